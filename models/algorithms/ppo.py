@@ -1,0 +1,152 @@
+"""PPO's clipped policy loss, value loss and entropy, over real response tokens only."""
+
+from __future__ import annotations
+
+import torch
+
+from models.algorithms.checks import require_mask, require_matrices
+from models.algorithms.kl import kl_k3
+from models.algorithms.logprobs import token_entropy
+
+
+def masked_mean(x: torch.Tensor, mask: torch.Tensor, denominator: float | None = None) -> torch.Tensor:
+    """sum of the entries with mask True, divided by their number or by `denominator`.
+
+    Args:
+        x: any shape. What it holds where the mask is False (NaN too) reaches neither the value nor the gradient.
+        mask: bool of the same shape.
+        denominator: divide by this instead. Under gradient accumulation give the number of real tokens of the
+            whole mini-batch to every micro-batch and add the losses up: then 1 x 16 equals 8 x 2 rows.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: shapes differ, the mask is not bool, nothing is real and no denominator is given, or the
+            denominator is not positive.
+    """
+    require_mask(mask, "mask")
+    if x.shape != mask.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, mask has shape {tuple(mask.shape)}")
+    if denominator is None:
+        count = int(mask.sum())
+        if count == 0:
+            raise ValueError("the mean of nothing: the mask is False everywhere")
+        denominator = count
+    elif not denominator > 0:
+        raise ValueError(f"denominator must be more than 0, got {denominator}")
+    return torch.where(mask, x, torch.zeros_like(x)).sum() / denominator
+
+
+def policy_loss(
+    logprobs: torch.Tensor,
+    old_logprobs: torch.Tensor,
+    advantages: torch.Tensor,
+    response_mask: torch.Tensor,
+    clip_range: float,
+    denominator: float | None = None,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """-mean over tokens of min(ratio * A, clip(ratio, 1 - clip_range, 1 + clip_range) * A).
+
+    Args:
+        logprobs: (B, T) log-probabilities of the sampled tokens under the policy being trained, in nats.
+        old_logprobs: (B, T) the same under the policy that sampled them, at the same temperature.
+        advantages: (B, T), see `gae`.
+        response_mask: (B, T) bool, True on real response tokens.
+        clip_range: epsilon, more than 0 (0.2 in the paper).
+        denominator: see `masked_mean`.
+
+    Returns:
+        (loss, stats): a scalar, and detached scalars over this call's real tokens: clip_fraction (share where the
+        clip took the gradient away), approx_kl (k3 of old to new policy, nats per token), ratio_mean, ratio_max.
+
+    Raises:
+        ValueError: shapes differ, the mask is not bool or empty, or clip_range is not positive.
+
+    Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), equation 7.
+    """
+    require_matrices(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages, response_mask=response_mask)
+    require_mask(response_mask)
+    if not clip_range > 0:
+        raise ValueError(f"clip_range must be more than 0, got {clip_range}")
+    # Padding gets log ratio 0 before the exponential, so that nothing there can overflow into a gradient.
+    log_ratio = torch.where(response_mask, logprobs - old_logprobs, torch.zeros_like(logprobs))
+    ratio = log_ratio.exp()
+    unclipped = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    loss = masked_mean(torch.maximum(unclipped, clipped), response_mask, denominator)
+    with torch.no_grad():
+        real_ratio = ratio[response_mask]
+        if real_ratio.numel() == 0:
+            raise ValueError("response_mask is False everywhere")
+        real_log_ratio = log_ratio[response_mask]
+        stats = {
+            "clip_fraction": (clipped > unclipped)[response_mask].to(ratio.dtype).mean(),
+            "approx_kl": kl_k3(torch.zeros_like(real_log_ratio), real_log_ratio).mean(),
+            "ratio_mean": real_ratio.mean(),
+            "ratio_max": real_ratio.max(),
+        }
+    return loss, stats
+
+
+def value_loss(
+    values: torch.Tensor,
+    old_values: torch.Tensor,
+    returns: torch.Tensor,
+    response_mask: torch.Tensor,
+    value_clip_range: float | None,
+    denominator: float | None = None,
+) -> torch.Tensor:
+    """Half the mean squared error to the returns, the worse of the plain and the clipped value.
+
+    0.5 * mean of max((V - R)^2, (V_old + clip(V - V_old, -c, c) - R)^2); with c = None just 0.5 * mean (V - R)^2.
+
+    Args:
+        values: (B, T) from the value model being trained.
+        old_values: (B, T) from when the responses were sampled.
+        returns: (B, T), see `gae`.
+        response_mask: (B, T) bool, True on real response tokens.
+        value_clip_range: c, more than 0, or None for no clipping.
+        denominator: see `masked_mean`.
+
+    Returns:
+        A scalar, not yet multiplied by value_coef.
+
+    Raises:
+        ValueError: shapes differ, the mask is not bool or empty, or value_clip_range is not positive.
+
+    Source: the clipped value loss of OpenAI baselines' ppo2, as in Huang et al., "The 37 Implementation Details of
+    Proximal Policy Optimization" (2022), detail 9.
+    """
+    require_matrices(values=values, old_values=old_values, returns=returns, response_mask=response_mask)
+    require_mask(response_mask)
+    error = (values - returns).square()
+    if value_clip_range is not None:
+        if not value_clip_range > 0:
+            raise ValueError(f"value_clip_range must be more than 0 or None, got {value_clip_range}")
+        clipped = old_values + (values - old_values).clamp(-value_clip_range, value_clip_range)
+        error = torch.maximum(error, (clipped - returns).square())
+    return 0.5 * masked_mean(error, response_mask, denominator)
+
+
+def entropy(logits: torch.Tensor, mask: torch.Tensor, denominator: float | None = None) -> torch.Tensor:
+    """Mean entropy of the next-token distribution over real tokens, in nats.
+
+    Args:
+        logits: (B, T, V), divided by the sampling temperature if that is the policy's.
+        mask: (B, T) bool, True on real response tokens; only these are computed.
+        denominator: see `masked_mean`.
+
+    Returns:
+        A scalar in [0, log V].
+
+    Raises:
+        ValueError: shapes differ, the mask is not bool or empty.
+    """
+    require_mask(mask, "mask")
+    if logits.dim() != 3 or mask.shape != logits.shape[:2]:
+        raise ValueError(
+            f"expected logits (B, T, V) and mask (B, T), got {tuple(logits.shape)} and {tuple(mask.shape)}"
+        )
+    per_token = token_entropy(logits[mask])
+    return masked_mean(per_token, torch.ones_like(per_token, dtype=torch.bool), denominator)
