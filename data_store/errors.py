@@ -1,0 +1,9 @@
+"""The two ways in which the store says no."""
+
+
+class InputError(ValueError):
+    """What the user gave is wrong. The message names the file, the row and the field, and says what to do."""
+
+
+class StoreError(RuntimeError):
+    """The store itself cannot go on: a newer schema, a damaged object, a lock that nobody lets go of."""

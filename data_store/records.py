@@ -1,0 +1,202 @@
+"""What the store takes and gives: small frozen records, one per fact."""
+
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from data_store.names import AssetName
+
+RunState = Literal["running", "succeeded", "failed", "cancelled", "crashed"]
+EndState = Literal["failed", "cancelled", "crashed"]
+ObjectRole = Literal["file", "segment", "ids", "external"]
+
+
+def now() -> datetime:
+    """The present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_run_id() -> str:
+    """A fresh id for a run: 32 hexadecimal characters."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One execution of one step: everything that is known when it starts.
+
+    `fingerprint` must cover everything that decides the outputs, and the part: a run found by its fingerprint is taken up
+    again for the assets that it wrote, and for no others. `code_files` maps the paths of the step's source files to their
+    sha256. `config` and `env` are plain JSON values.
+    """
+
+    step: str
+    part: str
+    fingerprint: str
+    code_version: str
+    config: Mapping[str, Any]
+    seed: int
+    run_id: str = field(default_factory=new_run_id)
+    attempt: int = 1
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    code_files: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+    prefect_flow_run_id: str | None = None
+    prefect_task_run_id: str | None = None
+    prefect_root_flow_run_id: str | None = None
+    host: str = field(default_factory=socket.gethostname)
+    started_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """One stored object as a version uses it. `path` is its name inside the version; bytes is its size."""
+
+    path: str
+    sha256: str
+    bytes: int
+    role: ObjectRole
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Content that lies in the store and is not in the catalog yet: what `commit_run` needs to name it.
+
+    `bytes` is the size of all objects; `new_bytes` is what this publication added to the disk.
+    """
+
+    version_id: str
+    kind: str
+    set_hash: str
+    schema_hash: str
+    row_kind: str | None
+    n_rows: int | None
+    bytes: int
+    new_bytes: int
+    parent: str | None
+    objects: tuple[ObjectRef, ...]
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """A version that a run read. A role may come several times with different assets (answers of all iterations).
+
+    `producer_run_id` is the run that made it, as the head said (None for an external source): two runs can produce the same
+    bytes, and only this tells their ancestries apart.
+    """
+
+    role: str
+    asset: AssetName
+    version_id: str
+    producer_run_id: str | None
+
+
+@dataclass(frozen=True)
+class RunOutput:
+    """A version that a run wrote, and the asset whose head it becomes."""
+
+    asset: AssetName
+    publication: Publication
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that a run measured. `step` is the training step, 0 for a number of the whole run."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where an asset points, since when and why. `run_id` is None for an external source."""
+
+    asset: AssetName
+    version_id: str
+    run_id: str | None
+    seq: int
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A succeeded run whose outputs are all still there: role -> (asset, version id)."""
+
+    run_id: str
+    outputs: Mapping[str, tuple[AssetName, str]]
+    metrics: Sequence[Metric]
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """What the catalog knows of a version."""
+
+    version_id: str
+    kind: str
+    row_kind: str | None
+    set_hash: str
+    schema_hash: str
+    n_rows: int | None
+    bytes: int
+    parent: str | None
+    created_at: datetime
+    objects: tuple[ObjectRef, ...]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run with where it stands now. `seconds` is None while it runs; `metrics` holds the last value of each name."""
+
+    run: RunRecord
+    state: RunState
+    detail: str
+    finished_at: datetime | None
+    seconds: float | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Override:
+    """A config value that `halter rerun --set` stored for one step of one part; `value_json` is JSON text."""
+
+    part: str
+    step: str
+    key: str
+    value_json: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class LineageEdge:
+    """One use or one product: `run_id` read (direction 'input') or wrote ('output') the version under this role."""
+
+    run_id: str
+    direction: Literal["input", "output"]
+    role: str
+    asset: AssetName
+    version_id: str
+    producer_run_id: str | None
+
+
+@dataclass(frozen=True)
+class LineageGraph:
+    """Runs by id, and the versions they read and wrote. `roots` are the runs the question started from."""
+
+    roots: tuple[str, ...]
+    runs: Mapping[str, RunSummary]
+    edges: tuple[LineageEdge, ...]
+
+    def inputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
+        """What the run read."""
+        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "input")
+
+    def outputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
+        """What the run wrote."""
+        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "output")

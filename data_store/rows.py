@@ -1,0 +1,220 @@
+"""The kinds of rows: their pyarrow schemas, keys and allowed words, and the check that a table is of its kind.
+
+Every id is text. Ratings and labels are stored as the annotator's word, never as a number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_store.encoding import text_hash
+from data_store.errors import InputError
+
+MESSAGES = pa.list_(pa.field("element", pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])))
+ROLES = ("system", "user", "assistant")
+AXES = ("helpfulness", "safety")
+RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
+SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of rows: schema (nullability included), the columns whose values together are unique, and allowed words."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ends_with_user: bool = False
+
+    @property
+    def schema_hash(self) -> str:
+        """sha256 over the field names, types and nullability, in order of name."""
+        fields = sorted((f.name, str(f.type), f.nullable) for f in self.schema)
+        return text_hash(repr((self.name, fields)))
+
+
+def _schema(**types: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
+    """A schema; a type inside a 1-tuple is nullable."""
+    return pa.schema(
+        [
+            pa.field(name, kind[0], nullable=True) if isinstance(kind, tuple) else pa.field(name, kind, nullable=False)
+            for name, kind in types.items()
+        ]
+    )
+
+
+_S, _I32, _I64, _F64, _BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+
+ROW_KINDS: Mapping[str, RowKind] = {
+    kind.name: kind
+    for kind in (
+        RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
+        RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
+        RowKind("dialogue", _schema(dialogue_id=_S, source=_S, kind=_S, messages=MESSAGES), ("dialogue_id",)),
+        RowKind(
+            "prompt",
+            _schema(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
+            ("prompt_id",),
+            {"axis": AXES, "split": ("train", "validation", "heldout")},
+            ends_with_user=True,
+        ),
+        RowKind(
+            "instruction",
+            _schema(instruction_id=_S, source=_S, text=_S, short=_S, split=_S),
+            ("instruction_id",),
+            {"split": ("train", "heldout")},
+        ),
+        RowKind(
+            "preference",
+            _schema(
+                preference_id=_S,
+                source=_S,
+                prompt_id=_S,
+                axis=_S,
+                iteration=_S,
+                split=_S,
+                messages=MESSAGES,
+                response_a=_S,
+                response_b=_S,
+                policy_version_a=(_S,),
+                policy_version_b=(_S,),
+                temperature_milli_a=(_I32,),
+                temperature_milli_b=(_I32,),
+                chosen=_S,
+                rating=_S,
+                safety_label=(_S,),
+                annotator=_S,
+            ),
+            ("preference_id",),
+            {
+                "axis": AXES,
+                "split": ("train", "heldout"),
+                "chosen": ("a", "b"),
+                "rating": RATINGS,
+                "safety_label": SAFETY_LABELS,
+            },
+            ends_with_user=True,
+        ),
+        RowKind(
+            "response",
+            _schema(
+                response_id=_S,
+                prompt_id=_S,
+                iteration=_S,
+                policy_version=_S,
+                temperature_milli=_I32,
+                seed=_I64,
+                text=_S,
+                finished=_BOOL,
+                messages=MESSAGES,
+            ),
+            ("response_id",),
+        ),
+        RowKind(
+            "score",
+            _schema(response_id=_S, reward_version=_S, kind=_S, value=_F64),
+            ("response_id", "reward_version", "kind"),
+            {"kind": AXES},
+        ),
+    )
+}
+
+
+def row_kind(name: str) -> RowKind:
+    """The kind of that name; raises InputError that lists the kinds there are."""
+    if name not in ROW_KINDS:
+        raise InputError(f"there is no row kind {name!r}: use one of {', '.join(ROW_KINDS)}")
+    return ROW_KINDS[name]
+
+
+def conform(table: pa.Table, kind: RowKind, where: str) -> pa.Table:
+    """The table in the kind's columns and types, every rule checked. `where` names the file in messages.
+
+    Raises InputError naming the row (counted from 0) and the field for: a missing or foreign column, a type that cannot be
+    cast without loss, a null where none may be, a word that is not allowed, messages that are empty, have an unknown role
+    or do not end as they must, and a key that comes twice.
+    """
+    missing = [name for name in kind.schema.names if name not in table.column_names]
+    foreign = [name for name in table.column_names if name not in kind.schema.names]
+    if missing or foreign:
+        raise InputError(
+            f"{where}: not the columns of a {kind.name} row: missing {missing}, unknown {foreign}; "
+            f"wanted are {', '.join(kind.schema.names)}"
+        )
+    columns = []
+    for wanted in kind.schema:
+        try:
+            column = table.column(wanted.name).cast(wanted.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise InputError(f"{where}: field {wanted.name!r} must be {wanted.type}: {error}") from None
+        if not wanted.nullable and column.null_count:
+            row = pc.index(column.is_null(), value=True).as_py()
+            raise InputError(f"{where}: row {row}: field {wanted.name!r} is empty; give it a value")
+        columns.append(column)
+    conformed = pa.table(columns, schema=kind.schema)
+    for name, words in kind.words.items():
+        _check_words(conformed.column(name), name, words, where)
+    if "messages" in kind.schema.names:
+        _check_messages(conformed.column("messages"), kind, where)
+    _check_key(conformed, kind, where)
+    return conformed
+
+
+def _check_words(column: pa.ChunkedArray, name: str, words: tuple[str, ...], where: str) -> None:
+    allowed = pc.or_(pc.is_in(column, value_set=pa.array(words)), column.is_null())
+    row = pc.index(allowed, value=False).as_py()
+    if row >= 0:
+        raise InputError(
+            f"{where}: row {row}: field {name!r} is {column[row].as_py()!r}; use one of {', '.join(words)}"
+        )
+
+
+def _check_messages(column: pa.ChunkedArray, kind: RowKind, where: str) -> None:
+    row = 0
+    for chunk in column.chunks:
+        lengths = chunk.value_lengths().to_pylist()
+        messages = chunk.flatten()
+        roles, contents = messages.field("role").to_pylist(), messages.field("content")
+        if 0 in lengths:
+            raise InputError(
+                f"{where}: row {row + lengths.index(0)}: field 'messages' is an empty list; give a user turn"
+            )
+        if contents.null_count or messages.null_count or not set(roles) <= set(ROLES):
+            row += _first_broken(lengths, [r in ROLES and c.is_valid for r, c in zip(roles, contents, strict=True)])
+            raise InputError(
+                f"{where}: row {row}: field 'messages' needs a role out of {', '.join(ROLES)} and a content in each turn"
+            )
+        if kind.ends_with_user:
+            end = 0
+            for offset, length in enumerate(lengths):
+                end += length
+                if roles[end - 1] != "user":
+                    raise InputError(
+                        f"{where}: row {row + offset}: field 'messages' ends with a {roles[end - 1]} turn; "
+                        f"a {kind.name} must end with a user turn"
+                    )
+        row += len(chunk)
+
+
+def _first_broken(lengths: list[int], sound: list[bool]) -> int:
+    """The index of the list that holds the first unsound item."""
+    item, end = sound.index(False), 0
+    for row, length in enumerate(lengths):
+        end += length
+        if item < end:
+            return row
+    return len(lengths)
+
+
+def _check_key(table: pa.Table, kind: RowKind, where: str) -> None:
+    keys = table.select(kind.key)
+    if keys.group_by(list(kind.key)).aggregate([]).num_rows == table.num_rows:
+        return
+    seen: dict[tuple[object, ...], int] = {}
+    for row, key in enumerate(zip(*(keys.column(name).to_pylist() for name in kind.key), strict=True)):
+        first = seen.setdefault(key, row)
+        if first != row:
+            raise InputError(f"{where}: row {row}: {kind.key} {key} is already the key of row {first}; make it unique")
