@@ -120,6 +120,9 @@ def value_loss(
     """
     require_matrices(values=values, old_values=old_values, returns=returns, response_mask=response_mask)
     require_mask(response_mask)
+    # Zeros at padding before the squares: a NaN there would come back through the gradient as 0 * NaN.
+    zero = torch.zeros_like(values)
+    values, old_values, returns = (torch.where(response_mask, x, zero) for x in (values, old_values, returns))
     error = (values - returns).square()
     if value_clip_range is not None:
         if not value_clip_range > 0:

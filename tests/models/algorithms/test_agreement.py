@@ -1,0 +1,66 @@
+"""Gwet's AC1 and AC2."""
+
+import pytest
+
+from models.algorithms.agreement import gwet_ac2
+
+# Krippendorff's 12 units by 4 raters with gaps, the textbook example also used by Gwet's own software.
+FOUR_RATERS = ["11-1", "2232", "3333", "3333", "2222", "1234", "4444", "1121", "2222", "-555", "--11", "-3--"]
+
+
+def _ratings(rows: list[str]) -> list[list[str | None]]:
+    return [[None if mark == "-" else mark for mark in row] for row in rows]
+
+
+def test_ac1_of_the_published_example_is_0_77544() -> None:
+    # Published: p_a 0.8181818, p_e 0.1903212, AC1 0.77544.
+    assert gwet_ac2(_ratings(FOUR_RATERS), "12345", "identity") == pytest.approx(0.77544, abs=5e-6)
+
+
+def test_ac2_by_hand_with_quadratic_ordinal_and_linear_weights() -> None:
+    # Items aa, ab, bc by two raters, three categories: pi = (1/2, 1/3, 1/6), sum pi (1 - pi) = 11/18.
+    rows = _ratings(["aa", "ab", "bc"])
+    # Neighbours weigh 3/4 (quadratic): p_a = (1 + 3/4 + 3/4) / 3 = 5/6; weights add up to 3 + 4 * 3/4 = 6.
+    chance = 6 / 6 * 11 / 18
+    assert gwet_ac2(rows, "abc", "quadratic") == pytest.approx((5 / 6 - chance) / (1 - chance))
+    # Neighbours weigh 1 - 1/3 = 2/3 (ordinal): p_a = 7/9; weights add up to 3 + 4 * 2/3 = 17/3.
+    chance = 17 / 18 * 11 / 18
+    assert gwet_ac2(rows, "abc", "ordinal") == pytest.approx((7 / 9 - chance) / (1 - chance))
+    # Neighbours weigh 1/2 (linear): p_a = 2/3; weights add up to 3 + 4 * 1/2 = 5.
+    chance = 5 / 6 * 11 / 18
+    assert gwet_ac2(rows, "abc", "linear") == pytest.approx((2 / 3 - chance) / (1 - chance))
+
+
+@pytest.mark.parametrize("weights", ["identity", "linear", "ordinal", "quadratic"])
+def test_perfect_agreement_is_1(weights: str) -> None:
+    assert gwet_ac2(_ratings(["aa", "bb", "cc"]), "abc", weights) == pytest.approx(1.0)
+    assert gwet_ac2(_ratings(["aa", "aa"]), "abc", weights) == pytest.approx(1.0)
+
+
+def test_two_raters_at_random_agree_by_chance() -> None:
+    every_pair = [first + second for first in "abcd" for second in "abcd"]
+    for weights in ("identity", "linear", "ordinal", "quadratic"):
+        assert gwet_ac2(_ratings(every_pair), "abcd", weights) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_near_miss_costs_less_than_a_far_one_where_the_scale_is_ordered() -> None:
+    near, far = _ratings(["aa", "dd", "ab"]), _ratings(["aa", "dd", "ad"])
+    assert gwet_ac2(near, "abcd", "ordinal") > gwet_ac2(far, "abcd", "ordinal")
+    assert gwet_ac2(near, "abcd", "identity") < gwet_ac2(near, "abcd", "ordinal")
+
+
+def test_items_nobody_rated_and_the_order_of_raters_change_nothing() -> None:
+    with_gaps = _ratings([*FOUR_RATERS, "----"])
+    reordered = [row[::-1] for row in with_gaps]
+    assert gwet_ac2(reordered, "12345") == gwet_ac2(_ratings(FOUR_RATERS), "12345")
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="item 0 has the unknown rating 'z'"):
+        gwet_ac2(_ratings(["az"]), "ab")
+    with pytest.raises(ValueError, match="two raters"):
+        gwet_ac2(_ratings(["a-", "-b"]), "ab")
+    with pytest.raises(ValueError, match="identity, linear, ordinal, quadratic"):
+        gwet_ac2(_ratings(["aa"]), "ab", "cubic")
+    with pytest.raises(ValueError, match="different words"):
+        gwet_ac2(_ratings(["aa"]), "aa")

@@ -1,0 +1,130 @@
+"""PPO losses."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.algorithms.ppo import entropy, masked_mean, policy_loss, value_loss
+
+TWO = torch.ones(1, 2, dtype=torch.bool)
+
+
+def test_policy_loss_by_hand_on_all_four_sides_of_the_clip() -> None:
+    ratios = torch.tensor([[1.5, 0.5, 1.5, 0.5, 1.1]])
+    advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0, 2.0]])
+    loss, stats = policy_loss(ratios.log(), torch.zeros(1, 5), advantages, torch.ones(1, 5).bool(), clip_range=0.2)
+    # min(r A, clip(r) A): 1.2, .5, -1.5, -.8, 2.2; their mean is 1.6 / 5.
+    assert loss.item() == pytest.approx(-1.6 / 5)
+    assert stats["clip_fraction"].item() == pytest.approx(2 / 5)
+    assert stats["ratio_max"].item() == pytest.approx(1.5)
+    assert stats["ratio_mean"].item() == pytest.approx(5.1 / 5)
+    by_hand = sum(r - 1 - math.log(r) for r in (1.5, 0.5, 1.5, 0.5, 1.1)) / 5
+    assert stats["approx_kl"].item() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_policy_loss_has_no_gradient_where_the_clip_acts() -> None:
+    logprobs = torch.tensor([[1.5, 0.5, 1.5, 0.5]]).log().requires_grad_()
+    advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
+    policy_loss(logprobs, torch.zeros(1, 4), advantages, torch.ones(1, 4).bool(), 0.2)[0].backward()
+    assert logprobs.grad is not None
+    # d/dlogp of -r A / 4 is -r A / 4; the first and the last token are clipped.
+    torch.testing.assert_close(logprobs.grad, torch.tensor([[0.0, -0.5 / 4, 1.5 / 4, 0.0]]))
+
+
+def test_at_ratio_1_the_loss_is_minus_the_mean_advantage_and_nothing_is_clipped() -> None:
+    logprobs = -torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    advantages = torch.arange(12.0).view(3, 4)
+    loss, stats = policy_loss(logprobs, logprobs, advantages, torch.ones(3, 4).bool(), 0.2)
+    assert loss.item() == pytest.approx(-5.5)
+    assert stats["clip_fraction"].item() == 0
+    assert stats["approx_kl"].item() == 0
+
+
+@given(st.floats(width=32))
+def test_padding_never_reaches_the_losses_or_their_gradients(junk: float) -> None:
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    generator = torch.Generator().manual_seed(2)
+    tensors = torch.randn(3, 2, 3, generator=generator)
+    dirty = torch.where(mask, tensors, torch.full_like(tensors, junk))
+    results = []
+    for source in (tensors, dirty):
+        first = source[0].clone().requires_grad_()
+        loss, stats = policy_loss(first, source[1], source[2], mask, 0.2)
+        (policy_gradient,) = torch.autograd.grad(loss, first)
+        second = source[0].clone().requires_grad_()
+        error = value_loss(second, source[1], source[2], mask, 0.2)
+        (value_gradient,) = torch.autograd.grad(error, second)
+        results.append([loss, error, *stats.values(), policy_gradient, value_gradient])
+        assert policy_gradient[~mask].eq(0).all()
+    for ours, theirs in zip(results[1], results[0], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_accumulation_with_the_batch_denominator_1x16_equals_8x2_with_ragged_lengths() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logprobs, old_logprobs, advantages = torch.randn(3, 16, 9, generator=generator, dtype=torch.float64)
+    mask = torch.arange(9)[None] < torch.randint(1, 10, (16, 1), generator=generator)
+    whole = logprobs.clone().requires_grad_()
+    policy_loss(whole, old_logprobs, advantages, mask, 0.2)[0].backward()
+    parts = logprobs.clone().requires_grad_()
+    tokens = int(mask.sum())
+    for rows in torch.arange(16).split(2):
+        loss, _ = policy_loss(parts[rows], old_logprobs[rows], advantages[rows], mask[rows], 0.2, denominator=tokens)
+        loss.backward()
+    assert whole.grad is not None
+    torch.testing.assert_close(parts.grad, whole.grad)
+
+
+def test_value_loss_by_hand_with_and_without_clip() -> None:
+    values, old_values, returns = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.1]]), torch.tensor([[3.0, 1.0]])
+    # Plain: (1, 1). Clipped at .5: V = 1.5 and 0, errors 2.25 and 1; the worse is taken.
+    assert value_loss(values, old_values, returns, TWO, None).item() == pytest.approx(0.5)
+    assert value_loss(values, old_values, returns, TWO, 0.5).item() == pytest.approx(0.5 * (2.25 + 1) / 2)
+    # Clipping towards a better value changes nothing: V = 2 overshoots the return 1, its clip 1.5 is nearer.
+    ones = torch.ones(1, 2)
+    assert value_loss(2 * ones, ones, ones, TWO, 0.5).item() == pytest.approx(0.5)
+
+
+def test_masked_mean_by_hand_and_with_a_denominator() -> None:
+    x, mask = torch.tensor([[1.0, 2.0], [3.0, math.nan]]), torch.tensor([[True, True], [True, False]])
+    assert masked_mean(x, mask).item() == 2.0
+    assert masked_mean(x, mask, denominator=12).item() == 0.5
+
+
+def test_entropy_is_the_mean_over_real_tokens_only() -> None:
+    logits = torch.stack([torch.zeros(4), torch.tensor([0.0, 0.0, -math.inf, -math.inf]), torch.full((4,), math.nan)])
+    mask = torch.tensor([[True, True, False]])
+    assert entropy(logits[None], mask).item() == pytest.approx((math.log(4) + math.log(2)) / 2)
+
+
+def test_the_mean_of_nothing_is_refused() -> None:
+    x, empty = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match="False everywhere"):
+        masked_mean(x, empty)
+    with pytest.raises(ValueError, match="False everywhere"):
+        policy_loss(x, x, x, empty, 0.2)
+    with pytest.raises(ValueError, match="False everywhere"):
+        entropy(torch.zeros(1, 2, 3), empty)
+
+
+@pytest.mark.parametrize("denominator", [0, -1.0, math.nan])
+def test_a_denominator_that_is_not_positive_is_refused(denominator: float) -> None:
+    with pytest.raises(ValueError, match="denominator"):
+        masked_mean(torch.zeros(2), torch.ones(2).bool(), denominator)
+
+
+def test_wrong_shapes_masks_and_ranges_are_refused() -> None:
+    x = torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="common shape"):
+        policy_loss(x, x, torch.zeros(1), TWO, 0.2)
+    with pytest.raises(ValueError, match="bool"):
+        policy_loss(x, x, x, TWO.long(), 0.2)
+    with pytest.raises(ValueError, match="clip_range"):
+        policy_loss(x, x, x, TWO, 0.0)
+    with pytest.raises(ValueError, match="value_clip_range"):
+        value_loss(x, x, x, TWO, 0.0)
+    with pytest.raises(ValueError, match="mask"):
+        entropy(torch.zeros(1, 3, 4), TWO)
