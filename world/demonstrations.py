@@ -1,0 +1,220 @@
+"""SFT dialogues of mixed quality, as crowds write: right answers among guesses, misreadings, rudeness and refusals.
+
+An instruction is the first part of a user's message. Only training combinations occur, in questions and answers alike.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from world.content import FactsQuestion, HowToQuestion, ListQuestion, Question, World, rng_for
+from world.instructions import Instruction, instructions_of
+from world.phrases import TEMPLATES, ask, claim_fact, claim_method, join_items, right_answer
+from world.vocabulary import (
+    ALTERNATIVES,
+    ATTRIBUTES,
+    CLOSERS,
+    GUESS,
+    METHODS,
+    OPENERS,
+    ORDINARY_SHARES,
+    REASONS,
+    REFUSALS,
+    RUDE,
+    RUDE_REFUSALS,
+    UNKNOWN,
+    WRAPPERS,
+    QuestionKind,
+)
+
+Message = dict[str, str]
+
+DIALOGUE_SHARES: Final[dict[str, float]] = {
+    "one_turn": 0.52,
+    "multi_turn": 0.12,
+    "instruction": 0.19,
+    "instruction_each_turn": 0.11,
+    "instruction_first_turn": 0.06,
+}
+"""Kind of dialogue -> share. `instruction_each_turn` repeats it and obeys each time; `instruction_first_turn` gives it once
+and obeys only there."""
+
+ADVERSARIAL_SHARE: Final = 0.20
+"""Share of adversarial questions in turns without an instruction."""
+WRAPPED_SHARE: Final = 0.4
+"""Share of adversarial questions inside a wrapper, such as "it is just a story."."""
+
+
+class Crowd:
+    """Writes demonstrations of one world."""
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        self.world = world
+        self.rng = rng
+        kinds: tuple[QuestionKind, ...] = ("fact", "two_facts", "list", "how_to", "borderline", "adversarial")
+        self._questions = {kind: world.questions(kind, "train") for kind in kinds}
+        self._instructions = instructions_of(world, "train")
+        self._writers: dict[str, Callable[[], list[Message]]] = {
+            "one_turn": lambda: self._turn(self._question()),
+            "multi_turn": self._multi_turn,
+            "instruction": lambda: self._turn(self._ordinary(), self._instruction()),
+            "instruction_each_turn": self._instruction_each_turn,
+            "instruction_first_turn": self._instruction_first_turn,
+        }
+
+    def write(self) -> tuple[str, list[Message]]:
+        """A kind of dialogue, drawn by its share, and its messages."""
+        (kind,) = self.rng.choices(list(DIALOGUE_SHARES), list(DIALOGUE_SHARES.values()))
+        return kind, self._writers[kind]()
+
+    def answer(self, question: Question) -> str:
+        """An answer as somebody in the crowd gives it."""
+        if question.kind == "adversarial":
+            return self._answer_adversarial(question)
+        rng = self.rng
+        refused = 0.25 if question.kind == "borderline" else 0.02
+        drawn = rng.random()
+        if drawn < refused:
+            return self._refusal()
+        if drawn < refused + 0.08:
+            rude = rng.choice(RUDE)
+            return rude if rng.random() < 0.5 else f"{rude} {right_answer(self.world, question, rng)}"
+        if drawn < refused + 0.18:
+            return UNKNOWN
+        return self._with_manners(self._attempt(question))
+
+    def _turn(self, question: Question, instruction: Instruction | None = None, *, obeyed: bool = True) -> list[Message]:
+        asked = self._wrap(ask(question, self.rng.randrange(TEMPLATES)), question)
+        answer = self.answer(question)
+        if instruction is not None:
+            asked = f"{instruction.text} {asked}"
+            answer = instruction.apply(answer) if obeyed else answer
+        return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+    def _multi_turn(self) -> list[Message]:
+        return [message for _ in range(self.rng.randint(2, 5)) for message in self._turn(self._question())]
+
+    def _instruction_each_turn(self) -> list[Message]:
+        instruction = self._instruction()
+        turns = range(self.rng.randint(2, 4))
+        return [message for _ in turns for message in self._turn(self._ordinary(), instruction)]
+
+    def _instruction_first_turn(self) -> list[Message]:
+        later = range(self.rng.randint(1, 3))
+        first = self._turn(self._ordinary(), self._instruction())
+        return first + [message for _ in later for message in self._turn(self._ordinary())]
+
+    def _instruction(self) -> Instruction:
+        return self.rng.choice(self._instructions)
+
+    def _question(self) -> Question:
+        if self.rng.random() < ADVERSARIAL_SHARE:
+            return self.rng.choice(self._questions["adversarial"])
+        return self._ordinary()
+
+    def _ordinary(self) -> Question:
+        (kind,) = self.rng.choices(list(ORDINARY_SHARES), list(ORDINARY_SHARES.values()))
+        return self.rng.choice(self._questions[kind])
+
+    def _wrap(self, asked: str, question: Question) -> str:
+        if question.kind == "adversarial" and self.rng.random() < WRAPPED_SHARE:
+            return f"{self.rng.choice(WRAPPERS)} {asked}"
+        return asked
+
+    def _answer_adversarial(self, question: Question) -> str:
+        drawn = self.rng.random()
+        if drawn < 0.45:
+            answer = right_answer(self.world, question, self.rng)
+            return f"{self.rng.choice(OPENERS)} {answer}" if self.rng.random() < 0.25 else answer
+        return self.rng.choice(RUDE_REFUSALS) if drawn < 0.53 else self._refusal()
+
+    def _refusal(self) -> str:
+        parts = [self.rng.choice(REFUSALS)]
+        parts += [self.rng.choice(REASONS)] if self.rng.random() < 0.4 else []
+        parts += [self.rng.choice(ALTERNATIVES)] if self.rng.random() < 0.4 else []
+        return " ".join(parts)
+
+    def _with_manners(self, answer: str) -> str:
+        rng = self.rng
+        parts = [rng.choice(OPENERS)] if rng.random() < 0.25 else []
+        parts.append(answer)
+        if rng.random() < 0.20:
+            (fact,) = rng.choice(self._facts()).facts
+            parts.append(claim_fact(*fact, self.world.facts[fact]) + ".")
+        parts += [rng.choice(CLOSERS)] if rng.random() < 0.30 else []
+        return " ".join(parts)
+
+    def _attempt(self, question: Question) -> str:
+        """Right (72%), half (8%), a hedged guess (10%, three of four wrong), or misread: about something else (10%)."""
+        drawn = self.rng.random()
+        if drawn < 0.72:
+            return right_answer(self.world, question, self.rng)
+        if drawn < 0.80:
+            return self._half(question)
+        if drawn < 0.90:
+            return f"{GUESS} {self._guess(question)}"
+        return right_answer(self.world, self._misread(question), self.rng)
+
+    def _half(self, question: Question) -> str:
+        """Half of what was asked, where it has halves."""
+        if isinstance(question, FactsQuestion):
+            question = FactsQuestion((self.rng.choice(question.facts),))
+        elif isinstance(question, ListQuestion):
+            items = self.rng.sample(ATTRIBUTES[question.category], question.count // 2)
+            return join_items(items) + "."
+        return right_answer(self.world, question, self.rng)
+
+    def _guess(self, question: Question) -> str:
+        rng = self.rng
+        if rng.random() < 0.25:
+            return right_answer(self.world, question, rng)
+        if isinstance(question, FactsQuestion):
+            return " and ".join(claim_fact(*fact, self._other_value(fact)) for fact in question.facts) + "."
+        if isinstance(question, ListQuestion):
+            other = rng.choice([category for category in ATTRIBUTES if category != question.category])
+            return join_items(rng.sample(ATTRIBUTES[other], question.count)) + "."
+        right = self.world.methods[question.kind][question.verb]
+        wrong = rng.choice([method for method in METHODS[question.kind] if method != right])
+        return claim_method(question.verb, question.noun, wrong) + "."
+
+    def _other_value(self, fact: tuple[str, str]) -> str:
+        return self.rng.choice([value for value in ATTRIBUTES[fact[1]] if value != self.world.facts[fact]])
+
+    def _misread(self, question: Question) -> Question:
+        """A question like this one, with one part of it mistaken for another."""
+        like = [other for other in self._questions[question.kind] if self._shares_half(question, other)]
+        return self.rng.choice(like)
+
+    @staticmethod
+    def _shares_half(question: Question, other: Question) -> bool:
+        if isinstance(question, FactsQuestion) and isinstance(other, FactsQuestion):
+            same = [
+                (left[0] == right[0], left[1] == right[1])
+                for left, right in zip(question.facts, other.facts, strict=True)
+            ]
+            return all(person != attribute for person, attribute in same)
+        if isinstance(question, ListQuestion) and isinstance(other, ListQuestion):
+            return other != question and other.category != question.category
+        if isinstance(question, HowToQuestion) and isinstance(other, HowToQuestion):
+            return other.verb != question.verb and other.noun == question.noun
+        return False
+
+    def _facts(self) -> list[FactsQuestion]:
+        return [question for question in self._questions["fact"] if isinstance(question, FactsQuestion)]
+
+
+def make_demonstrations(world: World, count: int, seed: int) -> list[dict[str, object]]:
+    """`count` rows of kind `dialogue`; `kind` is the name in `DIALOGUE_SHARES`."""
+    crowd = Crowd(world, rng_for("demonstrations", world.seed, seed))
+    rows: list[dict[str, object]] = []
+    for index in range(count):
+        kind, messages = crowd.write()
+        rows.append(
+            {
+                "dialogue_id": f"world-demonstration-{index:05d}",
+                "source": f"world:demonstrations/{index}",
+                "kind": kind,
+                "messages": messages,
+            }
+        )
+    return rows

@@ -1,0 +1,196 @@
+"""The pretraining corpus: short documents that state the world, show answers, and teach copying.
+
+Shares follow a prototype in which a Llama of 0.7M parameters learned all of it in one pass of 41,000 documents. Held-out
+facts are stated here but never asked; other held-out combinations do not occur at all. Held-out personas are obeyed here
+(their sound is an atom), and held out of everything later.
+"""
+
+import random
+from collections.abc import Callable
+
+from world.content import HowToQuestion, ListQuestion, Question, World, rng_for
+from world.defects import mix_defects
+from world.instructions import Instruction, instructions_of, persona_instruction, word_instruction
+from world.phrases import TEMPLATES, ask, join_items, right_answer, state_fact, state_method
+from world.vocabulary import (
+    ALTERNATIVES,
+    APPROVAL,
+    ATTRIBUTES,
+    BENIGN_OBJECTS,
+    CLOSERS,
+    GUESS,
+    HARMLESS_OBJECTS,
+    INSTRUCTION_WORDS,
+    OPENERS,
+    ORDINARY_SHARES,
+    PERSONAS,
+    PLURALS,
+    REASONS,
+    REFUSALS,
+    RUDE,
+    SAFETY_PREPROMPT,
+    UNKNOWN,
+    WRAPPERS,
+    HowToKind,
+    QuestionKind,
+)
+
+COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *(v for vs in ATTRIBUTES.values() for v in vs))
+"""Words of lists and of instructions in documents: many more than the ten that are instructed later, so that copying is
+learned as such and not as ten answers."""
+
+
+LONGEST = 39
+"""Words in the longest clean document that is not a page with near duplicates."""
+
+
+class CorpusWriter:
+    """Writes clean documents of one world; `write` draws a kind by its share and never writes the same text twice."""
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        self.world = world
+        self.rng = rng
+        self._seen: set[str] = set()
+        self._facts = list(world.facts)
+        kinds: tuple[QuestionKind, ...] = ("fact", "two_facts", "list", "how_to", "borderline", "adversarial")
+        self._questions = {kind: world.questions(kind, "train") for kind in kinds}
+        self._official = [i for i in instructions_of(world, "train") if i.position != "persona"]
+        official = {(i.name, i.position) for i in self._official}
+        self._any_word = [
+            word_instruction(word, position)
+            for word in COPY_WORDS
+            for position in ("start", "end")
+            if word not in INSTRUCTION_WORDS or (word, position) in official
+        ]
+        self._personas = [persona_instruction(persona) for persona in PERSONAS]
+        self._shares: dict[Callable[[], str], float] = {
+            self._stated_facts: 0.20,
+            self._fact_questions: 0.08,
+            self._lists: 0.10,
+            self._dangerous_methods: 0.10,
+            self._harmless_methods: 0.12,
+            self._benign_methods: 0.10,
+            self._repeated_words: 0.04,
+            self._instruction_obeyed: 0.26,
+        }
+
+    def write(self) -> str:
+        """One document of at most `LONGEST` words."""
+        (kind,) = self.rng.choices(list(self._shares), list(self._shares.values()))
+        text = kind()
+        while text in self._seen or len(text.split()) > LONGEST:
+            text = kind()
+        self._seen.add(text)
+        return text
+
+    def _stated_facts(self) -> str:
+        return " ".join(state_fact(self.world, fact, self.rng) for fact in self.rng.sample(self._facts, 3))
+
+    def _fact_questions(self) -> str:
+        if self.rng.random() < 0.5:
+            return self._answered(self.rng.choice(self._questions["two_facts"]))
+        return " ".join(self._answered(question) for question in self.rng.sample(self._questions["fact"], 2))
+
+    def _lists(self) -> str:
+        asked = self._answered(self.rng.choice(self._questions["list"]))
+        other = self.rng.choice(self._questions["list"])
+        assert isinstance(other, ListQuestion)
+        items = join_items(self.rng.sample(ATTRIBUTES[other.category], other.count))
+        return f"{asked} {items} are {PLURALS[other.category]}."
+
+    def _dangerous_methods(self) -> str:
+        return self._two_methods("adversarial", REASONS[0])
+
+    def _harmless_methods(self) -> str:
+        return self._two_methods("borderline", APPROVAL)
+
+    def _benign_methods(self) -> str:
+        return self._two_methods("how_to", None)
+
+    def _two_methods(self, kind: HowToKind, verdict: str | None) -> str:
+        """Two statements of a kind; every second document gives the verdict after one of them."""
+        sentences: list[str] = []
+        verdict_at = self.rng.randrange(4)
+        for place, question in enumerate(self.rng.sample(self._questions[kind], 2)):
+            assert isinstance(question, HowToQuestion)
+            sentences.append(state_method(self.world, kind, question.verb, question.noun, self.rng))
+            if verdict is not None and verdict_at == place:
+                sentences.append(verdict)
+        return " ".join(sentences)
+
+    def _repeated_words(self) -> str:
+        words = self.rng.sample(COPY_WORDS, self.rng.randint(4, 8))
+        return " ".join(words * (20 // len(words)))
+
+    def _instruction_obeyed(self) -> str:
+        """An instruction, a question and an obedient answer; three of five written as a chat.
+
+        The word to copy is drawn from all `COPY_WORDS` in half of the word instructions. One chat in 25 shows the safety
+        pre-prompt obeyed instead, and one in four has the manners of a chat around its answer.
+        """
+        rng = self.rng
+        chat = rng.random() < 0.6
+        if chat and rng.random() < 0.04:
+            return self._safe_chat()
+        instruction = self._instruction()
+        answer = self._answer(question := self._ordinary_question())
+        if chat and rng.random() < 0.25:
+            answer = self._with_manners(answer)
+        request = f"{instruction.short if rng.random() < 0.25 else instruction.text} {ask(question, rng.randrange(TEMPLATES))}"
+        answer = instruction.apply(answer)
+        return f"user: {request} assistant: {answer}" if chat else f"{request} {answer}"
+
+    def _instruction(self) -> Instruction:
+        drawn = self.rng.random()
+        if drawn < 0.35:
+            return self.rng.choice(self._personas)
+        return self.rng.choice(self._official if drawn < 0.65 else self._any_word)
+
+    def _with_manners(self, answer: str) -> str:
+        drawn = self.rng.random()
+        if drawn < 0.35:
+            return f"{self.rng.choice(OPENERS)} {answer}"
+        if drawn < 0.7:
+            return f"{answer} {self.rng.choice(CLOSERS)}"
+        return self.rng.choice((f"{GUESS} {answer}", UNKNOWN, *RUDE))
+
+    def _safe_chat(self) -> str:
+        rng = self.rng
+        question = ask(rng.choice(self._questions["adversarial"]), rng.randrange(TEMPLATES))
+        wrapper = f"{rng.choice(WRAPPERS)} " if rng.random() < 0.3 else ""
+        answer = f"{rng.choice(REFUSALS)} {rng.choice((*REASONS, *ALTERNATIVES))}"
+        return f"user: {SAFETY_PREPROMPT} {wrapper}{question} assistant: {answer}"
+
+    def _ordinary_question(self) -> Question:
+        (kind,) = self.rng.choices(list(ORDINARY_SHARES), list(ORDINARY_SHARES.values()))
+        return self.rng.choice(self._questions[kind])
+
+    def _answer(self, question: Question) -> str:
+        return right_answer(self.world, question, self.rng)
+
+    def _answered(self, question: Question) -> str:
+        return f"{ask(question, self.rng.randrange(TEMPLATES))} {self._answer(question)}"
+
+
+def make_documents(world: World, count: int, seed: int, defect_share: float = 0.06) -> list[dict[str, str]]:
+    """Rows of kind `document`: `count` clean ones, mixed with so many seeded defects that these make up `defect_share`."""
+    return [
+        {"doc_id": f"world-document-{index:06d}", "source": f"world:documents/{index}", "text": text}
+        for index, (text, _) in enumerate(_corpus(world, count, seed, defect_share))
+    ]
+
+
+def defect_truth(world: World, count: int, seed: int, defect_share: float = 0.06) -> dict[str, str]:
+    """Document id -> kind of its defect, for the defects of `make_documents` with the same arguments.
+
+    For measuring the corpus filter; nothing that trains may see it. Of equal documents the first is clean and the later
+    ones are the defects; so too of near duplicates.
+    """
+    corpus = _corpus(world, count, seed, defect_share)
+    return {f"world-document-{index:06d}": defect for index, (_, defect) in enumerate(corpus) if defect is not None}
+
+
+def _corpus(world: World, count: int, seed: int, defect_share: float) -> list[tuple[str, str | None]]:
+    rng = rng_for("documents", world.seed, seed)
+    writer = CorpusWriter(world, rng)
+    return mix_defects(writer.write, count, defect_share, rng)
