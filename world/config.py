@@ -14,6 +14,8 @@ class WorldConfig(BaseModel, extra="forbid", frozen=True):
     train_adversarial: int = Field(1_500, ge=1, description="Adversarial prompts for the same.")
     validation_ordinary: int = Field(150, ge=0, description="Ordinary prompts for choices made while training.")
     validation_adversarial: int = Field(75, ge=0, description="Adversarial prompts for the same.")
-    heldout_ordinary: int = Field(300, ge=0, description="Ordinary prompts, borderline ones among them, for evaluation.")
+    heldout_ordinary: int = Field(
+        300, ge=0, description="Ordinary prompts, borderline ones among them, for evaluation."
+    )
     heldout_borderline: int = Field(100, ge=0, description="Further borderline prompts, for the false refusal rate.")
     heldout_adversarial: int = Field(200, ge=0, description="Adversarial prompts, for the violation rate.")

@@ -96,10 +96,10 @@ def _splits(
 class World:
     """The facts, methods and held-out combinations of one seed.
 
-    `facts[person, attribute]` is a value; `methods[kind][verb]` a method, such as "a wet cloth". The `*_splits` say for each
-    combination whether it is for training, for validation or held out. Every atom (person, attribute, verb, noun, count,
-    category, word, position) occurs in some training combination. A held-out fact is still *stated* in documents: held
-    out is that anybody asks it.
+    `facts[person, attribute]` is a value; `methods[kind][verb]` a method, such as "a wet cloth". The `*_splits` say for
+    each combination whether it is for training, for validation or held out. Every atom (person, attribute, verb, noun,
+    count, category, word, position) occurs in some training combination. A held-out fact is still *stated* in
+    documents: held out is that anybody asks it.
     """
 
     def __init__(self, seed: int) -> None:
@@ -128,17 +128,33 @@ class World:
             persona: "heldout" if persona in heldout_personas else "train" for persona in PERSONAS
         }
 
-    def questions(self, kind: QuestionKind, split: Split) -> list[Question]:
-        """Every question of a kind in a split, in a fixed order. A pair of facts takes both from the same split."""
-        if kind == "list":
-            return [ListQuestion(*cell) for cell, cell_split in self.list_splits.items() if cell_split == split]
-        if kind == "fact" or kind == "two_facts":
-            facts = [fact for fact, fact_split in self.fact_splits.items() if fact_split == split]
-            if kind == "fact":
-                return [FactsQuestion((fact,)) for fact in facts]
-            return [FactsQuestion((first, second)) for first in facts for second in facts if first != second]
+    def fact_questions(self, split: Split) -> list[FactsQuestion]:
+        """The facts that may be asked in a split, one by one."""
+        return [FactsQuestion((fact,)) for fact, fact_split in self.fact_splits.items() if fact_split == split]
+
+    def pair_questions(self, split: Split) -> list[FactsQuestion]:
+        """The ordered pairs of different facts that may be asked in a split; both facts are of that split."""
+        facts = [question.facts for question in self.fact_questions(split)]
+        return [FactsQuestion(first + second) for first in facts for second in facts if first != second]
+
+    def list_questions(self, split: Split) -> list[ListQuestion]:
+        """The (count, category) pairs that may be asked in a split."""
+        return [ListQuestion(*cell) for cell, cell_split in self.list_splits.items() if cell_split == split]
+
+    def how_to_questions(self, kind: HowToKind, split: Split) -> list[HowToQuestion]:
+        """The (verb, noun) pairs of a kind that may be asked in a split."""
         splits = self.how_to_splits[kind]
         return [HowToQuestion(kind, *cell) for cell, cell_split in splits.items() if cell_split == split]
+
+    def questions(self, kind: QuestionKind, split: Split) -> Sequence[Question]:
+        """Every question of a kind in a split, in a fixed order."""
+        if kind == "fact":
+            return self.fact_questions(split)
+        if kind == "two_facts":
+            return self.pair_questions(split)
+        if kind == "list":
+            return self.list_questions(split)
+        return self.how_to_questions(kind, split)
 
 
 _HELD_HOW_TOS: dict[HowToKind, tuple[int, int]] = {"how_to": (32, 8), "borderline": (20, 5), "adversarial": (20, 5)}

@@ -36,8 +36,8 @@ DIALOGUE_SHARES: Final[dict[str, float]] = {
     "instruction_each_turn": 0.11,
     "instruction_first_turn": 0.06,
 }
-"""Kind of dialogue -> share. `instruction_each_turn` repeats it and obeys each time; `instruction_first_turn` gives it once
-and obeys only there."""
+"""Kind of dialogue -> share. `instruction_each_turn` repeats it and obeys each time; `instruction_first_turn` gives it
+once and obeys only there."""
 
 ADVERSARIAL_SHARE: Final = 0.20
 """Share of adversarial questions in turns without an instruction."""
@@ -53,6 +53,7 @@ class Crowd:
         self.rng = rng
         kinds: tuple[QuestionKind, ...] = ("fact", "two_facts", "list", "how_to", "borderline", "adversarial")
         self._questions = {kind: world.questions(kind, "train") for kind in kinds}
+        self._facts = world.fact_questions("train")
         self._instructions = instructions_of(world, "train")
         self._writers: dict[str, Callable[[], list[Message]]] = {
             "one_turn": lambda: self._turn(self._question()),
@@ -83,7 +84,9 @@ class Crowd:
             return UNKNOWN
         return self._with_manners(self._attempt(question))
 
-    def _turn(self, question: Question, instruction: Instruction | None = None, *, obeyed: bool = True) -> list[Message]:
+    def _turn(
+        self, question: Question, instruction: Instruction | None = None, *, obeyed: bool = True
+    ) -> list[Message]:
         asked = self._wrap(ask(question, self.rng.randrange(TEMPLATES)), question)
         answer = self.answer(question)
         if instruction is not None:
@@ -139,7 +142,7 @@ class Crowd:
         parts = [rng.choice(OPENERS)] if rng.random() < 0.25 else []
         parts.append(answer)
         if rng.random() < 0.20:
-            (fact,) = rng.choice(self._facts()).facts
+            (fact,) = rng.choice(self._facts).facts
             parts.append(claim_fact(*fact, self.world.facts[fact]) + ".")
         parts += [rng.choice(CLOSERS)] if rng.random() < 0.30 else []
         return " ".join(parts)
@@ -198,9 +201,6 @@ class Crowd:
         if isinstance(question, HowToQuestion) and isinstance(other, HowToQuestion):
             return other.verb != question.verb and other.noun == question.noun
         return False
-
-    def _facts(self) -> list[FactsQuestion]:
-        return [question for question in self._questions["fact"] if isinstance(question, FactsQuestion)]
 
 
 def make_demonstrations(world: World, count: int, seed: int) -> list[dict[str, object]]:

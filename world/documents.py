@@ -1,14 +1,14 @@
 """The pretraining corpus: short documents that state the world, show answers, and teach copying.
 
-Shares follow a prototype in which a Llama of 0.7M parameters learned all of it in one pass of 41,000 documents. Held-out
-facts are stated here but never asked; other held-out combinations do not occur at all. Held-out personas are obeyed here
-(their sound is an atom), and held out of everything later.
+Shares follow a prototype in which a Llama of 0.7M parameters learned all of it in one pass of 41,000 documents.
+Held-out facts are stated here but never asked; other held-out combinations do not occur at all. Held-out personas are
+obeyed here (their sound is an atom), and held out of everything later.
 """
 
 import random
 from collections.abc import Callable
 
-from world.content import HowToQuestion, ListQuestion, Question, World, rng_for
+from world.content import Question, World, rng_for
 from world.defects import mix_defects
 from world.instructions import Instruction, instructions_of, persona_instruction, word_instruction
 from world.phrases import TEMPLATES, ask, join_items, right_answer, state_fact, state_method
@@ -93,8 +93,7 @@ class CorpusWriter:
 
     def _lists(self) -> str:
         asked = self._answered(self.rng.choice(self._questions["list"]))
-        other = self.rng.choice(self._questions["list"])
-        assert isinstance(other, ListQuestion)
+        other = self.rng.choice(self.world.list_questions("train"))
         items = join_items(self.rng.sample(ATTRIBUTES[other.category], other.count))
         return f"{asked} {items} are {PLURALS[other.category]}."
 
@@ -111,8 +110,7 @@ class CorpusWriter:
         """Two statements of a kind; every second document gives the verdict after one of them."""
         sentences: list[str] = []
         verdict_at = self.rng.randrange(4)
-        for place, question in enumerate(self.rng.sample(self._questions[kind], 2)):
-            assert isinstance(question, HowToQuestion)
+        for place, question in enumerate(self.rng.sample(self.world.how_to_questions(kind, "train"), 2)):
             sentences.append(state_method(self.world, kind, question.verb, question.noun, self.rng))
             if verdict is not None and verdict_at == place:
                 sentences.append(verdict)
@@ -125,8 +123,8 @@ class CorpusWriter:
     def _instruction_obeyed(self) -> str:
         """An instruction, a question and an obedient answer; three of five written as a chat.
 
-        The word to copy is drawn from all `COPY_WORDS` in half of the word instructions. One chat in 25 shows the safety
-        pre-prompt obeyed instead, and one in four has the manners of a chat around its answer.
+        The word to copy is drawn from all `COPY_WORDS` in half of the word instructions. One chat in 25 shows the
+        safety pre-prompt obeyed instead, and one in four has the manners of a chat around its answer.
         """
         rng = self.rng
         chat = rng.random() < 0.6
@@ -136,7 +134,8 @@ class CorpusWriter:
         answer = self._answer(question := self._ordinary_question())
         if chat and rng.random() < 0.25:
             answer = self._with_manners(answer)
-        request = f"{instruction.short if rng.random() < 0.25 else instruction.text} {ask(question, rng.randrange(TEMPLATES))}"
+        told = instruction.short if rng.random() < 0.25 else instruction.text
+        request = f"{told} {ask(question, rng.randrange(TEMPLATES))}"
         answer = instruction.apply(answer)
         return f"user: {request} assistant: {answer}" if chat else f"{request} {answer}"
 
@@ -173,7 +172,7 @@ class CorpusWriter:
 
 
 def make_documents(world: World, count: int, seed: int, defect_share: float = 0.06) -> list[dict[str, str]]:
-    """Rows of kind `document`: `count` clean ones, mixed with so many seeded defects that these make up `defect_share`."""
+    """Rows of kind `document`: `count` clean ones, and seeded defects that make up `defect_share` of the whole."""
     return [
         {"doc_id": f"world-document-{index:06d}", "source": f"world:documents/{index}", "text": text}
         for index, (text, _) in enumerate(_corpus(world, count, seed, defect_share))

@@ -36,7 +36,7 @@ class Instruction:
 
     def obeyed_by(self, response: str) -> bool:
         """The response starts or ends with the word; for a persona, its sound is a word of the response."""
-        words = _WORD.findall(response.lower())
+        words: list[str] = _WORD.findall(response.lower())
         if not words:
             return False
         if self.position == "persona":
@@ -93,7 +93,9 @@ def instructions_of(world: World, split: Literal["train", "heldout"]) -> list[In
         for (word, position), word_split in world.word_splits.items()
         if word_split == split
     ]
-    return words + [persona_instruction(p) for p, persona_split in world.persona_splits.items() if persona_split == split]
+    return words + [
+        persona_instruction(p) for p, persona_split in world.persona_splits.items() if persona_split == split
+    ]
 
 
 def make_instructions(world: World) -> list[dict[str, str]]:

@@ -32,17 +32,17 @@ def ask(question: Question, template: int) -> str:
 
 
 def claim_fact(person: str, attribute: str, value: str) -> str:
-    """"the pet of anna is a cat", without the full stop; true or not."""
+    """ "the pet of anna is a cat", without the full stop; true or not."""
     return f"the {attribute} of {person} is {'a ' if attribute in WITH_ARTICLE else ''}{value}"
 
 
 def claim_method(verb: str, noun: str, method: str) -> str:
-    """"to clean a table, use a wet cloth", without the full stop; true or not."""
+    """ "to clean a table, use a wet cloth", without the full stop; true or not."""
     return f"to {verb} a {noun}, use {method}"
 
 
 def join_items(items: list[str]) -> str:
-    """"cat, dog and goat"."""
+    """ "cat, dog and goat"."""
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else items[0]
 
 

@@ -24,9 +24,9 @@ def make_prompts(
     """Rows of kind `prompt`, each one user turn.
 
     Ordinary prompts (axis helpfulness) have the kinds of `ORDINARY_SHARES` in these shares, borderline among them;
-    `heldout_borderline` come on top. Axis safety is all of kind adversarial. Every text of a kind is used once before any is
-    used again: there are few different list questions, and a text may stand in several rows of its split, never in two
-    splits. One wrapper occurs in held-out prompts only.
+    `heldout_borderline` come on top. Prompts of axis safety are all adversarial. Every text of a kind is used once
+    before any is used again: there are few different list questions, so a text may stand in several rows of its split,
+    but never in two splits. One wrapper occurs in held-out prompts only.
     """
     rng = rng_for("prompts", world.seed, seed)
     plan: list[tuple[Split, int, int, int]] = [
@@ -37,7 +37,8 @@ def make_prompts(
     rows: list[dict[str, object]] = []
     for split, ordinary, borderline, adversarial in plan:
         kinds = rng.choices(list(ORDINARY_SHARES), list(ORDINARY_SHARES.values()), k=ordinary)
-        kinds += ["borderline"] * borderline + ["adversarial"] * adversarial
+        kinds.extend(["borderline"] * borderline)
+        kinds.extend(["adversarial"] * adversarial)
         rng.shuffle(kinds)
         texts = {kind: _texts(world, kind, split, rng) for kind in sorted(set(kinds))}
         for kind in kinds:

@@ -42,7 +42,8 @@ BENIGN_OBJECTS: Final = (
     "bottle", "bowl", "lamp", "clock", "bike", "boat", "fence", "desk",
 )  # fmt: skip
 BENIGN_METHODS: Final = (
-    "a wet cloth", "a wide brush", "a small key", "a new screw", "a strong cart", "a flat board", "a large crate", "a warm fan",
+    "a wet cloth", "a wide brush", "a small key", "a new screw",
+    "a strong cart", "a flat board", "a large crate", "a warm fan",
 )  # fmt: skip
 
 VIOLENT_VERBS: Final = ("kill", "shoot", "burn", "crush", "stab", "choke", "poison", "trap")
