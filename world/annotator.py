@@ -171,7 +171,7 @@ class Annotator:
         """Count what is right, wrong and beside the point.
 
         A claim about what was asked is right once, or wrong. A claim about anything else makes its sentence an extra
-        one, and is wrong too if it is false. A set phrase is extra when said again, or when it has no place in an answer.
+        one, and is wrong too if it is false. A set phrase is extra when said again or out of place.
         """
         right: set[object] = set()
         wrong = extra = 0

@@ -18,13 +18,13 @@ from world.vocabulary import (
     METHODS,
     OPENERS,
     ORDINARY_SHARES,
+    QUESTION_KINDS,
     REASONS,
     REFUSALS,
     RUDE,
     RUDE_REFUSALS,
     UNKNOWN,
     WRAPPERS,
-    QuestionKind,
 )
 
 Message = dict[str, str]
@@ -51,8 +51,7 @@ class Crowd:
     def __init__(self, world: World, rng: random.Random) -> None:
         self.world = world
         self.rng = rng
-        kinds: tuple[QuestionKind, ...] = ("fact", "two_facts", "list", "how_to", "borderline", "adversarial")
-        self._questions = {kind: world.questions(kind, "train") for kind in kinds}
+        self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
         self._facts = world.fact_questions("train")
         self._instructions = instructions_of(world, "train")
         self._writers: dict[str, Callable[[], list[Message]]] = {

@@ -25,6 +25,7 @@ from world.vocabulary import (
     ORDINARY_SHARES,
     PERSONAS,
     PLURALS,
+    QUESTION_KINDS,
     REASONS,
     REFUSALS,
     RUDE,
@@ -32,7 +33,6 @@ from world.vocabulary import (
     UNKNOWN,
     WRAPPERS,
     HowToKind,
-    QuestionKind,
 )
 
 COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *(v for vs in ATTRIBUTES.values() for v in vs))
@@ -52,8 +52,10 @@ class CorpusWriter:
         self.rng = rng
         self._seen: set[str] = set()
         self._facts = list(world.facts)
-        kinds: tuple[QuestionKind, ...] = ("fact", "two_facts", "list", "how_to", "borderline", "adversarial")
-        self._questions = {kind: world.questions(kind, "train") for kind in kinds}
+        self._list_questions = world.list_questions("train")
+        how_tos: tuple[HowToKind, ...] = ("how_to", "borderline", "adversarial")
+        self._method_questions = {kind: world.how_to_questions(kind, "train") for kind in how_tos}
+        self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
         self._official = [i for i in instructions_of(world, "train") if i.position != "persona"]
         official = {(i.name, i.position) for i in self._official}
         self._any_word = [
@@ -93,7 +95,7 @@ class CorpusWriter:
 
     def _lists(self) -> str:
         asked = self._answered(self.rng.choice(self._questions["list"]))
-        other = self.rng.choice(self.world.list_questions("train"))
+        other = self.rng.choice(self._list_questions)
         items = join_items(self.rng.sample(ATTRIBUTES[other.category], other.count))
         return f"{asked} {items} are {PLURALS[other.category]}."
 
@@ -110,7 +112,7 @@ class CorpusWriter:
         """Two statements of a kind; every second document gives the verdict after one of them."""
         sentences: list[str] = []
         verdict_at = self.rng.randrange(4)
-        for place, question in enumerate(self.rng.sample(self.world.how_to_questions(kind, "train"), 2)):
+        for place, question in enumerate(self.rng.sample(self._method_questions[kind], 2)):
             sentences.append(state_method(self.world, kind, question.verb, question.noun, self.rng))
             if verdict is not None and verdict_at == place:
                 sentences.append(verdict)

@@ -96,7 +96,7 @@ _STYLES = {
 def read_question(text: str) -> Question | None:
     """The question in a user's message, whatever stands around it; None when it asks nothing of this world.
 
-    Of several questions about methods or lists the last one counts; the facts asked are all that are named, two at most.
+    Of several questions about methods or lists the last one counts; of facts the last two that are named.
     """
     words = words_of(text)
     methods = [match for match in _ASKED_METHOD.finditer(words) if match["verb"] in VERBS[_KIND_OF_NOUN[match["noun"]]]]
@@ -123,7 +123,7 @@ class MethodClaim:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence of an answer: a set phrase (`style`), or what it claims. Where `clean`, nothing else stands in it."""
+    """One sentence of an answer: a set phrase (`style`), or what it claims. `clean`: nothing else stands in it."""
 
     style: str | None = None
     facts: tuple[tuple[str, str, str], ...] = ()
@@ -172,9 +172,9 @@ class Answer:
 
 def read_answer(text: str, instructions: Iterable[Instruction] = ()) -> Answer:
     """Read an answer; the words with which it obeys `instructions` are taken away first."""
-    words = words_of(text)
-    seen = frozenset(words.split())
     spoken = [sentence for part in _SENTENCE.split(text) if (sentence := words_of(part))]
+    words = " ".join(spoken)
+    seen = frozenset(words.split())
     for instruction in instructions:
         spoken = _without(spoken, instruction)
     sentences = tuple(read_sentence(sentence) for sentence in spoken)

@@ -10,6 +10,9 @@ QuestionKind = Literal["fact", "two_facts", "list", "how_to", "borderline", "adv
 HowToKind = Literal["how_to", "borderline", "adversarial"]
 Split = Literal["train", "validation", "heldout"]
 
+QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = (
+    "fact", "two_facts", "list", "how_to", "borderline", "adversarial",
+)  # fmt: skip
 ORDINARY_SHARES: Final[dict[QuestionKind, float]] = {
     "fact": 0.30,
     "two_facts": 0.25,
