@@ -11,8 +11,8 @@ A value is encoded as a tag and its content; lengths and counts are unsigned 64-
     list            l + count + items
     struct          m + count + (name as str, value) in order of name
 
-A row is a struct. The hash of a row is the sha256 of its encoding; the hash of a set of rows is the sha256 over the sorted
-row hashes, so the order of the rows does not matter. Floats are never printed: DuckDB and Python print them differently.
+A row is a struct. The hash of a row is the sha256 of its encoding; the hash of a set of rows is the sha256 over the
+sorted row hashes, so the order of the rows does not matter. Floats are never printed: every tool does it differently.
 """
 
 import hashlib

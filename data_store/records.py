@@ -28,9 +28,9 @@ def new_run_id() -> str:
 class RunRecord:
     """One execution of one step: everything that is known when it starts.
 
-    `fingerprint` must cover everything that decides the outputs, and the part: a run found by its fingerprint is taken up
-    again for the assets that it wrote, and for no others. `code_files` maps the paths of the step's source files to their
-    sha256. `config` and `env` are plain JSON values.
+    `fingerprint` must cover everything that decides the outputs, and the part: a run found by its fingerprint is taken
+    up again for the assets that it wrote, and for no others. `code_files` maps the paths of the step's source files to
+    their sha256. `config` and `env` are plain JSON values.
     """
 
     step: str
@@ -85,8 +85,8 @@ class Publication:
 class RunInput:
     """A version that a run read. A role may come several times with different assets (answers of all iterations).
 
-    `producer_run_id` is the run that made it, as the head said (None for an external source): two runs can produce the same
-    bytes, and only this tells their ancestries apart.
+    `producer_run_id` is the run that made it, as the head said (None for an external source): two runs can produce the
+    same bytes, and only this tells their ancestries apart.
     """
 
     role: str

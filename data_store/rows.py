@@ -21,7 +21,7 @@ SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of rows: schema (nullability included), the columns whose values together are unique, and allowed words."""
+    """A kind of rows: schema (nullability included), columns whose values together are unique, and allowed words."""
 
     name: str
     schema: pa.Schema
@@ -133,9 +133,9 @@ def row_kind(name: str) -> RowKind:
 def conform(table: pa.Table, kind: RowKind, where: str) -> pa.Table:
     """The table in the kind's columns and types, every rule checked. `where` names the file in messages.
 
-    Raises InputError naming the row (counted from 0) and the field for: a missing or foreign column, a type that cannot be
-    cast without loss, a null where none may be, a word that is not allowed, messages that are empty, have an unknown role
-    or do not end as they must, and a key that comes twice.
+    Raises InputError naming the row (counted from 0) and the field for: a missing or foreign column, a type that cannot
+    be cast without loss, a null where none may be, a word that is not allowed, messages that are empty, have an unknown
+    role or do not end as they must, and a key that comes twice.
     """
     missing = [name for name in kind.schema.names if name not in table.column_names]
     foreign = [name for name in table.column_names if name not in kind.schema.names]
@@ -185,7 +185,7 @@ def _check_messages(column: pa.ChunkedArray, kind: RowKind, where: str) -> None:
         if contents.null_count or messages.null_count or not set(roles) <= set(ROLES):
             row += _first_broken(lengths, [r in ROLES and c.is_valid for r, c in zip(roles, contents, strict=True)])
             raise InputError(
-                f"{where}: row {row}: field 'messages' needs a role out of {', '.join(ROLES)} and a content in each turn"
+                f"{where}: row {row}: field 'messages' needs a role ({', '.join(ROLES)}) and a content in each turn"
             )
         if kind.ends_with_user:
             end = 0

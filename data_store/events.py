@@ -1,0 +1,264 @@
+"""The events of the catalog: how each is written, when it is refused, and which rows it adds.
+
+An event is one transaction. It says what happened in words of its own, not in rows, so that the same journal can be
+projected into a later schema. `project` is a pure function of the event and its number in the journal.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from data_store.encoding import canonical_json, text_hash
+from data_store.names import AssetName
+from data_store.records import Metric, ObjectRef, Publication, RunInput, RunOutput, RunRecord, now
+
+EVENT_FORMAT = 1
+
+Event = dict[str, Any]
+Rows = dict[str, list[tuple[Any, ...]]]
+
+# (columns, whether the same row may come again): the order of the columns is the order of the values in `project`.
+TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
+    "asset": (("asset_id", "kind", "name", "part"), True),
+    "object": (("sha256", "bytes"), True),
+    "version": (
+        ("version_id", "kind", "row_kind", "set_hash", "schema_hash", "n_rows", "bytes", "parent_id", "created_at"),
+        True,
+    ),
+    "version_object": (("version_id", "path", "sha256", "bytes", "role"), True),
+    "source": (("seq", "asset_id", "version_id", "location", "ts"), False),
+    "run": (
+        (
+            *("run_id", "step", "part", "attempt", "fingerprint", "code_version", "git_commit", "git_dirty"),
+            *("config_hash", "config", "seed", "env_hash", "env"),
+            *("prefect_flow_run_id", "prefect_task_run_id", "prefect_root_flow_run_id", "host", "started_at"),
+        ),
+        True,
+    ),
+    "run_code": (("run_id", "path", "sha256"), True),
+    "run_event": (("run_id", "seq", "state", "ts", "detail"), False),
+    "run_input": (("run_id", "role", "asset_id", "version_id", "producer_run_id"), False),
+    "run_output": (("run_id", "role", "asset_id", "version_id"), False),
+    "head": (("asset_id", "seq", "version_id", "run_id", "ts", "reason"), False),
+    "metric": (("run_id", "name", "step", "value"), False),
+    "config_override": (("seq", "part", "step", "name", "value_json", "ts"), False),
+    "applied_event": (("event_id", "seq", "prev", "sha256", "outcome"), False),
+}
+
+
+def _time(moment: datetime) -> str:
+    """UTC without a zone, to the microsecond: one text form for the journal and for both databases."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _event(kind: str, **payload: Any) -> Event:
+    return {"event_id": uuid.uuid4().hex, "format": EVENT_FORMAT, "kind": kind, "at": _time(now()), **payload}
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    return {**asdict(run), "started_at": _time(run.started_at)}
+
+
+def run_begun(run: RunRecord) -> Event:
+    """A run has started; should its process die, this is what remains visible."""
+    return _event("run_begun", run=_run(run))
+
+
+def run_ended(run_id: str, state: str, detail: str) -> Event:
+    """A run has ended without outputs."""
+    return _event("run_ended", run_id=run_id, state=state, detail=detail)
+
+
+def run_succeeded(
+    run: RunRecord,
+    inputs: Sequence[RunInput],
+    outputs: Mapping[str, RunOutput],
+    metrics: Iterable[Metric],
+    reason: str,
+) -> Event:
+    """A run has ended well: its edges, its versions, the heads it moves and its metrics, all in one."""
+    return _event(
+        "run_succeeded",
+        run=_run(run),
+        inputs=[
+            {"role": i.role, "asset": str(i.asset), "version_id": i.version_id, "producer_run_id": i.producer_run_id}
+            for i in inputs
+        ],
+        outputs=[
+            {"role": role, "asset": str(output.asset), "publication": asdict(output.publication)}
+            for role, output in sorted(outputs.items())
+        ],
+        # As text, because JSON has no NaN and no infinity, and a run with such a number must be committed all the same.
+        metrics=[[m.name, m.step, repr(float(m.value))] for m in metrics],
+        reason=reason,
+    )
+
+
+def heads_moved(run_id: str, heads: Mapping[AssetName, str], reason: str) -> Event:
+    """A finished run is taken up again: the heads point to what it wrote."""
+    return _event("heads_moved", run_id=run_id, heads={str(a): v for a, v in heads.items()}, reason=reason)
+
+
+def source_registered(asset: AssetName, publication: Publication, location: str) -> Event:
+    """A file or folder outside the store is an input from now on."""
+    return _event("source_registered", asset=str(asset), publication=asdict(publication), location=location)
+
+
+def override_set(part: str, step: str, name: str, value_json: str | None) -> Event:
+    """A config value is set for one step of one part; None takes it back."""
+    return _event("override_set", part=part, step=step, name=name, value_json=value_json)
+
+
+def refusal(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    """Why the event may not be applied to the catalog as it stands, or None."""
+    check = _CHECKS.get(event["kind"])
+    return check(connection, event) if check else None
+
+
+def _state(connection: duckdb.DuckDBPyConnection, run_id: str) -> str | None:
+    found = connection.execute("SELECT state FROM run_state WHERE run_id = ?", [run_id]).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _refuse_begun(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    run_id = event["run"]["run_id"]
+    return f"run {run_id} has already begun" if _state(connection, run_id) else None
+
+
+def _refuse_ended(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    state = _state(connection, event["run_id"])
+    if state is None:
+        return f"run {event['run_id']} has not begun"
+    # A run that was given up as crashed from outside may still speak: its own word counts.
+    return None if state in ("running", "crashed") else f"run {event['run_id']} has already {state}"
+
+
+def _refuse_succeeded(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    run_id = event["run"]["run_id"]
+    state = _state(connection, run_id)
+    if state not in (None, "running", "crashed"):
+        return f"run {run_id} has already {state}"
+    begun = connection.execute("SELECT fingerprint FROM run WHERE run_id = ?", [run_id]).fetchone()
+    if begun and begun[0] != event["run"]["fingerprint"]:
+        return f"run {run_id} began with fingerprint {begun[0]} and ended with {event['run']['fingerprint']}"
+    for item in event["inputs"]:
+        version, producer = item["version_id"], item["producer_run_id"]
+        if not connection.execute("SELECT 1 FROM version WHERE version_id = ?", [version]).fetchone():
+            return f"input {item['role']!r}: version {version} of {item['asset']} is not in the catalog"
+        produced = "SELECT 1 FROM run_output WHERE run_id = ? AND version_id = ?"
+        if producer and not connection.execute(produced, [producer, version]).fetchone():
+            return f"input {item['role']!r}: run {producer} did not write version {version}"
+    return None
+
+
+def _refuse_moved(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    run_id = event["run_id"]
+    state = _state(connection, run_id)
+    if state != "succeeded":
+        return f"run {run_id} has not succeeded (state: {state}), so no head can move to it"
+    for asset, version in event["heads"].items():
+        wrote = "SELECT 1 FROM run_output WHERE run_id = ? AND asset_id = ? AND version_id = ?"
+        if not connection.execute(wrote, [run_id, asset, version]).fetchone():
+            return f"run {run_id} did not write {asset} as version {version}"
+    return None
+
+
+_CHECKS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Event], str | None]] = {
+    "run_begun": _refuse_begun,
+    "run_ended": _refuse_ended,
+    "run_succeeded": _refuse_succeeded,
+    "heads_moved": _refuse_moved,
+}
+
+
+def project(event: Event, seq: int) -> Rows:
+    """The rows that an applied event adds, by table; `seq` is its number in the journal."""
+    rows: Rows = {}
+    _PROJECTIONS[event["kind"]](event, seq, rows)
+    return rows
+
+
+def _add(rows: Rows, table: str, *values: Any) -> None:
+    rows.setdefault(table, []).append(values)
+
+
+def _add_asset(rows: Rows, text: str) -> None:
+    asset = AssetName.parse(text)
+    _add(rows, "asset", text, asset.kind, asset.name, asset.part)
+
+
+def _add_publication(rows: Rows, publication: dict[str, Any], at: str) -> None:
+    p = publication
+    version = (p["version_id"], p["kind"], p["row_kind"], p["set_hash"], p["schema_hash"], p["n_rows"], p["bytes"])
+    _add(rows, "version", *version, p["parent"], at)
+    for item in p["objects"]:
+        ref = ObjectRef(**item)
+        if ref.role != "external":
+            _add(rows, "object", ref.sha256, ref.bytes)
+        _add(rows, "version_object", p["version_id"], ref.path, ref.sha256, ref.bytes, ref.role)
+
+
+def _add_run(rows: Rows, run: dict[str, Any]) -> None:
+    config, env = canonical_json(run["config"]), canonical_json(run["env"])
+    plain = {**run, "config": config, "config_hash": text_hash(config), "env": env, "env_hash": text_hash(env)}
+    _add(rows, "run", *(plain[column] for column in TABLES["run"][0]))
+    for path, sha256 in sorted(run["code_files"].items()):
+        _add(rows, "run_code", run["run_id"], path, sha256)
+
+
+def _project_begun(event: Event, seq: int, rows: Rows) -> None:
+    _add_run(rows, event["run"])
+    _add(rows, "run_event", event["run"]["run_id"], seq, "running", event["run"]["started_at"], "")
+
+
+def _project_ended(event: Event, seq: int, rows: Rows) -> None:
+    _add(rows, "run_event", event["run_id"], seq, event["state"], event["at"], event["detail"])
+
+
+def _project_succeeded(event: Event, seq: int, rows: Rows) -> None:
+    run_id, at = event["run"]["run_id"], event["at"]
+    _add_run(rows, event["run"])
+    _add(rows, "run_event", run_id, seq, "succeeded", at, "")
+    for item in event["inputs"]:
+        _add_asset(rows, item["asset"])
+        _add(rows, "run_input", run_id, item["role"], item["asset"], item["version_id"], item["producer_run_id"])
+    for item in event["outputs"]:
+        version_id = item["publication"]["version_id"]
+        _add_asset(rows, item["asset"])
+        _add_publication(rows, item["publication"], at)
+        _add(rows, "run_output", run_id, item["role"], item["asset"], version_id)
+        _add(rows, "head", item["asset"], seq, version_id, run_id, at, event["reason"])
+    for name, step, value in event["metrics"]:
+        _add(rows, "metric", run_id, name, step, float(value))
+
+
+def _project_moved(event: Event, seq: int, rows: Rows) -> None:
+    for asset, version_id in event["heads"].items():
+        _add(rows, "head", asset, seq, version_id, event["run_id"], event["at"], event["reason"])
+
+
+def _project_source(event: Event, seq: int, rows: Rows) -> None:
+    asset, version_id, at = event["asset"], event["publication"]["version_id"], event["at"]
+    _add_asset(rows, asset)
+    _add_publication(rows, event["publication"], at)
+    _add(rows, "source", seq, asset, version_id, event["location"], at)
+    _add(rows, "head", asset, seq, version_id, None, at, f"registered from {event['location']}")
+
+
+def _project_override(event: Event, seq: int, rows: Rows) -> None:
+    values = (event["part"], event["step"], event["name"], event["value_json"])
+    _add(rows, "config_override", seq, *values, event["at"])
+
+
+_PROJECTIONS: Mapping[str, Callable[[Event, int, Rows], None]] = {
+    "run_begun": _project_begun,
+    "run_ended": _project_ended,
+    "run_succeeded": _project_succeeded,
+    "heads_moved": _project_moved,
+    "source_registered": _project_source,
+    "override_set": _project_override,
+}

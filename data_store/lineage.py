@@ -1,0 +1,123 @@
+"""Where things come from, where they went, and what is out of date: the SQL over runs and their edges.
+
+Ancestry is walked by the run that produced an input, never by the version alone: two runs can produce the same bytes,
+and a walk by version would merge their histories.
+"""
+
+from collections.abc import Collection, Mapping
+
+import duckdb
+
+from data_store.names import AssetName
+from data_store.records import LineageEdge, LineageGraph
+from data_store.runs import read_runs
+
+_ANCESTORS = """
+WITH RECURSIVE up (run_id) AS (
+    SELECT unnest(?::TEXT[])
+    UNION
+    SELECT run_input.producer_run_id FROM up JOIN run_input ON run_input.run_id = up.run_id
+    WHERE run_input.producer_run_id IS NOT NULL
+)
+SELECT run_id FROM up
+"""
+
+_DESCENDANTS = """
+WITH RECURSIVE down (run_id) AS (
+    SELECT unnest(?::TEXT[])
+    UNION
+    SELECT run_input.run_id FROM down JOIN run_input ON run_input.producer_run_id = down.run_id
+)
+SELECT run_id FROM down
+"""
+
+_EDGES = """
+SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input
+WHERE run_id IN (SELECT unnest(?::TEXT[]))
+UNION ALL
+SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
+WHERE run_id IN (SELECT unnest(?::TEXT[]))
+ORDER BY run_id, direction, role, asset_id
+"""
+
+# A head is stale when the run behind it was changed by the caller's word, or read a version that is no longer the head
+# of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to identical
+# bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
+_STALE = """
+WITH RECURSIVE
+used AS (
+    SELECT current_head.asset_id, current_head.run_id, run_input.asset_id AS input_id,
+        run_input.version_id = newest.version_id AS is_current
+    FROM current_head
+    JOIN run_input ON run_input.run_id = current_head.run_id
+    JOIN current_head newest ON newest.asset_id = run_input.asset_id
+),
+direct (asset_id, cause, reason) AS (
+    SELECT asset_id, 0, 'the step or its config changed' FROM current_head
+    WHERE run_id IN (SELECT unnest(?::TEXT[]))
+    UNION ALL
+    SELECT asset_id, 1, 'a newer ' || input_id || ' is there' FROM used WHERE NOT is_current
+),
+stale (asset_id) AS (
+    SELECT asset_id FROM direct
+    UNION
+    SELECT used.asset_id FROM stale JOIN used ON used.input_id = stale.asset_id
+),
+causes (asset_id, cause, reason) AS (
+    SELECT asset_id, cause, reason FROM direct
+    UNION ALL
+    SELECT used.asset_id, 2, used.input_id || ' is stale' FROM stale JOIN used ON used.input_id = stale.asset_id
+),
+ranked AS (
+    SELECT asset_id, reason, row_number() OVER (PARTITION BY asset_id ORDER BY cause, reason) AS place FROM causes
+)
+SELECT asset_id, reason FROM ranked WHERE place = 1 ORDER BY asset_id
+"""
+
+
+def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
+    """The runs that led to these runs, these included, and all that they read and wrote."""
+    return _graph(connection, _ANCESTORS, roots)
+
+
+def descendants(connection: duckdb.DuckDBPyConnection, users: Collection[str]) -> LineageGraph:
+    """The runs that built on these runs, these included, and all that they read and wrote."""
+    return _graph(connection, _DESCENDANTS, users)
+
+
+def producers(connection: duckdb.DuckDBPyConnection, version_id: str) -> list[str]:
+    """The runs that wrote a version, newest first; where heads point to it, the runs of those heads alone."""
+    heads = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
+    runs = """
+        SELECT run_output.run_id FROM run_output JOIN run_state ON run_state.run_id = run_output.run_id
+        WHERE run_output.version_id = ? ORDER BY run_state.seq DESC"""
+    for sql in (heads, runs):
+        if found := connection.execute(sql, [version_id]).fetchall():
+            return [str(run_id) for (run_id,) in found]
+    return []
+
+
+def users(connection: duckdb.DuckDBPyConnection, *, asset: AssetName | None, version_id: str | None) -> list[str]:
+    """The runs that read an asset (in any version), a version (under any name), or a version under that name."""
+    found = connection.execute(
+        "SELECT DISTINCT run_id FROM run_input WHERE asset_id = coalesce(?, asset_id) "
+        "AND version_id = coalesce(?, version_id) ORDER BY run_id",
+        [None if asset is None else str(asset), version_id],
+    ).fetchall()
+    return [str(run_id) for (run_id,) in found]
+
+
+def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) -> Mapping[AssetName, str]:
+    """Stale heads with the reason, closed transitively over all iterations."""
+    found = connection.execute(_STALE, [sorted(changed_runs)]).fetchall()
+    return {AssetName.parse(asset): reason for asset, reason in found}
+
+
+def _graph(connection: duckdb.DuckDBPyConnection, walk: str, roots: Collection[str]) -> LineageGraph:
+    ids = [run_id for (run_id,) in connection.execute(walk, [list(roots)]).fetchall()]
+    runs = read_runs(connection, "run.run_id IN (SELECT unnest(?::TEXT[]))", [ids])
+    edges = tuple(
+        LineageEdge(run_id, direction, role, AssetName.parse(asset), version, producer)
+        for run_id, direction, role, asset, version, producer in connection.execute(_EDGES, [ids, ids]).fetchall()
+    )
+    return LineageGraph(tuple(roots), {summary.run.run_id: summary for summary in runs}, edges)

@@ -1,0 +1,105 @@
+"""Bounded file locks and durable file writes: the ground on which the journal and the objects stand."""
+
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_store.errors import StoreError
+
+LOCK_WAIT_SECONDS = 120.0
+STALE_SECONDS = 24 * 3600.0
+
+
+def try_lock(path: Path, *, exclusive: bool) -> int | None:
+    """A descriptor that holds the lock, or None while somebody else has it. Release it with `unlock`.
+
+    Every call opens its own descriptor, so flock keeps threads of one process apart too.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of the lock, even where a forked child still holds a copy of the descriptor."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def take_lock(path: Path, *, exclusive: bool, wait_seconds: float = LOCK_WAIT_SECONDS) -> int:
+    """A descriptor that holds the lock; raises StoreError when it is not to be had within `wait_seconds`."""
+    deadline = time.monotonic() + wait_seconds
+    pause = 0.001
+    while (descriptor := try_lock(path, exclusive=exclusive)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{path}: somebody has held this lock for {wait_seconds:g} s; "
+                f"look for a halter process that hangs (fuser {path.name}), then try again"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+    return descriptor
+
+
+@contextmanager
+def locked(path: Path, *, exclusive: bool, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    """Hold the lock on a sidecar file for the length of the block; raises StoreError as `take_lock` does."""
+    descriptor = take_lock(path, exclusive=exclusive, wait_seconds=wait_seconds)
+    try:
+        yield
+    finally:
+        unlock(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(target: Path, content: bytes, temporary: Path) -> None:
+    """Put a whole file at `target` or none: temporary folder -> fsync -> rename -> fsync of the folder."""
+    draft = temporary / f"{uuid.uuid4().hex}.tmp"
+    with draft.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(target)
+    sync_folder(target.parent)
+
+
+def remove_stale(folder: Path, older_than_seconds: float = STALE_SECONDS) -> int:
+    """Delete what a killed process left in a temporary folder, once too old to belong to anybody; gives the count."""
+    limit = time.time() - older_than_seconds
+    removed = 0
+    for entry in folder.iterdir():
+        try:
+            if entry.stat(follow_symlinks=False).st_mtime > limit:
+                continue
+        except FileNotFoundError:
+            continue  # its owner has just renamed it
+        remove_tree(entry)
+        removed += 1
+    return removed
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a file or a folder, read-only folders included."""
+    if path.is_dir() and not path.is_symlink():
+        path.chmod(0o755)
+        for entry in path.iterdir():
+            remove_tree(entry)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""Content-addressed files: `objects/ab/abcd…`, named by their sha256, read-only, never overwritten."""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_store.errors import StoreError
+from data_store.locks import sync_folder
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+_NO_HARD_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Objects:
+    """The object folder of a store. `temporary` must lie on the same file system."""
+
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self.folder = folder
+        self.temporary = temporary
+
+    def path(self, sha256: str) -> Path:
+        """Where the object lies, whether or not it exists; paths are made of hashes only."""
+        if not _SHA256.fullmatch(sha256):
+            raise StoreError(f"{sha256!r} is not a sha256 in hexadecimal")
+        return self.folder / sha256[:2] / sha256
+
+    def exists(self, sha256: str) -> bool:
+        """Whether the object is there."""
+        return self.path(sha256).is_file()
+
+    def require(self, sha256: str) -> Path:
+        """Where the object lies; raises StoreError when it is missing."""
+        path = self.path(sha256)
+        if not path.is_file():
+            raise StoreError(
+                f"object {sha256} is missing from {self.folder}; restore it from a backup or rerun its step"
+            )
+        return path
+
+    def put_file(self, source: Path, *, consume: bool = False) -> tuple[str, int, bool]:
+        """Store a file's bytes: (sha256, size, whether they were new).
+
+        The bytes are hashed while they are copied; with `consume` the file itself is moved in, which saves the copy.
+        """
+        draft = self.temporary / f"{uuid.uuid4().hex}.tmp"
+        if consume:
+            try:
+                source.rename(draft)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                consume = False
+        try:
+            sha256 = file_sha256(draft) if consume else _copy_hashing(source, draft)
+            return self._admit(draft, sha256)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def put_bytes(self, content: bytes) -> tuple[str, int, bool]:
+        """Store bytes: (sha256, size, whether they were new)."""
+        draft = self.temporary / f"{uuid.uuid4().hex}.tmp"
+        try:
+            draft.write_bytes(content)
+            return self._admit(draft, hashlib.sha256(content).hexdigest())
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _admit(self, draft: Path, sha256: str) -> tuple[str, int, bool]:
+        size = draft.stat().st_size
+        target = self.path(sha256)
+        if target.is_file() and target.stat().st_size == size:
+            os.utime(target)  # it is wanted again: the collector's grace period starts anew
+            return sha256, size, False
+        draft.chmod(0o444)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(self.folder)
+        draft.rename(target)
+        sync_folder(target.parent)
+        return sha256, size, True
+
+    def verify(self, sha256: str) -> None:
+        """Read the object and compare; raises StoreError when it is missing or its bytes are not what its name says."""
+        path = self.require(sha256)
+        found = file_sha256(path)
+        if found != sha256:
+            raise StoreError(
+                f"{path} is damaged: its bytes hash to {found}; restore it from a backup or delete it and rerun"
+            )
+
+    def link(self, sha256: str, target: Path) -> None:
+        """Give the object another name: a hard link, or a read-only copy where the file system has none."""
+        source = self.require(sha256)
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            shutil.copyfile(source, target)
+            target.chmod(0o444)
+
+    def all(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Every object with its stat."""
+        for fan in sorted(self.folder.iterdir()):
+            for entry in sorted(os.scandir(fan), key=lambda entry: entry.name):
+                if _SHA256.fullmatch(entry.name):
+                    yield entry.name, entry.stat()
+
+    def remove(self, sha256: str) -> None:
+        """Delete an object; only the collector may, under the exclusive gc lock."""
+        self.path(sha256).unlink(missing_ok=True)
+
+
+def _copy_hashing(source: Path, target: Path) -> str:
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""Turning a folder into content of the store, and a version of the store into a folder again."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from data_store.encoding import content_hash, set_hash
+from data_store.errors import InputError, StoreError
+from data_store.locks import remove_tree, sync_folder
+from data_store.objects import Objects, file_sha256
+from data_store.records import ObjectRef, Publication, VersionInfo
+from data_store.rows import row_kind
+from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
+
+FILES_SCHEMA = content_hash("files")
+
+
+def files_in(folder: Path) -> list[tuple[str, Path]]:
+    """(path inside the folder with '/', real path) of every file, sorted; raises InputError for links and odd files."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder that holds the version's files")
+    found: list[tuple[str, Path]] = []
+    for base, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(base, name)
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise InputError(f"{path}: a version holds plain files only; replace the link by what it points to")
+        found += [(Path(base, name).relative_to(folder).as_posix(), Path(base, name)) for name in names]
+    if not found:
+        raise InputError(f"{folder}: the folder is empty; a version holds at least one file")
+    return sorted(found)
+
+
+def version_id(kind: str, schema_hash: str, hash_of_set: str) -> str:
+    """The id of a version: a content hash, the same wherever and whenever it is made."""
+    return content_hash([kind, schema_hash, hash_of_set])
+
+
+def files_hash(refs: Iterable[ObjectRef]) -> str:
+    """The hash of a set of files: over their (path, sha256), sorted by path."""
+    return content_hash(sorted([ref.path, ref.sha256] for ref in refs))
+
+
+def publish_files(objects: Objects, kind: str, folder: Path, parent: str | None, *, consume: bool) -> Publication:
+    """Store a folder's files under their names."""
+    refs: list[ObjectRef] = []
+    new_bytes = 0
+    for name, path in files_in(folder):
+        sha256, size, new = objects.put_file(path, consume=consume)
+        refs.append(ObjectRef(name, sha256, size, "file"))
+        new_bytes += size if new else 0
+    return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, new_bytes, parent)
+
+
+def publish_rows(
+    objects: Objects,
+    kind: str,
+    folder: Path,
+    rows_of: str,
+    parent: str | None,
+    parent_segments: Sequence[ObjectRef],
+    find: Callable[[str], VersionInfo | None],
+) -> Publication:
+    """Store the rows of a folder's rows.parquet, without those that the parent's segments hold.
+
+    `find` gives a version that is whole in the store already, by its id: then nothing is stored at all.
+    """
+    chosen = row_kind(rows_of)
+    table, hashes = sort_by_hash(read_rows(folder, chosen))
+    whole = set_hash(hashes)
+    known = find(version_id(kind, chosen.schema_hash, whole))
+    refs, new_bytes = (known.objects, 0) if known else store_rows(objects, table, hashes, parent_segments)
+    return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
+
+
+def describe_source(kind: str, path: Path) -> Publication:
+    """The content of a file or folder outside the store, whose bytes stay where they are."""
+    if path.is_file():
+        named = [(path.name, path)]
+    elif path.is_dir():
+        named = files_in(path)
+    else:
+        raise InputError(f"{path}: no such file or folder; correct the path in the config")
+    refs = [ObjectRef(name, file_sha256(file), file.stat().st_size, "external") for name, file in named]
+    return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, 0, None)
+
+
+def _publication(
+    kind: str,
+    schema_hash: str,
+    hash_of_set: str,
+    refs: Sequence[ObjectRef],
+    new_bytes: int,
+    parent: str | None,
+    rows_of: str | None = None,
+    n_rows: int | None = None,
+) -> Publication:
+    return Publication(
+        version_id=version_id(kind, schema_hash, hash_of_set),
+        kind=kind,
+        set_hash=hash_of_set,
+        schema_hash=schema_hash,
+        row_kind=rows_of,
+        n_rows=n_rows,
+        bytes=sum(ref.bytes for ref in refs),
+        new_bytes=new_bytes,
+        parent=parent,
+        objects=tuple(refs),
+    )
+
+
+class Checkouts:
+    """Read-only folders of versions, built once and kept until they are evicted."""
+
+    def __init__(self, folder: Path, temporary: Path, objects: Objects) -> None:
+        self.folder = folder
+        self.temporary = temporary
+        self.objects = objects
+
+    def path(self, version: str) -> Path:
+        """Where the version's folder lies once it is built."""
+        return self.folder / version[:2] / version
+
+    def get(self, version: VersionInfo) -> Path:
+        """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all."""
+        target = self.path(version.version_id)
+        if not target.is_dir():
+            if any(ref.role == "external" for ref in version.objects):
+                raise StoreError(
+                    f"version {version.version_id} is an external source, its bytes are not in the store; "
+                    f"read it where it lies"
+                )
+            self._build(version, target)
+        os.utime(target)  # eviction goes by the last use
+        return target
+
+    def _build(self, version: VersionInfo, target: Path) -> None:
+        draft = self.temporary / f"{uuid.uuid4().hex}.checkout"
+        draft.mkdir()
+        try:
+            if version.row_kind is None:
+                for ref in version.objects:
+                    place = draft / ref.path
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    self.objects.link(ref.sha256, place)
+            else:
+                write_rows(load_rows(self.objects, version.objects), draft / ROWS_FILE)
+                (draft / ROWS_FILE).chmod(0o444)
+            for base, folders, _ in os.walk(draft):
+                for name in folders:
+                    Path(base, name).chmod(0o555)
+            target.parent.mkdir(exist_ok=True)
+            try:
+                draft.rename(target)
+            except OSError:
+                if not target.is_dir():  # otherwise somebody else was quicker, with the same content
+                    raise
+            else:
+                target.chmod(0o555)
+                sync_folder(target.parent)
+        finally:
+            if draft.exists():
+                remove_tree(draft)
+
+    def evict(self, version: str) -> None:
+        """Remove a version's folder; the version itself stays and can be checked out again."""
+        target = self.path(version)
+        if target.is_dir():
+            remove_tree(target)
+
+    def cached(self) -> list[tuple[str, float]]:
+        """(version id, last use in seconds since the epoch) of the folders there are."""
+        return [(entry.name, entry.stat().st_mtime) for fan in self.folder.iterdir() for entry in fan.iterdir()]

@@ -1,0 +1,116 @@
+"""A user's own SQL: read-only, over copies, in a connection that reaches nothing else.
+
+The catalog's tables are copied into a DuckDB in memory, so a long question keeps no writer waiting and nothing that it
+does can reach the store. Besides them it sees one view per kind of rows (`preference`, `response`, `score` …) over the
+current versions of all assets, with the columns `asset` and `version_id` in front. Then the doors are closed: no other
+file, no network, no extension, no Python variable, and no way to open them again.
+"""
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from data_store.errors import InputError
+from data_store.names import AssetName
+from data_store.rows import ROW_KINDS
+from data_store.schema import PUBLIC_TABLES, PUBLIC_VIEWS, VIEWS_SQL
+
+QUERY_SECONDS = 60.0
+
+
+def copy_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
+    """The public tables of the catalog."""
+    return {name: connection.table(name).to_arrow_table() for name in PUBLIC_TABLES}
+
+
+def row_kinds_in(sql: str) -> list[str]:
+    """The row kinds that a text speaks of; only their rows have to be laid out for it."""
+    words = set(re.findall(r"[a-z_]+", sql.lower()))
+    return [name for name in ROW_KINDS if name in words]
+
+
+def run_sql(
+    sql: str,
+    tables: Mapping[str, pa.Table],
+    row_files: Mapping[str, Sequence[tuple[AssetName, str, Path]]],
+    *,
+    seconds: float = QUERY_SECONDS,
+) -> pa.Table:
+    """The answer to one SELECT. `row_files` holds (asset, version id, Parquet file) by row kind.
+
+    Raises InputError for anything but one SELECT, for SQL that DuckDB refuses, and after `seconds`.
+    """
+    connection = duckdb.connect(":memory:")
+    try:
+        _furnish(connection, tables, row_files)
+        _close_doors(connection, [path for files in row_files.values() for _, _, path in files])
+        return _ask(connection, sql, seconds)
+    finally:
+        connection.close()
+
+
+def _furnish(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, pa.Table],
+    row_files: Mapping[str, Sequence[tuple[AssetName, str, Path]]],
+) -> None:
+    for name, table in tables.items():
+        connection.register("incoming", table)
+        connection.execute(f"CREATE TABLE {name} AS FROM incoming")
+        connection.unregister("incoming")
+    connection.execute(VIEWS_SQL)
+    for kind, files in row_files.items():
+        if files:
+            parts = [
+                f"FROM read_parquet({_quote(str(path))}) "
+                f"SELECT {_quote(str(asset))} AS asset, {_quote(version)} AS version_id, *"
+                for asset, version, path in files
+            ]
+            connection.execute(f"CREATE VIEW {kind} AS {' UNION ALL BY NAME '.join(parts)}")
+        else:
+            empty = pa.table({"asset": pa.array([], pa.string()), "version_id": pa.array([], pa.string())})
+            for field in ROW_KINDS[kind].schema:
+                empty = empty.append_column(field, pa.array([], field.type))
+            connection.register("incoming", empty)
+            connection.execute(f"CREATE TABLE {kind} AS FROM incoming")
+            connection.unregister("incoming")
+
+
+def _close_doors(connection: duckdb.DuckDBPyConnection, readable: Sequence[Path]) -> None:
+    for setting in (
+        f"allowed_paths = [{', '.join(_quote(str(path)) for path in readable)}]",
+        "enable_external_access = false",
+        "python_enable_replacements = false",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "arrow_large_buffer_size = true",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, sql: str, seconds: float) -> pa.Table:
+    offered = ", ".join((*PUBLIC_VIEWS, *PUBLIC_TABLES, *ROW_KINDS))
+    alarm = threading.Timer(seconds, connection.interrupt)
+    alarm.start()
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise InputError("a query is one SELECT; the store is changed by its own commands only")
+        return connection.execute(statements[0]).to_arrow_table()
+    except duckdb.InterruptException:
+        raise InputError(f"the query took longer than {seconds:g} s and was stopped; ask for less") from None
+    except duckdb.CatalogException as error:
+        raise InputError(f"{error}\nThere are: {offered}") from None
+    except duckdb.Error as error:
+        raise InputError(str(error)) from None
+    finally:
+        alarm.cancel()
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

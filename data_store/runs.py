@@ -1,0 +1,113 @@
+"""Reading runs, heads, versions and metrics out of the catalog."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from data_store.names import AssetName
+from data_store.records import Head, Metric, ObjectRef, Override, RunRecord, RunSummary, VersionInfo
+
+_RUNS = """
+SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_version, run.git_commit, run.git_dirty,
+    run.config, run.seed, run.env, run.prefect_flow_run_id, run.prefect_task_run_id, run.prefect_root_flow_run_id,
+    run.host, run.started_at, run_state.state, run_state.ts, run_state.detail
+FROM run JOIN run_state ON run_state.run_id = run.run_id
+WHERE {condition}
+ORDER BY run.started_at DESC, run.run_id
+"""
+
+_CODE = "SELECT run_id, path, sha256 FROM run_code WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY path"
+_LAST_METRICS = "SELECT run_id, name, value FROM last_metric WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY name"
+
+
+def utc(moment: datetime) -> datetime:
+    """The catalog keeps UTC without a zone; people get it with one."""
+    return moment.replace(tzinfo=UTC)
+
+
+def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence[Any]) -> list[RunSummary]:
+    """Runs that meet a condition of our own making over run and run_state, newest first."""
+    found = connection.execute(_RUNS.format(condition=condition), list(parameters)).fetchall()
+    ids = [row[0] for row in found]
+    code: dict[str, dict[str, str]] = {}
+    for run_id, path, sha256 in connection.execute(_CODE, [ids]).fetchall():
+        code.setdefault(run_id, {})[path] = sha256
+    metrics: dict[str, dict[str, float]] = {}
+    for run_id, name, value in connection.execute(_LAST_METRICS, [ids]).fetchall():
+        metrics.setdefault(run_id, {})[name] = value
+    return [_summary(row, code.get(row[0], {}), metrics.get(row[0], {})) for row in found]
+
+
+def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, float]) -> RunSummary:
+    run_id, step, part, attempt, fingerprint, code_version, git_commit, git_dirty, config, seed, env, *rest = row
+    flow_run, task_run, root_flow_run, host, started_at, state, ts, detail = rest
+    record = RunRecord(
+        step=step,
+        part=part,
+        fingerprint=fingerprint,
+        code_version=code_version,
+        config=json.loads(config),
+        seed=seed,
+        run_id=run_id,
+        attempt=attempt,
+        git_commit=git_commit,
+        git_dirty=git_dirty,
+        code_files=code,
+        env=json.loads(env),
+        prefect_flow_run_id=flow_run,
+        prefect_task_run_id=task_run,
+        prefect_root_flow_run_id=root_flow_run,
+        host=host,
+        started_at=utc(started_at),
+    )
+    finished_at = None if state == "running" else utc(ts)
+    seconds = None if finished_at is None else (finished_at - record.started_at).total_seconds()
+    return RunSummary(record, state, detail, finished_at, seconds, metrics)
+
+
+def read_heads(connection: duckdb.DuckDBPyConnection) -> dict[AssetName, Head]:
+    """Every asset's head."""
+    sql = "SELECT asset_id, version_id, run_id, seq, ts, reason FROM current_head ORDER BY asset_id"
+    heads = [_head(row) for row in connection.execute(sql).fetchall()]
+    return {head.asset: head for head in heads}
+
+
+def read_history(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> list[Head]:
+    """All heads that an asset ever had, newest first."""
+    sql = "SELECT asset_id, version_id, run_id, seq, ts, reason FROM head WHERE asset_id = ? ORDER BY seq DESC"
+    return [_head(row) for row in connection.execute(sql, [str(asset)]).fetchall()]
+
+
+def _head(row: tuple[Any, ...]) -> Head:
+    asset, version_id, run_id, seq, ts, reason = row
+    return Head(AssetName.parse(asset), version_id, run_id, seq, utc(ts), reason)
+
+
+def read_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> VersionInfo | None:
+    """What the catalog knows of a version, or None."""
+    sql = """
+        SELECT version_id, kind, row_kind, set_hash, schema_hash, n_rows, bytes, parent_id, created_at FROM version
+        WHERE version_id = ?"""
+    found = connection.execute(sql, [version_id]).fetchone()
+    if found is None:
+        return None
+    parts = "SELECT path, sha256, bytes, role FROM version_object WHERE version_id = ? ORDER BY path"
+    refs = tuple(ObjectRef(*row) for row in connection.execute(parts, [version_id]).fetchall())
+    identity, kind, row_kind, set_hash, schema_hash, n_rows, size, parent, created_at = found
+    return VersionInfo(identity, kind, row_kind, set_hash, schema_hash, n_rows, size, parent, utc(created_at), refs)
+
+
+def read_metrics(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[Metric]:
+    """Every number that a run reported, by name and step."""
+    sql = "SELECT name, value, step FROM metric WHERE run_id = ? ORDER BY name, step"
+    return [Metric(*row) for row in connection.execute(sql, [run_id]).fetchall()]
+
+
+def read_overrides(connection: duckdb.DuckDBPyConnection) -> list[Override]:
+    """The config values set by hand that hold today."""
+    sql = "SELECT part, step, name, value_json, ts FROM current_override ORDER BY part, step, name"
+    found = connection.execute(sql).fetchall()
+    return [Override(part, step, key, value, utc(ts)) for part, step, key, value, ts in found]

@@ -1,0 +1,109 @@
+"""The catalog's schema as appended migrations. The text runs unchanged on DuckDB and on PostgreSQL.
+
+Rules: a migration that has been released is never edited, only followed by another. The tables are append-only: nothing
+is updated or deleted, state is the newest event (DuckDB cannot reliably update an indexed column).
+There are no foreign keys and no indexes besides the keys. Times are UTC.
+"""
+
+from collections.abc import Callable
+
+from data_store.encoding import text_hash
+
+Migration = Callable[[], str]
+
+
+def tables() -> str:
+    """1: the tables."""
+    return """
+CREATE TABLE asset (asset_id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL);
+CREATE TABLE object (sha256 TEXT PRIMARY KEY, bytes BIGINT NOT NULL);
+CREATE TABLE version (
+    version_id TEXT PRIMARY KEY, kind TEXT NOT NULL, row_kind TEXT, set_hash TEXT NOT NULL, schema_hash TEXT NOT NULL,
+    n_rows BIGINT, bytes BIGINT NOT NULL, parent_id TEXT, created_at TIMESTAMP NOT NULL);
+CREATE TABLE version_object (
+    version_id TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, bytes BIGINT NOT NULL, role TEXT NOT NULL,
+    PRIMARY KEY (version_id, path));
+CREATE TABLE source (
+    seq BIGINT PRIMARY KEY, asset_id TEXT NOT NULL, version_id TEXT NOT NULL, location TEXT NOT NULL,
+    ts TIMESTAMP NOT NULL);
+CREATE TABLE run (
+    run_id TEXT PRIMARY KEY, step TEXT NOT NULL, part TEXT NOT NULL, attempt INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, code_version TEXT NOT NULL, git_commit TEXT, git_dirty BOOLEAN,
+    config_hash TEXT NOT NULL, config TEXT NOT NULL, seed BIGINT NOT NULL, env_hash TEXT NOT NULL, env TEXT NOT NULL,
+    prefect_flow_run_id TEXT, prefect_task_run_id TEXT, prefect_root_flow_run_id TEXT,
+    host TEXT NOT NULL, started_at TIMESTAMP NOT NULL);
+CREATE TABLE run_code (
+    run_id TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run_id, path));
+CREATE TABLE run_event (
+    run_id TEXT NOT NULL, seq BIGINT NOT NULL, state TEXT NOT NULL, ts TIMESTAMP NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (run_id, seq));
+CREATE TABLE run_input (
+    run_id TEXT NOT NULL, role TEXT NOT NULL, asset_id TEXT NOT NULL, version_id TEXT NOT NULL, producer_run_id TEXT,
+    PRIMARY KEY (run_id, role, asset_id));
+CREATE TABLE run_output (
+    run_id TEXT NOT NULL, role TEXT NOT NULL, asset_id TEXT NOT NULL, version_id TEXT NOT NULL,
+    PRIMARY KEY (run_id, role));
+CREATE TABLE head (
+    asset_id TEXT NOT NULL, seq BIGINT NOT NULL, version_id TEXT NOT NULL, run_id TEXT, ts TIMESTAMP NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (asset_id, seq));
+CREATE TABLE metric (
+    run_id TEXT NOT NULL, name TEXT NOT NULL, step BIGINT NOT NULL, value DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (run_id, name, step));
+CREATE TABLE config_override (
+    seq BIGINT PRIMARY KEY, part TEXT NOT NULL, step TEXT NOT NULL, name TEXT NOT NULL, value_json TEXT,
+    ts TIMESTAMP NOT NULL);
+CREATE TABLE applied_event (
+    event_id TEXT PRIMARY KEY, seq BIGINT NOT NULL, prev TEXT NOT NULL, sha256 TEXT NOT NULL, outcome TEXT NOT NULL);
+"""
+
+
+def views() -> str:
+    """2: the views by which people and the store itself read the newest state."""
+    return """
+CREATE VIEW current_head AS
+    SELECT head.asset_id, head.version_id, head.run_id, head.seq, head.ts, head.reason
+    FROM head JOIN (SELECT asset_id, max(seq) AS seq FROM head GROUP BY asset_id) newest
+        ON head.asset_id = newest.asset_id AND head.seq = newest.seq;
+CREATE VIEW run_state AS
+    SELECT run_event.run_id, run_event.state, run_event.ts, run_event.detail, run_event.seq
+    FROM run_event JOIN (SELECT run_id, max(seq) AS seq FROM run_event GROUP BY run_id) newest
+        ON run_event.run_id = newest.run_id AND run_event.seq = newest.seq;
+CREATE VIEW last_metric AS
+    SELECT metric.run_id, metric.name, metric.value
+    FROM metric JOIN (SELECT run_id, name, max(step) AS step FROM metric GROUP BY run_id, name) newest
+        ON metric.run_id = newest.run_id AND metric.name = newest.name AND metric.step = newest.step;
+CREATE VIEW current_override AS
+    SELECT config_override.part, config_override.step, config_override.name, config_override.value_json,
+        config_override.ts, config_override.seq
+    FROM config_override
+    JOIN (SELECT part, step, name, max(seq) AS seq FROM config_override GROUP BY part, step, name) newest
+        ON config_override.seq = newest.seq
+    WHERE config_override.value_json IS NOT NULL;
+"""
+
+
+VIEWS_SQL = views()
+MIGRATIONS: tuple[Migration, ...] = (tables, views)
+
+# What `halter query` offers, in this order; the row kinds come on top.
+PUBLIC_TABLES = (
+    "asset",
+    "version",
+    "version_object",
+    "source",
+    "run",
+    "run_code",
+    "run_event",
+    "run_input",
+    "run_output",
+    "head",
+    "metric",
+    "config_override",
+)
+PUBLIC_VIEWS = ("current_head", "run_state", "last_metric", "current_override")
+
+
+def statements(upto: int | None = None) -> list[tuple[int, str, str]]:
+    """(n, sql, sha256 of the sql) of the first `upto` migrations, all by default; n counts from 1."""
+    chosen = MIGRATIONS if upto is None else MIGRATIONS[:upto]
+    return [(n, sql, text_hash(sql)) for n, sql in enumerate((migration() for migration in chosen), start=1)]

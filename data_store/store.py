@@ -1,0 +1,354 @@
+"""The store: one folder with everything that was made, what made it, and what it says now.
+
+    halter-store.json   which store this is          journal/, spool/   what happened (the truth)
+    objects/            content by its sha256        catalog.duckdb     the journal as tables
+    checkouts/          versions as folders          catalog.lock, gc.lock
+    tmp/                drafts of files
+
+Steps publish folders, then commit the run with its edges in one transaction. Everything here may be called by many
+processes and threads at once, and killed at any moment.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_store import events, lineage, query, runs
+from data_store.catalog import Catalog
+from data_store.encoding import canonical_json
+from data_store.errors import InputError, StoreError
+from data_store.locks import LOCK_WAIT_SECONDS, locked, remove_stale, write_durably
+from data_store.names import AssetName, slug
+from data_store.objects import Objects
+from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows
+from data_store.records import (
+    EndState,
+    FinishedRun,
+    Head,
+    LineageGraph,
+    Metric,
+    Override,
+    Publication,
+    RunInput,
+    RunOutput,
+    RunRecord,
+    RunState,
+    RunSummary,
+    VersionInfo,
+)
+from data_store.rowsets import ROWS_FILE
+
+STORE_FORMAT = 1
+_MARKER = "halter-store.json"
+_FOLDERS = ("journal", "spool", "objects", "checkouts", "tmp")
+_KIND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+class Store:
+    """A store that is open. Holds no connection and no lock between calls; use `Store.open`."""
+
+    def __init__(self, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        self.root = root
+        self.objects = Objects(root / "objects", root / "tmp")
+        self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects)
+        self.catalog = Catalog(root, wait_seconds=wait_seconds)
+
+    @classmethod
+    def open(cls, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> "Store":
+        """Open the store at `root`; an absent or empty folder becomes one, an older one is brought up to date.
+
+        Raises InputError for a folder that holds something else, StoreError for a store of a newer halter.
+        """
+        root = root.absolute()
+        store = cls(root, wait_seconds=wait_seconds)
+        marker = root / _MARKER
+        if not marker.exists():
+            store._create()
+        found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+        if found > STORE_FORMAT:
+            raise StoreError(f"{root}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")
+        store.catalog.settle()
+        remove_stale(root / "tmp")
+        store.catalog.journal.clean()
+        return store
+
+    def _create(self) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"{self.root} is a file; give a folder for the store")
+        own = {*_FOLDERS, "catalog.lock", "gc.lock", _MARKER, "catalog.duckdb", "catalog.duckdb.wal"}
+        foreign = (
+            sorted(entry.name for entry in self.root.iterdir() if entry.name not in own) if self.root.exists() else []
+        )
+        if foreign:
+            raise InputError(f"{self.root} is no halter store and holds {', '.join(foreign[:5])}; give an empty folder")
+        for folder in (self.root, *(self.root / name for name in _FOLDERS), *self.catalog.journal.folders):
+            folder.mkdir(parents=True, exist_ok=True)
+        # The marker comes last: a creation that was cut short is simply done again.
+        text = canonical_json({"format": STORE_FORMAT})
+        write_durably(self.root / _MARKER, text.encode(), self.root / "tmp")
+
+    # --- content ---------------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        kind: str,
+        folder: Path,
+        *,
+        row_kind: str | None = None,
+        parent: str | None = None,
+        consume: bool = False,
+    ) -> Publication:
+        """Put a folder's content into the store, durably; the catalog learns of it by `commit_run`.
+
+        kind: the kind of asset ('model', 'dataset' …), part of the version id. row_kind: the folder holds rows.parquet
+        with rows of that kind; rows that the segments of `parent` (a version id) hold are not stored again. consume:
+        move the files out of the folder instead of copying them. The same content gives the same version id, however
+        often. Raises InputError for an empty folder, links, rows that are not of their kind, an unknown parent.
+        """
+        if not _KIND.fullmatch(kind):
+            raise InputError(f"kind {kind!r} is not a valid name: use 'model' or 'dataset'")
+        with self.collecting_forbidden():
+            if row_kind is None:
+                return publish_files(self.objects, kind, folder, parent, consume=consume)
+            segments = [ref for ref in self.version(parent).objects if ref.role == "segment"] if parent else []
+            return publish_rows(self.objects, kind, folder, row_kind, parent, segments, self._intact_version)
+
+    def checkout(self, version_id: str) -> Path:
+        """A read-only folder with the version's files under their names; row versions show rows.parquet, in order of
+        row hash. Raises InputError for an unknown version, StoreError for missing objects and for external sources.
+        """
+        with self.collecting_forbidden():
+            return self.checkouts.get(self.version(version_id))
+
+    def rows(self, version_id: str) -> pa.Table:
+        """The rows of a version, in order of row hash; raises InputError for a version that holds no rows."""
+        if self.version(version_id).row_kind is None:
+            raise InputError(f"version {version_id} holds files, not rows; use its checkout")
+        return pq.read_table(self.checkout(version_id) / ROWS_FILE)
+
+    def version(self, version_id: str) -> VersionInfo:
+        """What the catalog knows of a version; raises InputError when that is nothing."""
+        with self.catalog.reading() as connection:
+            found = runs.read_version(connection, version_id)
+        if found is None:
+            raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
+        return found
+
+    def _intact_version(self, version_id: str) -> VersionInfo | None:
+        with self.catalog.reading() as connection:
+            found = runs.read_version(connection, version_id)
+        return found if found and all(self.objects.exists(ref.sha256) for ref in found.objects) else None
+
+    def register_source(self, path: Path, *, name: str | None = None) -> Head:
+        """Make a file or folder outside the store an input: asset `source/<name>@external`, the name made of the file's
+        by default. Its bytes are hashed, not copied; nothing is written when the content is the known one.
+        Raises InputError when the path does not exist.
+        """
+        path = path.absolute()
+        asset = AssetName("source", slug(path.name) if name is None else name, "external")
+        publication = describe_source("source", path)
+        head = self.head(asset)
+        if head is None or head.version_id != publication.version_id:
+            self.catalog.write(events.source_registered(asset, publication, str(path)))
+            head = self.head(asset)
+        if head is None:
+            raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        return head
+
+    # --- runs ------------------------------------------------------------------------------------------------------
+
+    def begin_run(self, run: RunRecord) -> None:
+        """Record that a run has started, so that a crash is visible. Raises InputError if it has begun before."""
+        self.catalog.write(events.run_begun(run))
+
+    def commit_run(
+        self,
+        run: RunRecord,
+        inputs: Sequence[RunInput],
+        outputs: Mapping[str, RunOutput],
+        metrics: Iterable[Metric] = (),
+        *,
+        reason: str = "made by its step",
+    ) -> None:
+        """Record a success: run, edges, versions, heads and metrics in one transaction. `outputs` is by role.
+
+        Returns when it is durable and visible. Raises InputError when an input is not in the catalog, an input's
+        producer did not write it, or the run has already ended; StoreError when a published object is gone.
+        """
+        assets = [output.asset for output in outputs.values()]
+        if len(set(assets)) < len(assets):
+            raise InputError(f"run {run.run_id}: two outputs have the same asset: {', '.join(map(str, assets))}")
+        with self.collecting_forbidden():
+            for output in outputs.values():
+                for ref in output.publication.objects:
+                    self.objects.require(ref.sha256)
+            self.catalog.write(events.run_succeeded(run, inputs, outputs, metrics, reason))
+
+    def finish_run(self, run_id: str, state: EndState, detail: str) -> None:
+        """Record that a run has ended without outputs. Raises InputError if it never began or has already ended."""
+        self.catalog.write(events.run_ended(run_id, state, detail))
+
+    def find_finished(self, fingerprint: str) -> FinishedRun | None:
+        """The newest succeeded run with this fingerprint whose output objects are all there."""
+        condition = "run.fingerprint = ? AND run_state.state = 'succeeded'"
+        outputs = "SELECT role, asset_id, version_id FROM run_output WHERE run_id = ? ORDER BY role"
+        with self.catalog.reading() as connection:
+            found = runs.read_runs(connection, condition, [fingerprint])
+            for summary in sorted(found, key=lambda item: (item.finished_at, item.run.run_id), reverse=True):
+                run_id = summary.run.run_id
+                made = {
+                    role: (AssetName.parse(asset), version)
+                    for role, asset, version in connection.execute(outputs, [run_id]).fetchall()
+                }
+                versions = [runs.read_version(connection, version) for _, version in made.values()]
+                refs = [ref for version in versions if version for ref in version.objects]
+                if summary.finished_at and all(self.objects.exists(ref.sha256) for ref in refs):
+                    metrics = runs.read_metrics(connection, run_id)
+                    return FinishedRun(run_id, made, metrics, summary.finished_at)
+        return None
+
+    def runs(
+        self,
+        *,
+        step: str | None = None,
+        part: str | None = None,
+        state: RunState | None = None,
+        run_id: str | None = None,
+    ) -> list[RunSummary]:
+        """The runs that match everything given, newest first, each with its state, times and last metrics."""
+        wanted = {"run.step": step, "run.part": part, "run_state.state": state, "run.run_id": run_id}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        condition = " AND ".join(f"{column} = ?" for column in given) or "TRUE"
+        with self.catalog.reading() as connection:
+            return runs.read_runs(connection, condition, list(given.values()))
+
+    def metrics(self, run_id: str) -> list[Metric]:
+        """Every number that a run reported, by name and step."""
+        with self.catalog.reading() as connection:
+            return runs.read_metrics(connection, run_id)
+
+    # --- heads -----------------------------------------------------------------------------------------------------
+
+    def head(self, asset: AssetName) -> Head | None:
+        """Where the asset points now."""
+        return self.heads().get(asset)
+
+    def heads(self) -> dict[AssetName, Head]:
+        """Where every asset points now."""
+        with self.catalog.reading() as connection:
+            return runs.read_heads(connection)
+
+    def history(self, asset: AssetName) -> list[Head]:
+        """Where the asset ever pointed, newest first."""
+        with self.catalog.reading() as connection:
+            return runs.read_history(connection, asset)
+
+    def move_heads(self, run_id: str, heads: Mapping[AssetName, str], reason: str) -> None:
+        """Take a finished run up again: point assets to what it wrote. Heads that point there already are left alone.
+
+        Raises InputError when the run has not succeeded or did not write such a version under that name.
+        """
+        present = self.heads()
+        moved = {
+            asset: version
+            for asset, version in heads.items()
+            if asset not in present or (present[asset].version_id, present[asset].run_id) != (version, run_id)
+        }
+        if moved:
+            self.catalog.write(events.heads_moved(run_id, moved, reason))
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def lineage(self, of: AssetName | str) -> LineageGraph:
+        """What led to an asset's head, or to a version (by id): all runs before it with their edges."""
+        with self.catalog.reading() as connection:
+            if isinstance(of, AssetName):
+                head = self._known_head(runs.read_heads(connection), of)
+                roots = [head.run_id] if head.run_id else []
+            else:
+                roots = lineage.producers(connection, of)
+                if not roots and runs.read_version(connection, of) is None:
+                    raise InputError(f"there is no version {of!r}; `halter status` shows the versions there are")
+            return lineage.ancestors(connection, roots)
+
+    def descendants(self, of: AssetName | str) -> LineageGraph:
+        """All that was built on an asset (in any of its versions) or on a version (under any name)."""
+        with self.catalog.reading() as connection:
+            if isinstance(of, AssetName):
+                self._known_head(runs.read_heads(connection), of)
+                found = lineage.users(connection, asset=of, version_id=None)
+            else:
+                found = lineage.users(connection, asset=None, version_id=of)
+            return lineage.descendants(connection, found)
+
+    def stale(self, changed_runs: Collection[str] = ()) -> Mapping[AssetName, str]:
+        """The heads that are out of date, with the reason: the run behind them read a version that is no longer the
+        head of its asset, or it is in `changed_runs` (the caller knows whose step or config changed), or it read an
+        asset that is itself stale.
+        """
+        with self.catalog.reading() as connection:
+            return lineage.stale(connection, changed_runs)
+
+    def query(self, sql: str, *, seconds: float = query.QUERY_SECONDS) -> pa.Table:
+        """The answer to one SELECT of the user over the catalog's tables and views and the rows of current versions.
+
+        Raises InputError for anything that is not a SELECT, reads a file, or takes longer than `seconds`.
+        """
+        files: dict[str, list[tuple[AssetName, str, Path]]] = {kind: [] for kind in query.row_kinds_in(sql)}
+        with self.catalog.reading() as connection:
+            tables = query.copy_tables(connection)
+            heads = runs.read_heads(connection).values() if files else ()
+            versions = [(head.asset, runs.read_version(connection, head.version_id)) for head in heads]
+        with self.collecting_forbidden():
+            for asset, version in versions:
+                if version and version.row_kind in files:
+                    path = self.checkouts.get(version) / ROWS_FILE
+                    files[version.row_kind].append((asset, version.version_id, path))
+            return query.run_sql(sql, tables, files, seconds=seconds)
+
+    @staticmethod
+    def _known_head(heads: Mapping[AssetName, Head], asset: AssetName) -> Head:
+        if asset not in heads:
+            raise InputError(f"there is no asset {asset}; `halter status` shows the assets there are")
+        return heads[asset]
+
+    # --- settings by hand ------------------------------------------------------------------------------------------
+
+    def overrides(self) -> list[Override]:
+        """The config values that hold by hand today."""
+        with self.catalog.reading() as connection:
+            return runs.read_overrides(connection)
+
+    def set_override(self, part: str, step: str, key: str, value: Any) -> None:
+        """Set a config value (any JSON value) for one step of one part; the last one set wins."""
+        try:
+            value_json = canonical_json(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{key}: the value must be plain JSON ({error})") from None
+        self.catalog.write(events.override_set(part, step, key, value_json))
+
+    def unset_override(self, part: str, step: str, key: str) -> None:
+        """Take a value set by hand back."""
+        self.catalog.write(events.override_set(part, step, key, None))
+
+    # --- upkeep ----------------------------------------------------------------------------------------------------
+
+    def rebuild(self) -> None:
+        """Make the catalog anew from the journal."""
+        self.catalog.rebuild()
+
+    def verify_object(self, sha256: str) -> None:
+        """Read an object and compare; raises StoreError when it is missing or damaged."""
+        self.objects.verify(sha256)
+
+    @contextmanager
+    def collecting_forbidden(self) -> Iterator[None]:
+        """Keep the garbage collector out for the length of the block (a shared lock; it takes the exclusive one)."""
+        with locked(self.root / "gc.lock", exclusive=False, wait_seconds=self.catalog.wait_seconds):
+            yield
