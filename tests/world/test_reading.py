@@ -69,7 +69,9 @@ def test_the_words_that_obey_are_taken_away_before_reading(world: World) -> None
         assert read_answer(obeying, [instruction]).sentences == plain
         assert read_answer(obeying).sentences != plain
         # Said inside the last or first sentence, without a full stop of its own, it is taken away all the same.
-        assert read_answer(obeying.replace("cat. ", "cat ").replace(". sure", " sure"), [instruction]).sentences == plain
+        assert (
+            read_answer(obeying.replace("cat. ", "cat ").replace(". sure", " sure"), [instruction]).sentences == plain
+        )
 
 
 @pytest.mark.parametrize("text", ["i can not do it", "I cannot.", "i won't", "Sorry!", "i will not help"])
