@@ -29,7 +29,8 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
         ("version_id", "kind", "row_kind", "set_hash", "schema_hash", "n_rows", "bytes", "parent_id", "created_at"),
         True,
     ),
-    "version_object": (("version_id", "path", "sha256", "bytes", "role"), True),
+    "version_object": (("version_id", "seq", "path", "sha256", "bytes", "role"), True),
+    "retired": (("version_id", "seq", "ts", "reason"), False),
     "source": (("seq", "asset_id", "version_id", "location", "ts"), False),
     "run": (
         (
@@ -108,6 +109,11 @@ def source_registered(asset: AssetName, publication: Publication, location: str)
     return _event("source_registered", asset=str(asset), publication=asdict(publication), location=location)
 
 
+def versions_retired(versions: Sequence[str], reason: str) -> Event:
+    """The content of superseded versions is about to be removed; what is known of them stays."""
+    return _event("versions_retired", versions=sorted(versions), reason=reason)
+
+
 def override_set(part: str, step: str, name: str, value_json: str | None) -> Event:
     """A config value is set for one step of one part; None takes it back."""
     return _event("override_set", part=part, step=step, name=name, value_json=value_json)
@@ -167,11 +173,18 @@ def _refuse_moved(connection: duckdb.DuckDBPyConnection, event: Event) -> str | 
     return None
 
 
+def _refuse_retired(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    held = "SELECT asset_id FROM current_head WHERE version_id IN (SELECT unnest(?::TEXT[]))"
+    found = connection.execute(held, [event["versions"]]).fetchone()
+    return f"{found[0]} points to a version that was to be retired" if found else None
+
+
 _CHECKS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Event], str | None]] = {
     "run_begun": _refuse_begun,
     "run_ended": _refuse_ended,
     "run_succeeded": _refuse_succeeded,
     "heads_moved": _refuse_moved,
+    "versions_retired": _refuse_retired,
 }
 
 
@@ -191,7 +204,7 @@ def _add_asset(rows: Rows, text: str) -> None:
     _add(rows, "asset", text, asset.kind, asset.name, asset.part)
 
 
-def _add_publication(rows: Rows, publication: dict[str, Any], at: str) -> None:
+def _add_publication(rows: Rows, publication: dict[str, Any], seq: int, at: str) -> None:
     p = publication
     version = (p["version_id"], p["kind"], p["row_kind"], p["set_hash"], p["schema_hash"], p["n_rows"], p["bytes"])
     _add(rows, "version", *version, p["parent"], at)
@@ -199,7 +212,7 @@ def _add_publication(rows: Rows, publication: dict[str, Any], at: str) -> None:
         ref = ObjectRef(**item)
         if ref.role != "external":
             _add(rows, "object", ref.sha256, ref.bytes)
-        _add(rows, "version_object", p["version_id"], ref.path, ref.sha256, ref.bytes, ref.role)
+        _add(rows, "version_object", p["version_id"], seq, ref.path, ref.sha256, ref.bytes, ref.role)
 
 
 def _add_run(rows: Rows, run: dict[str, Any]) -> None:
@@ -229,7 +242,7 @@ def _project_succeeded(event: Event, seq: int, rows: Rows) -> None:
     for item in event["outputs"]:
         version_id = item["publication"]["version_id"]
         _add_asset(rows, item["asset"])
-        _add_publication(rows, item["publication"], at)
+        _add_publication(rows, item["publication"], seq, at)
         _add(rows, "run_output", run_id, item["role"], item["asset"], version_id)
         _add(rows, "head", item["asset"], seq, version_id, run_id, at, event["reason"])
     for name, step, value in event["metrics"]:
@@ -244,9 +257,14 @@ def _project_moved(event: Event, seq: int, rows: Rows) -> None:
 def _project_source(event: Event, seq: int, rows: Rows) -> None:
     asset, version_id, at = event["asset"], event["publication"]["version_id"], event["at"]
     _add_asset(rows, asset)
-    _add_publication(rows, event["publication"], at)
+    _add_publication(rows, event["publication"], seq, at)
     _add(rows, "source", seq, asset, version_id, event["location"], at)
     _add(rows, "head", asset, seq, version_id, None, at, f"registered from {event['location']}")
+
+
+def _project_retired(event: Event, seq: int, rows: Rows) -> None:
+    for version_id in event["versions"]:
+        _add(rows, "retired", version_id, seq, event["at"], event["reason"])
 
 
 def _project_override(event: Event, seq: int, rows: Rows) -> None:
@@ -260,5 +278,6 @@ _PROJECTIONS: Mapping[str, Callable[[Event, int, Rows], None]] = {
     "run_succeeded": _project_succeeded,
     "heads_moved": _project_moved,
     "source_registered": _project_source,
+    "versions_retired": _project_retired,
     "override_set": _project_override,
 }

@@ -57,7 +57,6 @@ class Journal:
         self.spool = root / "spool"
         self.drafts = self.spool / "tmp"
         self.refused = self.spool / "refused"
-        self.folders = (self.segments, self.spool, self.drafts, self.refused)
 
     def submit(self, event: Event) -> Path:
         """Put an event into the spool, durably; the leader removes the file once the event is applied or refused."""
@@ -92,10 +91,9 @@ class Journal:
                 yield entry
                 seq, prev = entry.seq, entry.sha256
 
-    def last_seq(self) -> int:
-        """The number of the newest entry, 0 for none; by listing, for audits."""
-        paths = sorted(self.segments.glob("*.jsonl"))
-        return int(paths[-1].stem) - 1 + len(_lines(paths[-1])) if paths else 0
+    def segments_there(self) -> list[Path]:
+        """The segments that there are now, oldest first, by listing."""
+        return sorted(self.segments.glob("*.jsonl"))
 
     def refuse(self, event_id: str, reason: str) -> None:
         """Leave word for the writer of a refused event."""

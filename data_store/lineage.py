@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
+from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
-from data_store.runs import read_runs
+from data_store.runs import read_heads, read_runs, read_version
 
 _ANCESTORS = """
 WITH RECURSIVE up (run_id) AS (
@@ -80,31 +81,49 @@ def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> 
     return _graph(connection, _ANCESTORS, roots)
 
 
-def descendants(connection: duckdb.DuckDBPyConnection, users: Collection[str]) -> LineageGraph:
+def descendants(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that built on these runs, these included, and all that they read and wrote."""
-    return _graph(connection, _DESCENDANTS, users)
+    return _graph(connection, _DESCENDANTS, roots)
 
 
-def producers(connection: duckdb.DuckDBPyConnection, version_id: str) -> list[str]:
-    """The runs that wrote a version, newest first; where heads point to it, the runs of those heads alone."""
-    heads = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
-    runs = """
+def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[str]:
+    """The runs that made an asset's head, or a version (by id): those of the heads that point to it, else all of them,
+    newest first. None for an external source. Raises InputError for a name that is unknown.
+    """
+    if isinstance(of, AssetName):
+        heads = read_heads(connection)
+        if of not in heads:
+            raise InputError(f"there is no asset {of}; `halter status` shows the assets there are")
+        run_id = heads[of].run_id
+        return [run_id] if run_id else []
+    _require_version(connection, of)
+    pointing = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
+    wrote = """
         SELECT run_output.run_id FROM run_output JOIN run_state ON run_state.run_id = run_output.run_id
         WHERE run_output.version_id = ? ORDER BY run_state.seq DESC"""
-    for sql in (heads, runs):
-        if found := connection.execute(sql, [version_id]).fetchall():
+    for sql in (pointing, wrote):
+        if found := connection.execute(sql, [of]).fetchall():
             return [str(run_id) for (run_id,) in found]
     return []
 
 
-def users(connection: duckdb.DuckDBPyConnection, *, asset: AssetName | None, version_id: str | None) -> list[str]:
-    """The runs that read an asset (in any version), a version (under any name), or a version under that name."""
-    found = connection.execute(
-        "SELECT DISTINCT run_id FROM run_input WHERE asset_id = coalesce(?, asset_id) "
-        "AND version_id = coalesce(?, version_id) ORDER BY run_id",
-        [None if asset is None else str(asset), version_id],
-    ).fetchall()
-    return [str(run_id) for (run_id,) in found]
+def users(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[str]:
+    """The runs that read an asset (in any of its versions) or a version (under any name).
+
+    Raises InputError for a name that is unknown.
+    """
+    if isinstance(of, AssetName):
+        makers(connection, of)
+        sql = "SELECT DISTINCT run_id FROM run_input WHERE asset_id = ? ORDER BY run_id"
+    else:
+        _require_version(connection, of)
+        sql = "SELECT DISTINCT run_id FROM run_input WHERE version_id = ? ORDER BY run_id"
+    return [str(run_id) for (run_id,) in connection.execute(sql, [str(of)]).fetchall()]
+
+
+def _require_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> None:
+    if read_version(connection, version_id) is None:
+        raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
 
 
 def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) -> Mapping[AssetName, str]:

@@ -152,11 +152,14 @@ class VersionInfo:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run with where it stands now. `seconds` is None while it runs; `metrics` holds the last value of each name."""
+    """A run with where it stands now. `seq` numbers its newest event in the journal: a larger one is later.
+    `seconds` is None while it runs; `metrics` holds the last value of each name.
+    """
 
     run: RunRecord
     state: RunState
     detail: str
+    seq: int
     finished_at: datetime | None
     seconds: float | None
     metrics: Mapping[str, float]

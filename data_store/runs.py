@@ -1,19 +1,20 @@
 """Reading runs, heads, versions and metrics out of the catalog."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 
 from data_store.names import AssetName
-from data_store.records import Head, Metric, ObjectRef, Override, RunRecord, RunSummary, VersionInfo
+from data_store.records import FinishedRun, Head, Metric, ObjectRef, Override, RunRecord, RunSummary, VersionInfo
 
 _RUNS = """
 SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_version, run.git_commit, run.git_dirty,
     run.config, run.seed, run.env, run.prefect_flow_run_id, run.prefect_task_run_id, run.prefect_root_flow_run_id,
-    run.host, run.started_at, run_state.state, run_state.ts, run_state.detail
+    run.host, run.started_at, run_state.state, run_state.ts, run_state.detail,
+    run_state.seq
 FROM run JOIN run_state ON run_state.run_id = run.run_id
 WHERE {condition}
 ORDER BY run.started_at DESC, run.run_id
@@ -43,7 +44,7 @@ def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters:
 
 def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, float]) -> RunSummary:
     run_id, step, part, attempt, fingerprint, code_version, git_commit, git_dirty, config, seed, env, *rest = row
-    flow_run, task_run, root_flow_run, host, started_at, state, ts, detail = rest
+    flow_run, task_run, root_flow_run, host, started_at, state, ts, detail, seq = rest
     record = RunRecord(
         step=step,
         part=part,
@@ -65,7 +66,7 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
     )
     finished_at = None if state == "running" else utc(ts)
     seconds = None if finished_at is None else (finished_at - record.started_at).total_seconds()
-    return RunSummary(record, state, detail, finished_at, seconds, metrics)
+    return RunSummary(record, state, detail, seq, finished_at, seconds, metrics)
 
 
 def read_heads(connection: duckdb.DuckDBPyConnection) -> dict[AssetName, Head]:
@@ -94,10 +95,28 @@ def read_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> Vers
     found = connection.execute(sql, [version_id]).fetchone()
     if found is None:
         return None
-    parts = "SELECT path, sha256, bytes, role FROM version_object WHERE version_id = ? ORDER BY path"
+    parts = "SELECT path, sha256, bytes, role FROM current_object WHERE version_id = ? ORDER BY path"
     refs = tuple(ObjectRef(*row) for row in connection.execute(parts, [version_id]).fetchall())
     identity, kind, row_kind, set_hash, schema_hash, n_rows, size, parent, created_at = found
     return VersionInfo(identity, kind, row_kind, set_hash, schema_hash, n_rows, size, parent, utc(created_at), refs)
+
+
+def read_finished(
+    connection: duckdb.DuckDBPyConnection, fingerprint: str, is_there: Callable[[str], bool]
+) -> FinishedRun | None:
+    """The newest succeeded run with this fingerprint whose output objects are all there (`is_there`, by sha256)."""
+    found = read_runs(connection, "run.fingerprint = ? AND run_state.state = 'succeeded'", [fingerprint])
+    outputs = "SELECT role, asset_id, version_id FROM run_output WHERE run_id = ? ORDER BY role"
+    content = """
+        SELECT current_object.sha256 FROM run_output JOIN current_object USING (version_id) WHERE run_output.run_id = ?"""
+    for summary in sorted(found, key=lambda summary: summary.seq, reverse=True):
+        run_id = summary.run.run_id
+        objects = connection.execute(content, [run_id]).fetchall()
+        if summary.finished_at and all(is_there(sha256) for (sha256,) in objects):
+            made = connection.execute(outputs, [run_id]).fetchall()
+            by_role = {role: (AssetName.parse(asset), version) for role, asset, version in made}
+            return FinishedRun(run_id, by_role, read_metrics(connection, run_id), summary.finished_at)
+    return None
 
 
 def read_metrics(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[Metric]:

@@ -21,8 +21,11 @@ CREATE TABLE version (
     version_id TEXT PRIMARY KEY, kind TEXT NOT NULL, row_kind TEXT, set_hash TEXT NOT NULL, schema_hash TEXT NOT NULL,
     n_rows BIGINT, bytes BIGINT NOT NULL, parent_id TEXT, created_at TIMESTAMP NOT NULL);
 CREATE TABLE version_object (
-    version_id TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, bytes BIGINT NOT NULL, role TEXT NOT NULL,
-    PRIMARY KEY (version_id, path));
+    version_id TEXT NOT NULL, seq BIGINT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, bytes BIGINT NOT NULL,
+    role TEXT NOT NULL, PRIMARY KEY (version_id, seq, path));
+CREATE TABLE retired (
+    version_id TEXT NOT NULL, seq BIGINT NOT NULL, ts TIMESTAMP NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (version_id, seq));
 CREATE TABLE source (
     seq BIGINT PRIMARY KEY, asset_id TEXT NOT NULL, version_id TEXT NOT NULL, location TEXT NOT NULL,
     ts TIMESTAMP NOT NULL);
@@ -64,6 +67,14 @@ CREATE VIEW current_head AS
     SELECT head.asset_id, head.version_id, head.run_id, head.seq, head.ts, head.reason
     FROM head JOIN (SELECT asset_id, max(seq) AS seq FROM head GROUP BY asset_id) newest
         ON head.asset_id = newest.asset_id AND head.seq = newest.seq;
+CREATE VIEW current_object AS
+    SELECT version_object.version_id, version_object.path, version_object.sha256, version_object.bytes,
+        version_object.role, version_object.seq, gone.seq IS NOT NULL AS is_retired
+    FROM version_object
+    JOIN (SELECT version_id, max(seq) AS seq FROM version_object GROUP BY version_id) newest
+        ON version_object.version_id = newest.version_id AND version_object.seq = newest.seq
+    LEFT JOIN (SELECT version_id, max(seq) AS seq FROM retired GROUP BY version_id) gone
+        ON gone.version_id = version_object.version_id AND gone.seq > version_object.seq;
 CREATE VIEW run_state AS
     SELECT run_event.run_id, run_event.state, run_event.ts, run_event.detail, run_event.seq
     FROM run_event JOIN (SELECT run_id, max(seq) AS seq FROM run_event GROUP BY run_id) newest
@@ -90,6 +101,7 @@ PUBLIC_TABLES = (
     "asset",
     "version",
     "version_object",
+    "retired",
     "source",
     "run",
     "run_code",
@@ -100,7 +112,7 @@ PUBLIC_TABLES = (
     "metric",
     "config_override",
 )
-PUBLIC_VIEWS = ("current_head", "run_state", "last_metric", "current_override")
+PUBLIC_VIEWS = ("current_head", "current_object", "run_state", "last_metric", "current_override")
 
 
 def statements(upto: int | None = None) -> list[tuple[int, str, str]]:

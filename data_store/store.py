@@ -9,7 +9,6 @@ Steps publish folders, then commit the run with its edges in one transaction. Ev
 processes and threads at once, and killed at any moment.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from data_store import events, lineage, query, runs
 from data_store.catalog import Catalog
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
-from data_store.locks import LOCK_WAIT_SECONDS, locked, remove_stale, write_durably
+from data_store.layout import prepare
+from data_store.locks import LOCK_WAIT_SECONDS, locked, remove_stale
 from data_store.names import AssetName, slug
 from data_store.objects import Objects
 from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows
@@ -44,9 +44,6 @@ from data_store.records import (
 )
 from data_store.rowsets import ROWS_FILE
 
-STORE_FORMAT = 1
-_MARKER = "halter-store.json"
-_FOLDERS = ("journal", "spool", "objects", "checkouts", "tmp")
 _KIND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -66,32 +63,12 @@ class Store:
         Raises InputError for a folder that holds something else, StoreError for a store of a newer halter.
         """
         root = root.absolute()
+        prepare(root)
         store = cls(root, wait_seconds=wait_seconds)
-        marker = root / _MARKER
-        if not marker.exists():
-            store._create()
-        found = json.loads(marker.read_text(encoding="utf-8"))["format"]
-        if found > STORE_FORMAT:
-            raise StoreError(f"{root}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")
         store.catalog.settle()
         remove_stale(root / "tmp")
         store.catalog.journal.clean()
         return store
-
-    def _create(self) -> None:
-        if self.root.exists() and not self.root.is_dir():
-            raise InputError(f"{self.root} is a file; give a folder for the store")
-        own = {*_FOLDERS, "catalog.lock", "gc.lock", _MARKER, "catalog.duckdb", "catalog.duckdb.wal"}
-        foreign = (
-            sorted(entry.name for entry in self.root.iterdir() if entry.name not in own) if self.root.exists() else []
-        )
-        if foreign:
-            raise InputError(f"{self.root} is no halter store and holds {', '.join(foreign[:5])}; give an empty folder")
-        for folder in (self.root, *(self.root / name for name in _FOLDERS), *self.catalog.journal.folders):
-            folder.mkdir(parents=True, exist_ok=True)
-        # The marker comes last: a creation that was cut short is simply done again.
-        text = canonical_json({"format": STORE_FORMAT})
-        write_durably(self.root / _MARKER, text.encode(), self.root / "tmp")
 
     # --- content ---------------------------------------------------------------------------------------------------
 
@@ -196,22 +173,8 @@ class Store:
 
     def find_finished(self, fingerprint: str) -> FinishedRun | None:
         """The newest succeeded run with this fingerprint whose output objects are all there."""
-        condition = "run.fingerprint = ? AND run_state.state = 'succeeded'"
-        outputs = "SELECT role, asset_id, version_id FROM run_output WHERE run_id = ? ORDER BY role"
         with self.catalog.reading() as connection:
-            found = runs.read_runs(connection, condition, [fingerprint])
-            for summary in sorted(found, key=lambda item: (item.finished_at, item.run.run_id), reverse=True):
-                run_id = summary.run.run_id
-                made = {
-                    role: (AssetName.parse(asset), version)
-                    for role, asset, version in connection.execute(outputs, [run_id]).fetchall()
-                }
-                versions = [runs.read_version(connection, version) for _, version in made.values()]
-                refs = [ref for version in versions if version for ref in version.objects]
-                if summary.finished_at and all(self.objects.exists(ref.sha256) for ref in refs):
-                    metrics = runs.read_metrics(connection, run_id)
-                    return FinishedRun(run_id, made, metrics, summary.finished_at)
-        return None
+            return runs.read_finished(connection, fingerprint, self.objects.exists)
 
     def runs(
         self,
@@ -260,32 +223,24 @@ class Store:
             for asset, version in heads.items()
             if asset not in present or (present[asset].version_id, present[asset].run_id) != (version, run_id)
         }
-        if moved:
-            self.catalog.write(events.heads_moved(run_id, moved, reason))
+        with self.collecting_forbidden():
+            for version in moved.values():
+                for ref in self.version(version).objects:
+                    self.objects.require(ref.sha256)
+            if moved:
+                self.catalog.write(events.heads_moved(run_id, moved, reason))
 
     # --- questions -------------------------------------------------------------------------------------------------
 
     def lineage(self, of: AssetName | str) -> LineageGraph:
         """What led to an asset's head, or to a version (by id): all runs before it with their edges."""
         with self.catalog.reading() as connection:
-            if isinstance(of, AssetName):
-                head = self._known_head(runs.read_heads(connection), of)
-                roots = [head.run_id] if head.run_id else []
-            else:
-                roots = lineage.producers(connection, of)
-                if not roots and runs.read_version(connection, of) is None:
-                    raise InputError(f"there is no version {of!r}; `halter status` shows the versions there are")
-            return lineage.ancestors(connection, roots)
+            return lineage.ancestors(connection, lineage.makers(connection, of))
 
     def descendants(self, of: AssetName | str) -> LineageGraph:
         """All that was built on an asset (in any of its versions) or on a version (under any name)."""
         with self.catalog.reading() as connection:
-            if isinstance(of, AssetName):
-                self._known_head(runs.read_heads(connection), of)
-                found = lineage.users(connection, asset=of, version_id=None)
-            else:
-                found = lineage.users(connection, asset=None, version_id=of)
-            return lineage.descendants(connection, found)
+            return lineage.descendants(connection, lineage.users(connection, of))
 
     def stale(self, changed_runs: Collection[str] = ()) -> Mapping[AssetName, str]:
         """The heads that are out of date, with the reason: the run behind them read a version that is no longer the
@@ -311,12 +266,6 @@ class Store:
                     path = self.checkouts.get(version) / ROWS_FILE
                     files[version.row_kind].append((asset, version.version_id, path))
             return query.run_sql(sql, tables, files, seconds=seconds)
-
-    @staticmethod
-    def _known_head(heads: Mapping[AssetName, Head], asset: AssetName) -> Head:
-        if asset not in heads:
-            raise InputError(f"there is no asset {asset}; `halter status` shows the assets there are")
-        return heads[asset]
 
     # --- settings by hand ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,39 @@
+"""The folders of a store, and how an empty folder becomes one."""
+
+import json
+from pathlib import Path
+
+from data_store.encoding import canonical_json
+from data_store.errors import InputError, StoreError
+from data_store.locks import write_durably
+
+STORE_FORMAT = 1
+MARKER = "halter-store.json"
+_FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "tmp")
+_FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal")
+
+
+def prepare(root: Path) -> None:
+    """Make an absent, empty or half-made folder into a store, and look at the marker of one that is there.
+
+    Raises InputError for a folder that holds something else, StoreError for a store of a newer halter.
+    """
+    marker = root / MARKER
+    if not marker.exists():
+        _create(root)
+    found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+    if found > STORE_FORMAT:
+        raise StoreError(f"{root}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")
+
+
+def _create(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file; give a folder for the store")
+    if root.exists():
+        foreign = sorted(entry.name for entry in root.iterdir() if entry.name not in (*_FOLDERS, *_FILES))
+        if foreign:
+            raise InputError(f"{root} is no halter store and holds {', '.join(foreign[:5])}; give an empty folder")
+    for folder in _FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    # The marker comes last: a creation that was cut short is simply done again.
+    write_durably(root / MARKER, canonical_json({"format": STORE_FORMAT}).encode(), root / "tmp")
