@@ -108,7 +108,8 @@ def read_finished(
     found = read_runs(connection, "run.fingerprint = ? AND run_state.state = 'succeeded'", [fingerprint])
     outputs = "SELECT role, asset_id, version_id FROM run_output WHERE run_id = ? ORDER BY role"
     content = """
-        SELECT current_object.sha256 FROM run_output JOIN current_object USING (version_id) WHERE run_output.run_id = ?"""
+        SELECT current_object.sha256 FROM run_output JOIN current_object USING (version_id)
+        WHERE run_output.run_id = ?"""
     for summary in sorted(found, key=lambda summary: summary.seq, reverse=True):
         run_id = summary.run.run_id
         objects = connection.execute(content, [run_id]).fetchall()

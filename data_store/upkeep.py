@@ -15,6 +15,9 @@ from data_store.layout import MARKER
 from data_store.locks import STALE_SECONDS, locked, remove_stale, sync_folder, write_durably
 from data_store.store import Store
 
+_WANTED = """
+SELECT sha256, max(bytes) FROM current_object WHERE role <> 'external' AND NOT is_retired GROUP BY 1 ORDER BY 1
+"""
 CHECKOUT_SECONDS = 7 * 24 * 3600.0
 
 
@@ -52,8 +55,8 @@ class Collection:
 
 
 def verify(store: Store, *, deep: bool = True) -> Verification:
-    """Check the journal's chain, that the catalog has read all of it, and every object of a version that is not retired:
-    its bytes against its name with `deep`, else its size only.
+    """Check the journal's chain, that the catalog has read all of it, and every object of a version that is not
+    retired: its bytes against its name with `deep`, else its size only.
     """
     problems: list[str] = []
     store.catalog.settle()
@@ -65,10 +68,7 @@ def verify(store: Store, *, deep: bool = True) -> Verification:
         problems.append(str(error))
     with store.catalog.reading() as connection:
         tail = connection.execute("SELECT seq, sha256 FROM applied_event ORDER BY seq DESC LIMIT 1").fetchone()
-        sql = (
-            "SELECT sha256, any_value(bytes) FROM current_object WHERE role <> 'external' AND NOT is_retired GROUP BY 1"
-        )
-        wanted = connection.execute(f"{sql} ORDER BY 1").fetchall()
+        wanted = connection.execute(_WANTED).fetchall()
         names = _readable_names(connection)
     if not problems and (tail or (0, START)) != (count, end):
         problems.append(
@@ -98,8 +98,8 @@ def collect(
 ) -> Collection:
     """Remove what nothing needs: objects of no version, older than the grace period; checkouts long unused.
 
-    With `superseded`, also the content of versions that are no head and that no run behind a head read; what the catalog
-    knows of them stays, and a run that made them counts as unfinished from then on, so it would be done again.
+    With `superseded`, also the content of versions that are no head and that no run behind a head read; what the
+    catalog knows of them stays, and a run that made them counts as unfinished from then on, so it would be done again.
     Publishers are kept out meanwhile.
     """
     with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
@@ -145,14 +145,15 @@ def backup(store: Store, target: Path) -> int:
     if target.is_relative_to(store.root):
         raise InputError(f"{target} lies inside the store; give a folder elsewhere, best on another disk")
     store.catalog.settle()
-    # The journal is listed first: every object that these segments speak of exists by now.
-    segments = store.catalog.journal.segments_there()
     copy = Store.open(target)
-    for ours, theirs in zip(segments, copy.catalog.journal.segments_there(), strict=False):
-        if ours.name != theirs.name or ours.read_bytes() != theirs.read_bytes():
-            raise InputError(f"{target} is not an earlier backup of {store.root}; give another folder")
     copied = 0
     with store.collecting_forbidden():
+        # The journal is listed first: every object that these segments speak of exists by now.
+        segments = store.catalog.journal.segments_there()
+        ours = {segment.name: segment for segment in segments}
+        earlier = copy.catalog.journal.segments_there()
+        if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
+            raise InputError(f"{target} is not an earlier backup of {store.root}; give another folder")
         for sha256, _ in store.objects.all():
             if not copy.objects.exists(sha256):
                 copy.objects.put_file(store.objects.path(sha256))

@@ -13,9 +13,11 @@ def test_a_name_reads_back_as_it_was_written(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "policy", "model/policy", "policy@V2", "Model/policy@V2", "model/../x@V2", "model/-x@V2", "model/a b@V2"]
-    + ["model/policy@v 2", "model/policy@V02", "model/policy@V2@V3", "model/a/b@V2", "model/x'; DROP TABLE run@V2"]
-    + ["model/policy@V2\n", "model/" + "a" * 65 + "@V2"],
+    [
+        *("", "policy", "model/policy", "policy@V2", "Model/policy@V2", "model/../x@V2", "model/-x@V2", "model/a b@V2"),
+        *("model/policy@v 2", "model/policy@V02", "model/policy@V2@V3", "model/a/b@V2", "model/x'; DROP TABLE run@V2"),
+        *("model/policy@V2\n", "model/" + "a" * 65 + "@V2"),
+    ],
 )
 def test_a_broken_name_is_refused(text: str) -> None:
     with pytest.raises(InputError):
