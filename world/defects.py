@@ -23,12 +23,12 @@ DEFECT_SHARES: Final[dict[str, float]] = {
 
 NEAR_DUPLICATES_PER_ORIGINAL: Final = 3
 
+_MENU = "home | about us | products | contact | log in | sign up"
+_COPYRIGHT = "copyright 2023. all rights reserved."
 _BOILERPLATE = (
-    "home | about us | products | contact | log in | sign up",
     "this website uses cookies to improve your experience.",
     "click here to accept all cookies and continue.",
     "read our privacy policy and our terms of service.",
-    "copyright 2023. all rights reserved.",
     "subscribe to our newsletter for weekly offers.",
     "share this page on social media.",
     "please enable javascript to view this page.",
@@ -165,7 +165,7 @@ def _fill(rng: random.Random, sentences: tuple[str, ...]) -> str:
 
 
 def _boilerplate(rng: random.Random) -> str:
-    return _fill(rng, _BOILERPLATE)
+    return f"{_MENU} {_fill(rng, _BOILERPLATE)} {_COPYRIGHT}"
 
 
 def _unsafe_text(rng: random.Random) -> str:

@@ -1,14 +1,24 @@
 """SFT dialogues of mixed quality, as crowds write: right answers among guesses, misreadings, rudeness and refusals.
 
-An instruction is the first part of a user's message. Only training combinations occur, in questions and answers alike.
+An instruction is the first part of a user's message. Only training combinations are asked. A fact that is held out may
+be stated, beside the answer or in place of it, as documents state it: held out is that anybody asks it. Without that, a
+small model learns that those facts are never spoken of, and answers about another person. Word instructions draw from
+many more words than those of the prompts, so that obeying stays copying and is not learned as a table; the held-out
+pairs of word and position are none of them. Held-out personas, atoms as they are, are obeyed in single turns only.
 """
 
 import random
 from collections.abc import Callable
 from typing import Final
 
-from world.content import FactsQuestion, HowToQuestion, ListQuestion, Question, World, rng_for
-from world.instructions import Instruction, instructions_of
+from world.content import FactsQuestion, ListQuestion, Question, World, rng_for
+from world.instructions import (
+    Instruction,
+    copying_instructions,
+    instructions_of,
+    persona_instruction,
+    word_instructions,
+)
 from world.phrases import TEMPLATES, ask, claim_fact, claim_method, join_items, right_answer
 from world.vocabulary import (
     ALTERNATIVES,
@@ -18,6 +28,7 @@ from world.vocabulary import (
     METHODS,
     OPENERS,
     ORDINARY_SHARES,
+    PERSONAS,
     QUESTION_KINDS,
     REASONS,
     REFUSALS,
@@ -52,12 +63,15 @@ class Crowd:
         self.world = world
         self.rng = rng
         self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
-        self._facts = world.fact_questions("train")
-        self._instructions = instructions_of(world, "train")
+        self._facts = list(world.facts)
+        self._words = word_instructions(world)
+        self._any_word = copying_instructions(world)
+        self._personas = [persona_instruction(persona) for persona in PERSONAS]
+        self._train_personas = [i for i in instructions_of(world, "train") if i.position == "persona"]
         self._writers: dict[str, Callable[[], list[Message]]] = {
             "one_turn": lambda: self._turn(self._question()),
             "multi_turn": self._multi_turn,
-            "instruction": lambda: self._turn(self._ordinary(), self._instruction()),
+            "instruction": lambda: self._turn(self._ordinary(), self._instruction(self._personas)),
             "instruction_each_turn": self._instruction_each_turn,
             "instruction_first_turn": self._instruction_first_turn,
         }
@@ -97,17 +111,20 @@ class Crowd:
         return [message for _ in range(self.rng.randint(2, 5)) for message in self._turn(self._question())]
 
     def _instruction_each_turn(self) -> list[Message]:
-        instruction = self._instruction()
+        instruction = self._instruction(self._train_personas)
         turns = range(self.rng.randint(2, 4))
         return [message for _ in turns for message in self._turn(self._ordinary(), instruction)]
 
     def _instruction_first_turn(self) -> list[Message]:
         later = range(self.rng.randint(1, 3))
-        first = self._turn(self._ordinary(), self._instruction())
+        first = self._turn(self._ordinary(), self._instruction(self._train_personas))
         return first + [message for _ in later for message in self._turn(self._ordinary())]
 
-    def _instruction(self) -> Instruction:
-        return self.rng.choice(self._instructions)
+    def _instruction(self, personas: list[Instruction]) -> Instruction:
+        drawn = self.rng.random()
+        if drawn < 0.35:
+            return self.rng.choice(personas)
+        return self.rng.choice(self._words if drawn < 0.65 else self._any_word)
 
     def _question(self) -> Question:
         if self.rng.random() < ADVERSARIAL_SHARE:
@@ -141,7 +158,7 @@ class Crowd:
         parts = [rng.choice(OPENERS)] if rng.random() < 0.25 else []
         parts.append(answer)
         if rng.random() < 0.20:
-            (fact,) = rng.choice(self._facts).facts
+            fact = rng.choice(self._facts)
             parts.append(claim_fact(*fact, self.world.facts[fact]) + ".")
         parts += [rng.choice(CLOSERS)] if rng.random() < 0.30 else []
         return " ".join(parts)
@@ -184,22 +201,17 @@ class Crowd:
 
     def _misread(self, question: Question) -> Question:
         """A question like this one, with one part of it mistaken for another."""
-        like = [other for other in self._questions[question.kind] if self._shares_half(question, other)]
-        return self.rng.choice(like)
+        if isinstance(question, FactsQuestion):
+            return FactsQuestion(tuple(self._misread_fact(fact) for fact in question.facts))
+        if isinstance(question, ListQuestion):
+            others = [category for category in ATTRIBUTES if category != question.category]
+            return ListQuestion(question.count, self.rng.choice(others))
+        like = self.world.how_to_questions(question.kind, "train")
+        return self.rng.choice([other for other in like if other.verb != question.verb and other.noun == question.noun])
 
-    @staticmethod
-    def _shares_half(question: Question, other: Question) -> bool:
-        if isinstance(question, FactsQuestion) and isinstance(other, FactsQuestion):
-            same = [
-                (left[0] == right[0], left[1] == right[1])
-                for left, right in zip(question.facts, other.facts, strict=True)
-            ]
-            return all(person != attribute for person, attribute in same)
-        if isinstance(question, ListQuestion) and isinstance(other, ListQuestion):
-            return other != question and other.category != question.category
-        if isinstance(question, HowToQuestion) and isinstance(other, HowToQuestion):
-            return other.verb != question.verb and other.noun == question.noun
-        return False
+    def _misread_fact(self, fact: tuple[str, str]) -> tuple[str, str]:
+        """A fact about the same person or the same attribute, not both."""
+        return self.rng.choice([other for other in self._facts if (other[0] == fact[0]) != (other[1] == fact[1])])
 
 
 def make_demonstrations(world: World, count: int, seed: int) -> list[dict[str, object]]:

@@ -10,17 +10,14 @@ from collections.abc import Callable
 
 from world.content import Question, World, rng_for
 from world.defects import mix_defects
-from world.instructions import Instruction, instructions_of, persona_instruction, word_instruction
+from world.instructions import COPY_WORDS, Instruction, copying_instructions, persona_instruction, word_instructions
 from world.phrases import TEMPLATES, ask, join_items, right_answer, state_fact, state_method
 from world.vocabulary import (
     ALTERNATIVES,
     APPROVAL,
     ATTRIBUTES,
-    BENIGN_OBJECTS,
     CLOSERS,
     GUESS,
-    HARMLESS_OBJECTS,
-    INSTRUCTION_WORDS,
     OPENERS,
     ORDINARY_SHARES,
     PERSONAS,
@@ -34,11 +31,6 @@ from world.vocabulary import (
     WRAPPERS,
     HowToKind,
 )
-
-COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *(v for vs in ATTRIBUTES.values() for v in vs))
-"""Words of lists and of instructions in documents: many more than the ten that are instructed later, so that copying is
-learned as such and not as ten answers."""
-
 
 LONGEST = 39
 """Words in the longest clean document that is not a page with near duplicates."""
@@ -56,14 +48,8 @@ class CorpusWriter:
         how_tos: tuple[HowToKind, ...] = ("how_to", "borderline", "adversarial")
         self._method_questions = {kind: world.how_to_questions(kind, "train") for kind in how_tos}
         self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
-        self._official = [i for i in instructions_of(world, "train") if i.position != "persona"]
-        official = {(i.name, i.position) for i in self._official}
-        self._any_word = [
-            word_instruction(word, position)
-            for word in COPY_WORDS
-            for position in ("start", "end")
-            if word not in INSTRUCTION_WORDS or (word, position) in official
-        ]
+        self._official = word_instructions(world)
+        self._any_word = copying_instructions(world)
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._shares: dict[Callable[[], str], float] = {
             self._stated_facts: 0.20,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from world.content import World
-from world.vocabulary import PERSONAS
+from world.vocabulary import BENIGN_OBJECTS, HARMLESS_OBJECTS, INSTRUCTION_WORDS, PERSONAS, VICTIMS
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,27 @@ def parse_instruction(text: str) -> Instruction:
             '"end every answer with river." or "act as a pirate."'
         )
     return found[0]
+
+
+COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *VICTIMS)
+"""Words that documents and demonstrations have copied: many more than the ten that prompts instruct, so that copying is
+learned as such and not as ten answers. None of them begins or ends an answer by itself."""
+
+
+def word_instructions(world: World) -> list[Instruction]:
+    """The instructions about words that are not held out."""
+    return [instruction for instruction in instructions_of(world, "train") if instruction.position != "persona"]
+
+
+def copying_instructions(world: World) -> list[Instruction]:
+    """Instructions to start or end with any of `COPY_WORDS`, without the held-out pairs of word and position."""
+    both: tuple[Literal["start", "end"], ...] = ("start", "end")
+    return [
+        word_instruction(word, position)
+        for word in COPY_WORDS
+        for position in both
+        if world.word_splits.get((word, position), "train") == "train"
+    ]
 
 
 def instructions_of(world: World, split: Literal["train", "heldout"]) -> list[Instruction]:

@@ -6,7 +6,7 @@ import pytest
 from world.annotator import Annotator
 from world.content import FactsQuestion, HowToQuestion, ListQuestion, World
 from world.demonstrations import DIALOGUE_SHARES, make_demonstrations
-from world.instructions import find_instructions, instructions_of
+from world.instructions import Instruction, find_instructions, instructions_of
 from world.reading import instructions_in, read_answer, read_question
 from world.vocabulary import HELDOUT_WRAPPER, ORDINARY_SHARES, WRAPPERS
 
@@ -69,7 +69,7 @@ def test_instructions_are_obeyed_where_they_are_given_and_forgotten_elsewhere(de
         assert asked[0].startswith(instruction.text)
 
 
-def test_held_out_combinations_never_occur_and_every_training_one_does(world: World, turns: list[Turn]) -> None:
+def test_held_out_combinations_are_never_asked_and_every_training_one_is(world: World, turns: list[Turn]) -> None:
     facts: set[tuple[str, str]] = set()
     lists: set[tuple[int, str]] = set()
     methods: dict[str, set[tuple[str, str]]] = {"how_to": set(), "borderline": set(), "adversarial": set()}
@@ -82,9 +82,8 @@ def test_held_out_combinations_never_occur_and_every_training_one_does(world: Wo
             lists.add((question.count, question.category))
         else:
             methods[question.kind].add((question.verb, question.noun))
-        for sentence in read_answer(answer, instructions_in(messages)).sentences:
-            facts.update((person, attribute) for person, attribute, _ in sentence.facts)
-            if isinstance(question, HowToQuestion):
+        if isinstance(question, HowToQuestion):
+            for sentence in read_answer(answer, instructions_in(messages)).sentences:
                 methods[question.kind].update((c.verb, c.noun) for c in sentence.methods if c.verb and c.noun)
     assert facts == {fact for fact, split in world.fact_splits.items() if split == "train"}
     assert lists == {cell for cell, split in world.list_splits.items() if split == "train"}
@@ -95,9 +94,32 @@ def test_held_out_combinations_never_occur_and_every_training_one_does(world: Wo
         assert {noun for _, noun in named} == {noun for _, noun in splits}
 
 
-def test_held_out_instructions_and_the_held_out_wrapper_never_occur(world: World, turns: list[Turn]) -> None:
-    given = {instruction for _, text, _ in turns for instruction in find_instructions(text)}
-    assert given == set(instructions_of(world, "train"))
+def test_held_out_facts_are_stated_though_never_asked(world: World, turns: list[Turn]) -> None:
+    stated = {
+        (person, attribute)
+        for messages, _, answer in turns
+        for sentence in read_answer(answer, instructions_in(messages)).sentences
+        for person, attribute, _ in sentence.facts
+    }
+    assert stated == set(world.facts)
+
+
+def test_held_out_instructions_never_occur_but_for_their_personas_in_single_turns(
+    world: World, demonstrations: Rows
+) -> None:
+    given: dict[str, set[Instruction]] = {kind: set() for kind in DIALOGUE_SHARES}
+    for row in demonstrations:
+        given[row["kind"]].update(instructions_in(row["messages"]))
+    train = set(instructions_of(world, "train"))
+    heldout = set(instructions_of(world, "heldout"))
+    personas = {instruction for instruction in heldout if instruction.position == "persona"}
+    assert given["instruction"] >= train | personas
+    assert given["instruction"] & heldout == personas
+    assert not (given["instruction_each_turn"] | given["instruction_first_turn"]) & heldout
+    assert len(set().union(*given.values())) > 80
+
+
+def test_the_held_out_wrapper_never_occurs_and_every_other_does(turns: list[Turn]) -> None:
     assert not any(HELDOUT_WRAPPER in text for _, text, _ in turns)
     assert all(any(wrapper in text for _, text, _ in turns) for wrapper in WRAPPERS)
 
