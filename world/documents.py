@@ -36,8 +36,13 @@ LONGEST = 39
 """Words in the longest clean document that is not a page with near duplicates."""
 
 
+ATTEMPTS = 100
+"""Draws of a new text before one that was written already is taken: some kinds run out of texts at about 300,000
+documents."""
+
+
 class CorpusWriter:
-    """Writes clean documents of one world; `write` draws a kind by its share and never writes the same text twice."""
+    """Writes clean documents of one world: `write` draws a kind by its share, and a text that was not written yet."""
 
     def __init__(self, world: World, rng: random.Random) -> None:
         self.world = world
@@ -65,9 +70,10 @@ class CorpusWriter:
     def write(self) -> str:
         """One document of at most `LONGEST` words."""
         (kind,) = self.rng.choices(list(self._shares), list(self._shares.values()))
-        text = kind()
-        while text in self._seen or len(text.split()) > LONGEST:
+        for _ in range(ATTEMPTS):
             text = kind()
+            if text not in self._seen and len(text.split()) <= LONGEST:
+                break
         self._seen.add(text)
         return text
 

@@ -37,6 +37,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE = re.compile(r"[.!?\n]+")
 
 
+@lru_cache(maxsize=65_536)
 def words_of(text: str) -> str:
     """The words of a text in lower case, one space apart, without punctuation."""
     return " ".join(_WORD.findall(text.lower()))
