@@ -35,5 +35,7 @@ def _create(root: Path) -> None:
             raise InputError(f"{root} is no halter store and holds {', '.join(foreign[:5])}; give an empty folder")
     for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
+    for lock in ("catalog.lock", "gc.lock"):
+        (root / lock).touch()
     # The marker comes last: a creation that was cut short is simply done again.
     write_durably(root / MARKER, canonical_json({"format": STORE_FORMAT}).encode(), root / "tmp")

@@ -46,9 +46,10 @@ def run_sql(
     """
     connection = duckdb.connect(":memory:")
     try:
+        statement = _only_select(connection, sql)
         _furnish(connection, tables, row_files)
         _close_doors(connection, [path for files in row_files.values() for _, _, path in files])
-        return _ask(connection, sql, seconds)
+        return _ask(connection, statement, seconds)
     finally:
         connection.close()
 
@@ -93,15 +94,22 @@ def _close_doors(connection: duckdb.DuckDBPyConnection, readable: Sequence[Path]
         connection.execute(f"SET {setting}")
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, sql: str, seconds: float) -> pa.Table:
+def _only_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise InputError(str(error)) from None
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise InputError("a query is one SELECT; the store is changed by its own commands only")
+    return statements[0]
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, seconds: float) -> pa.Table:
     offered = ", ".join((*PUBLIC_VIEWS, *PUBLIC_TABLES, *ROW_KINDS))
     alarm = threading.Timer(seconds, connection.interrupt)
     alarm.start()
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise InputError("a query is one SELECT; the store is changed by its own commands only")
-        return connection.execute(statements[0]).to_arrow_table()
+        return connection.execute(statement).to_arrow_table()
     except duckdb.InterruptException:
         raise InputError(f"the query took longer than {seconds:g} s and was stopped; ask for less") from None
     except duckdb.CatalogException as error:
