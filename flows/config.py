@@ -1,0 +1,193 @@
+"""RunConfig: one YAML file is one complete named run. The only place that reads YAML."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from data_store.errors import InputError
+from data_store.filters import FilterConfig
+from data_store.names import slug
+from models.config import (
+    ArchitectureConfig,
+    Config,
+    LoraConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+    TokenizerConfig,
+)
+from tasks.annotators import AnnotatorConfig
+from tasks.collect_preferences import CollectConfig
+from tasks.evaluate import EvaluateConfig
+from tasks.fine_tune import FineTuneConfig
+from tasks.fit_context import FitConfig
+from tasks.import_data import ImportConfig
+from tasks.rejection_sample import RejectionConfig
+from tasks.synthesize_gatt import GattConfig
+
+
+class DataConfig(ImportConfig):
+    """The raw material: a world to generate, or files. Paths are relative to the config file."""
+
+    documents: tuple[Path, ...] = Field(default=(), description="Corpus: .jsonl, .jsonl.gz, .parquet, .csv, .txt")
+    demonstrations: tuple[Path, ...] = Field(default=(), description="SFT dialogues: .jsonl, .jsonl.gz, .csv")
+    helpfulness_prompts: tuple[Path, ...] = Field(default=(), description="Prompts; empty: those of the preferences")
+    safety_prompts: tuple[Path, ...] = ()
+    helpfulness_preferences: tuple[Path, ...] = Field(default=(), description="Judged pairs")
+    safety_preferences: tuple[Path, ...] = ()
+
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Source files by role."""
+        roles = set(DataConfig.model_fields) - set(ImportConfig.model_fields)
+        return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
+
+
+class RunConfig(Config):
+    """A complete run: data, models, every step's hyper-parameters, the number of iterations and one seed."""
+
+    name: str = Field(description="Names the run's store and its runs in the Prefect UI")
+    description: str = ""
+    seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
+    iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
+    base_model: Path | None = Field(
+        default=None, description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining"
+    )
+    lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
+    data: DataConfig
+    annotator: AnnotatorConfig | None = Field(default=None, description="Empty: preferences are imported")
+    filter: FilterConfig = FilterConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ArchitectureConfig = ArchitectureConfig(preset="llama2-7b")
+    fit: FitConfig = FitConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    sft: SFTConfig = SFTConfig()
+    collect: CollectConfig = CollectConfig()
+    reward: RewardConfig = RewardConfig()
+    rejection: RejectionConfig = RejectionConfig()
+    gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    ppo: PPOConfig | None = Field(default=None, description="PPO in the last iteration; empty: none")
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RunConfig":
+        slug(self.name)
+        if self.data.world is None:
+            if self.base_model is None and not self.data.documents:
+                raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
+            if self.base_model is None and not self.data.demonstrations:
+                raise ValueError("data.demonstrations is empty: a base model trained here needs some to become a chat model")
+            if self.annotator is None and not (self.data.helpfulness_preferences and self.data.safety_preferences):
+                raise ValueError(
+                    "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, or an annotator"
+                )
+            if self.gatt is not None:
+                raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
+        return self
+
+    @property
+    def parts(self) -> list[str]:
+        """V1 … Vn."""
+        return [f"V{number}" for number in range(1, self.iterations + 1)]
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check a config file. Raises InputError that names file, key and what to do."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold keys and values, such as `name: my-run`")
+    return _checked(content, str(path), path.parent)
+
+
+def dump_config(config: RunConfig) -> str:
+    """The config as JSON, paths absolute; `parse_config` reads it back."""
+    return json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
+
+
+def parse_config(text: str) -> RunConfig:
+    """The inverse of `dump_config`."""
+    return _checked(json.loads(text), "the stored config", None)
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:
+    """The config with some values set, by dotted key. Raises InputError for unknown keys and bad values."""
+    content = config.model_dump(mode="json")
+    for key, value in values.items():
+        *path, last = key.split(".")
+        section: Any = content
+        for name in path:
+            section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in")
+        section[last] = value
+    return _checked(content, where, None)
+
+
+def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunConfig:
+    try:
+        config = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise InputError("\n".join(_messages(error, where))) from None
+    if folder is None:
+        return config
+    paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.files().items()}
+    base = None if config.base_model is None else (folder / config.base_model).resolve()
+    config = config.model_copy(update={"data": config.data.model_copy(update=paths), "base_model": base})
+    _check_files(config, where)
+    return config
+
+
+def _check_files(config: RunConfig, where: str) -> None:
+    for role, found in config.data.files().items():
+        for path in found:
+            if not path.is_file():
+                raise InputError(f"{where}: data.{role}: there is no file {path}")
+    base = config.base_model
+    if base is not None:
+        if not base.is_dir():
+            raise InputError(f"{where}: base_model: there is no folder {base}")
+        for name in ("config.json", "tokenizer_config.json"):
+            if not (base / name).is_file():
+                raise InputError(f"{where}: base_model: {base} has no {name}; give a folder that transformers can open")
+        if not list(base.glob("*.safetensors")):
+            raise InputError(f"{where}: base_model: {base} has no .safetensors file; only safetensors are loaded")
+
+
+def _messages(error: ValidationError, where: str) -> Iterable[str]:
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(location[-1], _fields(location[:-1]), n=1, cutoff=0.5)
+            hint = f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
+            yield f"{where}: there is no key {key}{hint}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = problem.get("input")
+            shown = f" (given: {given!r})" if key and isinstance(given, str | int | float) else ""
+            yield f"{where}: {key + ': ' if key else ''}{message}{shown}"
+
+
+def _fields(location: list[str]) -> list[str]:
+    """The keys that the section at `location` knows."""
+    model: Any = RunConfig
+    for name in location:
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,279 @@
+"""The wiring of the recipe: which step reads and writes which assets, in each part. Flows give the order, this gives the edges."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from data_store.errors import InputError
+from data_store.names import AssetName
+from data_store.records import Override
+from flows.config import RunConfig, with_values
+from models.config import Config
+from models.llama_presets import PRESETS
+from tasks.collect_preferences import CollectStepConfig, collect_preferences
+from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
+from tasks.filter_corpus import filter_corpus
+from tasks.fine_tune import FineTuneStepConfig, fine_tune
+from tasks.fit_context import FitStepConfig, fit_context
+from tasks.import_data import ImportConfig, import_data
+from tasks.ppo import PPOStepConfig, ppo
+from tasks.pretrain import PretrainStepConfig, pretrain
+from tasks.rejection_sample import rejection_sample
+from tasks.sft import SFTStepConfig, sft
+from tasks.step import Step, StepCall, derive_seed
+from tasks.synthesize_gatt import synthesize_gatt
+from tasks.train_reward import RewardStepConfig, train_helpfulness_reward, train_safety_reward
+from tasks.train_tokenizer import train_tokenizer
+
+FOUNDATION = "base"
+FIRST = "V0"
+
+Plan = Mapping[tuple[str, str], StepCall]
+Assets = tuple[AssetName, ...]
+
+
+def build_plan(config: RunConfig, overrides: Iterable[Override] = ()) -> Plan:
+    """Every step call of a run, by (part, step name), in an order in which they can be made.
+
+    An override holds for its own step of its own part. Raises InputError for one that no longer fits the config.
+    """
+    values: dict[tuple[str, str], dict[str, object]] = {}
+    for override in overrides:
+        values.setdefault((override.part, override.step), {})[override.key] = json.loads(override.value_json)
+    calls = {}
+    for key, call in _calls(config).items():
+        if key in values:
+            changed = with_values(config, values[key], f"override of {key[1]} in {key[0]}")
+            call = _calls(changed)[key]
+        calls[key] = call
+    return calls
+
+
+def _calls(config: RunConfig) -> dict[tuple[str, str], StepCall]:
+    wiring = _Wiring(config)
+    wiring.foundation()
+    for number in range(1, config.iterations + 1):
+        wiring.iteration(number)
+    return wiring.calls
+
+
+class _Wiring:
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.calls: dict[tuple[str, str], StepCall] = {}
+        self.base_sources: dict[str, tuple[Path, ...]] = {}
+        if config.base_model is not None:
+            self.base_sources = {"base": (config.base_model,)}
+
+    def add(
+        self,
+        step: Step,
+        part: str,
+        config: Config,
+        inputs: Mapping[str, Assets],
+        outputs: Mapping[str, str],
+        sources: Mapping[str, tuple[Path, ...]] | None = None,
+    ) -> None:
+        """One call; `outputs` maps a role to the name of its asset."""
+        self.calls[part, step.name] = StepCall(
+            step=step,
+            part=part,
+            config=config,
+            seed=derive_seed(self.config.seed, step.name, part),
+            inputs={role: assets for role, assets in inputs.items() if assets},
+            outputs={role: AssetName(step.outputs[role].kind, name, part) for role, name in outputs.items()},
+            sources=sources or {},
+        )
+
+    def foundation(self) -> None:
+        c = self.config
+        world, files = c.data.world is not None, c.data.files()
+        pairs = not world and c.annotator is None
+        raw = {}
+        if c.base_model is None:
+            raw["documents"] = "raw-documents"
+        if world or c.data.demonstrations:
+            raw["demonstrations"] = "raw-demonstrations"
+        raw["prompts"] = "raw-prompts"
+        if world:
+            raw["instructions"] = "instructions"
+        else:
+            raw["refused"] = "refused"
+        if pairs:
+            raw["preferences"] = "raw-preferences"
+        reading = ImportConfig(**{name: getattr(c.data, name) for name in ImportConfig.model_fields})
+        self.add(import_data, FOUNDATION, reading, {}, raw, files)
+        if c.base_model is None:
+            self.add(
+                filter_corpus,
+                FOUNDATION,
+                c.filter,
+                {"documents": dataset("raw-documents", FOUNDATION)},
+                {"corpus": "corpus", "dropped": "dropped"},
+            )
+            corpus = dataset("corpus", FOUNDATION)
+            self.add(train_tokenizer, FOUNDATION, c.tokenizer, {"corpus": corpus}, {"tokenizer": "tokenizer"})
+        fitted = {role: role for role in ("demonstrations", "prompts", "preferences") if role in raw}
+        self.add(
+            fit_context,
+            FOUNDATION,
+            FitStepConfig(**c.fit.model_dump(), **_limits(c)),
+            {role: dataset(f"raw-{role}", FOUNDATION) for role in fitted} | self.tokenizer(),
+            {**fitted, "dropped": "too-long"},
+            {} if c.base_model is None else {"tokenizer": (c.base_model,)},
+        )
+        if c.base_model is None:
+            self.add(
+                pretrain,
+                FOUNDATION,
+                PretrainStepConfig(model=c.model, training=c.pretrain),
+                {"corpus": dataset("corpus", FOUNDATION), **self.tokenizer()},
+                {"base": "base"},
+            )
+        self.add(
+            sft,
+            FIRST,
+            SFTStepConfig(training=c.sft, lora=c.lora),
+            {"demonstrations": dataset("demonstrations", FOUNDATION) if "demonstrations" in fitted else (), **self.base(always=True)},
+            {"policy": "policy"},
+            self.base_sources,
+        )
+        self.evaluation(FIRST, {})
+
+    def iteration(self, number: int) -> None:
+        c, part, last = self.config, f"V{number}", f"V{number - 1}"
+        so_far = [f"V{n}" for n in range(1, number + 1)]
+        policy = model("policy", last)
+        prompts = {"prompts": dataset("prompts", FOUNDATION)}
+        adapters = {"sources": self.base_sources if c.lora else {}}
+        base = self.base()
+        if c.annotator is None and c.data.world is None:
+            collected: dict[str, Assets] = {"imported": dataset("preferences", FOUNDATION)}
+        else:
+            before = model("policy", f"V{max(number - 2, 0)}")
+            collected = {"policy": policy, "previous": before, **prompts, **base}
+        self.add(
+            collect_preferences,
+            part,
+            CollectStepConfig(**c.collect.model_dump(), annotator=c.annotator, iterations=c.iterations),
+            collected,
+            {"preferences": "preferences"},
+            **({} if "imported" in collected else adapters),
+        )
+        pairs = {"preferences": dataset("preferences", *so_far)}
+        reward = RewardStepConfig(training=c.reward, lora=c.lora)
+        for step, name in ((train_safety_reward, "reward-safety"), (train_helpfulness_reward, "reward-helpfulness")):
+            self.add(step, part, reward, {"policy": policy, **pairs, **base}, {"reward": name}, **adapters)
+        rewards = {
+            "safety_reward": model("reward-safety", part),
+            "helpfulness_reward": model("reward-helpfulness", part),
+        }
+        self.add(
+            rejection_sample,
+            part,
+            c.rejection,
+            {"policy": policy, **rewards, **prompts, "candidates": dataset("candidates", *so_far[:-1]), **base},
+            {"candidates": "candidates", "scores": "scores", "picks": "picks"},
+            **adapters,
+        )
+        gatt = c.gatt is not None and number >= c.gatt.first_iteration
+        if c.gatt is not None and gatt:
+            self.add(
+                synthesize_gatt,
+                part,
+                c.gatt,
+                {
+                    "policy": policy,
+                    "helpfulness_reward": rewards["helpfulness_reward"],
+                    "instructions": dataset("instructions", FOUNDATION),
+                    **prompts,
+                    **base,
+                },
+                {"dialogues": "gatt"},
+                **adapters,
+            )
+        demonstrations = c.data.world is not None or bool(c.data.demonstrations)
+        with_ppo = c.ppo is not None and number == c.iterations
+        self.add(
+            fine_tune,
+            part,
+            FineTuneStepConfig(**c.fine_tune.model_dump(), lora=c.lora),
+            {
+                "policy": policy,
+                "picks": dataset("picks", part),
+                "gatt": dataset("gatt", part) if gatt else (),
+                "demonstrations": dataset("demonstrations", FOUNDATION) if demonstrations else (),
+                **base,
+            },
+            {"policy": "policy-sampled" if with_ppo else "policy"},
+            **adapters,
+        )
+        evidence = {**rewards, **pairs, "reference": model("policy", FIRST), "baseline": dataset("evaluation-responses", FIRST)}
+        if c.ppo is not None and with_ppo:
+            self.add(
+                ppo,
+                part,
+                PPOStepConfig(training=c.ppo, lora=c.lora),
+                {"policy": model("policy-sampled", part), **rewards, **prompts, **base},
+                {"policy": "policy"},
+                **adapters,
+            )
+            self.evaluation(part, evidence, sampled=True)
+        self.evaluation(part, evidence)
+
+    def evaluation(self, part: str, evidence: Mapping[str, Assets], sampled: bool = False) -> None:
+        c = self.config
+        suffix = "-sampled" if sampled else ""
+        self.add(
+            evaluate_sampled if sampled else evaluate,
+            part,
+            EvaluateStepConfig(**c.evaluate.model_dump(), annotator=c.annotator),
+            {
+                "policy": model(f"policy{suffix}", part),
+                "prompts": dataset("prompts", FOUNDATION),
+                "instructions": dataset("instructions", FOUNDATION) if c.data.world is not None else (),
+                **evidence,
+                **self.base(),
+            },
+            {"evaluation": f"evaluation{suffix}", "responses": f"evaluation-responses{suffix}"},
+            self.base_sources if c.lora else {},
+        )
+
+    def base(self, *, always: bool = False) -> dict[str, Assets]:
+        """The base model where it was trained here, for steps that put adapters on it (or for SFT, `always`)."""
+        here = self.config.base_model is None and (always or self.config.lora is not None)
+        return {"base": model("base", FOUNDATION)} if here else {}
+
+    def tokenizer(self) -> dict[str, Assets]:
+        """The tokenizer where it was trained here."""
+        return {} if self.config.base_model is not None else {"tokenizer": (AssetName("tokenizer", "tokenizer", FOUNDATION),)}
+
+
+def dataset(name: str, *parts: str) -> Assets:
+    """Data sets of this name in these parts."""
+    return tuple(AssetName("dataset", name, part) for part in parts)
+
+
+def model(name: str, part: str) -> Assets:
+    """One model."""
+    return (AssetName("model", name, part),)
+
+
+def _limits(config: RunConfig) -> dict[str, int]:
+    """The longest rows, in tokens, that the config has room for."""
+    context = _context_length(config)
+    return {
+        "dialogue_tokens": min(config.sft.sequence_length, context),
+        "prompt_tokens": context - max(config.collect.sampling.max_new_tokens, config.evaluate.sampling.max_new_tokens),
+        "pair_tokens": min(config.reward.max_length, context),
+    }
+
+
+def _context_length(config: RunConfig) -> int:
+    if config.base_model is not None:
+        return int(json.loads((config.base_model / "config.json").read_text())["max_position_embeddings"])
+    if config.model.context_length is not None:
+        return config.model.context_length
+    if config.model.preset not in PRESETS:
+        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[config.model.preset].context_length

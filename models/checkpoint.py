@@ -1,0 +1,165 @@
+"""Opening and writing checkpoints: whole models, or LoRA adapters on a frozen base. Only safetensors, never the network.
+
+A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoModelForSequenceClassification`) or, for adapters,
+in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, TaskType, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+
+from models.config import LoraConfig
+
+TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+
+
+def is_adapter(folder: Path) -> bool:
+    """True for a LoRA adapter, which needs its base model to open."""
+    return (folder / "adapter_config.json").exists()
+
+
+def load_policy(
+    folder: Path, base: Path | None = None, *, lora: LoraConfig | None = None, trainable: bool = False, dtype: str = "float32"
+) -> nn.Module:
+    """A causal language model from `folder`.
+
+    An adapter is put on `base`. With `lora`, a folder that holds a whole model gets a fresh adapter (which changes no output
+    before it is trained). Raises ValueError for an adapter without a base.
+    """
+    if is_adapter(folder):
+        model = _on_base(AutoModelForCausalLM, folder, base, trainable, dtype)
+    else:
+        model = _whole(AutoModelForCausalLM, folder, dtype)
+        if lora is not None:
+            model = get_peft_model(model, _peft_config(lora, TaskType.CAUSAL_LM), autocast_adapter_dtype=False)
+    return _prepared(model, trainable)
+
+
+def load_reward(folder: Path, base: Path | None = None, *, trainable: bool = False, dtype: str = "float32") -> nn.Module:
+    """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it."""
+    if is_adapter(folder):
+        model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype, num_labels=1)
+    else:
+        model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+    return _prepared(model, trainable)
+
+
+def reward_from_policy(
+    folder: Path, base: Path | None, *, lora: LoraConfig | None, seed: int, dtype: str = "float32"
+) -> nn.Module:
+    """A trainable reward model that starts as the policy in `folder` with a fresh scalar head (Llama 2, section 3.2.2).
+
+    The head starts at zero: both responses of every pair score alike before the first step.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if is_adapter(folder):
+            if lora is None:
+                raise ValueError(f"{folder.name} is an adapter: reward models on it need `lora` too")
+            model = _whole(AutoModelForSequenceClassification, _required(base), dtype, num_labels=1)
+            model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
+            _copy_adapter(folder, model)
+        else:
+            model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+            if lora is not None:
+                model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "score" in name:
+                parameter.zero_()
+    return _prepared(model, trainable=True)
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """The transformer without its head; adapters stay in place."""
+    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    return plain.model  # type: ignore[no-any-return]
+
+
+def scalar_head(model: nn.Module) -> nn.Module:
+    """The linear layer (d → 1) of a reward or value model."""
+    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    return plain.score  # type: ignore[no-any-return]
+
+
+def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, PeftModel):
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = None  # the catalog knows the base; a path would tie the bytes to a machine
+            config.inference_mode = True
+    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    tokenizer.save_pretrained(folder)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Put the tokenizer's files of one checkpoint beside another."""
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
+    return kind.from_pretrained(  # type: ignore[attr-defined, no-any-return]
+        folder,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        attn_implementation="sdpa",
+        **kwargs,
+    )
+
+
+def _on_base(kind: type, folder: Path, base: Path | None, trainable: bool, dtype: str, **kwargs: int) -> nn.Module:
+    model = _whole(kind, _required(base), dtype, **kwargs)
+    return PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+
+
+def _required(base: Path | None) -> Path:
+    if base is None:
+        raise ValueError("an adapter needs its base model: give the base's folder")
+    return base
+
+
+def _peft_config(lora: LoraConfig, task: TaskType) -> PeftLoraConfig:
+    return PeftLoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=list(lora.target_modules),
+        lora_dropout=0.0,
+        bias="none",
+        task_type=task,
+    )
+
+
+def _copy_adapter(folder: Path, model: nn.Module) -> None:
+    """Start an adapter from the weights of another one on the same base."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    result = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    if result.unexpected_keys:
+        raise ValueError(f"{folder.name} does not fit the base model: {result.unexpected_keys[:3]}")
+
+
+def _prepared(model: nn.Module, trainable: bool) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # log-probabilities of rollout, reference and update must agree
+    config = getattr(model, "config", None)
+    if config is not None:
+        config.use_cache = False  # with a cache packed rows leak into each other; sampling asks for its own
+        for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "attn_pdrop"):
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
+    if not trainable:
+        model.requires_grad_(False)
+    model.train(trainable)
+    return model

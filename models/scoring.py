@@ -1,0 +1,95 @@
+"""Reading models without training them: reward scores, per-token values and log-probabilities of given token ids."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from models.algorithms.logprobs import token_logprobs
+from models.checkpoint import backbone, scalar_head
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids (B, T) and attention mask (B, T), padding on the right."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad_id)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def lay_out(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    pad_id: int,
+    device: torch.device | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids (B, P + T), attention mask (B, P + T), response mask (B, T): prompts end at column P, responses begin there."""
+    P, T = max(map(len, prompts)), max(map(len, responses))
+    ids = torch.full((len(prompts), P + T), pad_id, device=device)
+    attention = torch.zeros((len(prompts), P + T), dtype=torch.long, device=device)
+    for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        row = torch.tensor([*prompt, *response], device=device)
+        ids[i, P - len(prompt) : P + len(response)] = row
+        attention[i, P - len(prompt) : P + len(response)] = 1
+    return ids, attention, attention[:, P:].bool()
+
+
+def positions_of(mask: torch.Tensor) -> torch.Tensor:
+    """Position ids (B, T) that start at 0 on the first real token, wherever the padding is."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def token_values(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The scalar head on every token: (B, T)."""
+    hidden = backbone(model)(
+        input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
+    ).last_hidden_state
+    values: torch.Tensor = scalar_head(model)(hidden)[..., 0]
+    return values.float()
+
+
+def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Reward scores (B,), read at the last real token by the mask: right also where padding and end of sequence are one id."""
+    hidden = backbone(model)(
+        input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
+    ).last_hidden_state
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    scores: torch.Tensor = scalar_head(model)(hidden[torch.arange(len(last), device=mask.device), last])[..., 0]
+    return scores.float()
+
+
+def response_logprobs(
+    model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, width: int, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities (B, width) of the last `width` columns of `ids`, and their logits (B, width, V) over `temperature`.
+
+    Only the response's logits are computed.
+    """
+    logits = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions_of(mask),
+        use_cache=False,
+        logits_to_keep=width + 1,
+    ).logits[:, :-1]
+    return token_logprobs(logits, ids[:, -width:], temperature), logits
+
+
+@torch.inference_mode()
+def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, batch_size: int) -> list[float]:
+    """Reward scores of whole dialogues given as ids; rows of like length are read together. Order is kept."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    scores = [0.0] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids, mask = pad_right([rows[i] for i in chosen], pad_id)
+        for i, value in zip(chosen, last_token_scores(model, ids.to(device), mask.to(device)).tolist(), strict=True):
+            scores[i] = value
+    model.train(was_training)
+    return scores

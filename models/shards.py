@@ -1,0 +1,51 @@
+"""Work over many rows in several processes of one machine: forked, so the model's weights are shared and nothing is loaded twice."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], shards: int) -> list[R]:
+    """`function(part, shard number)` over `shards` interleaved parts of `items`; results come back in the items' order.
+
+    The function returns one result per item. It must draw its random numbers from the shard's number and must not have used more
+    than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards belong to a step's config.
+    Raises RuntimeError with the shard's error where one fails.
+    """
+    shards = min(shards, len(items))
+    if shards <= 1:
+        return list(function(items, 0))
+    context = multiprocessing.get_context("fork")
+    started = []
+    for number in range(1, shards):
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=_serve, args=(function, items[number::shards], number, sending), daemon=True)
+        process.start()
+        sending.close()
+        started.append((process, receiving))
+    parts = [list(function(items[0::shards], 0))]
+    for process, receiving in started:
+        try:
+            answer = receiving.recv()
+        except EOFError:
+            answer = RuntimeError(f"a shard's process ended with code {process.exitcode}")
+        process.join()
+        if isinstance(answer, Exception):
+            raise RuntimeError(f"a shard failed: {answer}") from answer
+        parts.append(answer)
+    results: list[Any] = [None] * len(items)
+    for number, part in enumerate(parts):
+        results[number::shards] = part
+    return results
+
+
+def _serve(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], number: int, sending: Any) -> None:
+    try:
+        answer: Any = list(function(items, number))
+    except Exception as error:
+        answer = RuntimeError(f"{type(error).__name__}: {error}")
+    sending.send(answer)
+    sending.close()

@@ -1,0 +1,140 @@
+"""What our subclasses of the transformers and TRL trainers share: arguments, safe resumable checkpoints, reports, stops."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from models.config import TrainerConfig
+from models.training.reporting import Reporter
+from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
+
+
+class TrainingDiverged(RuntimeError):
+    """Loss, KL or entropy left the range in which going on makes sense."""
+
+
+def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: Any) -> dict[str, Any]:
+    """Keyword arguments of `TrainingArguments` and its TRL subclasses. `extra` adds schedule and length."""
+    if config.batch_size % config.accumulation_steps:  # type: ignore[attr-defined]
+        raise ValueError("batch_size must be a multiple of accumulation_steps")
+    return {
+        "output_dir": str(work),
+        "per_device_train_batch_size": config.batch_size // config.accumulation_steps,  # type: ignore[attr-defined]
+        "gradient_accumulation_steps": config.accumulation_steps,
+        "learning_rate": config.learning_rate,
+        "adam_beta1": config.beta1,
+        "adam_beta2": config.beta2,
+        "adam_epsilon": config.adam_eps,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "optim": "adamw_torch",
+        "bf16": config.dtype == "bfloat16",
+        "gradient_checkpointing": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "seed": seed % 2**31,
+        "data_seed": seed % 2**31,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",  # `_Pulse` asks for a checkpoint by the clock
+        "logging_strategy": "steps",
+        "logging_steps": 10,
+        "logging_nan_inf_filter": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "remove_unused_columns": False,
+        **extra,
+    }
+
+
+class ResumableTrainer(Trainer):
+    """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the bit."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002  (signature of transformers)
+        write_checkpoint(
+            Path(self.args.output_dir),
+            self.state.global_step,
+            models={"model": self.model},
+            optimizers={"model": self.optimizer},
+            state={"scheduler": self.lr_scheduler.state_dict(), "trainer": json.loads(self._state_json())},
+        )
+
+    def _state_json(self) -> str:
+        path = Path(self.args.output_dir) / "trainer_state.json"
+        self.state.save_to_json(str(path))
+        return path.read_text()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+        folder = Path(resume_from_checkpoint)
+        read_checkpoint(folder, models={"model": self.model}, optimizers={})
+        # transformers reads its own state file from the same folder right after this
+        state = json.loads((folder / "state.json").read_text())
+        (folder / "trainer_state.json").write_text(json.dumps(state["trainer"]))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            state = read_checkpoint(Path(checkpoint), models={}, optimizers={"model": self.optimizer})
+            self.lr_scheduler.load_state_dict(state["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            read_checkpoint(Path(checkpoint), models={}, optimizers={})
+
+
+class _Pulse(TrainerCallback):
+    """Progress, metrics, checkpoints by the clock, and the stop where the loss is no number."""
+
+    def __init__(self, config: TrainerConfig, reporter: Reporter, name: str) -> None:
+        self.config, self.reporter, self.name = config, reporter, name
+        self.saved = self.started = time.monotonic()
+        self.first_step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.first_step = state.global_step
+        self.saved = self.started = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        now = time.monotonic()
+        if now - self.saved >= self.config.checkpoint_seconds and state.global_step < state.max_steps:
+            control.should_save = True
+            self.saved = now
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        for name in ("loss", "grad_norm"):
+            if name in logs and not math.isfinite(logs[name]):
+                raise TrainingDiverged(f"{self.name}: {name} is {logs[name]} at step {state.global_step}")
+        for name, value in logs.items():
+            if name in ("loss", "grad_norm", "learning_rate") and isinstance(value, (int, float)):
+                self.reporter.metric(f"{self.name}/{name}", float(value), state.global_step)
+        if "loss" in logs and state.max_steps:
+            done = state.global_step - self.first_step
+            left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
+            self.reporter.progress(
+                state.global_step / state.max_steps,
+                f"{self.name} step {state.global_step}/{state.max_steps}, loss {logs['loss']:.3f}, {left:.0f} s left",
+            )
+
+
+def run_trainer(trainer: Trainer, config: TrainerConfig, reporter: Reporter, name: str) -> float:
+    """Train, from the newest checkpoint where there is one. Returns the mean loss of the last tenth of the log."""
+    trainer.add_callback(_Pulse(config, reporter, name))
+    found = newest_checkpoint(Path(trainer.args.output_dir))
+    if found is not None:
+        reporter.log(f"{name}: resumed from step {found[1]}")
+    trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return float(sum(tail) / len(tail))

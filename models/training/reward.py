@@ -1,0 +1,127 @@
+"""Reward models (Llama 2, section 3.2.2) on TRL's RewardTrainer: margins by rating, auxiliary safety loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import nn
+from trl import RewardConfig as TrlRewardConfig
+from trl import RewardTrainer
+
+from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_loss
+from models.checkpoint import save_checkpoint
+from models.config import RewardConfig
+from models.dialogue import Renderer
+from models.scoring import last_token_scores, pad_right
+from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.reporting import Reporter
+
+SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One judged pair as token ids of whole dialogues. `safety_label` is None where nobody gave one."""
+
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    rating: str
+    safety_label: str | None
+
+
+class PairTrainer(ResumableTrainer, RewardTrainer):
+    """TRL's trainer with the paper's loss: ranking with a margin, plus the safety classification where there is a label."""
+
+    safety_loss_coef = 0.0
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean over the pairs of the batch: -log σ(r_c - r_r - m) + coef · (safety loss of both responses) / 2."""
+        scores = last_token_scores(self.accelerator.unwrap_model(model), inputs["input_ids"], inputs["attention_mask"])
+        chosen, rejected = scores.chunk(2)
+        loss = ranking_loss(chosen, rejected, inputs["margin"]).mean()
+        if self.safety_loss_coef > 0 and bool(inputs["labelled"].any()):
+            labelled = inputs["labelled"]
+            both = safety_loss(chosen, inputs["unsafe_chosen"]) + safety_loss(rejected, inputs["unsafe_rejected"])
+            loss = loss + self.safety_loss_coef * (both * labelled).sum() / (2 * len(labelled))
+        return (loss, {"scores": scores}) if return_outputs else loss
+
+
+def train_reward(
+    model: nn.Module,
+    pairs: Sequence[Pair],
+    renderer: Renderer,
+    config: RewardConfig,
+    *,
+    safety: bool,
+    out: Path,
+    work: Path,
+    seed: int,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """Train a reward model on judged pairs and write it to `out`. `safety` adds the auxiliary loss.
+
+    Raises ValueError for a pair longer than `config.max_length` and for unknown ratings or labels.
+    """
+    torch.set_num_threads(config.threads)
+    for i, pair in enumerate(pairs):
+        longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
+        if longest > config.max_length:
+            raise ValueError(f"pair {i + 1} has {longest} tokens; reward.max_length is {config.max_length}: raise it or drop the pair")
+        if pair.safety_label is not None and pair.safety_label not in SAFETY_LABELS:
+            raise ValueError(f"unknown safety label {pair.safety_label!r}; use one of {', '.join(SAFETY_LABELS)}")
+    rows = Dataset.from_dict(
+        {
+            "chosen_ids": [pair.chosen_ids for pair in pairs],
+            "rejected_ids": [pair.rejected_ids for pair in pairs],
+            "rating": [pair.rating for pair in pairs],
+            "safety_label": [pair.safety_label or "" for pair in pairs],
+        }
+    )
+    steps = max(1, round(len(pairs) / config.batch_size * config.epochs))
+    arguments = TrlRewardConfig(
+        **training_arguments(
+            config,
+            work,
+            seed,
+            num_train_epochs=config.epochs,
+            warmup_steps=max(config.min_warmup_steps, round(config.warmup_ratio * steps)),
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": 0.1},
+            max_length=None,
+        )
+    )
+    trainer = PairTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=_Collator(renderer.pad_id, config.margins),
+        processing_class=renderer.tokenizer,
+    )
+    trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
+    loss = run_trainer(trainer, config, reporter, "reward")
+    save_checkpoint(trainer.model, renderer.tokenizer, out)
+    return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
+
+
+class _Collator:
+    """Chosen rows first, rejected rows after them. The rating becomes a margin here and nowhere else."""
+
+    def __init__(self, pad_id: int, margins: str) -> None:
+        self.pad_id, self.margins = pad_id, margins
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        ids, mask = pad_right([e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples], self.pad_id)
+        labels = [e["safety_label"] for e in examples]
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "margin": torch.tensor([margin_from_rating(e["rating"], self.margins) for e in examples]),
+            "labelled": torch.tensor([label != "" for label in labels]),
+            "unsafe_chosen": torch.tensor([label == "both_unsafe" for label in labels]),
+            "unsafe_rejected": torch.tensor([label in ("both_unsafe", "chosen_safe_other_unsafe") for label in labels]),
+        }

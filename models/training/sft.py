@@ -1,0 +1,75 @@
+"""Supervised fine-tuning (Llama 2, section 3.1) on TRL's SFTTrainer: packed dialogues, loss on answers only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from torch import nn
+from trl import SFTConfig as TrlSFTConfig
+from trl import SFTTrainer
+
+from models.checkpoint import save_checkpoint
+from models.config import SFTConfig
+from models.dialogue import Rendered, Renderer
+from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.reporting import Reporter
+
+
+class DialogueTrainer(ResumableTrainer, SFTTrainer):
+    """TRL's trainer with our checkpoints."""
+
+
+def fine_tune(
+    model: nn.Module,
+    dialogues: Sequence[Rendered],
+    renderer: Renderer,
+    config: SFTConfig,
+    *,
+    out: Path,
+    work: Path,
+    seed: int,
+    reporter: Reporter,
+    name: str = "sft",
+) -> dict[str, float]:
+    """Fine-tune `model` on rendered dialogues and write it to `out`.
+
+    Only tokens with `loss_mask` True are learned. Whole dialogues are packed into rows of `sequence_length`; position ids that
+    start anew keep them apart. Raises ValueError for a dialogue without a token to learn, or longer than a row.
+    """
+    torch.set_num_threads(config.threads)
+    for i, dialogue in enumerate(dialogues):
+        if not any(dialogue.loss_mask):
+            raise ValueError(f"dialogue {i + 1} of {len(dialogues)} has no token to learn from")
+        if len(dialogue.input_ids) > config.sequence_length:
+            raise ValueError(
+                f"dialogue {i + 1} of {len(dialogues)} has {len(dialogue.input_ids)} tokens; "
+                f"{name}.sequence_length is {config.sequence_length}: raise it or shorten the dialogue"
+            )
+    rows = Dataset.from_dict(
+        {
+            "input_ids": [d.input_ids for d in dialogues],
+            "labels": [
+                [token if counts else -100 for token, counts in zip(d.input_ids, d.loss_mask, strict=True)]
+                for d in dialogues
+            ],
+        }
+    )
+    arguments = TrlSFTConfig(
+        **training_arguments(
+            config,
+            work,
+            seed,
+            num_train_epochs=config.epochs,
+            warmup_steps=config.warmup_ratio,
+            lr_scheduler_type="cosine",
+            max_length=config.sequence_length,
+            packing=True,
+            shuffle_dataset=True,
+            loss_type="nll",
+        )
+    )
+    trainer = DialogueTrainer(model=model, args=arguments, train_dataset=rows, processing_class=renderer.tokenizer)
+    loss = run_trainer(trainer, config, reporter, name)
+    save_checkpoint(trainer.model, renderer.tokenizer, out)
+    return {"loss": loss, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}

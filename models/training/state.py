@@ -1,0 +1,117 @@
+"""Checkpoints of a running training: weights, optimizer, scheduler, random states. Safetensors and JSON, written atomically.
+
+A folder `checkpoint-N` is complete or absent: it is written beside its place, flushed, and renamed.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+
+_NAME = re.compile(r"^checkpoint-(\d+)$")
+
+
+def newest_checkpoint(work: Path) -> tuple[Path, int] | None:
+    """The last complete checkpoint below `work` and the step it was made after."""
+    found = [(int(match[1]), path) for path in work.glob("checkpoint-*") if (match := _NAME.match(path.name))]
+    if not found:
+        return None
+    step, path = max(found)
+    return path, step
+
+
+def write_checkpoint(
+    work: Path, step: int, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer], state: dict[str, Any]
+) -> Path:
+    """Write `work/checkpoint-<step>` and drop older ones. Only trainable weights are stored; `state` must be JSON."""
+    target, temporary = work / f"checkpoint-{step}", work / f"writing-{step}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, model in models.items():
+        weights = {k: v.detach().contiguous().clone() for k, v in model.named_parameters() if v.requires_grad}
+        save_file(weights, temporary / f"{name}.safetensors")
+    for name, optimizer in optimizers.items():
+        tensors, groups = _pack_optimizer(optimizer)
+        save_file(tensors, temporary / f"{name}.optimizer.safetensors")
+        (temporary / f"{name}.optimizer.json").write_text(json.dumps(groups))
+    save_file(_random_tensors(), temporary / "random.safetensors")
+    (temporary / "state.json").write_text(json.dumps({**state, "random": _random_json()}))
+    for path in temporary.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    for path in work.glob("checkpoint-*"):
+        if path != target:
+            shutil.rmtree(path, ignore_errors=True)
+    return target
+
+
+def read_checkpoint(folder: Path, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> dict[str, Any]:
+    """Put everything back in place and return `state`. Raises ValueError where a weight is missing or unknown."""
+    for name, model in models.items():
+        weights = load_file(folder / f"{name}.safetensors")
+        own = {k: v for k, v in model.named_parameters() if v.requires_grad}
+        if set(weights) != set(own):
+            raise ValueError(f"{folder} does not fit this model: {sorted(set(weights) ^ set(own))[:3]} …")
+        with torch.no_grad():
+            for key, parameter in own.items():
+                parameter.copy_(weights[key])
+    for name, optimizer in optimizers.items():
+        groups = json.loads((folder / f"{name}.optimizer.json").read_text())
+        _unpack_optimizer(optimizer, load_file(folder / f"{name}.optimizer.safetensors"), groups)
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    _restore_random(load_file(folder / "random.safetensors"), state.pop("random"))
+    return state
+
+
+def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value).detach().contiguous().clone()
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
+    }
+    return tensors, state["param_groups"]
+
+
+def _unpack_optimizer(optimizer: Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> None:
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        entries.setdefault(int(index), {})[name] = value
+    for group in groups:
+        if "betas" in group:
+            group["betas"] = tuple(group["betas"])
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _random_tensors() -> dict[str, torch.Tensor]:
+    tensors = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda{i}": value for i, value in enumerate(torch.cuda.get_rng_state_all())}
+    return tensors
+
+
+def _random_json() -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  (libraries below us draw from it)
+    return {"python": random.getstate(), "numpy": [kind, np.asarray(keys).tolist(), *rest]}
+
+
+def _restore_random(tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> None:
+    torch.set_rng_state(tensors["cpu"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([tensors[f"cuda{i}"] for i in range(torch.cuda.device_count())])
+    version, keys, gauss = plain["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, words, position, has_gauss, cached = plain["numpy"]
+    np.random.set_state((kind, np.array(words, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002

@@ -1,0 +1,250 @@
+"""The one place where steps are run: look the fingerprint up, else compute in a process of its own and publish atomically.
+
+1. Inputs become version ids. 2. The fingerprint covers step, version, part, config, seed and input ids. 3. A finished run with this
+fingerprint is taken up again: its outputs become the heads. 4. Else the step runs in a folder named by its fingerprint, so that a
+training that was cut off finds its checkpoints; what it made is published, then run, edges and metrics go in with one transaction.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_store.errors import InputError
+from data_store.names import AssetName, slug
+from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.store import Store
+from tasks.code import code_version, environment, git_state, source_files
+from tasks.processes import Workers
+from tasks.step import StepCall, atomic_write
+
+Progress = Callable[[float, str], None]
+
+
+class StepFailed(RuntimeError):
+    """A step ended without a result; the message is its own, the log has the rest."""
+
+
+@dataclass(frozen=True)
+class FlowIds:
+    """Which Prefect runs a step belongs to."""
+
+    flow_run: str | None = None
+    task_run: str | None = None
+    root_flow_run: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step call: `cached` where nothing was computed."""
+
+    run_id: str
+    cached: bool
+    outputs: Mapping[str, tuple[AssetName, str]]
+    inputs: tuple[RunInput, ...]
+    metrics: Mapping[str, float]
+    seconds: float
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
+    """The heads of the call's inputs, and its source files by their content.
+
+    Raises InputError naming what is missing.
+    """
+    heads = store.heads()
+    inputs = []
+    for role, assets in call.inputs.items():
+        for asset in assets:
+            if asset not in heads:
+                raise InputError(f"{call.step.name} of {call.part} needs {asset}, which no step has made yet: run the recipe first")
+            inputs.append(RunInput(role, asset, heads[asset].version_id, heads[asset].run_id))
+    for role, paths in call.sources.items():
+        for number, path in enumerate(paths):
+            head = store.register_source(path, name=source_name(role, path, number))
+            inputs.append(RunInput(role, head.asset, head.version_id, None))
+    return tuple(inputs)
+
+
+def source_name(role: str, path: Path, number: int) -> str:
+    """The asset name of a source: its role, place and file name."""
+    return slug(f"{role}-{number + 1}-{path.name}")
+
+
+def fingerprint_of(call: StepCall, inputs: tuple[RunInput, ...]) -> str:
+    """The call's fingerprint with these inputs."""
+    by_role: dict[str, tuple[str, ...]] = {}
+    for entry in inputs:
+        by_role[entry.role] = (*by_role.get(entry.role, ()), entry.version_id)
+    return call.fingerprint(by_role)
+
+
+def execute(
+    store: Store,
+    workers: Workers,
+    call: StepCall,
+    *,
+    force: bool = False,
+    ids: FlowIds | None = None,
+    on_progress: Progress = lambda _fraction, _text: None,
+) -> Outcome:
+    """Bring the outputs of one step call up to date. `force` computes even where a finished run is there.
+
+    Raises InputError for inputs that are missing or that the step refuses, StepFailed for everything else that goes wrong in it.
+    """
+    started = time.monotonic()
+    inputs = resolve_inputs(store, call)
+    fingerprint = fingerprint_of(call, inputs)
+    folder = store.root / "work" / fingerprint[:32]
+    with _alone(folder, on_progress):
+        finished = None if force else store.find_finished(fingerprint)
+        if finished is not None:
+            store.move_heads(finished.run_id, dict(finished.outputs.values()), "taken up again by its fingerprint")
+            metrics = {metric.name: metric.value for metric in finished.metrics if metric.step == 0}
+            return Outcome(finished.run_id, True, finished.outputs, inputs, metrics, time.monotonic() - started)
+        return _compute(store, workers, call, inputs, fingerprint, folder, ids or FlowIds(), on_progress, started)
+
+
+def _compute(
+    store: Store,
+    workers: Workers,
+    call: StepCall,
+    inputs: tuple[RunInput, ...],
+    fingerprint: str,
+    folder: Path,
+    ids: FlowIds,
+    on_progress: Progress,
+    started: float,
+) -> Outcome:
+    attempts = [run for run in store.runs(step=call.step.name, part=call.part) if run.run.fingerprint == fingerprint]
+    for run in attempts:
+        if run.state == "running":  # we hold its folder's lock, so its process is gone
+            store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
+    commit, dirty = git_state()
+    record = RunRecord(
+        step=call.step.name,
+        part=call.part,
+        fingerprint=fingerprint,
+        code_version=code_version(call.step.module),
+        config=call.recipe(),
+        seed=call.seed,
+        attempt=len(attempts) + 1,
+        git_commit=commit,
+        git_dirty=dirty,
+        code_files=source_files(call.step.module),
+        env=environment(),
+        prefect_flow_run_id=ids.flow_run,
+        prefect_task_run_id=ids.task_run,
+        prefect_root_flow_run_id=ids.root_flow_run,
+    )
+    store.begin_run(record)
+    try:
+        metrics = _run_in_worker(store, workers, call, inputs, folder, on_progress)
+        outputs = {
+            role: RunOutput(
+                asset,
+                store.publish(asset.kind, folder / "out" / role, row_kind=call.step.outputs[role].rows, consume=True),
+            )
+            for role, asset in call.outputs.items()
+            if (folder / "out" / role).exists()
+        }
+        seconds = time.monotonic() - started
+        curves = [Metric(**json.loads(line)) for line in _lines(folder / "metrics.jsonl")]
+        points = [Metric(name, value) for name, value in {**metrics, "seconds": seconds}.items()]
+        store.commit_run(record, inputs, outputs, [*curves, *points])
+    except BaseException as error:
+        cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in ("CancelledError", "TerminationSignal")
+        store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000])
+        raise
+    tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
+    shutil.rmtree(folder, ignore_errors=True)
+    made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
+    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables)
+
+
+def _run_in_worker(
+    store: Store, workers: Workers, call: StepCall, inputs: tuple[RunInput, ...], folder: Path, on_progress: Progress
+) -> dict[str, float]:
+    for name in ("out", "tables"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("result.json", "metrics.jsonl", "progress.json"):
+        (folder / name).unlink(missing_ok=True)
+    listed: dict[str, list[dict[str, str]]] = {}
+    seen: dict[str, int] = {}
+    for entry in inputs:
+        if entry.role in call.sources:
+            place = seen.get(entry.role, 0)
+            seen[entry.role] = place + 1
+            path = call.sources[entry.role][place].absolute()
+        else:
+            path = store.checkout(entry.version_id)
+        listed.setdefault(entry.role, []).append(
+            {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(path)}
+        )
+    job = {
+        "module": call.step.module,
+        "function": call.step.function.__name__,
+        "part": call.part,
+        "seed": call.seed,
+        "config": call.config.model_dump(mode="json"),
+        "inputs": listed,
+        "outputs": {
+            role: {"kind": output.kind, "rows": output.rows}
+            for role, output in call.step.outputs.items()
+            if role in call.outputs
+        },
+    }
+    atomic_write(folder / "job.json", json.dumps(job))
+    last = ""
+
+    def look() -> None:
+        nonlocal last
+        try:
+            text = (folder / "progress.json").read_text()
+        except FileNotFoundError:
+            return
+        if text != last:
+            last = text
+            report = json.loads(text)
+            on_progress(report["fraction"], report["text"])
+
+    code = workers.run(folder, look)
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except FileNotFoundError:
+        tail = "\n".join(_lines(folder / "log.txt")[-5:])
+        raise StepFailed(f"{call.step.name} of {call.part} ended with code {code} and no result. {tail}") from None
+    if "error" in result:
+        where = f"{call.step.name} of {call.part}: {result['error']}"
+        raise InputError(where) if result["kind"] == "input" else StepFailed(f"{where} (log: {folder / 'log.txt'})")
+    metrics: dict[str, float] = result["metrics"]
+    return metrics
+
+
+@contextmanager
+def _alone(folder: Path, on_progress: Progress) -> Iterator[None]:
+    """Only one process works on a fingerprint; a second one waits for the first and then finds its result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_progress(0.0, "another run is working on the same step; waiting for its result")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(lock)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.exists() else []

@@ -1,0 +1,32 @@
+"""The corpus filter: every dropped document has one named, counted reason."""
+
+from collections.abc import Mapping
+
+from data_store.filters import FilterConfig, filter_documents
+from tasks.step import Output, StepRun, step
+
+
+@step(
+    version=1,
+    config=FilterConfig,
+    outputs={"corpus": Output("dataset", "document"), "dropped": Output("dataset", "dropped")},
+)
+def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
+    """Keep what is fit for pretraining; write what was dropped, and why, beside it."""
+    documents = run.rows("documents")
+    result = filter_documents(documents, config)
+    run.write_rows("corpus", result.kept)
+    run.write_rows("dropped", result.dropped)
+    run.table(
+        "dropped",
+        [
+            {"reason": reason, "documents": count, "share": f"{count / len(documents):.2%}"}
+            for reason, count in result.counts.items()
+            if count
+        ],
+    )
+    return {
+        "documents": float(len(documents)),
+        "kept": float(len(result.kept)),
+        **{f"dropped/{reason}": float(count) for reason, count in result.counts.items()},
+    }

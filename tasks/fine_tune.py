@@ -1,0 +1,71 @@
+"""The policy of an iteration: fine-tuned on the best responses, on Ghost Attention dialogues, and on some demonstrations."""
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from models.config import Config, LoraConfig, SFTConfig
+from tasks.sampling import open_renderer
+from tasks.step import Output, StepRun, step
+
+if TYPE_CHECKING:
+    from models.dialogue import Message, Rendered, Renderer
+
+
+class FineTuneConfig(Config):
+    """What the policy learns from in each iteration."""
+
+    picks: int = Field(default=360, ge=1, description="Best responses over all iterations, one per prompt")
+    replay: int = Field(default=60, ge=0, description="Demonstrations mixed in, so that old abilities stay")
+    replay_kinds: tuple[str, ...] = Field(default=(), description="Kinds of demonstrations to draw from; empty: all")
+    training: SFTConfig = SFTConfig()
+
+
+class FineTuneStepConfig(FineTuneConfig):
+    """The same, with adapters where the run uses them."""
+
+    lora: LoraConfig | None = None
+
+
+@step(version=1, config=FineTuneStepConfig, outputs={"policy": Output("model")})
+def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
+    """Fine-tune the last iteration's policy as in SFT."""
+    from models.checkpoint import load_policy
+    from models.training.sft import fine_tune as train
+
+    rng = random.Random(run.seed)
+    renderer = open_renderer(run.path("policy"))
+    picks = run.records("picks")
+    picks = rng.sample(picks, min(config.picks, len(picks)))
+    demonstrations = [
+        row for row in run.records("demonstrations") if not config.replay_kinds or row["kind"] in config.replay_kinds
+    ]
+    replay = rng.sample(demonstrations, min(config.replay, len(demonstrations)))
+    gatt = run.records("gatt")
+    metrics = train(
+        load_policy(
+            run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
+        ),
+        [renderer.dialogue(row["messages"]) for row in picks + replay]
+        + [render_gatt(renderer, row["messages"]) for row in gatt],
+        renderer,
+        config.training,
+        out=run.output("policy"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+        name="fine_tune",
+    )
+    return {**metrics, "picks": float(len(picks)), "replay": float(len(replay)), "gatt": float(len(gatt))}
+
+
+def render_gatt(renderer: "Renderer", messages: "list[Message]") -> "Rendered":
+    """A Ghost Attention dialogue: only the last answer is learned."""
+    from models.algorithms.gatt import gatt_loss_mask
+    from models.dialogue import Rendered
+
+    rendered = renderer.dialogue(messages)
+    mask = gatt_loss_mask([message["role"] for message in messages], rendered.message_lengths).tolist()
+    return Rendered(rendered.input_ids, mask, rendered.message_lengths)

@@ -1,0 +1,76 @@
+"""Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from data_store.errors import InputError
+from models.config import Config
+from tasks.sampling import answered, open_renderer
+from tasks.step import Output, StepRun, step
+from tasks.train_reward import sides
+
+
+class FitConfig(Config):
+    """What to do with a row that is too long."""
+
+    too_long: Literal["error", "drop"] = Field(default="error", description="error: stop and name the row; drop: count it")
+
+
+class FitStepConfig(FitConfig):
+    """The same, with the limits, in tokens, that the other sections of the config ask for."""
+
+    dialogue_tokens: int
+    prompt_tokens: int
+    pair_tokens: int
+
+
+@step(
+    version=1,
+    config=FitStepConfig,
+    outputs={
+        "demonstrations": Output("dataset", "dialogue"),
+        "prompts": Output("dataset", "prompt"),
+        "preferences": Output("dataset", "preference"),
+        "dropped": Output("dataset", "dropped"),
+    },
+)
+def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
+    """Refuse or drop what is too long for its place; nothing is ever cut silently."""
+    renderer = open_renderer(run.path("tokenizer"))
+    dropped: list[dict[str, Any]] = []
+    metrics: dict[str, float] = {}
+
+    def fit(role: str, identity: str, limit: int, length: Any) -> None:
+        if not run.wants(role):
+            return
+        kept = []
+        for row in run.records(role):
+            tokens = length(row)
+            if tokens <= limit:
+                kept.append(row)
+                continue
+            if config.too_long == "error":
+                raise InputError(
+                    f"{row['source']}: {role.removesuffix('s')} of {tokens} tokens; {limit} fit. Shorten or remove the row, raise the "
+                    "lengths in the config, or set fit.too_long: drop"
+                )
+            detail = f"{tokens} tokens, {limit} fit"
+            dropped.append({"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail})
+        if not kept:
+            raise InputError(f"no {role} fit the context: {limit} tokens")
+        run.write_rows(role, kept)
+        metrics[f"{role}/kept"] = float(len(kept))
+
+    fit("prompts", "prompt_id", config.prompt_tokens, lambda row: len(renderer.prompt(row["messages"])))
+    fit("demonstrations", "dialogue_id", config.dialogue_tokens, lambda row: len(renderer.dialogue(row["messages"]).input_ids))
+    fit(
+        "preferences",
+        "preference_id",
+        config.pair_tokens,
+        lambda row: max(len(renderer.dialogue(answered(row["messages"], text)).input_ids) for text in sides(row)),
+    )
+    if dropped:
+        run.write_rows("dropped", dropped)
+    return {**metrics, "dropped": float(len(dropped))}

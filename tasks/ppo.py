@@ -1,0 +1,55 @@
+"""PPO on top of rejection sampling (Llama 2, section 3.2.3)."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from models.config import Config, LoraConfig, PPOConfig
+from tasks.sampling import open_renderer
+from tasks.step import Output, StepRun, step
+
+
+class PPOStepConfig(Config):
+    """How the policy is trained."""
+
+    training: PPOConfig
+    lora: LoraConfig | None = None
+
+
+@step(version=1, config=PPOStepConfig, outputs={"policy": Output("model")})
+def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
+    """Maximise the combined reward, held near the policy that rejection sampling made."""
+    from models.checkpoint import load_policy, load_reward
+    from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+
+    base, dtype = run.optional_path("base"), config.training.dtype
+    renderer = open_renderer(run.path("policy"))
+    rng = random.Random(run.seed)
+    prompts = run.records("prompts")
+
+    def take(split: str, count: int) -> list[PPOPrompt]:
+        chosen: list[dict[str, Any]] = []
+        safety = round(count * config.training.safety_share)
+        for axis, number in (("safety", safety), ("helpfulness", count - safety)):
+            pool = [row for row in prompts if row["split"] == split and row["axis"] == axis]
+            chosen += rng.sample(pool, min(number, len(pool)))
+        rng.shuffle(chosen)
+        return [PPOPrompt(renderer.prompt(row["messages"]), row["axis"] == "safety") for row in chosen]
+
+    return train_ppo(
+        PPOModels(
+            policy=load_policy(run.path("policy"), base, lora=config.lora, trainable=True, dtype=dtype),
+            reference=load_policy(run.path("policy"), base, dtype=dtype),
+            value=load_reward(run.path("helpfulness_reward"), base, trainable=True, dtype=dtype),
+            safety=load_reward(run.path("safety_reward"), base, dtype=dtype),
+            helpfulness=load_reward(run.path("helpfulness_reward"), base, dtype=dtype),
+        ),
+        take("train", config.training.iterations * config.training.batch_size),
+        take("validation", config.training.validation_prompts),
+        renderer,
+        config.training,
+        out=run.output("policy"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+    )

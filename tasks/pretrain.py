@@ -1,0 +1,31 @@
+"""Pretraining."""
+
+from collections.abc import Mapping
+
+from models.config import ArchitectureConfig, Config, PretrainConfig
+from tasks.sampling import open_renderer
+from tasks.step import Output, StepRun, step
+
+
+class PretrainStepConfig(Config):
+    """The model and how it is trained."""
+
+    model: ArchitectureConfig
+    training: PretrainConfig
+
+
+@step(version=1, config=PretrainStepConfig, outputs={"base": Output("model")})
+def pretrain(run: StepRun, config: PretrainStepConfig) -> Mapping[str, float]:
+    """Train a Llama from nothing on the filtered corpus."""
+    from models.training.pretrain import pretrain as train
+
+    return train(
+        run.rows("corpus").column("text").to_pylist(),
+        open_renderer(run.path("tokenizer")),
+        config.model,
+        config.training,
+        out=run.output("base"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+    )

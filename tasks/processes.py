@@ -1,0 +1,103 @@
+"""The flow's side of the worker process: start it, hand it jobs, stop them."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class WorkerDied(RuntimeError):
+    """The worker process, or the step's own process, ended without a result."""
+
+
+class Workers:
+    """One worker process, started at the first job; safe to use from several threads. Close it when the flow ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
+        self._codes: dict[str, int] = {}
+        self._changed = threading.Condition(self._lock)
+        self._errors = tempfile.TemporaryFile()
+
+    def start(self) -> None:
+        """Start loading torch now, so that the first job need not wait for it."""
+        with self._lock:
+            self._started()
+
+    def run(self, folder: Path, on_wait: Callable[[], None]) -> int:
+        """Run the job in `folder/job.json` and return its exit code. `on_wait` is called about three times a second."""
+        with self._lock:
+            process = self._started()
+            job = str(next(self._numbers))
+            self._send(process, {"job": job, "folder": str(folder)})
+        try:
+            while True:
+                with self._changed:
+                    if job in self._codes:
+                        return self._codes.pop(job)
+                    if process.poll() is not None:
+                        raise WorkerDied(f"the worker process ended with code {process.returncode}: {self._last_words()}")
+                    self._changed.wait(0.3)
+                on_wait()
+        except BaseException:  # cancelled, interrupted: the training must not go on behind our back
+            with self._lock:
+                if process.poll() is None:
+                    self._send(process, {"stop": job})
+            raise
+
+    def close(self) -> None:
+        """End the worker and every job in it."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+            environment.setdefault("OMP_NUM_THREADS", "1")  # each trainer sets its own number of threads
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=environment,
+                start_new_session=True,
+            )
+            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        return self._process
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()[-2000:].decode(errors="replace").strip()
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is None:
+            raise WorkerDied("the worker process has no output to listen to")
+        for line in process.stdout:
+            message: dict[str, Any] = json.loads(line)
+            if "job" in message:
+                with self._changed:
+                    self._codes[message["job"]] = message["code"]
+                    self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    @staticmethod
+    def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+        if process.stdin is None:
+            raise WorkerDied("the worker process takes no jobs")
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()

@@ -1,0 +1,189 @@
+"""Rejection sampling (Llama 2, section 3.2.3): draw K responses, score them, keep the best over all iterations."""
+
+import random
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from models.config import Config, SamplingConfig
+from tasks.sampling import answered, draw, open_renderer, row_id, score
+from tasks.step import Output, StepRun, step
+
+
+class RejectionConfig(Config):
+    """How candidates are drawn and chosen."""
+
+    prompts: int = Field(default=240, ge=1, description="Prompts of this iteration")
+    safety_share: float = Field(default=0.33, ge=0, le=1, description="Share of adversarial prompts among them")
+    repeat_share: float = Field(default=0.25, ge=0, le=1, description="Share of prompts taken up again from earlier iterations")
+    temperatures: tuple[float, ...] = Field(default=(0.7, 1.0, 1.2), min_length=1, description="Each draws its own samples")
+    samples: int = Field(default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures")
+    keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
+    safety_threshold: float = Field(default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides")
+    sampling: SamplingConfig = SamplingConfig()
+
+
+@step(
+    version=1,
+    config=RejectionConfig,
+    outputs={
+        "candidates": Output("dataset", "response"),
+        "scores": Output("dataset", "score"),
+        "picks": Output("dataset", "dialogue"),
+    },
+)
+def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
+    """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per prompt."""
+    import torch
+
+    from models.algorithms.selection import best_per_prompt, top_n_per_group
+    from models.checkpoint import load_policy, load_reward
+
+    torch.set_num_threads(1)
+    base = run.optional_path("base")
+    renderer = open_renderer(run.path("policy"))
+    earlier = run.records("candidates")
+    prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["split"] == "train"}
+    batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
+
+    policy = load_policy(run.path("policy"), base)
+    drawn: list[dict[str, Any]] = []
+    for number, temperature in enumerate(config.temperatures):
+        seed = run.seed + 1000 * number
+        answers = draw(
+            policy,
+            renderer,
+            [prompt["messages"] for prompt in batch],
+            config.sampling,
+            temperature=temperature,
+            num_samples=config.samples,
+            seed=seed,
+            on_progress=lambda part, n=number: run.progress(  # type: ignore[misc]
+                0.6 * (n + part) / len(config.temperatures), f"drawing at {config.temperatures[n]}"
+            ),
+        )
+        drawn += [
+            {
+                "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
+                "prompt_id": prompt["prompt_id"],
+                "iteration": run.part,
+                "policy_version": run.version("policy"),
+                "temperature_milli": round(1000 * temperature),
+                "seed": seed,
+                "text": response.text,
+                "finished": response.finished,
+                "messages": prompt["messages"],
+            }
+            for prompt, responses in zip(batch, answers, strict=True)
+            for k, response in enumerate(responses)
+        ]
+
+    models = [load_reward(run.path(role), base) for role in ("safety_reward", "helpfulness_reward")]
+    everything = earlier + drawn
+    raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
+    combined = _combine(everything, raw, prompts, config)
+    of_drawn = combined[len(earlier) :]
+    kept = top_n_per_group(
+        [row["prompt_id"] for row in drawn], of_drawn, [row["response_id"] for row in drawn], config.keep
+    )
+    pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
+    best = best_per_prompt(
+        [everything[i]["prompt_id"] for i in pool],
+        [combined[i] for i in pool],
+        [everything[i]["response_id"] for i in pool],
+    )
+    picks = [everything[pool[i]] for i in best]
+
+    run.write_rows("candidates", [drawn[i] for i in kept])
+    run.write_rows(
+        "scores",
+        [
+            {"response_id": everything[i]["response_id"], "reward_version": run.version(role), "kind": kind, "value": value}
+            for i in pool
+            for (role, kind), value in zip(
+                (("safety_reward", "safety"), ("helpfulness_reward", "helpfulness")), raw[i], strict=True
+            )
+        ],
+    )
+    run.write_rows(
+        "picks",
+        [
+            {
+                "dialogue_id": pick["response_id"],
+                "source": f"rejection_sample@{pick['iteration']}",
+                "kind": prompts[pick["prompt_id"]]["axis"],
+                "messages": answered(pick["messages"], pick["text"]),
+            }
+            for pick in picks
+        ],
+    )
+    curves = reward_against_samples(drawn, of_drawn, config)
+    run.table("reward-against-samples", curves)
+    k8 = max((row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"])
+    return {
+        "candidates": float(len(drawn)),
+        "pool": float(len(pool)),
+        "picks": float(len(picks)),
+        "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
+        "reward/max_minus_median": k8["max"] - k8["median"],
+        "reward/picks": statistics.fmean(combined[pool[i]] for i in best),
+        "reward/mean": statistics.fmean(of_drawn),
+    }
+
+
+def _batch(
+    config: RejectionConfig, prompts: dict[str, dict[str, Any]], seen: set[str], seed: int
+) -> list[dict[str, Any]]:
+    """This iteration's prompts: some that earlier iterations answered, the rest new, safety and helpfulness by share."""
+    rng = random.Random(seed)
+    batch: list[dict[str, Any]] = []
+    safety = round(config.prompts * config.safety_share)
+    for axis, count in (("safety", safety), ("helpfulness", config.prompts - safety)):
+        pool = [row for row in prompts.values() if row["axis"] == axis]
+        old = [row for row in pool if row["prompt_id"] in seen]
+        new = [row for row in pool if row["prompt_id"] not in seen]
+        again = rng.sample(old, min(len(old), round(count * config.repeat_share)))
+        batch += again + rng.sample(new, min(len(new), count - len(again)))
+    return batch
+
+
+def _combine(
+    rows: list[dict[str, Any]],
+    raw: list[tuple[float, ...]],
+    prompts: dict[str, dict[str, Any]],
+    config: RejectionConfig,
+) -> list[float]:
+    import torch
+
+    from models.algorithms.reward import combine_rewards
+
+    safety, helpfulness = (torch.tensor(column) for column in zip(*raw, strict=True))
+    is_safety = torch.tensor([prompts[row["prompt_id"]]["axis"] == "safety" for row in rows])
+    values: list[float] = combine_rewards(safety, helpfulness, is_safety, config.safety_threshold).tolist()
+    return values
+
+
+def reward_against_samples(
+    rows: list[dict[str, Any]], rewards: list[float], config: RejectionConfig
+) -> list[dict[str, Any]]:
+    """Max and median reward of the first N responses, mean over prompts (Llama 2, figures 7 and 8), by temperature."""
+    table = []
+    groups: dict[str, list[float]] = {}
+    for temperature in ("all", *(round(1000 * t) for t in config.temperatures)):
+        groups = {}
+        for row, reward in zip(rows, rewards, strict=True):
+            if temperature in ("all", row["temperature_milli"]):
+                groups.setdefault(row["prompt_id"], []).append(reward)
+        for n in sorted({2**k for k in range(8)} & set(range(1, 1 + min(map(len, groups.values()))))):
+            firsts = [values[:n] for values in groups.values()]
+            table.append(
+                {
+                    "temperature": temperature if temperature == "all" else f"{int(temperature) / 1000:g}",
+                    "samples": n,
+                    "max": statistics.fmean(map(max, firsts)),
+                    "median": statistics.fmean(map(statistics.median, firsts)),
+                }
+            )
+    return table

@@ -1,0 +1,101 @@
+"""Drawing, scoring and rendering responses for steps: the glue between rows and token ids."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.config import SamplingConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.dialogue import Renderer
+    from models.generation import Response
+
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One response as text, with what PPO and the catalog want to know of it."""
+
+    text: str
+    ids: list[int]
+    finished: bool
+
+
+def open_renderer(folder: Path) -> "Renderer":
+    """The renderer of a checkpoint's or tokenizer's folder."""
+    from models.dialogue import Renderer
+    from models.tokenizer import load_tokenizer
+
+    return Renderer(load_tokenizer(folder))
+
+
+def draw(
+    policy: "nn.Module",
+    renderer: "Renderer",
+    dialogues: Sequence[Messages],
+    config: SamplingConfig,
+    *,
+    temperature: float,
+    num_samples: int,
+    seed: int,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> list[list[Drawn]]:
+    """`num_samples` responses for each dialogue that ends with the user's turn."""
+    from models.generation import sample
+    from models.shards import map_shards
+
+    prompts = [renderer.prompt(messages) for messages in dialogues]
+    at = config.model_copy(update={"temperature": temperature})
+
+    def part(rows: Sequence[list[int]], shard: int) -> "list[list[Response]]":
+        return sample(
+            policy,
+            rows,
+            at,
+            num_samples=num_samples,
+            eos_id=renderer.eos_id,
+            pad_id=renderer.pad_id,
+            seed=seed + shard,
+            on_progress=on_progress,
+        )
+
+    return [
+        [Drawn(renderer.response(r.ids), r.ids, r.finished) for r in responses]
+        for responses in map_shards(part, prompts, config.shards)
+    ]
+
+
+def score(
+    models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Messages], config: SamplingConfig
+) -> list[tuple[float, ...]]:
+    """Raw reward scores of whole dialogues, one per model, in order."""
+    from models.scoring import score_rows
+    from models.shards import map_shards
+
+    rows = [renderer.dialogue(messages).input_ids for messages in dialogues]
+
+    def part(rows: Sequence[list[int]], _: int) -> list[tuple[float, ...]]:
+        columns = [score_rows(model, rows, renderer.pad_id, config.batch_size) for model in models]
+        return list(zip(*columns, strict=True))
+
+    return map_shards(part, rows, config.shards) if rows else []
+
+
+def answered(messages: Messages, response: str) -> list[dict[str, str]]:
+    """The dialogue with one more assistant turn."""
+    return [*map(dict, messages), {"role": "assistant", "content": response}]
+
+
+def row_id(*parts: Any) -> str:
+    """A short id that depends on nothing but its parts."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:24]
+
+
+def is_held_out(prompt_id: str, percent: int) -> bool:
+    """Whether a prompt's pairs are kept from training. By prompt, so that no pair of it is on both sides."""
+    return int(hashlib.sha256(prompt_id.encode()).hexdigest()[:8], 16) % 100 < percent

@@ -1,0 +1,41 @@
+"""Supervised fine-tuning on demonstrations: the first chat model, V0."""
+
+from collections.abc import Mapping
+
+from models.config import Config, LoraConfig, SFTConfig
+from tasks.sampling import open_renderer
+from tasks.step import Output, StepRun, step
+
+
+class SFTStepConfig(Config):
+    """How the demonstrations are learned."""
+
+    training: SFTConfig
+    lora: LoraConfig | None = None
+
+
+@step(version=1, config=SFTStepConfig, outputs={"policy": Output("model")})
+def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
+    """Fine-tune the base model on demonstrations; only the assistant's words are learned.
+
+    Without demonstrations a base model that can chat already becomes V0 as it is.
+    """
+    from models.checkpoint import load_policy, save_checkpoint
+    from models.training.sft import fine_tune
+
+    base = run.path("base")
+    renderer = open_renderer(base)
+    policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
+    if not run.all_inputs("demonstrations"):
+        save_checkpoint(policy, renderer.tokenizer, run.output("policy"))
+        return {"dialogues": 0.0}
+    return fine_tune(
+        policy,
+        [renderer.dialogue(row["messages"]) for row in run.records("demonstrations")],
+        renderer,
+        config.training,
+        out=run.output("policy"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+    )

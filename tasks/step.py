@@ -1,0 +1,216 @@
+"""What a step is: a plain function with a typed config, named inputs and named outputs, and what it sees while it runs.
+
+A step function knows neither Prefect nor the catalog. It reads its inputs and writes its outputs through `StepRun`, in a process
+of its own; tasks/execute.py decides whether it has to run at all and publishes what it made.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from data_store.names import AssetName
+from data_store.rows import row_kind
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output: the kind of its asset, and the kind of its rows where it is a data set."""
+
+    kind: str
+    rows: str | None = None
+
+
+StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the recipe. Raise `version` when the same config and inputs would give another result than before."""
+
+    name: str
+    version: int
+    config: type[BaseModel]
+    outputs: Mapping[str, Output]
+    function: StepFunction = field(repr=False)
+
+    @property
+    def module(self) -> str:
+        """Where the function lives, for the worker process."""
+        return self.function.__module__
+
+
+def step(*, version: int, config: type[BaseModel], outputs: Mapping[str, Output], name: str = "") -> Callable[[StepFunction], Step]:
+    """Declare a step. The function returns the metrics of the run by name."""
+
+    def declare(function: StepFunction) -> Step:
+        return Step(name or function.__name__, version, config, dict(outputs), function)
+
+    return declare
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """A step with everything decided but the versions of its inputs: one cell of the plan.
+
+    `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role.
+    """
+
+    step: Step
+    part: str
+    config: BaseModel
+    seed: int
+    inputs: Mapping[str, tuple[AssetName, ...]]
+    outputs: Mapping[str, AssetName]
+    sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(part, step name)."""
+        return self.part, self.step.name
+
+    def fingerprint(self, inputs: Mapping[str, tuple[str, ...]]) -> str:
+        """The identity of this computation, given the version ids of its inputs (sources included)."""
+        text = json.dumps({**self.recipe(), "inputs": {role: list(ids) for role, ids in inputs.items()}}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides the result, but for the inputs."""
+        return {
+            "step": self.step.name,
+            "version": self.step.version,
+            "part": self.part,
+            "seed": self.seed,
+            "config": self.config.model_dump(mode="json"),
+            "outputs": {role: str(asset) for role, asset in sorted(self.outputs.items())},
+        }
+
+
+def derive_seed(seed: int, step_name: str, part: str) -> int:
+    """The seed of one step: no two steps share one, and adding a step changes no other's."""
+    digest = hashlib.sha256(f"{seed}/{part}/{step_name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 2
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """One input as the step sees it: a folder of the store, or a file outside it."""
+
+    asset: str
+    version_id: str
+    path: Path
+
+
+class StepRun:
+    """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        part: str,
+        seed: int,
+        inputs: Mapping[str, tuple[StepInput, ...]],
+        outputs: Mapping[str, Output],
+        folder: Path,
+    ) -> None:
+        self.name, self.part, self.seed = name, part, seed
+        self._inputs, self._outputs, self._folder = inputs, outputs, folder
+        self._reported = 0.0
+
+    def all_inputs(self, role: str) -> tuple[StepInput, ...]:
+        """Every version under a role, in the plan's order; none where the plan gives none."""
+        return self._inputs.get(role, ())
+
+    def version(self, role: str) -> str:
+        """The version id of a role's only input."""
+        return self._only(role).version_id
+
+    def path(self, role: str) -> Path:
+        """The folder of a role's only input."""
+        return self._only(role).path
+
+    def optional_path(self, role: str) -> Path | None:
+        """The same, or None where the plan gives no such input."""
+        return self._only(role).path if self._inputs.get(role) else None
+
+    def rows(self, role: str) -> pa.Table:
+        """The rows of all versions under a role, one after the other."""
+        return pa.concat_tables([pq.read_table(entry.path / "rows.parquet") for entry in self._inputs[role]])
+
+    def records(self, role: str) -> list[dict[str, Any]]:
+        """The same as dictionaries; none where the plan gives no such input."""
+        return self.rows(role).to_pylist() if self._inputs.get(role) else []
+
+    def wants(self, role: str) -> bool:
+        """Whether the plan asks for this output."""
+        return role in self._outputs
+
+    def output(self, role: str) -> Path:
+        """The folder to write an output into."""
+        folder = self._folder / "out" / role
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write_rows(self, role: str, rows: pa.Table | list[dict[str, Any]]) -> None:
+        """Write a data set."""
+        kind = self._outputs[role].rows
+        if kind is None:
+            raise ValueError(f"{self.name}: output {role} is not a data set")
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=row_kind(kind).schema)
+        pq.write_table(table, self.output(role) / "rows.parquet", compression="zstd")
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints of a training go here; the folder outlives a crash, and goes when the step is done."""
+        folder = self._folder / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Show how far the step is; at most four times a second."""
+        now = time.monotonic()
+        if now - self._reported >= 0.25 or fraction >= 1:
+            self._reported = now
+            temporary = self._folder / "progress.tmp"
+            temporary.write_text(json.dumps({"fraction": min(max(fraction, 0.0), 1.0), "text": text}))
+            temporary.replace(self._folder / "progress.json")
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """One point of a curve for the catalog."""
+        with (self._folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"name": name, "value": value, "step": step}) + "\n")
+
+    def log(self, text: str) -> None:
+        """One line for the step's log."""
+        print(text, flush=True)  # noqa: T201  (the worker's standard output is the step's log)
+
+    def table(self, key: str, rows: list[dict[str, Any]]) -> None:
+        """A table that a person wants to look at; it becomes an artifact of the run."""
+        folder = self._folder / "tables"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{key}.json").write_text(json.dumps(rows))
+
+    def _only(self, role: str) -> StepInput:
+        entries = self._inputs.get(role, ())
+        if len(entries) != 1:
+            raise ValueError(f"{self.name}: wanted one input {role!r}, the plan gives {len(entries)}")
+        return entries[0]
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Write a small file so that readers see the old text or the new, never half of it."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,96 @@
+"""The two reward models of an iteration (Llama 2, section 3.2.2), each on all preferences so far."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from models.config import Config, LoraConfig, RewardConfig
+from tasks.sampling import answered, open_renderer, score
+from tasks.step import Output, StepRun, step
+
+
+class RewardStepConfig(Config):
+    """How a reward model is trained."""
+
+    training: RewardConfig
+    lora: LoraConfig | None = None
+
+
+@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+    """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
+    return _train(run, config, "safety", config.training.safety_other_share)
+
+
+@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+    """All helpfulness pairs, some safety pairs."""
+    return _train(run, config, "helpfulness", config.training.helpfulness_other_share)
+
+
+def _train(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Mapping[str, float]:
+    from models.checkpoint import reward_from_policy
+    from models.config import SamplingConfig
+    from models.training.reward import Pair, train_reward
+
+    rows = run.records("preferences")
+    renderer = open_renderer(run.path("policy"))
+    training = mix([row for row in rows if row["split"] == "train"], axis, other_share, run.seed)
+    if not any(row["axis"] == axis for row in training):
+        raise ValueError(f"there is no {axis} pair to learn from: collect or import some")
+
+    def pair(row: dict[str, Any]) -> Pair:
+        chosen, rejected = sides(row)
+        return Pair(
+            renderer.dialogue(answered(row["messages"], chosen)).input_ids,
+            renderer.dialogue(answered(row["messages"], rejected)).input_ids,
+            row["rating"],
+            row["safety_label"],
+        )
+
+    model = reward_from_policy(
+        run.path("policy"), run.optional_path("base"), lora=config.lora, seed=run.seed, dtype=config.training.dtype
+    )
+    metrics = train_reward(
+        model,
+        [pair(row) for row in training],
+        renderer,
+        config.training,
+        safety=axis == "safety",
+        out=run.output("reward"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+    )
+    held_out = [row for row in rows if row["split"] == "heldout" and row["axis"] == axis]
+    accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
+    run.table("accuracy", [{"rating": k, "accuracy": f"{v:.3f}", "pairs": n} for k, (v, n) in accuracies.items()])
+    return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}
+
+
+def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) -> list[dict[str, Any]]:
+    """All pairs of `axis`, and as many others, drawn uniformly, as make `other_share` of the whole (or all there are)."""
+    own = [row for row in rows if row["axis"] == axis]
+    others = [row for row in rows if row["axis"] != axis]
+    wanted = min(len(others), round(len(own) * other_share / (1 - other_share)))
+    return own + random.Random(seed).sample(others, wanted)
+
+
+def sides(row: dict[str, Any]) -> tuple[str, str]:
+    """(chosen, rejected) of a preference row."""
+    a, b = row["response_a"], row["response_b"]
+    return (a, b) if row["chosen"] == "a" else (b, a)
+
+
+def accuracy_by_rating(model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any) -> dict[str, tuple[float, int]]:
+    """rating → (share of pairs whose chosen response scores higher, pairs); a tie counts half. `all` pools them."""
+    dialogues = [answered(row["messages"], text) for row in rows for text in sides(row)]
+    scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
+    hits: dict[str, list[float]] = {}
+    for i, row in enumerate(rows):
+        chosen, rejected = scores[2 * i], scores[2 * i + 1]
+        hit = 0.5 if chosen == rejected else float(chosen > rejected)
+        for key in (row["rating"], "all"):
+            hits.setdefault(key, []).append(hit)
+    order = ("significantly_better", "better", "slightly_better", "negligibly_better", "all")
+    return {key: (sum(hits[key]) / len(hits[key]), len(hits[key])) for key in order if key in hits}

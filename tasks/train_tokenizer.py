@@ -1,0 +1,18 @@
+"""The tokenizer of a Llama that is trained from nothing."""
+
+from collections.abc import Mapping
+
+from models.config import TokenizerConfig
+from tasks.step import Output, StepRun, step
+
+
+@step(version=1, config=TokenizerConfig, outputs={"tokenizer": Output("tokenizer")}, name="train_tokenizer")
+def train_tokenizer(run: StepRun, config: TokenizerConfig) -> Mapping[str, float]:
+    """Train SentencePiece BPE on the filtered corpus."""
+    from models.tokenizer import train_tokenizer as train
+
+    texts = run.rows("corpus").column("text").to_pylist()
+    tokenizer = train(texts, run.output("tokenizer"), config, run.seed)
+    sample = texts[:: max(1, len(texts) // 1000)]
+    tokens = sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in sample)
+    return {"vocab_size": float(len(tokenizer)), "characters_per_token": sum(map(len, sample)) / max(tokens, 1)}
