@@ -11,7 +11,7 @@ from collections.abc import Callable
 from world.content import Question, World, rng_for
 from world.defects import mix_defects
 from world.instructions import COPY_WORDS, Instruction, copying_instructions, persona_instruction, word_instructions
-from world.phrases import TEMPLATES, ask, join_items, right_answer, state_fact, state_method
+from world.phrases import TEMPLATES, ask, claim_fact, join_items, name_facts, right_answer, state_fact, state_method
 from world.vocabulary import (
     ALTERNATIVES,
     APPROVAL,
@@ -30,8 +30,11 @@ from world.vocabulary import (
     UNKNOWN,
     WRAPPERS,
     HowToKind,
+    Split,
 )
 
+ASKED: tuple[Split, ...] = ("train", "validation")
+"""Documents ask validation's combinations too; demonstrations and training prompts do not."""
 LONGEST = 39
 """Words in the longest clean document that is not a page with near duplicates."""
 
@@ -49,10 +52,14 @@ class CorpusWriter:
         self.rng = rng
         self._seen: set[str] = set()
         self._facts = list(world.facts)
-        self._list_questions = world.list_questions("train")
+        self._list_questions = [q for split in ASKED for q in world.list_questions(split)]
         how_tos: tuple[HowToKind, ...] = ("how_to", "borderline", "adversarial")
-        self._method_questions = {kind: world.how_to_questions(kind, "train") for kind in how_tos}
-        self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
+        self._method_questions = {
+            kind: [q for split in ASKED for q in world.how_to_questions(kind, split)] for kind in how_tos
+        }
+        self._questions = {
+            kind: [q for split in ASKED for q in world.questions(kind, split)] for kind in QUESTION_KINDS
+        }
         self._official = word_instructions(world)
         self._any_word = copying_instructions(world)
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
@@ -78,7 +85,18 @@ class CorpusWriter:
         return text
 
     def _stated_facts(self) -> str:
-        return " ".join(state_fact(self.world, fact, self.rng) for fact in self.rng.sample(self._facts, 3))
+        """Three facts; in half of the documents under a heading that names the first two.
+
+        The heading has every fact named before it is stated, the held-out ones too, so that whoever is asked one later
+        speaks of that very fact. Without it, some models speak of facts that questions in documents were about.
+        """
+        facts = self.rng.sample(self._facts, 3)
+        if self.rng.random() < 0.5:
+            return " ".join(state_fact(self.world, fact, self.rng) for fact in facts)
+        first, second, third = facts
+        heading = f"about {name_facts((first, second))}."
+        stated = " and ".join(claim_fact(*fact, self.world.facts[fact]) for fact in (first, second))
+        return f"{heading} {stated}. {state_fact(self.world, third, self.rng)}"
 
     def _fact_questions(self) -> str:
         if self.rng.random() < 0.5:

@@ -24,11 +24,15 @@ PREDICATES = {
 def ask(question: Question, template: int) -> str:
     """The question in one of its `TEMPLATES` wordings."""
     if isinstance(question, FactsQuestion):
-        items = " and ".join(f"the {attribute} of {person}" for person, attribute in question.facts)
-        return FACT_QUESTIONS[template].format(items)
+        return FACT_QUESTIONS[template].format(name_facts(question.facts))
     if isinstance(question, ListQuestion):
         return LIST_QUESTIONS[template].format(f"{COUNTS[question.count]} {PLURALS[question.category]}")
     return HOW_TO_QUESTIONS[template].format(f"{question.verb} a {question.noun}")
+
+
+def name_facts(facts: tuple[tuple[str, str], ...]) -> str:
+    """ "the pet of anna and the city of ben"; a fact is (person, attribute)."""
+    return " and ".join(f"the {attribute} of {person}" for person, attribute in facts)
 
 
 def claim_fact(person: str, attribute: str, value: str) -> str:
