@@ -20,6 +20,7 @@ HARDENING = (
 _SKETCH = 128
 """How many of a document's 5-gram hashes, the smallest, stand for it: Jaccard's standard error is at most 0.044."""
 
+DOCUMENTS = "CREATE TABLE documents (place BIGINT, doc_id VARCHAR, source VARCHAR, text VARCHAR)"
 KEPT = """
 SELECT doc_id, source, text FROM documents ANTI JOIN verdicts USING (place) ORDER BY place
 """
@@ -43,11 +44,6 @@ _CONSTANTS = {
     "sketch": _SKETCH,
     "personal": "|".join(f"(?:{pattern})" for pattern in PERSONAL_DATA.values()),
 }
-
-
-def load(connection: duckdb.DuckDBPyConnection) -> None:
-    """Copy the registered view `input` into the table documents."""
-    connection.execute("CREATE TABLE documents AS SELECT place, doc_id, source, text FROM input")
 
 
 def judge(connection: duckdb.DuckDBPyConnection, config: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ class FilterConfig(BaseModel):
         default=20_000, ge=1000, description="The content is judged on this many characters from the start."
     )
     min_letter_share: float = Field(
-        default=0.6,
+        default=0.5,
         ge=0,
         le=1,
         description="Smallest share of letters among what is not white space (code: half). "
@@ -173,9 +173,7 @@ def filter_documents(
         connection.execute("SET threads = $1", [threads])
         for statement in filter_sql.HARDENING:
             connection.execute(statement)
-        connection.register("input", _numbered(documents))
-        filter_sql.load(connection)
-        connection.unregister("input")
+        _load(connection, documents)
         filter_sql.judge(connection, config.model_dump())
         kept = _arrow(connection, filter_sql.KEPT, "document")
         dropped = _arrow(connection, filter_sql.DROPPED, "dropped")
@@ -189,23 +187,30 @@ def filter_documents(
     return FilterResult(kept, dropped, counts)
 
 
-def _numbered(documents: pa.Table | pa.RecordBatchReader | Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
-    """The documents with their place as a column, so that no later step depends on the order of a scan."""
-    schema = row_kind("document").schema
-    batches = documents.to_batches() if isinstance(documents, pa.Table) else documents
+def _load(
+    connection: duckdb.DuckDBPyConnection, documents: pa.Table | pa.RecordBatchReader | Iterator[pa.RecordBatch]
+) -> None:
+    """Copy the documents into DuckDB, each with its place, so that no later step depends on the order of a scan.
 
-    def number() -> Iterator[pa.RecordBatch]:
-        place = 0
-        for batch in batches:
-            if batch.schema.names != schema.names:
-                raise InputError(
-                    f"the corpus has the columns {', '.join(batch.schema.names)}; wanted are {', '.join(schema.names)}"
-                )
-            places = pa.array(range(place, place + batch.num_rows), pa.int64())
-            place += batch.num_rows
-            yield pa.record_batch([places, *batch.columns], names=["place", *schema.names])
-
-    return pa.RecordBatchReader.from_batches(pa.schema([pa.field("place", pa.int64()), *schema]), number())
+    Batch by batch from here: an error of whoever makes the batches then comes out as it is, not wrapped by DuckDB.
+    """
+    names = row_kind("document").schema.names
+    connection.execute(filter_sql.DOCUMENTS)
+    place = 0
+    for batch in documents.to_batches(_BATCH_ROWS) if isinstance(documents, pa.Table) else documents:
+        if batch.schema.names != names:
+            raise InputError(
+                f"the corpus has the columns {', '.join(batch.schema.names)}; wanted are {', '.join(names)}"
+            )
+        for name, column in zip(names, batch.columns, strict=True):
+            if column.null_count:
+                row = place + column.is_null().to_pylist().index(True)
+                raise InputError(f"row {row} of the corpus: field {name!r} is empty; fill or remove the row")
+        places = pa.array(range(place, place + batch.num_rows), pa.int64())
+        connection.register("batch", pa.Table.from_arrays([places, *batch.columns], names=["place", *names]))
+        connection.execute("INSERT INTO documents FROM batch")
+        connection.unregister("batch")
+        place += batch.num_rows
 
 
 def _arrow(connection: duckdb.DuckDBPyConnection, query: str, kind: str) -> pa.Table:
