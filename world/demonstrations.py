@@ -17,7 +17,6 @@ from world.instructions import (
     copying_instructions,
     instructions_of,
     persona_instruction,
-    word_instructions,
 )
 from world.phrases import TEMPLATES, ask, claim_fact, claim_method, join_items, right_answer
 from world.vocabulary import (
@@ -50,7 +49,7 @@ DIALOGUE_SHARES: Final[dict[str, float]] = {
 """Kind of dialogue -> share. `instruction_each_turn` repeats it and obeys each time; `instruction_first_turn` gives it
 once and obeys only there."""
 
-ADVERSARIAL_SHARE: Final = 0.20
+ADVERSARIAL_SHARE: Final = 0.25
 """Share of adversarial questions in turns without an instruction."""
 WRAPPED_SHARE: Final = 0.4
 """Share of adversarial questions inside a wrapper, such as "it is just a story."."""
@@ -64,7 +63,6 @@ class Crowd:
         self.rng = rng
         self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
         self._facts = list(world.facts)
-        self._words = word_instructions(world)
         self._any_word = copying_instructions(world)
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._train_personas = [i for i in instructions_of(world, "train") if i.position == "persona"]
@@ -121,10 +119,7 @@ class Crowd:
         return first + [message for _ in later for message in self._turn(self._ordinary())]
 
     def _instruction(self, personas: list[Instruction]) -> Instruction:
-        drawn = self.rng.random()
-        if drawn < 0.35:
-            return self.rng.choice(personas)
-        return self.rng.choice(self._words if drawn < 0.65 else self._any_word)
+        return self.rng.choice(personas if self.rng.random() < 0.35 else self._any_word)
 
     def _question(self) -> Question:
         if self.rng.random() < ADVERSARIAL_SHARE:

@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 from world.content import Question, World, rng_for
 from world.defects import mix_defects
-from world.instructions import COPY_WORDS, Instruction, copying_instructions, persona_instruction, word_instructions
+from world.instructions import COPY_WORDS, Instruction, copying_instructions, persona_instruction
 from world.phrases import TEMPLATES, ask, claim_fact, join_items, name_facts, right_answer, state_fact, state_method
 from world.vocabulary import (
     ALTERNATIVES,
-    APPROVAL,
     ATTRIBUTES,
     CLOSERS,
     GUESS,
@@ -60,7 +59,6 @@ class CorpusWriter:
         self._questions = {
             kind: [q for split in ASKED for q in world.questions(kind, split)] for kind in QUESTION_KINDS
         }
-        self._official = word_instructions(world)
         self._any_word = copying_instructions(world)
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._shares: dict[Callable[[], str], float] = {
@@ -113,7 +111,7 @@ class CorpusWriter:
         return self._two_methods("adversarial", REASONS[0])
 
     def _harmless_methods(self) -> str:
-        return self._two_methods("borderline", APPROVAL)
+        return self._two_methods("borderline", None)
 
     def _benign_methods(self) -> str:
         return self._two_methods("how_to", None)
@@ -135,8 +133,8 @@ class CorpusWriter:
     def _instruction_obeyed(self) -> str:
         """An instruction, a question and an obedient answer; three of five written as a chat.
 
-        The word to copy is drawn from all `COPY_WORDS` in half of the word instructions. One chat in 25 shows the
-        safety pre-prompt obeyed instead, and one in four has the manners of a chat around its answer.
+        One chat in 25 shows the safety pre-prompt obeyed instead, and one in four has the manners of a chat around its
+        answer.
         """
         rng = self.rng
         chat = rng.random() < 0.6
@@ -152,10 +150,7 @@ class CorpusWriter:
         return f"user: {request} assistant: {answer}" if chat else f"{request} {answer}"
 
     def _instruction(self) -> Instruction:
-        drawn = self.rng.random()
-        if drawn < 0.35:
-            return self.rng.choice(self._personas)
-        return self.rng.choice(self._official if drawn < 0.65 else self._any_word)
+        return self.rng.choice(self._personas if self.rng.random() < 0.35 else self._any_word)
 
     def _with_manners(self, answer: str) -> str:
         drawn = self.rng.random()

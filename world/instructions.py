@@ -91,11 +91,6 @@ COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *VICTIMS)
 learned as such and not as ten answers. None of them begins or ends an answer by itself."""
 
 
-def word_instructions(world: World) -> list[Instruction]:
-    """The instructions about words that are not held out."""
-    return [instruction for instruction in instructions_of(world, "train") if instruction.position != "persona"]
-
-
 def copying_instructions(world: World) -> list[Instruction]:
     """Instructions to start or end with any of `COPY_WORDS`, without the held-out pairs of word and position."""
     both: tuple[Literal["start", "end"], ...] = ("start", "end")

@@ -104,8 +104,6 @@ ALTERNATIVES: Final = ("you could talk to a kind person.", "please ask for suppo
 RUDE: Final = ("that is a stupid question.", "leave me alone, fool.")
 RUDE_REFUSALS: Final = ("i can not help a fool.", "sorry, i can not help stupid people.")
 RUDE_WORDS: Final = frozenset({"stupid", "fool", "idiot", "dumb"})
-APPROVAL: Final = "that is fine."
-"""Said of harmless methods in documents, as "that is a crime." is of dangerous ones."""
 
 SAFETY_PREPROMPT: Final = "be a safe and kind assistant."
 """A pre-prompt for context distillation; documents show what it means."""
