@@ -12,28 +12,22 @@ open and close of the file in the owning process would drop it.
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from data_store.errors import InputError, StoreError
-from data_store.events import TABLES, Event, Rows, project, refusal
+from data_store.events import Event, Rows, is_judged, refusal
 from data_store.journal import APPLIED, START, Entry, Journal
-from data_store.locks import LOCK_WAIT_SECONDS, locked, sync_folder, take_lock, try_lock, unlock
-from data_store.records import now
-from data_store.schema import statements
+from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, sync_folder, take_lock, try_lock, unlock
+from data_store.projection import CONFIG, build, insert, merge, migrations_in, migrations_wanted, replay, rows_of, tail
 
 _BATCH = 500
-_ROUNDS = 8  # batches that one leader applies before it lets somebody else lead
-_LINGER_SECONDS = 0.01
-_REPLAY_BATCH = 5000
-# One configuration for all connections: within one process DuckDB refuses to open a file twice in different ways.
-# 2.0 writes a format that 1.5 can open. One thread: opening is most of the work, and it costs a third less.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.5.0", "threads": 1}
+_TERM_SECONDS = 0.5  # how long one leader serves others before it lets somebody else lead
+_LINGER_SECONDS = 0.02
 # What an event can cause that lies in the event itself, not in the store.
 _FAULTS_OF_EVENTS = (
     *(duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException),
@@ -64,11 +58,13 @@ class Catalog:
             raise InputError(f"{event['kind']}: config and env must be plain JSON values ({error})") from None
         deadline = time.monotonic() + self.wait_seconds
         pause = 0.001
+        contended = False
         while waiting.exists():
             lock = try_lock(self.lock, exclusive=True)
+            contended = contended or lock is None
             if lock is not None:
                 try:
-                    self._drain()
+                    self._drain(crowded=contended)
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:
@@ -78,14 +74,29 @@ class Catalog:
                 )
             else:
                 time.sleep(pause)
-                pause = min(pause * 1.5, 0.02)
+                pause = min(pause * 1.5, POLL_SECONDS)
         if reason := self.journal.take_refusal(event["event_id"]):
             raise InputError(reason)
 
     def settle(self) -> None:
         """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema."""
+        if self._is_settled():
+            return
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
             self._drain()
+
+    def _is_settled(self) -> bool:
+        """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""
+        try:
+            connection, lock = self._open_for_reading()
+        except (FileNotFoundError, _DamagedError):
+            return False
+        try:
+            seq, _ = tail(connection) if migrations_in(connection) == migrations_wanted() else (-1, START)
+        finally:
+            connection.close()
+            unlock(lock)
+        return seq >= 0 and not self.journal.goes_on_after(seq) and not self.journal.pending(1)
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -129,7 +140,7 @@ class Catalog:
         deadline = time.monotonic() + 10.0
         while True:
             try:
-                return duckdb.connect(str(self.file), read_only=read_only, config=_CONFIG)
+                return duckdb.connect(str(self.file), read_only=read_only, config=CONFIG)
             except _DAMAGE as error:
                 raise _DamagedError(str(error)) from error
             except duckdb.IOException as error:
@@ -153,8 +164,8 @@ class Catalog:
             self.file.rename(self.file.with_name(f"damaged-{uuid.uuid4().hex}.duckdb"))
             self._rebuild()
             return self._connect(read_only=False)
-        found = _migrations_in(connection)
-        wanted = [(n, sha256) for n, _, sha256 in statements()]
+        found = migrations_in(connection)
+        wanted = migrations_wanted()
         if len(found) > len(wanted):
             connection.close()
             raise StoreError(
@@ -167,20 +178,17 @@ class Catalog:
             connection = self._connect(read_only=False)
         return connection
 
-    def _drain(self) -> None:
+    def _drain(self, *, crowded: bool = False) -> None:
         connection = self._open_for_writing()
         try:
-            seq, prev = _tail(connection)
+            seq, prev = tail(connection)
             entries = list(self.journal.after(seq, prev))
             if entries:
                 replay(connection, entries)
                 seq, prev = entries[-1].seq, entries[-1].sha256
-            for _ in range(_ROUNDS):
-                batch = self.journal.pending(_BATCH)
-                if not batch:
-                    break
-                # Several writers at once: those just served will be back in a moment, sooner than a file is reopened.
-                crowded = len(batch) > 1
+            term = time.monotonic() + _TERM_SECONDS
+            while batch := self._next_batch(linger=crowded):
+                crowded = crowded or len(batch) > 1
                 try:
                     seq, prev = self._apply(connection, batch, seq, prev)
                 except _FAULTS_OF_EVENTS:
@@ -188,10 +196,17 @@ class Catalog:
                     connection.rollback()
                     for single in batch:
                         seq, prev = self._apply_or_refuse(connection, single, seq, prev)
-                if crowded:
-                    time.sleep(_LINGER_SECONDS)
+                if time.monotonic() > term:
+                    break
         finally:
             connection.close()
+
+    def _next_batch(self, *, linger: bool) -> list[tuple[Path, Event]]:
+        """What waits. With several writers about, those just served are back sooner than a file is opened again."""
+        deadline = time.monotonic() + _LINGER_SECONDS
+        while not (batch := self.journal.pending(_BATCH)) and linger and time.monotonic() < deadline:
+            time.sleep(0.002)
+        return batch
 
     def _apply_or_refuse(
         self, connection: duckdb.DuckDBPyConnection, item: tuple[Path, Event], seq: int, prev: str
@@ -212,15 +227,22 @@ class Catalog:
     ) -> tuple[int, str]:
         """Apply a batch in one commit; gives the new end of the chain."""
         entries: list[Entry] = []
+        rows: Rows = {}
         connection.begin()
+        ids = [event["event_id"] for _, event in batch]
+        known = connection.execute("SELECT event_id FROM applied_event WHERE event_id IN (SELECT unnest(?))", [ids])
+        done = {event_id for (event_id,) in known.fetchall()}
         for _, event in batch:
-            known = "SELECT 1 FROM applied_event WHERE event_id = ?"
-            if connection.execute(known, [event["event_id"]]).fetchone():
+            if event["event_id"] in done:
                 continue
+            if is_judged(event):
+                insert(connection, rows)  # it is judged by what those before it did
+                rows = {}
             entry = Entry.after(seq, prev, refuse_all or refusal(connection, event) or APPLIED, event)
-            insert(connection, _rows_of(entry))
+            merge(rows, rows_of(entry))
             entries.append(entry)
             seq, prev = entry.seq, entry.sha256
+        insert(connection, rows)
         if entries:
             self.journal.append(entries)
         connection.commit()
@@ -243,68 +265,3 @@ class Catalog:
 
 class _DamagedError(Exception):
     """The catalog's file is not sound; the journal can make it anew."""
-
-
-def build(file: Path, entries: Iterable[Entry], upto: int | None = None) -> None:
-    """Write a new catalog file of the first `upto` migrations (all by default) with these entries applied."""
-    connection = duckdb.connect(str(file), config=_CONFIG)
-    try:
-        connection.execute("CREATE TABLE migration (n INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, applied_at TIMESTAMP)")
-        for n, sql, sha256 in statements(upto):
-            connection.execute(sql)
-            connection.execute("INSERT INTO migration VALUES (?, ?, ?)", [n, sha256, now().replace(tzinfo=None)])
-        replay(connection, entries)
-        connection.execute("CHECKPOINT")
-    finally:
-        connection.close()
-
-
-def replay(connection: duckdb.DuckDBPyConnection, entries: Iterable[Entry]) -> None:
-    """Apply journal entries as their outcomes say, without judging them again."""
-    rows: Rows = {}
-    count = 0
-    connection.begin()
-    for count, entry in enumerate(entries, start=1):
-        for table, values in _rows_of(entry).items():
-            rows.setdefault(table, []).extend(values)
-        if count % _REPLAY_BATCH == 0:
-            insert(connection, rows)
-            rows = {}
-    insert(connection, rows)
-    connection.commit()
-
-
-def insert(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
-    """Add rows to their tables; facts that may come again (an asset, a version) are added once."""
-    for table, values in rows.items():
-        columns, again = TABLES[table]
-        unique = list(dict.fromkeys(values)) if again else values
-        if len(unique) < 100:
-            marks = ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * len(unique))
-            source, parameters = f"VALUES {marks}", [value for row in unique for value in row]
-        else:
-            by_column = zip(*unique, strict=True)
-            connection.register("incoming", pa.table({n: list(c) for n, c in zip(columns, by_column, strict=True)}))
-            source, parameters = "FROM incoming", []
-        conflict = "ON CONFLICT DO NOTHING" if again else ""
-        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) {source} {conflict}", parameters)
-        if not parameters:
-            connection.unregister("incoming")
-
-
-def _rows_of(entry: Entry) -> Rows:
-    rows = project(entry.event, entry.seq) if entry.outcome == APPLIED else {}
-    rows["applied_event"] = [(entry.event["event_id"], entry.seq, entry.prev, entry.sha256, entry.outcome)]
-    return rows
-
-
-def _tail(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
-    found = connection.execute("SELECT seq, sha256 FROM applied_event ORDER BY seq DESC LIMIT 1").fetchone()
-    return (int(found[0]), str(found[1])) if found else (0, START)
-
-
-def _migrations_in(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
-    try:
-        return connection.execute("SELECT n, sha256 FROM migration ORDER BY n").fetchall()
-    except duckdb.CatalogException:
-        return []

@@ -119,6 +119,11 @@ def override_set(part: str, step: str, name: str, value_json: str | None) -> Eve
     return _event("override_set", part=part, step=step, name=name, value_json=value_json)
 
 
+def is_judged(event: Event) -> bool:
+    """Whether `refusal` looks at the catalog for this event."""
+    return event["kind"] in _CHECKS
+
+
 def refusal(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
     """Why the event may not be applied to the catalog as it stands, or None."""
     check = _CHECKS.get(event["kind"])

@@ -91,6 +91,10 @@ class Journal:
                 yield entry
                 seq, prev = entry.seq, entry.sha256
 
+    def goes_on_after(self, seq: int) -> bool:
+        """Whether there are entries behind number `seq`."""
+        return self._segment(seq + 1).exists()
+
     def segments_there(self) -> list[Path]:
         """The segments that there are now, oldest first, by listing."""
         return sorted(self.segments.glob("*.jsonl"))

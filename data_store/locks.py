@@ -11,6 +11,7 @@ from pathlib import Path
 from data_store.errors import StoreError
 
 LOCK_WAIT_SECONDS = 120.0
+POLL_SECONDS = 0.005  # short, because whoever looks more often gets the lock more often
 STALE_SECONDS = 24 * 3600.0
 
 
@@ -45,7 +46,7 @@ def take_lock(path: Path, *, exclusive: bool, wait_seconds: float = LOCK_WAIT_SE
                 f"look for a halter process that hangs (fuser {path.name}), then try again"
             )
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
+        pause = min(pause * 1.5, POLL_SECONDS)
     return descriptor
 
 

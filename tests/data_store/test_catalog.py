@@ -9,12 +9,13 @@ from store_bench import Bench
 
 from data_store import catalog as catalog_module
 from data_store import events
-from data_store.catalog import Catalog, build
+from data_store.catalog import Catalog
 from data_store.errors import InputError, StoreError
-from data_store.journal import START
+from data_store.journal import APPLIED, START, Entry
 from data_store.layout import MARKER
 from data_store.locks import locked
 from data_store.names import AssetName
+from data_store.projection import build
 from data_store.records import RunInput, RunOutput, RunRecord
 from data_store.schema import MIGRATIONS, statements
 from data_store.store import Store
@@ -161,8 +162,6 @@ def test_a_leader_killed_before_its_commit_is_finished_by_the_next(bench: Bench)
     waiting = journal.submit(events.override_set("V1", "train", "lr", "1"))
     event = json.loads(waiting.read_bytes())
     # What such a leader leaves: the event in the journal and in the spool, nothing in the catalog.
-    from data_store.journal import APPLIED, Entry
-
     journal.append([Entry.after(0, START, APPLIED, event)])
     store.set_override("V1", "train", "lr", 2)
     assert [e["value_json"] for e in events_in(store)] == ["1", "2"]
