@@ -157,7 +157,8 @@ FROM measured LEFT JOIN totals USING (place) LEFT JOIN languages USING (place)
 _REPEATED_LINES = """
 CREATE TABLE repeated_lines AS
 WITH lines AS (
-    SELECT place, unnest(string_split(left(text, $sample_characters), chr(10))) AS line FROM documents
+    SELECT place, unnest(string_split(left(text, $sample_characters), chr(10))) AS line
+    FROM documents SEMI JOIN (FROM features WHERE lines >= 4) USING (place)
 ), trimmed AS (
     SELECT place, lower(trim(regexp_replace(line, '\\s+', ' ', 'g'))) AS line FROM lines
 ), counted AS (
@@ -169,7 +170,6 @@ WITH lines AS (
 )
 SELECT
     place,
-    sum(n) AS n_lines,
     coalesce(sum(n * length(line)) FILTER (line IN (FROM frequent)), 0) / sum(n * length(line)) AS share
 FROM counted GROUP BY place
 """
@@ -183,7 +183,6 @@ WITH f AS (
         greatest(n_words, 1) AS said,
         CASE WHEN is_code THEN 0.5 ELSE 1 END * $min_letter_share AS least_letters,
         CASE WHEN is_code THEN 2 ELSE 1 END * $max_symbol_share AS most_symbols,
-        coalesce(n_lines, 0) AS n_lines,
         coalesce(share, 0) AS repeated
     FROM features LEFT JOIN repeated_lines USING (place)
 ), judged AS (
@@ -216,7 +215,7 @@ WITH f AS (
         CASE
         WHEN furniture >= 3 AND 100 * furniture > $max_boilerplate_per_100_words * said
             THEN ('boilerplate', format('{} phrases in {} words', furniture, n_words))
-        WHEN n_lines >= 4 AND repeated > $max_repeated_line_share
+        WHEN repeated > $max_repeated_line_share
             THEN ('boilerplate', format('repeated lines {:.2f}', repeated))
         WHEN personal >= 3 AND 100 * personal > $max_personal_per_100_words * said
             THEN ('personal_data', format('{} pieces in {} words', personal, n_words))

@@ -72,7 +72,7 @@ class FilterConfig(BaseModel):
         "Fewer than 10 drop nothing; ruled lines do not count.",
     )
     max_mean_word_length: float = Field(
-        default=15, gt=0, description="Largest mean length of the words, in characters: beyond it are encoded blobs."
+        default=30, gt=0, description="Largest mean length of the words, in characters: beyond it are encoded blobs."
     )
     max_character_run: int = Field(
         default=25, ge=2, le=1000, description="Longest run of one and the same letter or digit."
@@ -105,13 +105,15 @@ class FilterConfig(BaseModel):
         default=6, ge=0, description="Most phrases of page furniture per 100 words; fewer than 3 drop nothing."
     )
     repeated_line_documents: int = Field(
-        default=10, ge=2, description="A line of 4 words and more is repeated if it stands in this many documents."
+        default=10,
+        ge=2,
+        description="A line of 4 words and more is repeated if it stands in this many documents of 4 lines and more.",
     )
     max_repeated_line_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="Largest share of such lines' characters, in documents of 4 lines and more.",
+        description="Largest share of such lines' characters in a document.",
     )
     max_personal_per_100_words: float = Field(
         default=4, ge=0, description="Most pieces of personal data per 100 words; fewer than 3 drop nothing."
