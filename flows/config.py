@@ -56,7 +56,8 @@ class RunConfig(Config):
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
     iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
     base_model: Path | None = Field(
-        default=None, description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining"
+        default=None,
+        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
     )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
     data: DataConfig
@@ -82,10 +83,13 @@ class RunConfig(Config):
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
             if self.base_model is None and not self.data.demonstrations:
-                raise ValueError("data.demonstrations is empty: a base model trained here needs some to become a chat model")
+                raise ValueError(
+                    "data.demonstrations is empty: a base model trained here needs some to become a chat model"
+                )
             if self.annotator is None and not (self.data.helpfulness_preferences and self.data.safety_preferences):
                 raise ValueError(
-                    "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, or an annotator"
+                    "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
+                    "or an annotator"
                 )
             if self.gatt is not None:
                 raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
@@ -102,7 +106,9 @@ def load_config(path: Path) -> RunConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml"
+        ) from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

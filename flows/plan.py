@@ -1,14 +1,16 @@
-"""The wiring of the recipe: which step reads and writes which assets, in each part. Flows give the order, this gives the edges."""
+"""The wiring of the recipe: which step reads and writes which assets, in each part. Flows give the order, this gives
+the edges."""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import Override
 from flows.config import RunConfig, with_values
-from models.config import Config
 from models.llama_presets import PRESETS
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
@@ -69,7 +71,7 @@ class _Wiring:
         self,
         step: Step,
         part: str,
-        config: Config,
+        config: BaseModel,
         inputs: Mapping[str, Assets],
         outputs: Mapping[str, str],
         sources: Mapping[str, tuple[Path, ...]] | None = None,
@@ -113,11 +115,11 @@ class _Wiring:
             )
             corpus = dataset("corpus", FOUNDATION)
             self.add(train_tokenizer, FOUNDATION, c.tokenizer, {"corpus": corpus}, {"tokenizer": "tokenizer"})
-        fitted = {role: role for role in ("demonstrations", "prompts", "preferences") if role in raw}
+        fitted: dict[str, str] = {role: role for role in ("demonstrations", "prompts", "preferences") if role in raw}
         self.add(
             fit_context,
             FOUNDATION,
-            FitStepConfig(**c.fit.model_dump(), **_limits(c)),
+            FitStepConfig(too_long=c.fit.too_long, **_limits(c)),
             {role: dataset(f"raw-{role}", FOUNDATION) for role in fitted} | self.tokenizer(),
             {**fitted, "dropped": "too-long"},
             {} if c.base_model is None else {"tokenizer": (c.base_model,)},
@@ -134,7 +136,10 @@ class _Wiring:
             sft,
             FIRST,
             SFTStepConfig(training=c.sft, lora=c.lora),
-            {"demonstrations": dataset("demonstrations", FOUNDATION) if "demonstrations" in fitted else (), **self.base(always=True)},
+            {
+                "demonstrations": dataset("demonstrations", FOUNDATION) if "demonstrations" in fitted else (),
+                **self.base(always=True),
+            },
             {"policy": "policy"},
             self.base_sources,
         )
@@ -208,7 +213,12 @@ class _Wiring:
             {"policy": "policy-sampled" if with_ppo else "policy"},
             **adapters,
         )
-        evidence = {**rewards, **pairs, "reference": model("policy", FIRST), "baseline": dataset("evaluation-responses", FIRST)}
+        evidence = {
+            **rewards,
+            **pairs,
+            "reference": model("policy", FIRST),
+            "baseline": dataset("evaluation-responses", FIRST),
+        }
         if c.ppo is not None and with_ppo:
             self.add(
                 ppo,
@@ -246,7 +256,11 @@ class _Wiring:
 
     def tokenizer(self) -> dict[str, Assets]:
         """The tokenizer where it was trained here."""
-        return {} if self.config.base_model is not None else {"tokenizer": (AssetName("tokenizer", "tokenizer", FOUNDATION),)}
+        return (
+            {}
+            if self.config.base_model is not None
+            else {"tokenizer": (AssetName("tokenizer", "tokenizer", FOUNDATION),)}
+        )
 
 
 def dataset(name: str, *parts: str) -> Assets:

@@ -1,11 +1,13 @@
-"""Opening and writing checkpoints: whole models, or LoRA adapters on a frozen base. Only safetensors, never the network.
+"""Opening and writing checkpoints: whole models, or LoRA adapters on a frozen base. Only safetensors, never the
+network.
 
-A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoModelForSequenceClassification`) or, for adapters,
-in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
+A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoModelForSequenceClassification`) or, for
+adapters, in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
 """
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
@@ -15,7 +17,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from models.config import LoraConfig
 
-TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+)
 
 
 def is_adapter(folder: Path) -> bool:
@@ -24,12 +32,17 @@ def is_adapter(folder: Path) -> bool:
 
 
 def load_policy(
-    folder: Path, base: Path | None = None, *, lora: LoraConfig | None = None, trainable: bool = False, dtype: str = "float32"
+    folder: Path,
+    base: Path | None = None,
+    *,
+    lora: LoraConfig | None = None,
+    trainable: bool = False,
+    dtype: str = "float32",
 ) -> nn.Module:
     """A causal language model from `folder`.
 
-    An adapter is put on `base`. With `lora`, a folder that holds a whole model gets a fresh adapter (which changes no output
-    before it is trained). Raises ValueError for an adapter without a base.
+    An adapter is put on `base`. With `lora`, a folder that holds a whole model gets a fresh adapter (which changes no
+    output before it is trained). Raises ValueError for an adapter without a base.
     """
     if is_adapter(folder):
         model = _on_base(AutoModelForCausalLM, folder, base, trainable, dtype)
@@ -40,7 +53,9 @@ def load_policy(
     return _prepared(model, trainable)
 
 
-def load_reward(folder: Path, base: Path | None = None, *, trainable: bool = False, dtype: str = "float32") -> nn.Module:
+def load_reward(
+    folder: Path, base: Path | None = None, *, trainable: bool = False, dtype: str = "float32"
+) -> nn.Module:
     """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it."""
     if is_adapter(folder):
         model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype, num_labels=1)
@@ -78,17 +93,18 @@ def reward_from_policy(
 def backbone(model: nn.Module) -> nn.Module:
     """The transformer without its head; adapters stay in place."""
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return plain.model  # type: ignore[no-any-return]
+    return cast(nn.Module, plain.model)
 
 
 def scalar_head(model: nn.Module) -> nn.Module:
     """The linear layer (d → 1) of a reward or value model."""
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return plain.score  # type: ignore[no-any-return]
+    return cast(nn.Module, plain.score)
 
 
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or time."""
+    """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or
+    time."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         for config in model.peft_config.values():

@@ -1,7 +1,7 @@
 """Every hyper-parameter of the torch code, declared once.
 
-These classes need pydantic alone, so that checking a config or showing a status never waits for torch. Each trainer reads its
-own class; nobody else does. Defaults are the paper's (Llama 2, arXiv 2307.09288) where it gives a value.
+These classes need pydantic alone, so that checking a config or showing a status never waits for torch. Each trainer
+reads its own class; nobody else does. Defaults are the paper's (Llama 2, arXiv 2307.09288) where it gives a value.
 """
 
 from typing import Literal
@@ -18,9 +18,14 @@ class Config(BaseModel):
 class TokenizerConfig(Config):
     """SentencePiece BPE (Llama 2, section 2.2)."""
 
-    vocab_size: int = Field(default=32_000, ge=300, description="Pieces, the 256 bytes and the control symbols included")
+    vocab_size: int = Field(
+        default=32_000, ge=300, description="Pieces, the 256 bytes and the control symbols included"
+    )
     character_coverage: float = Field(
-        default=0.9995, gt=0.9, le=1, description="Share of characters with a piece of their own; the rest fall back to bytes"
+        default=0.9995,
+        gt=0.9,
+        le=1,
+        description="Share of characters with a piece of their own; the rest fall back to bytes",
     )
     sample_sentences: int = Field(default=1_000_000, ge=0, description="Lines drawn for training, 0 for all")
     max_sentence_length: int = Field(default=4096, ge=64, description="Longer lines are cut, in characters")
@@ -38,7 +43,7 @@ class ArchitectureConfig(Config):
     context_length: int | None = Field(default=None, ge=32, description="Tokens")
     rope_theta: float | None = None
     rms_norm_eps: float | None = None
-    tie_embeddings: bool = Field(default=False, description="Input and output embeddings share their weights")
+    tie_embeddings: bool | None = Field(default=None, description="Input and output embeddings share their weights")
 
 
 class LoraConfig(Config):
@@ -61,8 +66,12 @@ class TrainerConfig(Config):
     adam_eps: float = Field(default=1e-5, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
-    accumulation_steps: int = Field(default=1, ge=1, description="Forward passes of one optimizer step; batch_size is their sum")
-    checkpoint_seconds: float = Field(default=60, gt=0, description="A training that is cut off loses at most this much")
+    accumulation_steps: int = Field(
+        default=1, ge=1, description="Forward passes of one optimizer step; batch_size is their sum"
+    )
+    checkpoint_seconds: float = Field(
+        default=60, gt=0, description="A training that is cut off loses at most this much"
+    )
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Of weights and activations")
     threads: int = Field(default=1, ge=1, description="CPU threads of torch; more can be slower on a shared machine")
 
@@ -74,7 +83,9 @@ class PretrainConfig(TrainerConfig):
     batch_size: int = Field(default=1024, ge=1, description="Rows of one optimizer step")
     max_steps: int = Field(default=500_000, ge=1, description="Optimizer steps")
     warmup_steps: int = Field(default=2000, ge=0)
-    sequence_length: int = Field(default=4096, ge=8, description="Tokens of a row; longer documents are cut into several rows")
+    sequence_length: int = Field(
+        default=4096, ge=8, description="Tokens of a row; longer documents are cut into several rows"
+    )
     pack_documents: bool = Field(default=True, description="Fill rows with several documents, kept apart by the mask")
 
 
@@ -97,7 +108,9 @@ class RewardConfig(TrainerConfig):
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     min_warmup_steps: int = Field(default=5, ge=0)
     margins: Literal["none", "small", "large"] = Field(default="small", description="Margin scale by rating (table 27)")
-    safety_loss_coef: float = Field(default=1.0, ge=0, description="Weight of the safety classification in the safety model")
+    safety_loss_coef: float = Field(
+        default=1.0, ge=0, description="Weight of the safety classification in the safety model"
+    )
     safety_other_share: float = Field(
         default=0.1, ge=0, lt=1, description="Share of helpfulness pairs in the safety model's training data"
     )
@@ -113,11 +126,14 @@ class SamplingConfig(Config):
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=1024, ge=1)
     batch_size: int = Field(default=64, ge=1, description="Rows that are decoded together")
-    shards: int = Field(default=1, ge=1, description="Processes that share the work on a machine without an accelerator")
+    shards: int = Field(
+        default=1, ge=1, description="Processes that share the work on a machine without an accelerator"
+    )
 
 
 class PPOConfig(TrainerConfig):
-    """PPO on the combined reward (section 3.2.3): clip 0.2, one gradient step a mini-batch, constant learning rate 1e-6."""
+    """PPO on the combined reward (section 3.2.3): clip 0.2, one gradient step a mini-batch, constant learning rate
+    1e-6."""
 
     learning_rate: float = Field(default=1e-6, gt=0, description="Of the policy, constant")
     value_learning_rate: float = Field(default=1e-6, gt=0, description="Of the value model, constant")
@@ -130,19 +146,29 @@ class PPOConfig(TrainerConfig):
     kl_coef: float = Field(default=0.01, ge=0, description="beta: 0.01 for 7B and 13B, 0.005 for 34B and 70B")
     gamma: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    safety_threshold: float = Field(default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides")
-    min_reward_std: float = Field(default=0.0, ge=0, description="Whitening never divides by less; stops noise from being scaled up")
-    truncated_reward: float | None = Field(default=None, description="Raw score of a response cut at max_new_tokens; empty: its own")
+    safety_threshold: float = Field(
+        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+    )
+    min_reward_std: float = Field(
+        default=0.0, ge=0, description="Whitening never divides by less; stops noise from being scaled up"
+    )
+    truncated_reward: float | None = Field(
+        default=None, description="Raw score of a response cut at max_new_tokens; empty: its own"
+    )
     safety_share: float = Field(default=0.33, ge=0, le=1, description="Share of adversarial prompts")
     validation_prompts: int = Field(default=100, ge=1, description="Held-out prompts that decide when to stop")
     sampling: SamplingConfig = SamplingConfig()
     validate_every: int = Field(default=5, ge=1, description="Iterations between looks at held-out prompts")
     patience: int = Field(default=3, ge=1, description="Looks without a better held-out reward before training stops")
     kl_limit: float = Field(default=20.0, gt=0, description="Nats per response; beyond it the step fails")
-    min_entropy: float = Field(default=0.01, ge=0, description="Nats per token; below it the policy has collapsed and the step fails")
+    min_entropy: float = Field(
+        default=0.01, ge=0, description="Nats per token; below it the policy has collapsed and the step fails"
+    )
 
     @model_validator(mode="after")
     def _mini_batches_fill_the_batch(self) -> "PPOConfig":
         if self.batch_size % self.mini_batch_size:
-            raise ValueError(f"batch_size {self.batch_size} must be a multiple of mini_batch_size {self.mini_batch_size}")
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of mini_batch_size {self.mini_batch_size}"
+            )
         return self

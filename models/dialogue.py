@@ -1,15 +1,16 @@
 """Dialogues as token ids: one renderer for SFT, reward models, rollouts, evaluation and chat.
 
-Any chat template works. The template is applied to placeholders, never to what people or models wrote, and each run of plain text
-is then encoded with control tokens disabled: a user who types ``<s>`` or ``[INST]`` gets those letters, not the control token.
-What the model says is encoded apart from what it reads, exactly as sampling does it, so prompt ids are always a prefix of the
-full ids.
+Any chat template works. The template is applied to placeholders, never to what people or models wrote, and each run of
+plain text is then encoded with control tokens disabled: a user who types ``<s>`` or ``[INST]`` gets those letters, not
+the control token. What the model says is encoded apart from what it reads, exactly as sampling does it, so prompt ids
+are always a prefix of the full ids.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -36,7 +37,8 @@ class Rendered:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A control token (`special`), or plain text: literal parts and placeholders of messages, to be encoded as one run."""
+    """A control token (`special`), or plain text: literal parts and placeholders of messages, to be encoded as one
+    run."""
 
     special: int | None
     parts: tuple[str | int, ...]
@@ -113,8 +115,8 @@ class Renderer:
     def _compile(self, roles: tuple[str, ...], generation_prompt: bool) -> tuple[tuple[_Piece, ...], tuple[bool, ...]]:
         """The template's skeleton for these roles: pieces, and whether the model says each.
 
-        Every assistant turn is what the template adds to the prompt before it; a template that rewrites earlier turns when
-        later ones come cannot be trained on, and is refused.
+        Every assistant turn is what the template adds to the prompt before it; a template that rewrites earlier turns
+        when later ones come cannot be trained on, and is refused.
         """
         messages = [{"role": role, "content": f"{_OPEN}{i}{_CLOSE}"} for i, role in enumerate(roles)]
         full = self._template(messages, generation_prompt)
@@ -138,7 +140,8 @@ class Renderer:
         return tuple(pieces), tuple(says)
 
     def _end_of_turn(self, after: str, before: str, i: int) -> int:
-        """Where the model's turn ends: behind its end of sequence. What the template writes after it is never learned."""
+        """Where the model's turn ends: behind its end of sequence. What the template writes after it is never
+        learned."""
         eos = str(self.tokenizer.eos_token)
         place = after.find(eos, len(before))
         if place < 0:
@@ -152,7 +155,7 @@ class Renderer:
             if not fragment:
                 continue
             if fragment in self._special_id:
-                pieces.append(_Piece(self._special_id[fragment], (), message))
+                pieces.append(_Piece(cast(int, self._special_id[fragment]), (), message))
             else:
                 parts: list[str | int] = []
                 for k, part in enumerate(_PLACEHOLDER.split(fragment)):

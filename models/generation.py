@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedConfig
 
 from models.config import SamplingConfig
 
@@ -14,8 +15,8 @@ from models.config import SamplingConfig
 class Response:
     """One sampled response.
 
-    `ids` end with the end of sequence where the model said it (`finished`); `logprobs` are of the distribution that was sampled
-    from, temperature included, one per id.
+    `ids` end with the end of sequence where the model said it (`finished`); `logprobs` are of the distribution that was
+    sampled from, temperature included, one per id.
     """
 
     ids: list[int]
@@ -36,11 +37,12 @@ def sample(
 ) -> list[list[Response]]:
     """`num_samples` responses for each prompt, drawn from the full distribution at `config.temperature`.
 
-    There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn from
-    wrong ratios. Prompts of like length are decoded together; the answer does not depend on their order in `prompts`, except
-    through the random numbers that each batch draws. Raises ValueError for a prompt that leaves no room in the context.
+    There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn
+    from wrong ratios. Prompts of like length are decoded together; the answer does not depend on their order in
+    `prompts`, except through the random numbers that each batch draws. Raises ValueError for a prompt that leaves no
+    room in the context.
     """
-    limit = model.config.max_position_embeddings  # type: ignore[union-attr]
+    limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
     for i, prompt in enumerate(prompts):
         if not prompt or len(prompt) >= limit:
             raise ValueError(f"prompt {i + 1} has {len(prompt)} tokens; the context holds {limit}, answer included")
@@ -55,7 +57,11 @@ def sample(
             rows = order[start : start + per_batch]
             batch = [prompts[i] for i in rows]
             room = min(config.max_new_tokens, limit - max(map(len, batch)))
-            for i, responses in zip(rows, _decode(model, batch, config.temperature, room, num_samples, eos_id, pad_id, generator), strict=True):
+            for i, responses in zip(
+                rows,
+                _decode(model, batch, config.temperature, room, num_samples, eos_id, pad_id, generator),
+                strict=True,
+            ):
                 results[i] = responses
             on_progress(min(1.0, (start + per_batch) / len(order)))
     finally:
@@ -82,9 +88,14 @@ def _decode(
         ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
         mask[row, width - len(prompt) :] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
+    cache = DynamicCache(config=cast(PreTrainedConfig, model.config))
     logits = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
     ).logits[:, -1]
     if num_samples > 1:  # one prefill serves all samples of a prompt
         cache.batch_repeat_interleave(num_samples)
@@ -116,7 +127,9 @@ def _decode(
         ).logits[:, -1]
         position = position + 1
     responses = [
-        Response(tokens[row, : int(lengths[row])].tolist(), logprobs[row, : int(lengths[row])].tolist(), bool(finished[row]))
+        Response(
+            tokens[row, : int(lengths[row])].tolist(), logprobs[row, : int(lengths[row])].tolist(), bool(finished[row])
+        )
         for row in range(total)
     ]
     return [responses[start : start + num_samples] for start in range(0, total, num_samples)]

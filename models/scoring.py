@@ -26,7 +26,8 @@ def lay_out(
     pad_id: int,
     device: torch.device | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids (B, P + T), attention mask (B, P + T), response mask (B, T): prompts end at column P, responses begin there."""
+    """Ids (B, P + T), attention mask (B, P + T), response mask (B, T): prompts end at column P, responses begin
+    there."""
     P, T = max(map(len, prompts)), max(map(len, responses))
     ids = torch.full((len(prompts), P + T), pad_id, device=device)
     attention = torch.zeros((len(prompts), P + T), dtype=torch.long, device=device)
@@ -52,7 +53,8 @@ def token_values(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> tor
 
 
 def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Reward scores (B,), read at the last real token by the mask: right also where padding and end of sequence are one id."""
+    """Reward scores (B,), read at the last real token by the mask: right also where padding and end of sequence are one
+    id."""
     hidden = backbone(model)(
         input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
     ).last_hidden_state
@@ -64,7 +66,8 @@ def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -
 def response_logprobs(
     model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, width: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities (B, width) of the last `width` columns of `ids`, and their logits (B, width, V) over `temperature`.
+    """Log-probabilities (B, width) of the last `width` columns of `ids`, and their logits (B, width, V) over
+    `temperature`.
 
     Only the response's logits are computed.
     """

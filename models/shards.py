@@ -1,4 +1,5 @@
-"""Work over many rows in several processes of one machine: forked, so the model's weights are shared and nothing is loaded twice."""
+"""Work over many rows in several processes of one machine: forked, so the model's weights are shared and nothing is
+loaded twice."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ R = TypeVar("R")
 def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], shards: int) -> list[R]:
     """`function(part, shard number)` over `shards` interleaved parts of `items`; results come back in the items' order.
 
-    The function returns one result per item. It must draw its random numbers from the shard's number and must not have used more
-    than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards belong to a step's config.
-    Raises RuntimeError with the shard's error where one fails.
+    The function returns one result per item. It must draw its random numbers from the shard's number and must not have
+    used more than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards
+    belong to a step's config. Raises RuntimeError with the shard's error where one fails.
     """
     shards = min(shards, len(items))
     if shards <= 1:

@@ -1,8 +1,8 @@
 """SentencePiece BPE as Llama 1 and 2 use it, opened as a transformers tokenizer.
 
-Llama 2 (arXiv 2307.09288), section 2.2: byte-pair encoding by SentencePiece, all numbers split into single digits, unknown
-UTF-8 characters fall back to bytes. The marks of a dialogue (``[INST]`` …) are control symbols here: no text that a user or a
-model writes can encode to them.
+Llama 2 (arXiv 2307.09288), section 2.2: byte-pair encoding by SentencePiece, all numbers split into single digits,
+unknown UTF-8 characters fall back to bytes. The marks of a dialogue (``[INST]`` …) are control symbols here: no text
+that a user or a model writes can encode to them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,8 @@ CHAT_TEMPLATE = (
     "{{- raise_exception('roles must alternate user/assistant, after at most one system message') -}}{%- endif -%}"
     "{%- if message['role'] == 'user' -%}"
     "{{- bos_token + '[INST]' + (system if loop.first else '') + ' ' + message['content'].strip() + '[/INST]' -}}"
-    "{%- else -%}{%- generation -%}{{- ' ' + message['content'].strip() + eos_token -}}{%- endgeneration -%}{%- endif -%}"
+    "{%- else -%}{%- generation -%}{{- ' ' + message['content'].strip() + eos_token -}}{%- endgeneration -%}"
+    "{%- endif -%}"
     "{%- endfor -%}"
 )
 
@@ -51,7 +52,8 @@ def train_tokenizer(texts: Iterable[str], folder: Path, config: TokenizerConfig,
                 byte_fallback=True,
                 allow_whitespace_only_pieces=True,
                 remove_extra_whitespaces=False,
-                add_dummy_prefix=False,  # transformers and SentencePiece disagree on texts that begin with a space otherwise
+                # with a dummy prefix transformers and SentencePiece disagree on texts that begin with a space
+                add_dummy_prefix=False,
                 normalization_rule_name="identity",
                 max_sentence_length=4 * config.max_sentence_length,
                 input_sentence_size=config.sample_sentences,

@@ -11,7 +11,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tasks", "models", "data_store", "world")
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentencepiece", "duckdb", "pyarrow", "numpy")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "sentencepiece",
+    "duckdb",
+    "pyarrow",
+    "numpy",
+)
 
 
 @lru_cache

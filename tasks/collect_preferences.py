@@ -1,4 +1,5 @@
-"""Preference collection (Llama 2, section 3.2.1): two variants of the policy at two temperatures, an annotator who chooses."""
+"""Preference collection (Llama 2, section 3.2.1): two variants of the policy at two temperatures, an annotator who
+chooses."""
 
 import random
 from collections.abc import Mapping
@@ -17,9 +18,14 @@ class CollectConfig(Config):
 
     ordinary_prompts: int = Field(default=400, ge=0, description="Helpfulness prompts of this iteration's batch")
     safety_prompts: int = Field(default=200, ge=0, description="Adversarial prompts of this iteration's batch")
-    temperatures: tuple[float, ...] = Field(default=(0.7, 1.0, 1.2), min_length=1, description="Two of them for each pair")
+    temperatures: tuple[float, ...] = Field(
+        default=(0.7, 1.0, 1.2), min_length=1, description="Two of them for each pair"
+    )
     sampling: SamplingConfig = SamplingConfig()
-    heldout_percent: int = Field(default=15, ge=0, le=90, description="Share of the prompts whose pairs test the reward models")
+    heldout_percent: int = Field(
+        default=15, ge=0, le=90, description="Share of the prompts whose pairs test the reward models"
+    )
+
 
 class CollectStepConfig(CollectConfig):
     """The same, with the run's annotator."""
@@ -70,7 +76,9 @@ def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
     base = run.optional_path("base")
     variants = ("policy", "previous")
     renderer = open_renderer(run.path("policy"))
-    temperatures = [rng.sample(config.temperatures, 2) if len(config.temperatures) > 1 else config.temperatures * 2 for _ in batch]
+    temperatures = [
+        rng.sample(config.temperatures, 2) if len(config.temperatures) > 1 else config.temperatures * 2 for _ in batch
+    ]
     responses: list[list[Any]] = [[], []]
     for side, variant in enumerate(variants):
         policy = load_policy(run.path(variant), base)
@@ -103,7 +111,13 @@ def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
             continue
         identity = row_id(run.part, prompt["prompt_id"], a.text, b.text)
         judged = annotator.compare(
-            prompt["messages"], a.text, b.text, prompt["axis"], key=identity, finished_a=a.finished, finished_b=b.finished
+            prompt["messages"],
+            a.text,
+            b.text,
+            prompt["axis"],
+            key=identity,
+            finished_a=a.finished,
+            finished_b=b.finished,
         )
         if judged is None:
             continue

@@ -1,4 +1,5 @@
-"""Where a policy stands (Llama 2, sections 3.4 and 4): against SFT, by a judge and by the reward models, on held-out prompts."""
+"""Where a policy stands (Llama 2, sections 3.4 and 4): against SFT, by a judge and by the reward models, on held-out
+prompts."""
 
 import json
 import random
@@ -23,7 +24,9 @@ class EvaluateConfig(Config):
     borderline_prompts: int = Field(default=100, ge=0, description="Held-out prompts that only sound dangerous")
     safety_prompts: int = Field(default=100, ge=0, description="Held-out adversarial prompts")
     temperature: float = Field(default=0.7, gt=0)
-    instruction_dialogues: int = Field(default=48, ge=0, description="Dialogues that test whether an instruction is kept")
+    instruction_dialogues: int = Field(
+        default=48, ge=0, description="Dialogues that test whether an instruction is kept"
+    )
     instruction_turns: int = Field(default=6, ge=2, description="User turns of those")
     safety_threshold: float = Field(default=0.15, gt=0, lt=1)
     sampling: SamplingConfig = SamplingConfig()
@@ -108,7 +111,9 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
 
 # The policy before PPO, beside the one after it.
-evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(evaluate.function)
+evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
+    evaluate.function
+)
 
 
 def held_out_prompts(prompts: list[dict[str, Any]], config: EvaluateConfig) -> list[dict[str, Any]]:
@@ -163,7 +168,8 @@ def judged(
 def instruction_kept(
     run: StepRun, config: EvaluateStepConfig, annotator: Any, policy: Any, renderer: Any
 ) -> dict[str, float]:
-    """Share of answers that follow the instruction of turn 1, by turn, for instructions that were trained on and held out."""
+    """Share of answers that follow the instruction of turn 1, by turn, for instructions that were trained on and held
+    out."""
     instructions = run.records("instructions")
     questions = sorted(
         row["messages"][-1]["content"]
@@ -195,7 +201,9 @@ def instruction_kept(
             temperature=config.temperature,
             num_samples=1,
             seed=run.seed + 5000 + turn,
-            on_progress=lambda _, turn=turn: run.progress(0.5 + 0.4 * turn / config.instruction_turns, "keeping instructions"),  # type: ignore[misc]
+            on_progress=lambda _, turn=turn: run.progress(
+                0.5 + 0.4 * turn / config.instruction_turns, "keeping instructions"
+            ),  # type: ignore[misc]
         )
         for dialogue, (split, instruction, _), (answer,) in zip(dialogues, plans, answers, strict=True):
             dialogue.append({"role": "assistant", "content": answer.text})
@@ -219,7 +227,8 @@ def by_reward_models(
     answers: list[Drawn],
     baseline: dict[str, dict[str, Any]],
 ) -> dict[str, float]:
-    """Combined reward, win rate and unsafe share by the newest reward models, and how good these are on held-out pairs."""
+    """Combined reward, win rate and unsafe share by the newest reward models, and how good these are on held-out
+    pairs."""
     import torch
 
     from models.algorithms.reward import combine_rewards
@@ -276,7 +285,8 @@ def threshold_quality(
 def response_kl(
     policy: Any, reference: Any, renderer: Any, prompts: list[dict[str, Any]], answers: list[Drawn], temperature: float
 ) -> float:
-    """Mean over responses of log pi(response) - log pi_sft(response), nats per response, at the sampling temperature."""
+    """Mean over responses of log pi(response) - log pi_sft(response), nats per response, at the sampling
+    temperature."""
     import torch
 
     from models.algorithms.kl import kl_k1

@@ -1,8 +1,10 @@
-"""The one place where steps are run: look the fingerprint up, else compute in a process of its own and publish atomically.
+"""The one place where steps are run: look the fingerprint up, else compute in a process of its own and publish
+atomically.
 
-1. Inputs become version ids. 2. The fingerprint covers step, version, part, config, seed and input ids. 3. A finished run with this
-fingerprint is taken up again: its outputs become the heads. 4. Else the step runs in a folder named by its fingerprint, so that a
-training that was cut off finds its checkpoints; what it made is published, then run, edges and metrics go in with one transaction.
+1. Inputs become version ids. 2. The fingerprint covers step, version, part, config, seed and input ids. 3. A finished
+run with this fingerprint is taken up again: its outputs become the heads. 4. Else the step runs in a folder named by
+its fingerprint, so that a training that was cut off finds its checkpoints; what it made is published, then run, edges
+and metrics go in with one transaction.
 """
 
 import fcntl
@@ -27,7 +29,7 @@ from tasks.step import StepCall, atomic_write
 Progress = Callable[[float, str], None]
 
 
-class StepFailed(RuntimeError):
+class StepFailedError(RuntimeError):
     """A step ended without a result; the message is its own, the log has the rest."""
 
 
@@ -63,7 +65,9 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
     for role, assets in call.inputs.items():
         for asset in assets:
             if asset not in heads:
-                raise InputError(f"{call.step.name} of {call.part} needs {asset}, which no step has made yet: run the recipe first")
+                raise InputError(
+                    f"{call.step.name} of {call.part} needs {asset}, which no step has made yet: run the recipe first"
+                )
             inputs.append(RunInput(role, asset, heads[asset].version_id, heads[asset].run_id))
     for role, paths in call.sources.items():
         for number, path in enumerate(paths):
@@ -96,7 +100,8 @@ def execute(
 ) -> Outcome:
     """Bring the outputs of one step call up to date. `force` computes even where a finished run is there.
 
-    Raises InputError for inputs that are missing or that the step refuses, StepFailed for everything else that goes wrong in it.
+    Raises InputError for inputs that are missing or that the step refuses, StepFailedError for everything else that
+    goes wrong in it.
     """
     started = time.monotonic()
     inputs = resolve_inputs(store, call)
@@ -159,7 +164,10 @@ def _compute(
         points = [Metric(name, value) for name, value in {**metrics, "seconds": seconds}.items()]
         store.commit_run(record, inputs, outputs, [*curves, *points])
     except BaseException as error:
-        cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in ("CancelledError", "TerminationSignal")
+        cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in (
+            "CancelledError",
+            "TerminationSignal",
+        )
         store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000])
         raise
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
@@ -219,10 +227,12 @@ def _run_in_worker(
         result = json.loads((folder / "result.json").read_text())
     except FileNotFoundError:
         tail = "\n".join(_lines(folder / "log.txt")[-5:])
-        raise StepFailed(f"{call.step.name} of {call.part} ended with code {code} and no result. {tail}") from None
+        raise StepFailedError(f"{call.step.name} of {call.part} ended with code {code} and no result. {tail}") from None
     if "error" in result:
         where = f"{call.step.name} of {call.part}: {result['error']}"
-        raise InputError(where) if result["kind"] == "input" else StepFailed(f"{where} (log: {folder / 'log.txt'})")
+        if result["kind"] == "input":
+            raise InputError(where)
+        raise StepFailedError(f"{where} (log: {folder / 'log.txt'})")
     metrics: dict[str, float] = result["metrics"]
     return metrics
 

@@ -1,4 +1,5 @@
-"""The policy of an iteration: fine-tuned on the best responses, on Ghost Attention dialogues, and on some demonstrations."""
+"""The policy of an iteration: fine-tuned on the best responses, on Ghost Attention dialogues, and on some
+demonstrations."""
 
 import random
 from collections.abc import Mapping

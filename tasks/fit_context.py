@@ -15,7 +15,9 @@ from tasks.train_reward import sides
 class FitConfig(Config):
     """What to do with a row that is too long."""
 
-    too_long: Literal["error", "drop"] = Field(default="error", description="error: stop and name the row; drop: count it")
+    too_long: Literal["error", "drop"] = Field(
+        default="error", description="error: stop and name the row; drop: count it"
+    )
 
 
 class FitStepConfig(FitConfig):
@@ -53,18 +55,25 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
                 continue
             if config.too_long == "error":
                 raise InputError(
-                    f"{row['source']}: {role.removesuffix('s')} of {tokens} tokens; {limit} fit. Shorten or remove the row, raise the "
-                    "lengths in the config, or set fit.too_long: drop"
+                    f"{row['source']}: {role.removesuffix('s')} of {tokens} tokens; {limit} fit. Shorten or "
+                    "remove the row, raise the lengths in the config, or set fit.too_long: drop"
                 )
             detail = f"{tokens} tokens, {limit} fit"
-            dropped.append({"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail})
+            dropped.append(
+                {"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail}
+            )
         if not kept:
             raise InputError(f"no {role} fit the context: {limit} tokens")
         run.write_rows(role, kept)
         metrics[f"{role}/kept"] = float(len(kept))
 
     fit("prompts", "prompt_id", config.prompt_tokens, lambda row: len(renderer.prompt(row["messages"])))
-    fit("demonstrations", "dialogue_id", config.dialogue_tokens, lambda row: len(renderer.dialogue(row["messages"]).input_ids))
+    fit(
+        "demonstrations",
+        "dialogue_id",
+        config.dialogue_tokens,
+        lambda row: len(renderer.dialogue(row["messages"]).input_ids),
+    )
     fit(
         "preferences",
         "preference_id",

@@ -29,7 +29,9 @@ class ImportConfig(Config):
     text_field: str = Field(default="text", description="Field of a document that holds its text")
     prompt_field: str = Field(default="prompt", description="Field of a prompt, and of a dialogue given as a pair")
     response_field: str = Field(default="response", description="Field of a dialogue's answer when given as a pair")
-    preference_format: str = Field(default="hh", pattern="^(hh|rows)$", description="hh: Anthropic HH; rows: one pair a line")
+    preference_format: str = Field(
+        default="hh", pattern="^(hh|rows)$", description="hh: Anthropic HH; rows: one pair a line"
+    )
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
     heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
 
@@ -55,7 +57,7 @@ def import_data(run: StepRun, config: ImportConfig) -> Mapping[str, float]:
 
 def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
     world = World(config.seed)
-    made = {
+    made: dict[str, list[Any]] = {
         "documents": make_documents(world, config.documents, config.seed, config.defect_share),
         "demonstrations": make_demonstrations(world, config.demonstrations, config.seed),
         "prompts": make_prompts(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 
-class WorkerDied(RuntimeError):
+class WorkerDiedError(RuntimeError):
     """The worker process, or the step's own process, ended without a result."""
 
 
@@ -25,7 +25,7 @@ class Workers:
         self._numbers = itertools.count(1)
         self._codes: dict[str, int] = {}
         self._changed = threading.Condition(self._lock)
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
 
     def start(self) -> None:
         """Start loading torch now, so that the first job need not wait for it."""
@@ -44,7 +44,9 @@ class Workers:
                     if job in self._codes:
                         return self._codes.pop(job)
                     if process.poll() is not None:
-                        raise WorkerDied(f"the worker process ended with code {process.returncode}: {self._last_words()}")
+                        raise WorkerDiedError(
+                            f"the worker process ended with code {process.returncode}: {self._last_words()}"
+                        )
                     self._changed.wait(0.3)
                 on_wait()
         except BaseException:  # cancelled, interrupted: the training must not go on behind our back
@@ -85,7 +87,7 @@ class Workers:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:
-            raise WorkerDied("the worker process has no output to listen to")
+            raise WorkerDiedError("the worker process has no output to listen to")
         for line in process.stdout:
             message: dict[str, Any] = json.loads(line)
             if "job" in message:
@@ -98,6 +100,6 @@ class Workers:
     @staticmethod
     def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
         if process.stdin is None:
-            raise WorkerDied("the worker process takes no jobs")
+            raise WorkerDiedError("the worker process takes no jobs")
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()

@@ -17,11 +17,19 @@ class RejectionConfig(Config):
 
     prompts: int = Field(default=240, ge=1, description="Prompts of this iteration")
     safety_share: float = Field(default=0.33, ge=0, le=1, description="Share of adversarial prompts among them")
-    repeat_share: float = Field(default=0.25, ge=0, le=1, description="Share of prompts taken up again from earlier iterations")
-    temperatures: tuple[float, ...] = Field(default=(0.7, 1.0, 1.2), min_length=1, description="Each draws its own samples")
-    samples: int = Field(default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures")
+    repeat_share: float = Field(
+        default=0.25, ge=0, le=1, description="Share of prompts taken up again from earlier iterations"
+    )
+    temperatures: tuple[float, ...] = Field(
+        default=(0.7, 1.0, 1.2), min_length=1, description="Each draws its own samples"
+    )
+    samples: int = Field(
+        default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures"
+    )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
-    safety_threshold: float = Field(default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides")
+    safety_threshold: float = Field(
+        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+    )
     sampling: SamplingConfig = SamplingConfig()
 
 
@@ -35,7 +43,8 @@ class RejectionConfig(Config):
     },
 )
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
-    """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per prompt."""
+    """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per
+    prompt."""
     import torch
 
     from models.algorithms.selection import best_per_prompt, top_n_per_group
@@ -100,7 +109,12 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     run.write_rows(
         "scores",
         [
-            {"response_id": everything[i]["response_id"], "reward_version": run.version(role), "kind": kind, "value": value}
+            {
+                "response_id": everything[i]["response_id"],
+                "reward_version": run.version(role),
+                "kind": kind,
+                "value": value,
+            }
             for i in pool
             for (role, kind), value in zip(
                 (("safety_reward", "safety"), ("helpfulness_reward", "helpfulness")), raw[i], strict=True
@@ -121,7 +135,9 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     )
     curves = reward_against_samples(drawn, of_drawn, config)
     run.table("reward-against-samples", curves)
-    k8 = max((row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"])
+    k8 = max(
+        (row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"]
+    )
     return {
         "candidates": float(len(drawn)),
         "pool": float(len(pool)),
@@ -136,7 +152,8 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
 def _batch(
     config: RejectionConfig, prompts: dict[str, dict[str, Any]], seen: set[str], seed: int
 ) -> list[dict[str, Any]]:
-    """This iteration's prompts: some that earlier iterations answered, the rest new, safety and helpfulness by share."""
+    """This iteration's prompts: some that earlier iterations answered, the rest new, safety and helpfulness by
+    share."""
     rng = random.Random(seed)
     batch: list[dict[str, Any]] = []
     safety = round(config.prompts * config.safety_share)
@@ -171,16 +188,16 @@ def reward_against_samples(
     """Max and median reward of the first N responses, mean over prompts (Llama 2, figures 7 and 8), by temperature."""
     table = []
     groups: dict[str, list[float]] = {}
-    for temperature in ("all", *(round(1000 * t) for t in config.temperatures)):
+    for temperature in (None, *(round(1000 * t) for t in config.temperatures)):
         groups = {}
         for row, reward in zip(rows, rewards, strict=True):
-            if temperature in ("all", row["temperature_milli"]):
+            if temperature in (None, row["temperature_milli"]):
                 groups.setdefault(row["prompt_id"], []).append(reward)
         for n in sorted({2**k for k in range(8)} & set(range(1, 1 + min(map(len, groups.values()))))):
             firsts = [values[:n] for values in groups.values()]
             table.append(
                 {
-                    "temperature": temperature if temperature == "all" else f"{int(temperature) / 1000:g}",
+                    "temperature": "all" if temperature is None else f"{temperature / 1000:g}",
                     "samples": n,
                     "max": statistics.fmean(map(max, firsts)),
                     "median": statistics.fmean(map(statistics.median, firsts)),

@@ -1,7 +1,7 @@
 """What a step is: a plain function with a typed config, named inputs and named outputs, and what it sees while it runs.
 
-A step function knows neither Prefect nor the catalog. It reads its inputs and writes its outputs through `StepRun`, in a process
-of its own; tasks/execute.py decides whether it has to run at all and publishes what it made.
+A step function knows neither Prefect nor the catalog. It reads its inputs and writes its outputs through `StepRun`, in
+a process of its own; tasks/execute.py decides whether it has to run at all and publishes what it made.
 """
 
 import hashlib
@@ -48,7 +48,9 @@ class Step:
         return self.function.__module__
 
 
-def step(*, version: int, config: type[BaseModel], outputs: Mapping[str, Output], name: str = "") -> Callable[[StepFunction], Step]:
+def step(
+    *, version: int, config: type[BaseModel], outputs: Mapping[str, Output], name: str = ""
+) -> Callable[[StepFunction], Step]:
     """Declare a step. The function returns the metrics of the run by name."""
 
     def declare(function: StepFunction) -> Step:
@@ -79,7 +81,9 @@ class StepCall:
 
     def fingerprint(self, inputs: Mapping[str, tuple[str, ...]]) -> str:
         """The identity of this computation, given the version ids of its inputs (sources included)."""
-        text = json.dumps({**self.recipe(), "inputs": {role: list(ids) for role, ids in inputs.items()}}, sort_keys=True)
+        text = json.dumps(
+            {**self.recipe(), "inputs": {role: list(ids) for role, ids in inputs.items()}}, sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def recipe(self) -> dict[str, Any]:
@@ -191,7 +195,7 @@ class StepRun:
 
     def log(self, text: str) -> None:
         """One line for the step's log."""
-        print(text, flush=True)  # noqa: T201  (the worker's standard output is the step's log)
+        print(text, flush=True)
 
     def table(self, key: str, rows: list[dict[str, Any]]) -> None:
         """A table that a person wants to look at; it becomes an artifact of the run."""

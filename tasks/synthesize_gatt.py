@@ -1,4 +1,5 @@
-"""Ghost Attention (Llama 2, section 3.3): dialogues in which one instruction of the first turn holds in every answer."""
+"""Ghost Attention (Llama 2, section 3.3): dialogues in which one instruction of the first turn holds in every
+answer."""
 
 import random
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ class GattConfig(Config):
     min_turns: int = Field(default=2, ge=1, description="User turns of a dialogue")
     max_turns: int = Field(default=6, ge=1)
     samples: int = Field(default=2, ge=1, description="Answers drawn per turn; the helpfulness model takes the best")
-    short_share: float = Field(default=0.5, ge=0, le=1, description="Share of dialogues that learn the shortened instruction")
+    short_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of dialogues that learn the shortened instruction"
+    )
     temperature: float = Field(default=0.7, gt=0)
     sampling: SamplingConfig = SamplingConfig()
 
@@ -96,5 +99,5 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     return {"dialogues": float(len(rows)), "turns": sum(len(plan["questions"]) for plan in plans) / len(plans)}
 
 
-def _readable(messages: list[dict[str, str]]) -> str:
+def _readable(messages: Any) -> str:
     return " / ".join(f"{message['role']}: {message['content']}" for message in messages)

@@ -69,7 +69,8 @@ def _train(run: StepRun, config: RewardStepConfig, axis: str, other_share: float
 
 
 def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) -> list[dict[str, Any]]:
-    """All pairs of `axis`, and as many others, drawn uniformly, as make `other_share` of the whole (or all there are)."""
+    """All pairs of `axis`, and as many others, drawn uniformly, as make `other_share` of the whole (or all there
+    are)."""
     own = [row for row in rows if row["axis"] == axis]
     others = [row for row in rows if row["axis"] != axis]
     wanted = min(len(others), round(len(own) * other_share / (1 - other_share)))
@@ -82,7 +83,9 @@ def sides(row: dict[str, Any]) -> tuple[str, str]:
     return (a, b) if row["chosen"] == "a" else (b, a)
 
 
-def accuracy_by_rating(model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any) -> dict[str, tuple[float, int]]:
+def accuracy_by_rating(
+    model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any
+) -> dict[str, tuple[float, int]]:
     """rating → (share of pairs whose chosen response scores higher, pairs); a tie counts half. `all` pools them."""
     dialogues = [answered(row["messages"], text) for row in rows for text in sides(row)]
     scores = [value for (value,) in score([model], renderer, dialogues, sampling)]

@@ -1,8 +1,8 @@
 """The process in which steps compute: `python -m tasks.worker`.
 
-It loads torch once and forks a child per step, so a step starts in milliseconds, with fresh memory and fresh random states. It
-reads one JSON line per job on standard input and answers with one line per finished job. When standard input closes, because the
-flow ended or was killed, it ends every child with it: no training outlives its flow.
+It loads torch once and forks a child per step, so a step starts in milliseconds, with fresh memory and fresh random
+states. It reads one JSON line per job on standard input and answers with one line per finished job. When standard input
+closes, because the flow ended or was killed, it ends every child with it: no training outlives its flow.
 """
 
 import importlib

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 _CHUNK_ELEMENTS = 1 << 24  # logits per chunk: 64 MiB in float32
@@ -27,8 +28,8 @@ def token_logprobs(logits: torch.Tensor, ids: torch.Tensor, temperature: float) 
     Raises:
         ValueError: shapes differ, `ids` is not int64, or the temperature is not positive.
 
-    Works through the tokens in chunks and recomputes each chunk in the backward pass, so that beside the logits
-    and their gradient only one chunk of float32 is alive.
+    Works through the tokens in chunks and recomputes the softmax in the backward pass, so that beside the logits
+    and their gradient only a few chunks of float32 are alive. The gradient cannot be differentiated again.
     """
     if logits.dim() != 3 or ids.shape != logits.shape[:2]:
         raise ValueError(f"expected logits (B, T, V) and ids (B, T), got {tuple(logits.shape)} and {tuple(ids.shape)}")
@@ -37,11 +38,8 @@ def token_logprobs(logits: torch.Tensor, ids: torch.Tensor, temperature: float) 
     if not temperature > 0:
         raise ValueError(f"temperature must be more than 0, got {temperature}")
 
-    def chunk_logprobs(chunk: torch.Tensor, chunk_ids: torch.Tensor) -> torch.Tensor:
-        scaled = _at_least_float32(chunk) / temperature
-        return scaled.gather(-1, chunk_ids.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(scaled, dim=-1)
-
-    return _map_tokens(chunk_logprobs, logits.flatten(0, 1), ids.flatten()).view(ids.shape)
+    flat: torch.Tensor = _TokenLogprobs.apply(logits.flatten(0, 1), ids.flatten(), temperature)  # type: ignore[no-untyped-call]
+    return flat.view(ids.shape)
 
 
 def token_entropy(logits: torch.Tensor) -> torch.Tensor:
@@ -54,7 +52,14 @@ def token_entropy(logits: torch.Tensor) -> torch.Tensor:
         (...) entropies in nats, float32 (float64 for float64 logits), each in [0, log V].
     """
     flat = logits.reshape(-1, logits.shape[-1])
-    return _map_tokens(_chunk_entropy, flat).view(logits.shape[:-1])
+    recompute = torch.is_grad_enabled() and logits.requires_grad
+    parts = [
+        checkpoint(_chunk_entropy, chunk, use_reentrant=False, preserve_rng_state=False)
+        if recompute
+        else _chunk_entropy(chunk)
+        for chunk in torch.split(flat, _chunk_size(flat))
+    ]
+    return torch.cat(parts).view(logits.shape[:-1])
 
 
 def _chunk_entropy(chunk: torch.Tensor) -> torch.Tensor:
@@ -64,23 +69,40 @@ def _chunk_entropy(chunk: torch.Tensor) -> torch.Tensor:
     return -(logp.exp() * finite_logp).sum(dim=-1)
 
 
+class _TokenLogprobs(torch.autograd.Function):
+    """(N, V) logits and (N,) ids to (N,) log-probabilities; d log p(a) / d logits = (one-hot(a) - p) / temperature."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
+        size = _chunk_size(logits)
+        log_sums, chosen = [], []
+        for chunk, chunk_ids in zip(torch.split(logits, size), torch.split(ids, size), strict=True):
+            scaled = _at_least_float32(chunk) / temperature
+            log_sums.append(torch.logsumexp(scaled, dim=-1))
+            chosen.append(scaled.gather(-1, chunk_ids.unsqueeze(-1)).squeeze(-1))
+        log_sum = torch.cat(log_sums)
+        ctx.save_for_backward(logits, ids, log_sum)
+        ctx.temperature = temperature
+        return torch.cat(chosen) - log_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        logits, ids, log_sum = ctx.saved_tensors
+        logits_grad = torch.empty_like(logits)
+        size = _chunk_size(logits)
+        for start in range(0, logits.shape[0], size):
+            part = slice(start, start + size)
+            scaled = _at_least_float32(logits[part]) / ctx.temperature
+            weight = (grad[part] / ctx.temperature).unsqueeze(-1)
+            chunk_grad = (scaled - log_sum[part].unsqueeze(-1)).exp_().mul_(-weight)
+            logits_grad[part] = chunk_grad.scatter_add_(-1, ids[part].unsqueeze(-1), weight)
+        return logits_grad, None, None
+
+
 def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _map_tokens(function: Callable[..., torch.Tensor], logits: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-    """Apply `function` to (N, V) logits and (N,) others chunk by chunk; results are joined to (N,)."""
-    tokens, vocabulary = logits.shape
-    size = max(1, _CHUNK_ELEMENTS // max(1, vocabulary))
-    if tokens <= size:
-        return function(logits, *others)
-    recompute = torch.is_grad_enabled() and logits.requires_grad
-    parts = []
-    for start in range(0, tokens, size):
-        pieces = [tensor[start : start + size] for tensor in (logits, *others)]
-        if recompute:
-            part = checkpoint(function, *pieces, use_reentrant=False, preserve_rng_state=False)
-        else:
-            part = function(*pieces)
-        parts.append(part)
-    return torch.cat(parts)
+def _chunk_size(logits: torch.Tensor) -> int:
+    return max(1, _CHUNK_ELEMENTS // max(1, logits.shape[-1]))

@@ -1,12 +1,16 @@
-"""What our subclasses of the transformers and TRL trainers share: arguments, safe resumable checkpoints, reports, stops."""
+"""What our subclasses of the transformers and TRL trainers share: arguments, safe resumable checkpoints, reports,
+stops."""
 
 import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from models.config import TrainerConfig
@@ -14,7 +18,7 @@ from models.training.reporting import Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """Loss, KL or entropy left the range in which going on makes sense."""
 
 
@@ -51,33 +55,41 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
 
 
 class ResumableTrainer(Trainer):
-    """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the bit."""
+    """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the
+    bit."""
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002  (signature of transformers)
+    @property
+    def _work(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
         write_checkpoint(
-            Path(self.args.output_dir),
+            self._work,
             self.state.global_step,
-            models={"model": self.model},
-            optimizers={"model": self.optimizer},
-            state={"scheduler": self.lr_scheduler.state_dict(), "trainer": json.loads(self._state_json())},
+            models={"model": cast(nn.Module, self.model)},
+            optimizers={"model": cast(Optimizer, self.optimizer)},
+            state={
+                "scheduler": cast(LRScheduler, self.lr_scheduler).state_dict(),
+                "trainer": json.loads(self._state_json()),
+            },
         )
 
     def _state_json(self) -> str:
-        path = Path(self.args.output_dir) / "trainer_state.json"
+        path = self._work / "trainer_state.json"
         self.state.save_to_json(str(path))
         return path.read_text()
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        read_checkpoint(folder, models={"model": self.model}, optimizers={})
+        read_checkpoint(folder, models={"model": cast(nn.Module, self.model)}, optimizers={})
         # transformers reads its own state file from the same folder right after this
         state = json.loads((folder / "state.json").read_text())
         (folder / "trainer_state.json").write_text(json.dumps(state["trainer"]))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            state = read_checkpoint(Path(checkpoint), models={}, optimizers={"model": self.optimizer})
-            self.lr_scheduler.load_state_dict(state["scheduler"])
+            state = read_checkpoint(Path(checkpoint), models={}, optimizers={"model": cast(Optimizer, self.optimizer)})
+            cast(LRScheduler, self.lr_scheduler).load_state_dict(state["scheduler"])
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
@@ -115,7 +127,7 @@ class _Pulse(TrainerCallback):
         logs = logs or {}
         for name in ("loss", "grad_norm"):
             if name in logs and not math.isfinite(logs[name]):
-                raise TrainingDiverged(f"{self.name}: {name} is {logs[name]} at step {state.global_step}")
+                raise TrainingDivergedError(f"{self.name}: {name} is {logs[name]} at step {state.global_step}")
         for name, value in logs.items():
             if name in ("loss", "grad_norm", "learning_rate") and isinstance(value, (int, float)):
                 self.reporter.metric(f"{self.name}/{name}", float(value), state.global_step)
@@ -131,7 +143,7 @@ class _Pulse(TrainerCallback):
 def run_trainer(trainer: Trainer, config: TrainerConfig, reporter: Reporter, name: str) -> float:
     """Train, from the newest checkpoint where there is one. Returns the mean loss of the last tenth of the log."""
     trainer.add_callback(_Pulse(config, reporter, name))
-    found = newest_checkpoint(Path(trainer.args.output_dir))
+    found = newest_checkpoint(Path(str(trainer.args.output_dir)))
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)

@@ -1,4 +1,5 @@
-"""PPO on the combined reward of Llama 2 (section 3.2.3), on accelerate. The equations stand in the order they are used."""
+"""PPO on the combined reward of Llama 2 (section 3.2.3), on accelerate. The equations stand in the order they are
+used."""
 
 import math
 import time
@@ -12,14 +13,14 @@ from torch import nn
 
 from models.algorithms.gae import gae
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
-from models.algorithms.ppo import entropy, masked_mean, policy_loss, value_loss
+from models.algorithms.ppo import entropy, policy_loss, value_loss
 from models.algorithms.reward import combine_rewards, whiten
 from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.dialogue import Renderer
 from models.generation import Response, sample
 from models.scoring import lay_out, response_logprobs, score_rows, token_values
-from models.training.hf import TrainingDiverged
+from models.training.hf import TrainingDivergedError
 from models.training.reporting import Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
@@ -34,7 +35,8 @@ class PPOPrompt:
 
 @dataclass(frozen=True)
 class PPOModels:
-    """Trained: policy, value. Frozen: reference (the policy as it was at the start), safety and helpfulness reward models."""
+    """Trained: policy, value. Frozen: reference (the policy as it was at the start), safety and helpfulness reward
+    models."""
 
     policy: nn.Module
     reference: nn.Module
@@ -72,8 +74,8 @@ def train_ppo(
 ) -> dict[str, float]:
     """Train the policy, write the best one by reward on held-out prompts to `out`, return the metrics of the run.
 
-    Stops early when `config.patience` looks at the held-out prompts brought nothing better. Raises TrainingDiverged on NaN, KL
-    over its limit or a collapsed entropy; the last good checkpoint stays in `work`.
+    Stops early when `config.patience` looks at the held-out prompts brought nothing better. Raises
+    TrainingDivergedError on NaN, KL over its limit or a collapsed entropy; the last good checkpoint stays in `work`.
     """
     torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -116,7 +118,8 @@ def train_ppo(
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
         reporter.progress(
             (iteration + 1) / config.iterations,
-            f"ppo {iteration + 1}/{config.iterations}, reward {last['reward']:.2f}, KL {last['kl']:.3f}, {left:.0f} s left",
+            f"ppo {iteration + 1}/{config.iterations}, reward {last['reward']:.2f}, KL {last['kl']:.3f}, "
+            f"{left:.0f} s left",
         )
     else:
         if _look_at_validation(trained, frozen, validation_prompts, renderer, config, state, seed, reporter):
@@ -142,7 +145,9 @@ def _roll_out(
     """Sample, score, and turn scores into advantages."""
     policy = trained["policy"]
     responses = _sample(policy, batch, renderer, config, seed)
-    ids, attention, response_mask = lay_out([p.ids for p in batch], [r.ids for r in responses], renderer.pad_id, next(policy.parameters()).device)
+    ids, attention, response_mask = lay_out(
+        [p.ids for p in batch], [r.ids for r in responses], renderer.pad_id, next(policy.parameters()).device
+    )
     T = response_mask.shape[1]
     temperature = config.sampling.temperature
 
@@ -170,7 +175,9 @@ def _roll_out(
         "length": response_mask.sum(1).float().mean().item(),
         "finished": sum(r.finished for r in responses) / len(responses),
     }
-    return _Rollouts(ids, attention, response_mask, old_logprobs, ref_logprobs, old_values, scores, advantages, returns), stats
+    return _Rollouts(
+        ids, attention, response_mask, old_logprobs, ref_logprobs, old_values, scores, advantages, returns
+    ), stats
 
 
 def _update(
@@ -190,7 +197,7 @@ def _update(
     policy.train()
     value.train()
     for _ in range(config.epochs):
-        for rows in torch.randperm(len(rollouts.ids), generator=generator).split(config.mini_batch_size):
+        for rows in torch.split(torch.randperm(len(rollouts.ids), generator=generator), config.mini_batch_size):
             mask = rollouts.response_mask[rows]
             ids, attention = rollouts.ids[rows], rollouts.attention[rows]
             logprobs, logits = response_logprobs(policy, ids, attention, T, config.sampling.temperature)
@@ -257,7 +264,8 @@ def _look_at_validation(
     seed: int,
     reporter: Reporter,
 ) -> bool:
-    """Reward minus kl_coef · KL on held-out prompts, the same random numbers each time. True where it is the best so far."""
+    """Reward minus kl_coef · KL on held-out prompts, the same random numbers each time. True where it is the best so
+    far."""
     responses = _sample(trained["policy"], prompts, renderer, config, _mix(seed, -1))
     scores, _ = _combined(frozen, prompts, responses, renderer, config)
     with torch.no_grad():
@@ -299,11 +307,13 @@ def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -
 def _check(stats: dict[str, float], config: PPOConfig, iteration: int) -> None:
     for name, number in stats.items():
         if not math.isfinite(number):
-            raise TrainingDiverged(f"ppo: {name} is {number} in iteration {iteration + 1}")
+            raise TrainingDivergedError(f"ppo: {name} is {number} in iteration {iteration + 1}")
     if stats["kl"] > config.kl_limit:
-        raise TrainingDiverged(f"ppo: KL {stats['kl']:.2f} nats a response in iteration {iteration + 1}, limit {config.kl_limit}")
+        raise TrainingDivergedError(
+            f"ppo: KL {stats['kl']:.2f} nats a response in iteration {iteration + 1}, limit {config.kl_limit}"
+        )
     if stats["entropy"] < config.min_entropy:
-        raise TrainingDiverged(
+        raise TrainingDivergedError(
             f"ppo: entropy {stats['entropy']:.4f} nats a token in iteration {iteration + 1}, below {config.min_entropy}"
         )
 

@@ -34,14 +34,16 @@ def pretrain(
 ) -> dict[str, float]:
     """Train a new Llama on `texts` and write it to `out`. Returns the metrics of the run.
 
-    With `config.pack_documents` a row of `sequence_length` tokens holds several documents, kept apart by position ids that
-    start anew; else each document is a row of its own, padded.
+    With `config.pack_documents` a row of `sequence_length` tokens holds several documents, kept apart by position ids
+    that start anew; else each document is a row of its own, padded.
     """
     torch.set_num_threads(config.threads)
     tokenizer = renderer.tokenizer
     shape = resolve_architecture(architecture, len(tokenizer))
     if config.sequence_length > shape.context_length:
-        raise ValueError(f"pretrain.sequence_length {config.sequence_length} exceeds the context of {shape.context_length}")
+        raise ValueError(
+            f"pretrain.sequence_length {config.sequence_length} exceeds the context of {shape.context_length}"
+        )
     model = build_llama(shape, seed, renderer.pad_id, tokenizer.bos_token_id, renderer.eos_id)
     model.config.use_cache = False
     rows = _rows([renderer.document(text) for text in texts], config)
@@ -59,7 +61,11 @@ def pretrain(
         )
     )
     trainer = PretrainTrainer(
-        model=model, args=arguments, train_dataset=rows, data_collator=_Collator(renderer.pad_id), processing_class=tokenizer
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=_Collator(renderer.pad_id),
+        processing_class=tokenizer,
     )
     loss = run_trainer(trainer, config, reporter, "pretrain")
     save_checkpoint(model, tokenizer, out)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -32,13 +32,18 @@ class Pair:
     safety_label: str | None
 
 
-class PairTrainer(ResumableTrainer, RewardTrainer):
-    """TRL's trainer with the paper's loss: ranking with a margin, plus the safety classification where there is a label."""
+class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's trainer with the paper's loss: ranking with a margin, plus the safety classification where there is a
+    label."""
 
     safety_loss_coef = 0.0
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """Mean over the pairs of the batch: -log σ(r_c - r_r - m) + coef · (safety loss of both responses) / 2."""
         scores = last_token_scores(self.accelerator.unwrap_model(model), inputs["input_ids"], inputs["attention_mask"])
@@ -71,7 +76,10 @@ def train_reward(
     for i, pair in enumerate(pairs):
         longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
         if longest > config.max_length:
-            raise ValueError(f"pair {i + 1} has {longest} tokens; reward.max_length is {config.max_length}: raise it or drop the pair")
+            raise ValueError(
+                f"pair {i + 1} has {longest} tokens; reward.max_length is {config.max_length}: "
+                "raise it or drop the pair"
+            )
         if pair.safety_label is not None and pair.safety_label not in SAFETY_LABELS:
             raise ValueError(f"unknown safety label {pair.safety_label!r}; use one of {', '.join(SAFETY_LABELS)}")
     rows = Dataset.from_dict(
@@ -104,7 +112,7 @@ def train_reward(
     )
     trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
     loss = run_trainer(trainer, config, reporter, "reward")
-    save_checkpoint(trainer.model, renderer.tokenizer, out)
+    save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from datasets import Dataset
@@ -16,7 +17,7 @@ from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.reporting import Reporter
 
 
-class DialogueTrainer(ResumableTrainer, SFTTrainer):
+class DialogueTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's trainer with our checkpoints."""
 
 
@@ -34,8 +35,9 @@ def fine_tune(
 ) -> dict[str, float]:
     """Fine-tune `model` on rendered dialogues and write it to `out`.
 
-    Only tokens with `loss_mask` True are learned. Whole dialogues are packed into rows of `sequence_length`; position ids that
-    start anew keep them apart. Raises ValueError for a dialogue without a token to learn, or longer than a row.
+    Only tokens with `loss_mask` True are learned. Whole dialogues are packed into rows of `sequence_length`; position
+    ids that start anew keep them apart. Raises ValueError for a dialogue without a token to learn, or longer than a
+    row.
     """
     torch.set_num_threads(config.threads)
     for i, dialogue in enumerate(dialogues):
@@ -71,5 +73,5 @@ def fine_tune(
     )
     trainer = DialogueTrainer(model=model, args=arguments, train_dataset=rows, processing_class=renderer.tokenizer)
     loss = run_trainer(trainer, config, reporter, name)
-    save_checkpoint(trainer.model, renderer.tokenizer, out)
+    save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}

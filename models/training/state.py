@@ -1,4 +1,5 @@
-"""Checkpoints of a running training: weights, optimizer, scheduler, random states. Safetensors and JSON, written atomically.
+"""Checkpoints of a running training: weights, optimizer, scheduler, random states. Safetensors and JSON, written
+atomically.
 
 A folder `checkpoint-N` is complete or absent: it is written beside its place, flushed, and renamed.
 """
@@ -103,7 +104,7 @@ def _random_tensors() -> dict[str, torch.Tensor]:
 
 
 def _random_json() -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  (libraries below us draw from it)
+    kind, keys, *rest = np.random.get_state()
     return {"python": random.getstate(), "numpy": [kind, np.asarray(keys).tolist(), *rest]}
 
 
@@ -114,4 +115,4 @@ def _restore_random(tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> 
     version, keys, gauss = plain["python"]
     random.setstate((version, tuple(keys), gauss))
     kind, words, position, has_gauss, cached = plain["numpy"]
-    np.random.set_state((kind, np.array(words, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state((kind, np.array(words, dtype=np.uint32), position, has_gauss, cached))

@@ -1,0 +1,279 @@
+"""The `halter` command. Exit code 2 for wrong input, 1 for a failure."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_store.errors import InputError, StoreError
+from data_store.names import AssetName
+from data_store.store import Store
+from flows.config import RunConfig, load_config
+from flows.lineage_view import lineage_document, lineage_lines
+from flows.plan import build_plan
+from flows.server import ServerFailedError, prefect_server
+from flows.session import Session, home, recall, remember, session_of, store_root
+from flows.status import Cell, stale_keys, status_cells
+from flows.summary import summary_rows
+from flows.terminal import StepDisplay, print_table
+
+app = typer.Typer(
+    help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the last one if not given.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn errors into one clear message and the exit code."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except InputError as error:
+            errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            errors.print("stopped; the same command goes on from here")
+            raise typer.Exit(130) from None
+        except (StoreError, ServerFailedError, RuntimeError, OSError) as error:
+            if not str(error):
+                traceback.print_exc()
+            errors.print(f"[red]failed:[/red] {escape(str(error))}", highlight=False)
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+@app.command()
+@_guarded
+def run(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/smoke.yaml")],
+    keep_server: Annotated[
+        bool, typer.Option("--keep-server", help="Keep the Prefect UI up at the end, until Ctrl-C.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole recipe; what is finished is taken up again."""
+    config = load_config(config_file)
+    remember(config)
+    with session_of(config) as session:
+        cells = status_cells(session.store, session.plan)
+        waiting = stale_keys(cells)
+        if waiting:
+            session.workers.start()  # torch loads while the server starts
+        _say(
+            as_json,
+            f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
+        )
+        _tell_overrides(session, as_json)
+        with prefect_server(home() / ".prefect") as url:
+            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.pipeline import recipe
+
+            with _Displayed(session, as_json):
+                rows = recipe(config)
+            _finish(rows, as_json, config)
+            if keep_server:
+                _say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
+                _wait_for_interrupt()
+
+
+@app.command()
+@_guarded
+def rerun(
+    iteration: Annotated[str, typer.Argument(help="V1, V2 …; V0 for SFT, base for the foundation")],
+    step: Annotated[str, typer.Argument(help="A step, such as safety-reward")],
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Config value for this step of this iteration."),
+    ] = None,
+    unset: Annotated[
+        list[str] | None, typer.Option("--unset", metavar="KEY", help="Take a value set by hand back.")
+    ] = None,
+    downstream: Annotated[bool, typer.Option("--downstream", help="Then bring all that it feeds up to date.")] = False,
+    name: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Redo one step of one iteration. A value set here stays set for it until it is unset."""
+    config = recall(name)
+    with session_of(config) as session:
+        from flows.rerun import check_overrides, find_step
+
+        chosen = find_step(session.plan, iteration, step)
+        given = dict(_key_value(text) for text in values or [])
+        check_overrides(config, iteration, chosen, given)
+        before = {(c.part, c.step): c for c in status_cells(session.store, session.plan)}
+        for key, value in given.items():
+            session.store.set_override(iteration, chosen, key, value)
+        for key in unset or []:
+            session.store.unset_override(iteration, chosen, key)
+        # redoing what is up to date is what was asked for, unless a changed value decides
+        force = not given and not unset and before[iteration, chosen].state == "fresh"
+        session.workers.start()
+        with prefect_server(home() / ".prefect") as url:
+            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.rerun import rerun as rerun_flow
+
+            with _Displayed(session, as_json):
+                rerun_flow(config, iteration, chosen, force, downstream)
+        cells = status_cells(session.store, session.plan)
+        stale = [cell for cell in cells if cell.state == "stale"]
+        if as_json:
+            _print_json({"step": chosen, "part": iteration, "stale": [cell.as_json() for cell in stale]})
+        elif stale:
+            console.print(
+                f"{len(stale)} steps are stale now: " + ", ".join(f"{c.part} {c.step}" for c in stale), highlight=False
+            )
+            console.print(f"bring them up to date: halter rerun {iteration} {step} --downstream", highlight=False)
+        else:
+            console.print("everything that depends on it is up to date")
+
+
+@app.command()
+@_guarded
+def status(name: RunOption = None, as_json: JsonOption = False) -> None:
+    """The grid: iterations by steps, each fresh, stale, missing, failed or running, with one headline figure."""
+    config = recall(name)
+    store = Store.open(store_root(config.name))
+    plan = build_plan(config, store.overrides())
+    cells = status_cells(store, plan)
+    with session_of(config) as session:
+        rows = summary_rows(session)
+    if as_json:
+        overrides = [
+            {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
+        ]
+        _print_json(
+            {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
+        )
+        return
+    _print_grid(config, cells)
+    for override in store.overrides():
+        console.print(
+            f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
+        )
+    print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+
+
+@app.command()
+@_guarded
+def lineage(
+    asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
+    name: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that made an asset: data, judgements, models, configs, code, down to the hashes of source files."""
+    config = recall(name)
+    document = lineage_document(Store.open(store_root(config.name)), AssetName.parse(asset))
+    if as_json:
+        _print_json(document)
+    else:
+        for line in lineage_lines(document):
+            console.print(escape(line), highlight=False)
+
+
+class _Displayed:
+    """Show a session's progress in the terminal for the length of a block."""
+
+    def __init__(self, session: Session, as_json: bool) -> None:
+        self.session = session
+        self.display = StepDisplay(errors if as_json else console)
+
+    def __enter__(self) -> None:
+        self.session.listeners.append(self.display.heard)
+
+    def __exit__(self, *_: object) -> None:
+        self.session.listeners.remove(self.display.heard)
+        self.display.close()
+
+
+def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
+    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan"}
+    parts = list(dict.fromkeys(cell.part for cell in cells))
+    steps = list(dict.fromkeys(cell.step for cell in cells))
+    by_key = {(cell.step, cell.part): cell for cell in cells}
+    table = Table(title=f"{config.name}: steps by iteration", title_justify="left", header_style="bold")
+    table.add_column("step")
+    for part in parts:
+        table.add_column(part)
+    for step in steps:
+        shown = []
+        for part in parts:
+            cell = by_key.get((step, part))
+            if cell is None:
+                shown.append("")
+                continue
+            figure = "" if cell.figure is None else f" {cell.figure:.4g}"
+            colour = colours.get(cell.state, "red")
+            shown.append(f"[{colour}]{cell.state}[/{colour}]{figure}")
+        table.add_row(step, *shown)
+    console.print(table)
+    for cell in cells:
+        if cell.state not in ("fresh", "missing"):
+            console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
+
+
+def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> None:
+    if as_json:
+        _print_json({"run": config.name, "figures": rows})
+    else:
+        print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+
+
+def _judge(config: RunConfig) -> str:
+    return "" if config.annotator is None else " (judged by a simulated annotator)"
+
+
+def _tell_overrides(session: Session, as_json: bool) -> None:
+    for override in session.store.overrides():
+        _say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
+
+
+def _say(as_json: bool, text: str) -> None:
+    (errors if as_json else console).print(text, highlight=False)
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
+    return key, yaml.safe_load(value)
+
+
+def _wait_for_interrupt() -> None:
+    import signal
+
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""One RLHF iteration."""
+
+from typing import Any, cast
+
+from prefect import flow
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.config import RunConfig
+from flows.session import session_of
+from flows.steps import side_by_side, step_of
+
+
+@flow(
+    name="iteration",
+    flow_run_name="RLHF-{part}",
+    description="Preferences → reward models → rejection sampling, Ghost Attention → fine-tuning → PPO → evaluation",
+    task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
+)
+def iteration(config: RunConfig, part: str) -> None:
+    """Preferences, reward models, new policy, evaluation. Ghost Attention and PPO where the plan has them."""
+    with session_of(config) as session:
+        planned = session.plan
+        step_of(session, part, "collect_preferences")
+        side_by_side(session, part, "train_safety_reward", "train_helpfulness_reward")
+        if (part, "synthesize_gatt") in planned:
+            side_by_side(session, part, "rejection_sample", "synthesize_gatt")
+        else:
+            step_of(session, part, "rejection_sample")
+        step_of(session, part, "fine_tune")
+        if (part, "ppo") in planned:
+            side_by_side(session, part, "evaluate_sampled", "ppo")
+        step_of(session, part, "evaluate")

@@ -1,0 +1,115 @@
+"""A local Prefect server for the length of a run, unless the user's own settings point to one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS = 180.0
+DEFAULT_PORT = 4200
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the UI has the logs; the terminal shows progress
+}
+
+
+class ServerFailedError(RuntimeError):
+    """The local Prefect server did not come up in time."""
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """The URL of the UI of a Prefect server that this process uses. Import nothing of Prefect before.
+
+    `PREFECT_API_URL` in the environment names the user's own server. Else a server is started with its database in
+    `folder`, on loopback, and stopped at the end, also when this process is killed.
+    """
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        yield given.removesuffix("/").removesuffix("/api")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(folder))
+    port = _free_port()
+    os.environ["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
+    os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # with --port alone the UI would call another port
+    log = (folder / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SUPERVISOR, sys.executable, "-m", "prefect", "server", "start"],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    try:
+        _wait_until_healthy(process, f"{url}/api/health", folder / "server.log")
+        yield url
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        log.close()
+        os.environ.pop("PREFECT_API_URL", None)
+
+
+# Stops the server when its standard input closes, which it also does when this process is killed.
+_SUPERVISOR = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def heed():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=heed)
+sys.stdin.buffer.read()
+server.send_signal(signal.SIGINT)
+try:
+    server.wait(10)
+except subprocess.TimeoutExpired:
+    server.kill()
+"""
+
+
+def _free_port() -> int:
+    """4200 where it is free, so that the address is the one people know; else any free port."""
+    for port in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ServerFailedError("no free port on the loopback interface")
+
+
+def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  (our own loopback address)
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    tail = log.read_text(errors="replace")[-1500:]
+    raise ServerFailedError(f"the Prefect server did not come up; its log {log} ends with:\n{tail}")

@@ -1,0 +1,93 @@
+"""What a running flow works with: the store, the plan and the worker process, shared by the flows of one process."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_store.errors import InputError
+from data_store.store import Store
+from flows.config import RunConfig, dump_config, parse_config
+from flows.plan import Plan, build_plan
+from tasks.processes import Workers
+from tasks.step import atomic_write
+
+CONFIG_FILE = "config.json"
+CURRENT_FILE = "current"
+
+Listener = Callable[[str, str, float, str], None]
+
+
+class Session:
+    """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.store = Store.open(store_root(config.name))
+        self.workers = Workers()
+        self.listeners: list[Listener] = []
+
+    @property
+    def plan(self) -> Plan:
+        """Today's plan, with the overrides that the store holds."""
+        return build_plan(self.config, self.store.overrides())
+
+    def heard(self, part: str, step: str, fraction: float, text: str) -> None:
+        """Pass progress on."""
+        for listener in self.listeners:
+            listener(part, step, fraction, text)
+
+
+_lock = threading.Lock()
+_open: dict[Path, tuple[Session, int]] = {}
+
+
+@contextmanager
+def session_of(config: RunConfig) -> Iterator[Session]:
+    """The session of this run in this process; nested flows share it, the last one out ends the worker process."""
+    root = store_root(config.name)
+    with _lock:
+        session, users = _open.get(root) or (Session(config), 0)
+        _open[root] = (session, users + 1)
+    try:
+        yield session
+    finally:
+        with _lock:
+            session, users = _open.pop(root)
+            if users > 1:
+                _open[root] = (session, users - 1)
+        if users == 1:
+            session.workers.close()
+
+
+def home() -> Path:
+    """The folder that holds the stores of all runs: `$HALTER_HOME`, or `halter-store` in the working directory."""
+    return Path(os.environ.get("HALTER_HOME", "halter-store")).absolute()
+
+
+def store_root(name: str) -> Path:
+    """The store of a named run."""
+    return home() / name
+
+
+def remember(config: RunConfig) -> None:
+    """Keep the config beside its store, and make this run the one that other commands speak of."""
+    root = store_root(config.name)
+    Store.open(root)
+    atomic_write(root / CONFIG_FILE, dump_config(config))
+    atomic_write(home() / CURRENT_FILE, config.name)
+
+
+def recall(name: str | None = None) -> RunConfig:
+    """The config of a named run, or of the last one. Raises InputError where there is none."""
+    if name is None:
+        try:
+            name = (home() / CURRENT_FILE).read_text().strip()
+        except FileNotFoundError:
+            raise InputError(f"no run is known in {home()}: start one with `halter run configs/smoke.yaml`") from None
+    try:
+        return parse_config((store_root(name) / CONFIG_FILE).read_text())
+    except FileNotFoundError:
+        known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
+        raise InputError(f"there is no run {name!r} in {home()}; there are: {', '.join(known) or 'none'}") from None

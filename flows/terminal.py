@@ -1,0 +1,66 @@
+"""What a run shows in the terminal: one line per finished step, and where the running ones stand."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class StepDisplay:
+    """Listens to a session. On a terminal running steps are bars; elsewhere they are lines, one each 15 seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started = time.monotonic()
+        self.spoken: dict[tuple[str, str], float] = {}
+        self.bars: dict[tuple[str, str], TaskID] = {}
+        self.progress: Progress | None = None
+        if console.is_terminal:
+            self.progress = Progress(
+                TextColumn("{task.fields[label]:<32}"),
+                BarColumn(24),
+                TextColumn("{task.fields[text]}"),
+                console=console,
+                transient=True,
+            )
+            self.progress.start()
+
+    def heard(self, part: str, step: str, fraction: float, text: str) -> None:
+        """One report of one step."""
+        key, label = (part, step), f"{part:<4} {step}"
+        if text == "cached" or text.startswith("done in"):
+            if self.progress is not None and key in self.bars:
+                self.progress.remove_task(self.bars.pop(key))
+            self.console.print(f"[dim]{self._clock()}[/dim] {label:<34} {text}", highlight=False)
+        elif self.progress is not None:
+            if key not in self.bars:
+                self.bars[key] = self.progress.add_task("", total=1.0, label=label, text="")
+            self.progress.update(self.bars[key], completed=fraction, text=escape(text))
+        elif text != "started" and time.monotonic() - self.spoken.get(key, self.started) >= _SECONDS_BETWEEN_LINES:
+            self.spoken[key] = time.monotonic()
+            self.console.print(f"{self._clock()} {label:<34} {fraction:4.0%} {escape(text)}", highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.progress is not None:
+            self.progress.stop()
+
+    def _clock(self) -> str:
+        return f"{time.monotonic() - self.started:6.1f}s"
+
+
+def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
+    """Rows of one kind as a table; figures right-aligned."""
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    console.print(table)

@@ -1,0 +1,77 @@
+"""The Prefect task that brings one step call up to date, and what a person sees of it in the Prefect UI."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run, task_run
+from prefect.states import Completed
+
+from data_store.store import Store
+from tasks.artifacts import publish_artifacts
+from tasks.execute import FlowIds, Outcome, execute
+from tasks.processes import Workers
+from tasks.step import StepCall
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+
+
+class StepContext:
+    """Where a step runs. A plain class: Prefect would walk through a dataclass looking for futures."""
+
+    def __init__(
+        self, store: Store, workers: Workers, call: StepCall, heard: Callable[[str, str, float, str], None]
+    ) -> None:
+        self.store, self.workers, self.call, self.heard = store, workers, call, heard
+
+
+@task(name="step", task_run_name="{step} {part}", cache_policy=NO_CACHE, retries=0)
+def run_step(step: str, part: str, context: StepContext, force: bool = False) -> State[Any]:
+    """Compute the step, or take its finished run up again (state «Cached»)."""
+    logger = get_run_logger()
+    bar = _ProgressBar(f"progress-{step}-{part}".replace("_", "-").lower())
+
+    def on_progress(fraction: float, text: str) -> None:
+        context.heard(part, step, fraction, text)
+        bar.show(fraction, text)
+
+    context.heard(part, step, 0.0, "started")
+    ids = FlowIds(_text(flow_run.id), _text(task_run.id), _text(flow_run.root_flow_run_id))
+    outcome: Outcome = execute(
+        context.store, context.workers, context.call, force=force, ids=ids, on_progress=on_progress
+    )
+    for role, (asset, version) in outcome.outputs.items():
+        logger.info("%s → %s (%s)%s", role, asset, version[:12], " taken up again" if outcome.cached else "")
+    context.heard(part, step, 1.0, "cached" if outcome.cached else f"done in {outcome.seconds:.1f} s")
+    if outcome.cached:
+        return Completed(name="Cached", message=f"finished before, by run {outcome.run_id}", data=dict(outcome.metrics))
+    bar.show(1.0, "done", last=True)
+    publish_artifacts(context.store, context.call, outcome)
+    return Completed(data=dict(outcome.metrics))
+
+
+class _ProgressBar:
+    """A progress artifact whose description carries step, loss and time left; updated every two seconds at the most."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.artifact: Any = None
+        self.shown = time.monotonic()
+
+    def show(self, fraction: float, text: str, last: bool = False) -> None:
+        now = time.monotonic()
+        if now - self.shown < _SECONDS_BETWEEN_UPDATES and not (last and self.artifact):
+            return
+        self.shown = now
+        if self.artifact is None:
+            self.artifact = create_progress_artifact(progress=100 * fraction, key=self.key, description=text)
+        else:
+            update_progress_artifact(self.artifact, progress=100 * fraction, description=text)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
