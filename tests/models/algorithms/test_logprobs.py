@@ -65,6 +65,27 @@ def test_gradient_of_a_log_probability_is_one_hot_minus_probability() -> None:
     torch.testing.assert_close(logits.grad[0, 0], expected)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.3])
+def test_gradients_agree_with_finite_differences(temperature: float) -> None:
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64, requires_grad=True)
+    ids = torch.tensor([[0, 4, 2], [3, 3, 1]])
+    assert torch.autograd.gradcheck(lambda x: token_logprobs(x, ids, temperature), (logits,))
+    assert torch.autograd.gradcheck(token_entropy, (logits,))
+
+
+def test_a_ruled_out_token_gives_minus_infinity_and_others_a_finite_gradient() -> None:
+    logits = torch.tensor([[[0.0, -math.inf, 0.0], [0.0, -math.inf, 0.0]]], requires_grad=True)
+    values = token_logprobs(logits, torch.tensor([[1, 2]]), 1.0)
+    assert values.tolist()[0] == pytest.approx([-math.inf, -math.log(2)])
+    values[0, 1].backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1].tolist() == pytest.approx([-0.5, 0.0, 0.5])
+
+
+def test_no_token_at_all_gives_no_log_probability() -> None:
+    assert token_logprobs(torch.zeros(0, 3, 5), torch.zeros(0, 3, dtype=torch.int64), 1.0).shape == (0, 3)
+
+
 def test_bfloat16_logits_are_reduced_in_float32() -> None:
     logits = torch.zeros(1, 1, 1000, dtype=torch.bfloat16)
     value = token_logprobs(logits, torch.zeros(1, 1, dtype=torch.int64), 1.0)
