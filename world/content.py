@@ -61,7 +61,7 @@ Question = FactsQuestion | ListQuestion | HowToQuestion
 
 def rng_for(*parts: object) -> random.Random:
     """A generator seeded by a text: equal on every machine and Python version, free of PYTHONHASHSEED."""
-    return random.Random("world/" + "/".join(str(part) for part in parts))  # noqa: S311 - reproducible, not secret
+    return random.Random("world/" + "/".join(str(part) for part in parts))
 
 
 def hold_out(rows: Sequence[R], columns: Sequence[C], count: int, rng: random.Random) -> list[tuple[R, C]]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -38,8 +39,12 @@ def events_in(store: Store) -> list[dict[str, object]]:
     return [entry.event for entry in store.catalog.journal.after(0, START)]
 
 
-def filled(bench: Bench) -> Store:
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """A store in which everything has happened once."""
+    folder = tmp_path_factory.mktemp("everything")
+    shutil.copytree(empty_store, folder / "store")
+    bench = Bench(Store(folder / "store"), folder / "work")
     store = bench.store
     source = bench.files(a="1") / "a"
     store.register_source(source)
@@ -52,38 +57,42 @@ def filled(bench: Bench) -> Store:
     store.set_override("V1", "train", "lr", 0.1)
     with pytest.raises(InputError):
         store.begin_run(record("lost"))
-    return store
+    return store.root
 
 
-def test_a_rebuilt_catalog_is_the_same_row_for_row(bench: Bench) -> None:
-    store = filled(bench)
-    before = contents(store)
+@pytest.fixture
+def filled(tmp_path: Path, everything: Path) -> Store:
+    """A copy of that store, to change at will."""
+    shutil.copytree(everything, tmp_path / "filled")
+    return Store(tmp_path / "filled")
+
+
+def test_a_rebuilt_catalog_is_the_same_row_for_row(filled: Store) -> None:
+    before = contents(filled)
     assert all(before[name] for name in TABLES if name != "run_code" and name != "metric" and name != "retired")
-    store.rebuild()
-    assert contents(store) == before
+    filled.rebuild()
+    assert contents(filled) == before
 
 
 @pytest.mark.parametrize("loss", ["missing", "damaged"])
-def test_a_lost_catalog_comes_back_from_the_journal(bench: Bench, loss: str) -> None:
-    store = filled(bench)
-    before = contents(store)
+def test_a_lost_catalog_comes_back_from_the_journal(filled: Store, loss: str) -> None:
+    before = contents(filled)
     if loss == "missing":
-        store.catalog.file.unlink()
+        filled.catalog.file.unlink()
     else:
-        store.catalog.file.write_bytes(b"no database " * 5000)
-    assert contents(store) == before
-    assert Store.open(store.root).head(POLICY) == store.head(POLICY)
+        filled.catalog.file.write_bytes(b"no database " * 5000)
+    assert contents(filled) == before
+    assert Store.open(filled.root).head(POLICY) == filled.head(POLICY)
 
 
 @pytest.mark.parametrize("old", range(len(MIGRATIONS)))
-def test_a_catalog_of_any_older_schema_is_brought_up_to_date_at_open(bench: Bench, old: int) -> None:
-    store = filled(bench)
-    before = contents(store)
-    journal = store.catalog.journal
+def test_a_catalog_of_any_older_schema_is_brought_up_to_date_at_open(filled: Store, old: int) -> None:
+    before = contents(filled)
+    journal = filled.catalog.journal
     entries = journal.after(0, START) if old else []
-    store.catalog.file.unlink()
-    build(store.catalog.file, entries, upto=old) if old else duckdb.connect(str(store.catalog.file)).close()
-    reopened = Store.open(store.root)
+    filled.catalog.file.unlink()
+    build(filled.catalog.file, entries, upto=old) if old else duckdb.connect(str(filled.catalog.file)).close()
+    reopened = Store.open(filled.root)
     assert contents(reopened) == before
     numbers = reopened.catalog.read("SELECT n, sha256 FROM migration ORDER BY n")
     assert numbers == [(n, sha256) for n, _, sha256 in statements()]
@@ -141,12 +150,11 @@ def test_two_openings_of_a_new_store_at_once_agree(tmp_path: Path) -> None:
     assert len(Store.open(tmp_path / "new").overrides()) == 4
 
 
-def test_the_chain_of_hashes_shows_any_change_to_the_past(bench: Bench) -> None:
-    store = filled(bench)
-    segment = store.catalog.journal.segments_there()[3]
+def test_the_chain_of_hashes_shows_any_change_to_the_past(filled: Store) -> None:
+    segment = filled.catalog.journal.segments_there()[3]
     segment.write_bytes(segment.read_bytes().replace(b'"seed":', b'"seed":1'))
     with pytest.raises(StoreError, match=f"{segment.name}: line 1: the chain of hashes is broken"):
-        store.rebuild()
+        filled.rebuild()
 
 
 def test_texts_with_every_kind_of_line_break_survive_the_journal(bench: Bench) -> None:
