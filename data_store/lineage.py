@@ -13,24 +13,35 @@ from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
 from data_store.runs import read_heads, read_runs, read_version
 
-_ANCESTORS = """
-WITH RECURSIVE up (run_id) AS (
+# Each round of the recursion reads all edges, so they are laid out once, narrow and without repetition.
+_EDGE = """
+WITH RECURSIVE edge AS MATERIALIZED (
+    SELECT DISTINCT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL
+)"""
+
+_ANCESTORS = (
+    _EDGE
+    + """,
+up (run_id) AS (
     SELECT unnest(?::TEXT[])
     UNION
-    SELECT run_input.producer_run_id FROM up JOIN run_input ON run_input.run_id = up.run_id
-    WHERE run_input.producer_run_id IS NOT NULL
+    SELECT edge.producer_run_id FROM up JOIN edge ON edge.run_id = up.run_id
 )
 SELECT run_id FROM up
 """
+)
 
-_DESCENDANTS = """
-WITH RECURSIVE down (run_id) AS (
+_DESCENDANTS = (
+    _EDGE
+    + """,
+down (run_id) AS (
     SELECT unnest(?::TEXT[])
     UNION
-    SELECT run_input.run_id FROM down JOIN run_input ON run_input.producer_run_id = down.run_id
+    SELECT edge.run_id FROM down JOIN edge ON edge.producer_run_id = down.run_id
 )
 SELECT run_id FROM down
 """
+)
 
 _EDGES = """
 SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input

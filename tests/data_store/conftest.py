@@ -2,9 +2,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from store_bench import Bench
 
 from data_store.store import Store
+from tests.data_store.store_bench import Bench
 
 
 @pytest.fixture(scope="session")

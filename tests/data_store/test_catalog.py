@@ -6,7 +6,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from store_bench import Bench
 
 from data_store import catalog as catalog_module
 from data_store import events
@@ -20,6 +19,7 @@ from data_store.projection import build
 from data_store.records import RunInput, RunOutput, RunRecord
 from data_store.schema import MIGRATIONS, statements
 from data_store.store import Store
+from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
 TABLES = [*events.TABLES]

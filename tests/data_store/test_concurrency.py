@@ -5,15 +5,14 @@ import threading
 import time
 from pathlib import Path
 
-from store_bench import Bench
-from writers import nursery
-
 from data_store.errors import StoreError
 from data_store.journal import START
 from data_store.names import AssetName
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
 from data_store.upkeep import collect, verify
+from tests.data_store.store_bench import Bench
+from tests.data_store.writers import nursery
 
 KILLS = 10
 

@@ -2,12 +2,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from store_bench import Bench
 
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import LineageGraph
 from data_store.store import Store
+from tests.data_store.store_bench import Bench
 
 
 def name(text: str) -> AssetName:

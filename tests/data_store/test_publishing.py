@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from store_bench import Bench
 
 from data_store.encoding import row_hashes
 from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef
+from tests.data_store.store_bench import Bench
 
 A = "dataset/documents@V1"
 

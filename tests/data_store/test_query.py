@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from store_bench import Bench
 
 from data_store.errors import InputError
 from data_store.schema import PUBLIC_TABLES, PUBLIC_VIEWS
+from tests.data_store.store_bench import Bench
 
 
 def scored(bench: Bench) -> None:

@@ -2,12 +2,12 @@ import math
 from pathlib import Path
 
 import pytest
-from store_bench import Bench
 
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
 from data_store.store import Store
+from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
 

@@ -2,12 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
-from store_bench import Bench
 
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.store import Store
 from data_store.upkeep import backup, collect, verify
+from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
 
