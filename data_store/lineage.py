@@ -13,15 +13,11 @@ from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
 from data_store.runs import read_heads, read_runs, read_version
 
-# Each round of the recursion reads all edges, so they are laid out once, narrow and without repetition.
-_EDGE = """
+# Each round of a recursion reads all edges, so they are laid out once, narrow and without repetition.
+_ANCESTORS = """
 WITH RECURSIVE edge AS MATERIALIZED (
     SELECT DISTINCT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL
-)"""
-
-_ANCESTORS = (
-    _EDGE
-    + """,
+),
 up (run_id) AS (
     SELECT unnest(?::TEXT[])
     UNION
@@ -29,11 +25,11 @@ up (run_id) AS (
 )
 SELECT run_id FROM up
 """
-)
 
-_DESCENDANTS = (
-    _EDGE
-    + """,
+_DESCENDANTS = """
+WITH RECURSIVE edge AS MATERIALIZED (
+    SELECT DISTINCT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL
+),
 down (run_id) AS (
     SELECT unnest(?::TEXT[])
     UNION
@@ -41,7 +37,6 @@ down (run_id) AS (
 )
 SELECT run_id FROM down
 """
-)
 
 _EDGES = """
 SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input

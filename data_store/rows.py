@@ -193,7 +193,7 @@ def _check_messages(column: pa.ChunkedArray, kind: RowKind, where: str) -> None:
                 end += length
                 if roles[end - 1] != "user":
                     raise InputError(
-                        f"{where}: row {row + offset}: field 'messages' ends with a {roles[end - 1]} turn; "
+                        f"{where}: row {row + offset}: field 'messages' ends with role {roles[end - 1]!r}; "
                         f"a {kind.name} must end with a user turn"
                     )
         row += len(chunk)

@@ -54,7 +54,10 @@ def test_sound_rows_come_back_in_the_kinds_columns_and_types() -> None:
         ({"messages": []}, "row 1: field 'messages' is an empty list"),
         ({"messages": [TURN, {"role": "bot", "content": "x"}, TURN]}, "row 1: field 'messages' needs a role"),
         ({"messages": [{"role": "user", "content": None}]}, "row 1: field 'messages' needs a role"),
-        ({"messages": [TURN, {"role": "assistant", "content": "x"}]}, "row 1: field 'messages' ends with a assistant"),
+        (
+            {"messages": [TURN, {"role": "assistant", "content": "x"}]},
+            "row 1: field 'messages' ends with role 'assistant'",
+        ),
         ({"preference_id": "p0"}, "row 1: .* is already the key of row 0"),
     ],
 )
