@@ -61,6 +61,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
         _wait_until_healthy(process, f"{url}/api/health", folder / "server.log")
         yield url
     finally:
+        _send_last_logs()
         if process.stdin is not None:
             process.stdin.close()
         try:
@@ -69,6 +70,13 @@ def prefect_server(folder: Path) -> Iterator[str]:
             os.killpg(process.pid, signal.SIGKILL)
         log.close()
         os.environ.pop("PREFECT_API_URL", None)
+
+
+def _send_last_logs() -> None:
+    """What Prefect still has in its queues must reach the server before it stops."""
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
 
 
 # Stops the server when its standard input closes, which it also does when this process is killed.

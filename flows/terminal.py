@@ -55,12 +55,14 @@ class StepDisplay:
 
 
 def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
-    """Rows of one kind as a table; figures right-aligned."""
+    """Rows of one kind as the columns of a table, so that a run of many iterations fits a narrow terminal."""
     if not rows:
         return
+    head, *names = rows[0]
     table = Table(title=title, title_justify="left", header_style="bold")
-    for number, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if number == 0 else "right")
+    table.add_column(head)
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
+        table.add_column(escape(str(row[head])), justify="right")
+    for name in names:
+        table.add_row(name, *(escape(str(row[name])) for row in rows))
     console.print(table)

@@ -68,7 +68,13 @@ class Workers:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+            environment = {
+                **os.environ,
+                "TOKENIZERS_PARALLELISM": "false",
+                "HF_HUB_OFFLINE": "1",
+                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                "TRANSFORMERS_VERBOSITY": "error",
+            }
             environment.setdefault("OMP_NUM_THREADS", "1")  # each trainer sets its own number of threads
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.worker"],

@@ -43,7 +43,7 @@ def draw(
     temperature: float,
     num_samples: int,
     seed: int,
-    on_progress: Callable[[float], None] = lambda _: None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> list[list[Drawn]]:
     """`num_samples` responses for each dialogue that ends with the user's turn."""
     from models.generation import sample
@@ -61,13 +61,17 @@ def draw(
             eos_id=renderer.eos_id,
             pad_id=renderer.pad_id,
             seed=seed + shard,
-            on_progress=on_progress,
+            on_progress=on_progress if on_progress and shard == 0 else _unheard,
         )
 
     return [
         [Drawn(renderer.response(r.ids), r.ids, r.finished) for r in responses]
         for responses in map_shards(part, prompts, config.shards)
     ]
+
+
+def _unheard(_: float) -> None:
+    """One shard speaks for all."""
 
 
 def score(

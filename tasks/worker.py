@@ -30,6 +30,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     for name in PRELOAD:
         importlib.import_module(name)
+    _silence_progress_bars()
     children: dict[int, str] = {}
     buffer = b""
     _say(answers, {"ready": True})
@@ -53,6 +54,14 @@ def main() -> None:
             if pid == 0:
                 break
             _say(answers, {"job": children.pop(pid), "code": os.waitstatus_to_exitcode(status)})
+
+
+def _silence_progress_bars() -> None:
+    import datasets
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:
