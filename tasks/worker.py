@@ -60,7 +60,7 @@ def _silence_progress_bars() -> None:
     import datasets
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
 
 

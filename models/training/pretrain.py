@@ -56,8 +56,6 @@ def pretrain(
             warmup_steps=config.warmup_steps,
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": 0.1},
-            train_sampling_strategy="group_by_length" if not config.pack_documents else "random",
-            length_column_name="length",
         )
     )
     trainer = PretrainTrainer(
