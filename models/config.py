@@ -80,13 +80,12 @@ class PretrainConfig(TrainerConfig):
     """Pretraining (section 2.2): cosine to 10% of the peak after the warm-up."""
 
     learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate")
-    batch_size: int = Field(default=1024, ge=1, description="Rows of one optimizer step")
+    batch_size: int = Field(default=1024, ge=1, description="Packed rows of one optimizer step")
     max_steps: int = Field(default=500_000, ge=1, description="Optimizer steps")
     warmup_steps: int = Field(default=2000, ge=0)
     sequence_length: int = Field(
         default=4096, ge=8, description="Tokens of a row; longer documents are cut into several rows"
     )
-    pack_documents: bool = Field(default=True, description="Fill rows with several documents, kept apart by the mask")
 
 
 class SFTConfig(TrainerConfig):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from datasets import Dataset
 from torch import nn
 from trl import SFTConfig as TrlSFTConfig
 from trl import SFTTrainer
@@ -14,6 +13,7 @@ from models.checkpoint import save_checkpoint
 from models.config import SFTConfig
 from models.dialogue import Rendered, Renderer
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.packing import IGNORED, PackedCollator, pack
 from models.training.reporting import Reporter
 
 
@@ -48,14 +48,14 @@ def fine_tune(
                 f"dialogue {i + 1} of {len(dialogues)} has {len(dialogue.input_ids)} tokens; "
                 f"{name}.sequence_length is {config.sequence_length}: raise it or shorten the dialogue"
             )
-    rows = Dataset.from_dict(
-        {
-            "input_ids": [d.input_ids for d in dialogues],
-            "labels": [
-                [token if counts else -100 for token, counts in zip(d.input_ids, d.loss_mask, strict=True)]
-                for d in dialogues
-            ],
-        }
+    rows = pack(
+        [dialogue.input_ids for dialogue in dialogues],
+        [
+            [token if counts else IGNORED for token, counts in zip(dialogue.input_ids, dialogue.loss_mask, strict=True)]
+            for dialogue in dialogues
+        ],
+        config.sequence_length,
+        seed,
     )
     arguments = TrlSFTConfig(
         **training_arguments(
@@ -65,13 +65,18 @@ def fine_tune(
             num_train_epochs=config.epochs,
             warmup_steps=config.warmup_ratio,
             lr_scheduler_type="cosine",
-            max_length=config.sequence_length,
-            packing=True,
-            shuffle_dataset=True,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},  # the rows are packed and labelled already
             loss_type="nll",
         )
     )
-    trainer = DialogueTrainer(model=model, args=arguments, train_dataset=rows, processing_class=renderer.tokenizer)
+    trainer = DialogueTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=PackedCollator(renderer.pad_id),
+        processing_class=renderer.tokenizer,
+    )
     loss = run_trainer(trainer, config, reporter, name)
     save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}
