@@ -67,9 +67,10 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
         ),
         "instructions": make_instructions(world),
     }
-    for role, rows in made.items():
+    wanted = {role: rows for role, rows in made.items() if run.wants(role)}
+    for role, rows in wanted.items():
         run.write_rows(role, rows)
-    return {role: len(rows) for role, rows in made.items()}
+    return {role: len(rows) for role, rows in wanted.items()}
 
 
 def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
