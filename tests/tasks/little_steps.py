@@ -1,0 +1,124 @@
+"""Steps of a few lines, for tests of the machinery that runs steps. The worker process imports them from here."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from data_store.errors import InputError
+from tasks.step import Output, StepRun, step
+
+
+class WordConfig(BaseModel):
+    """`ledger` gets one line per computation, so that tests can count them. It is no part of the result."""
+
+    word: str = "llama"
+    ledger: Path
+    seconds: float = 0.0
+
+
+class MisbehaviourConfig(BaseModel):
+    """How a step goes wrong."""
+
+    how: Literal["input", "value", "failure", "exit", "killed", "nothing", "half"]
+
+
+class CountConfig(BaseModel):
+    """Count to `limit`, one number each `seconds`, with a checkpoint after each."""
+
+    limit: int
+    seconds: float
+    ledger: Path
+
+
+@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """Write the word and the seed."""
+    _note(config.ledger, run)
+    time.sleep(config.seconds)
+    (run.output("text") / "text.txt").write_text(f"{config.word} {run.seed}")
+    run.metric("letters", float(len(config.word)), step=1)
+    run.table("words", [{"word": config.word}])
+    return {"letters": float(len(config.word))}
+
+
+@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """Write the same bytes whatever the config says."""
+    _note(config.ledger, run)
+    (run.output("text") / "text.txt").write_text("always the same")
+    return {}
+
+
+@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """Write all texts that the plan gives, in its order."""
+    _note(config.ledger, run)
+    texts = [(entry.path / "text.txt").read_text() for entry in run.all_inputs("texts")]
+    files = [entry.path.read_text() for entry in run.all_inputs("files")]
+    (run.output("text") / "text.txt").write_text(" | ".join([*texts, *files, config.word]))
+    return {"texts": float(len(texts))}
+
+
+@step(version=1, config=MisbehaviourConfig, outputs={"text": Output("model"), "extra": Output("model")})
+def misbehave(run: StepRun, config: MisbehaviourConfig) -> Mapping[str, float]:
+    """Go wrong as asked, after having written half of the outputs."""
+    (run.output("text") / "text.txt").write_text("half done")
+    if config.how == "input":
+        raise InputError("pairs.jsonl:3: rating: 'fine' is no rating; use better")
+    if config.how == "value":
+        raise ValueError("no pair")
+    if config.how == "failure":
+        raise RuntimeError("the loss is not a number")
+    if config.how == "exit":
+        sys.exit(3)
+    if config.how == "killed":
+        print("the last words", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.how == "nothing":
+        (run.output("text") / "text.txt").unlink()
+    return {}
+
+
+@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+def tell_where(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """Say which process this is, on the ledger and in every other way that a library has."""
+    print("printed")
+    print("complained", file=sys.stderr)
+    os.write(1, b"written to descriptor 1\n")
+    config.ledger.write_text(
+        json.dumps({"pid": os.getpid(), "parent": os.getppid(), "group": os.getpgid(0), "stdin": sys.stdin.read()})
+    )
+    run.progress(0.5, "half way")
+    time.sleep(config.seconds)
+    (run.output("text") / "text.txt").write_text("here")
+    return {}
+
+
+@step(version=1, config=CountConfig, outputs={"text": Output("model")})
+def count_slowly(run: StepRun, config: CountConfig) -> Mapping[str, float]:
+    """Count with checkpoints; the ledger names the process, where it began, and each number."""
+    saved = run.work / "number"
+    number = int(saved.read_text()) if saved.exists() else 0
+    with config.ledger.open("a") as ledger:
+        ledger.write(f"start {os.getpid()} {number}\n")
+        ledger.flush()
+        while number < config.limit:
+            time.sleep(config.seconds)
+            number += 1
+            saved.write_text(str(number))
+            ledger.write(f"number {os.getpid()} {number}\n")
+            ledger.flush()
+    (run.output("text") / "text.txt").write_text(f"counted to {number}")
+    return {"number": float(number)}
+
+
+def _note(ledger: Path, run: StepRun) -> None:
+    with ledger.open("a") as file:
+        file.write(f"{run.name} {run.part}\n")

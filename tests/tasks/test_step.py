@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from data_store.names import AssetName
+from tasks.step import Output, StepCall, StepInput, StepRun, atomic_write, derive_seed, step
+from tests.tasks import little_steps
+from tests.tasks.bench import call_of, step_run, written
+from tests.tasks.little_steps import WordConfig, write_word
+
+DOCUMENT = {"doc_id": "1", "source": "a.jsonl:1", "text": "a llama"}
+READ = {"texts": ("v-one", "v-two")}
+
+
+def word_call() -> StepCall:
+    return call_of(write_word, WordConfig(word="llama", ledger=Path("/ledger")))
+
+
+def test_seeds_differ_by_run_seed_step_and_part_and_fit_every_generator() -> None:
+    seeds = {
+        derive_seed(seed, name, part) for seed in (0, 1, 2) for name in ("sft", "ppo") for part in ("V0", "V1", "V10")
+    }
+    assert len(seeds) == 3 * 2 * 3
+    assert all(0 <= seed < 2**62 for seed in seeds)
+
+
+def test_parts_and_steps_do_not_run_into_one_another_in_a_seed() -> None:
+    assert derive_seed(1, "sft", "V11") != derive_seed(11, "sft", "V1") != derive_seed(1, "V1", "sft")
+
+
+def test_a_seed_depends_on_nothing_but_its_three_parts() -> None:
+    # worked by hand: the first 8 bytes of sha256("0/V1/ppo"), without their last two bits
+    assert derive_seed(0, "ppo", "V1") == 0xDB08DC5461375F5F >> 2
+
+
+def test_equal_calls_have_equal_fingerprints() -> None:
+    assert word_call().fingerprint(READ) == word_call().fingerprint(dict(READ))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"step": dataclasses.replace(write_word, name="other")},
+        {"step": dataclasses.replace(write_word, version=2)},
+        {"part": "V2"},
+        {"seed": 8},
+        {"config": WordConfig(word="alpaca", ledger=Path("/ledger"))},
+        {"outputs": {"text": AssetName("model", "other", "V1")}},
+    ],
+    ids=lambda changed: next(iter(changed)) if "step" not in changed else f"step-{changed['step'].version}",
+)
+def test_a_fingerprint_depends_on(changed: dict[str, object]) -> None:
+    call = word_call()
+    assert dataclasses.replace(call, **changed).fingerprint(READ) != call.fingerprint(READ)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [{"texts": ("v-one", "v-three")}, {"texts": ("v-two", "v-one")}, {"texts": ("v-one",)}, {"words": READ["texts"]}],
+    ids=["version", "order", "number", "role"],
+)
+def test_a_fingerprint_depends_on_the_inputs(inputs: dict[str, tuple[str, ...]]) -> None:
+    assert word_call().fingerprint(inputs) != word_call().fingerprint(READ)
+
+
+def test_a_fingerprint_depends_on_nothing_else() -> None:
+    """Not on where sources lie, on the names of inputs with the same content, on the order of roles, or on which
+    function stands behind the step's name."""
+    call = word_call()
+    moved = dataclasses.replace(
+        call,
+        sources={"file": (Path("/elsewhere"),)},
+        inputs={"texts": (AssetName("model", "renamed", "V1"),)},
+        step=dataclasses.replace(write_word, function=little_steps.join_texts.function),
+    )
+    assert moved.fingerprint(READ) == call.fingerprint(READ)
+    two = {"a": ("1",), "b": ("2",)}
+    assert call.fingerprint(two) == call.fingerprint(dict(reversed(two.items())))
+
+
+def test_a_config_value_given_at_its_default_gives_the_same_fingerprint() -> None:
+    given = call_of(write_word, WordConfig(word="llama", ledger=Path("/ledger"), seconds=0.0))
+    assert given.fingerprint({}) == word_call().fingerprint({})
+
+
+def test_a_declared_step_keeps_its_plain_function() -> None:
+    declared = step(version=4, config=WordConfig, outputs={"text": Output("model")}, name="renamed")(
+        write_word.function
+    )
+    assert (declared.name, declared.version, declared.module) == ("renamed", 4, "tests.tasks.little_steps")
+    assert declared.function is write_word.function
+
+
+def test_rows_written_are_the_rows_read(tmp_path: Path) -> None:
+    run = step_run(tmp_path, outputs={"documents": Output("dataset", "document")})
+    run.write_rows("documents", [DOCUMENT])
+    assert written(tmp_path, "documents") == [DOCUMENT]
+    again = step_run(tmp_path / "second", inputs={"documents": tmp_path / "out" / "documents"})
+    assert again.records("documents") == [DOCUMENT]
+
+
+def test_rows_of_several_versions_come_in_the_plans_order(tmp_path: Path) -> None:
+    entries = []
+    for number in ("2", "1"):
+        run = step_run(tmp_path / number, outputs={"documents": Output("dataset", "document")})
+        run.write_rows("documents", [{**DOCUMENT, "doc_id": number}])
+        entries.append(StepInput("dataset/documents@V1", number, tmp_path / number / "out" / "documents"))
+    run = StepRun(name="n", part="V1", seed=0, inputs={"documents": tuple(entries)}, outputs={}, folder=tmp_path)
+    assert [row["doc_id"] for row in run.records("documents")] == ["2", "1"]
+    with pytest.raises(ValueError, match="wanted one input 'documents', the plan gives 2"):
+        run.path("documents")
+
+
+def test_what_the_plan_does_not_give_is_empty_or_refused_by_name(tmp_path: Path) -> None:
+    run = step_run(tmp_path, outputs={"text": Output("model")})
+    assert run.records("gatt") == []
+    assert run.all_inputs("gatt") == ()
+    assert run.optional_path("base") is None
+    assert run.wants("text")
+    assert not run.wants("dropped")
+    with pytest.raises(ValueError, match="wanted one input 'policy', the plan gives 0"):
+        run.version("policy")
+    with pytest.raises(ValueError, match="output text is not a data set"):
+        run.write_rows("text", [])
+
+
+def test_rows_that_are_not_of_the_kind_are_refused(tmp_path: Path) -> None:
+    run = step_run(tmp_path, outputs={"documents": Output("dataset", "document")})
+    with pytest.raises((ValueError, TypeError)):
+        run.write_rows("documents", [{**DOCUMENT, "text": 3}])
+
+
+def test_progress_is_bounded_and_the_end_is_always_shown(tmp_path: Path) -> None:
+    run = step_run(tmp_path)
+    run.progress(-0.5, "first")
+    run.progress(0.5, "too soon after the first")
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"fraction": 0.0, "text": "first"}
+    run.progress(7.0, "done")
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"fraction": 1.0, "text": "done"}
+
+
+def test_metrics_and_tables_are_kept_for_the_flow(tmp_path: Path) -> None:
+    run = step_run(tmp_path)
+    run.metric("loss", 2.5, 1)
+    run.metric("loss", 1.5, 2)
+    run.table("examples", [{"prompt": "hello"}])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"name": "loss", "value": 2.5, "step": 1}, {"name": "loss", "value": 1.5, "step": 2}]
+    assert json.loads((tmp_path / "tables" / "examples.json").read_text()) == [{"prompt": "hello"}]
+
+
+def test_a_reader_of_an_atomic_file_sees_the_old_text_or_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "small.json"
+    texts = {"a" * 200_000, "b" * 300_000}
+    atomic_write(path, min(texts))
+    child = os.fork()
+    if child == 0:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            for text in texts:
+                atomic_write(path, text)
+        os._exit(0)
+    end = time.monotonic() + 0.4
+    seen = set()
+    while time.monotonic() < end:
+        seen.add(path.read_text())
+    os.waitpid(child, 0)
+    assert seen <= texts
+    assert not path.with_suffix(".json.tmp").exists()
