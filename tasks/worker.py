@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +71,26 @@ def _say(answers: int, message: dict[str, Any]) -> None:
 
 def _end(children: dict[int, str]) -> None:
     for pid in children:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def _fork(folder: Path) -> int:
+    worker = os.getpid()
     pid = os.fork()
     if pid:
+        with suppress(OSError):  # both sides set the group, so that it is there before either goes on
+            os.setpgid(pid, pid)
         return pid
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
         code = run_job(folder)
     finally:
         sys.stdout.flush()
