@@ -151,13 +151,17 @@ def _compute(
     store.begin_run(record)
     try:
         metrics = _run_in_worker(store, workers, call, inputs, folder, on_progress)
+        forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
+        if forgotten:  # the old heads would stay, and look as if this run had made them
+            raise StepFailedError(
+                f"{call.step.name} of {call.part} wrote nothing for its outputs: {', '.join(forgotten)}"
+            )
         outputs = {
             role: RunOutput(
                 asset,
                 store.publish(asset.kind, folder / "out" / role, row_kind=call.step.outputs[role].rows, consume=True),
             )
             for role, asset in call.outputs.items()
-            if (folder / "out" / role).exists()
         }
         seconds = time.monotonic() - started
         curves = [Metric(**json.loads(line)) for line in _lines(folder / "metrics.jsonl")]
