@@ -1,6 +1,7 @@
 """Turning a folder into content of the store, and a version of the store into a folder again."""
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from data_store.rows import row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
 
 FILES_SCHEMA = content_hash("files")
+_SETTLED_NANOSECONDS = 2_000_000_000
+_hashed: dict[tuple[Path, int, int, int, int], str] = {}
 
 
 def files_in(folder: Path) -> list[tuple[str, Path]]:
@@ -82,8 +85,23 @@ def describe_source(kind: str, path: Path) -> Publication:
         named = files_in(path)
     else:
         raise InputError(f"{path}: no such file or folder; correct the path in the config")
-    refs = [ObjectRef(name, file_sha256(file), file.stat().st_size, "external") for name, file in named]
+    refs = [ObjectRef(name, _source_sha256(file), file.stat().st_size, "external") for name, file in named]
     return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, 0, None)
+
+
+def _source_sha256(path: Path) -> str:
+    """sha256 of a source file, read once per process as long as its size and its times stay what they were.
+
+    A file that changed in the last two seconds is read each time: a second change could leave its times as they are.
+    """
+    before = path.stat()
+    key = (path.absolute(), before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+    if key not in _hashed:
+        sha256 = file_sha256(path)
+        if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _SETTLED_NANOSECONDS:
+            return sha256
+        _hashed[key] = sha256
+    return _hashed[key]
 
 
 def _publication(

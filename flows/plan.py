@@ -119,7 +119,7 @@ class _Wiring:
         self.add(
             fit_context,
             FOUNDATION,
-            FitStepConfig(too_long=c.fit.too_long, **_limits(c)),
+            FitStepConfig(**{**c.fit.model_dump(), **_limits(c)}),
             {role: dataset(f"raw-{role}", FOUNDATION) for role in fitted} | self.tokenizer(),
             {**fitted, "dropped": "too-long"},
             {} if c.base_model is None else {"tokenizer": (c.base_model,)},
@@ -274,11 +274,24 @@ def model(name: str, part: str) -> Assets:
 
 
 def _limits(config: RunConfig) -> dict[str, int]:
-    """The longest rows, in tokens, that the config has room for."""
-    context = _context_length(config)
+    """The longest rows, in tokens, that the config has room for.
+
+    A prompt leaves room for an answer in the context and wherever the answered prompt is learned from, and for the end
+    of sequence that an answer gets which was cut off.
+    """
+    context, learned = _context_length(config), config.fine_tune.training.sequence_length
+    answers = [config.rejection.sampling, config.evaluate.sampling]
+    if config.ppo is not None:
+        answers.append(config.ppo.sampling)
+    if config.annotator is not None:
+        answers.append(config.collect.sampling)
+        learned = min(learned, config.reward.max_length)
+    dialogue = min(config.sft.sequence_length, context)
     return {
-        "dialogue_tokens": min(config.sft.sequence_length, context),
-        "prompt_tokens": context - max(config.collect.sampling.max_new_tokens, config.evaluate.sampling.max_new_tokens),
+        "dialogue_tokens": min(dialogue, config.fine_tune.training.sequence_length)
+        if config.fine_tune.replay
+        else dialogue,
+        "prompt_tokens": min(context, learned) - max(sampling.max_new_tokens for sampling in answers) - 1,
         "pair_tokens": min(config.reward.max_length, context),
     }
 

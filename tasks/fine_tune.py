@@ -44,13 +44,20 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         row for row in run.records("demonstrations") if not config.replay_kinds or row["kind"] in config.replay_kinds
     ]
     replay = rng.sample(demonstrations, min(config.replay, len(demonstrations)))
-    gatt = run.records("gatt")
+    # Generated text can take more tokens than were drawn: bytes that are no character come back as three.
+    generated = [renderer.dialogue(row["messages"]) for row in picks]
+    generated += [render_gatt(renderer, row["messages"]) for row in run.records("gatt")]
+    fitting = [row for row in generated if len(row.input_ids) <= config.training.sequence_length]
+    if not fitting:
+        raise ValueError(
+            f"every generated dialogue is longer than fine_tune.training.sequence_length, "
+            f"{config.training.sequence_length}: raise it, or lower the lengths of prompts and answers"
+        )
     metrics = train(
         load_policy(
             run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
         ),
-        [renderer.dialogue(row["messages"]) for row in picks + replay]
-        + [render_gatt(renderer, row["messages"]) for row in gatt],
+        fitting + [renderer.dialogue(row["messages"]) for row in replay],
         renderer,
         config.training,
         out=run.output("policy"),
@@ -59,7 +66,13 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         reporter=run,
         name="fine_tune",
     )
-    return {**metrics, "picks": float(len(picks)), "replay": float(len(replay)), "gatt": float(len(gatt))}
+    return {
+        **metrics,
+        "picks": float(len(picks)),
+        "replay": float(len(replay)),
+        "gatt": float(len(generated) - len(picks)),
+        "too_long": float(len(generated) - len(fitting)),
+    }
 
 
 def render_gatt(renderer: "Renderer", messages: "list[Message]") -> "Rendered":

@@ -18,6 +18,9 @@ class FitConfig(Config):
     too_long: Literal["error", "drop"] = Field(
         default="error", description="error: stop and name the row; drop: count it"
     )
+    max_prompt_tokens: int | None = Field(
+        default=None, ge=1, description="Longest prompt; empty: what context and fine-tuning leave beside an answer"
+    )
 
 
 class FitStepConfig(FitConfig):
@@ -42,13 +45,15 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""
     renderer = open_renderer(run.path("tokenizer"))
     dropped: list[dict[str, Any]] = []
+    counts: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
 
     def fit(role: str, identity: str, limit: int, length: Any) -> None:
         if not run.wants(role):
             return
-        kept = []
+        kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
+            groups.add(row.get("axis", role))
             tokens = length(row)
             if tokens <= limit:
                 kept.append(row)
@@ -62,12 +67,16 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
             dropped.append(
                 {"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail}
             )
-        if not kept:
-            raise InputError(f"no {role} fit the context: {limit} tokens")
+        for group in sorted(groups - {row.get("axis", role) for row in kept}):
+            name = role if group == role else f"{group} {role}"
+            raise InputError(f"none of the {name} fit: {limit} tokens; raise the lengths in the config")
         run.write_rows(role, kept)
         metrics[f"{role}/kept"] = float(len(kept))
+        metrics[f"{role}/too_long"] = float(lost := len(dropped) - before)
+        counts.append({"data set": role, "kept": len(kept), "too long": lost, "tokens that fit": limit})
 
-    fit("prompts", "prompt_id", config.prompt_tokens, lambda row: len(renderer.prompt(row["messages"])))
+    prompt_tokens = min(config.prompt_tokens, config.max_prompt_tokens or config.prompt_tokens)
+    fit("prompts", "prompt_id", prompt_tokens, lambda row: len(renderer.prompt(row["messages"])))
     fit(
         "demonstrations",
         "dialogue_id",
@@ -80,6 +89,6 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         config.pair_tokens,
         lambda row: max(len(renderer.dialogue(answered(row["messages"], text)).input_ids) for text in sides(row)),
     )
-    if dropped:
-        run.write_rows("dropped", dropped)
+    run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
+    run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}

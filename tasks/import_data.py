@@ -1,5 +1,6 @@
 """The recipe's raw material: from the user's files, or from the little world."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from data_store.errors import InputError
 from data_store.preference_readers import read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
 from data_store.rows import AXES, row_kind
+from data_store.source_files import source_files
 from models.config import Config
 from tasks.sampling import is_held_out
 from tasks.step import Output, StepRun, step
@@ -20,6 +23,12 @@ from world.demonstrations import make_demonstrations
 from world.documents import make_documents
 from world.instructions import make_instructions
 from world.prompts import make_prompts
+
+ROLES = (
+    "documents",
+    "demonstrations",
+    *(f"{axis}_{kind}" for kind in ("prompts", "preferences") for axis in AXES),
+)
 
 
 class ImportConfig(Config):
@@ -74,53 +83,107 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
 
 
 def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    refused: list[pa.Table] = []
-
-    def paths(role: str) -> list[Path]:
-        return [entry.path for entry in run.all_inputs(role)]
-
-    def take(role: str, tables: list[Imported]) -> pa.Table:
-        for table in tables:
-            refused.append(table.refused)
-            for reason, count in table.refused_counts().items():
-                counts[f"{role} refused: {reason}"] = counts.get(f"{role} refused: {reason}", 0) + count
-        return pa.concat_tables([table.rows for table in tables])
-
-    def write(role: str, table: pa.Table) -> None:
-        run.write_rows(role, table)
-        counts[role] = len(table)
-
+    files = _Files(run)
     if run.wants("documents"):
-        write("documents", pa.Table.from_batches(read_documents(paths("documents"), config.text_field)))
+        documents = pa.Table.from_batches(read_documents(files.paths("documents"), config.text_field))
+        files.write("documents", [files.renamed("documents", documents)])
     if run.wants("demonstrations"):
-        read = read_dialogues(paths("demonstrations"), config.prompt_field, config.response_field)
-        write("demonstrations", take("demonstrations", [read]))
-    pairs = [
-        read_preferences(found, config.preference_format, axis=axis, default_rating=config.default_rating)
-        for axis in AXES
-        if (found := paths(f"{axis}_preferences"))
-    ]
-    preferences = take("preferences", pairs) if pairs else None
-    if preferences is not None:
-        write("preferences", preferences)
+        read = read_dialogues(files.paths("demonstrations"), config.prompt_field, config.response_field)
+        files.write("demonstrations", [files.accepted("demonstrations", read)])
+    preferences = []
+    for axis in AXES:
+        if found := files.paths(role := f"{axis}_preferences"):
+            read = read_preferences(found, config.preference_format, axis=axis, default_rating=config.default_rating)
+            preferences.append(files.accepted(role, read))
+    if preferences:
+        files.write("preferences", preferences)
     if run.wants("prompts"):
-        read_in = [
-            read_prompts(found, config.prompt_field, axis=axis) for axis in AXES if (found := paths(f"{axis}_prompts"))
-        ]
-        rows = take("prompts", read_in).to_pylist() if read_in else []
-        if not rows and preferences is not None:
-            rows = _prompts_of(preferences)
-        write("prompts", pa.Table.from_pylist([_split(row, config) for row in rows], row_kind("prompt").schema))
-    if refused:
-        run.write_rows("refused", pa.concat_tables(refused))
-    return counts
+        rows: dict[str, dict[str, Any]] = {}
+        for axis in AXES[::-1]:  # a prompt that both name is a safety prompt: there the safety model decides
+            if found := files.paths(role := f"{axis}_prompts"):
+                read = read_prompts(found, config.prompt_field, axis=axis)
+                rows = {row["prompt_id"]: row for row in files.accepted(role, read).to_pylist()} | rows
+        prompts = list(rows.values()) or _prompts_of(preferences)
+        if not prompts:
+            raise InputError(
+                "there is no prompt: give data.helpfulness_prompts and data.safety_prompts, or preferences to take "
+                "them from"
+            )
+        kind = row_kind("prompt")
+        files.write("prompts", [pa.Table.from_pylist([_split(row, config) for row in prompts], kind.schema)])
+    return files.finish()
 
 
-def _prompts_of(preferences: pa.Table) -> list[dict[str, Any]]:
-    """The prompts that pairs were collected on, each once."""
+class _Files:
+    """The files of one import: names that tell them apart over all roles, and counts by file and outcome."""
+
+    def __init__(self, run: StepRun) -> None:
+        self.run = run
+        found = {entry.path.resolve(): entry.path for role in ROLES for entry in run.all_inputs(role)}
+        self.names = {file.path.resolve(): file.name for file in source_files(list(found.values()))}
+        self.refused: list[pa.Table] = []
+        self.counts: dict[str, int] = {}
+        self.table: list[dict[str, Any]] = []
+
+    def paths(self, role: str) -> list[Path]:
+        """The files of a role, in the config's order."""
+        return [entry.path for entry in self.run.all_inputs(role)]
+
+    def renamed(self, role: str, table: pa.Table) -> pa.Table:
+        """Rows whose ids and sources name their file as it is told apart from those of the other roles."""
+        names = {file.name: self.names[file.path.resolve()] for file in source_files(self.paths(role))}
+        if all(old == new for old, new in names.items()):
+            return table
+
+        def rename(text: str) -> str:
+            name, colon, line = text.rpartition(":")
+            return f"{names.get(name, name)}{colon}{line}"
+
+        for number, field in enumerate(table.schema):
+            if field.name in ("source", "doc_id", "dialogue_id", "preference_id"):
+                texts = [rename(text) for text in table.column(number).to_pylist()]
+                table = table.set_column(number, field, pa.array(texts))
+        return table
+
+    def accepted(self, role: str, read: Imported) -> pa.Table:
+        """What was read of a role; what was refused is kept aside and counted."""
+        refused = self.renamed(role, read.refused)
+        for (file, reason), count in _by_file(refused).items():
+            self.table.append({"role": role, "file": file, "outcome": f"refused: {reason}", "rows": count})
+            name = f"{role} refused: {reason}"
+            self.counts[name] = self.counts.get(name, 0) + count
+        ids = pa.array([f"{role}/{source}" for source in refused.column("source").to_pylist()], pa.string())
+        self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
+        rows = self.renamed(role, read.rows)
+        for (file, _), count in _by_file(rows).items():
+            self.table.append({"role": role, "file": file, "outcome": "accepted", "rows": count})
+        return rows
+
+    def write(self, role: str, tables: list[pa.Table]) -> None:
+        """Write a data set."""
+        table = pa.concat_tables(tables)
+        self.run.write_rows(role, table)
+        self.counts[role] = len(table)
+
+    def finish(self) -> dict[str, int]:
+        """Write the refused rows and the table of counts."""
+        self.run.write_rows("refused", pa.concat_tables(self.refused) if self.refused else [])
+        self.run.table("files", self.table)
+        return self.counts
+
+
+def _by_file(table: pa.Table) -> dict[tuple[str, str], int]:
+    """(file, reason) → rows; the reason is empty where the rows have none."""
+    sources = table.column("source").to_pylist()
+    reasons = table.column("reason").to_pylist() if "reason" in table.column_names else [""] * len(sources)
+    files = (source.rpartition(":")[0] for source in sources)
+    return dict(sorted(Counter(zip(files, reasons, strict=True)).items()))
+
+
+def _prompts_of(preferences: list[pa.Table]) -> list[dict[str, Any]]:
+    """The prompts that pairs were collected on, each once; one of both axes is a safety prompt."""
     rows: dict[str, dict[str, Any]] = {}
-    for pair in preferences.to_pylist():
+    for pair in (row for table in preferences[::-1] for row in table.to_pylist()):
         fields = {name: pair[name] for name in ("prompt_id", "source", "axis", "messages")}
         rows.setdefault(pair["prompt_id"], {**fields, "kind": "import", "split": "train"})
     return list(rows.values())
