@@ -5,13 +5,21 @@ A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoMo
 adapters, in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import cast
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, TaskType, get_peft_model
+from peft import (
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
+)
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
@@ -107,12 +115,21 @@ def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder
     time."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
-        for config in model.peft_config.values():
-            config.base_model_name_or_path = None  # the catalog knows the base; a path would tie the bytes to a machine
-            config.inference_mode = True
-    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+        # `save_embedding_layers` left open would ask the hub whether the base is there
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        _write_plainly(folder / "adapter_config.json")
+    else:
+        model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     tokenizer.save_pretrained(folder)
+
+
+def _write_plainly(config_file: Path) -> None:
+    """Take the base's path out of an adapter's config (the catalog knows the base) and sort what peft keeps in sets."""
+    config = json.loads(config_file.read_text())
+    config |= {"base_model_name_or_path": None, "inference_mode": True}
+    config |= {name: sorted(value) for name, value in config.items() if name == "target_modules"}
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -135,6 +152,7 @@ def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
 
 
 def _on_base(kind: type, folder: Path, base: Path | None, trainable: bool, dtype: str, **kwargs: int) -> nn.Module:
+    _require_adapter_weights(folder)
     model = _whole(kind, _required(base), dtype, **kwargs)
     return PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
 
@@ -143,6 +161,12 @@ def _required(base: Path | None) -> Path:
     if base is None:
         raise ValueError("an adapter needs its base model: give the base's folder")
     return base
+
+
+def _require_adapter_weights(folder: Path) -> None:
+    """peft would open a pickled adapter, or look on the network, where the safetensors are missing."""
+    if not (folder / "adapter_model.safetensors").exists():
+        raise ValueError(f"{folder.name} holds no adapter_model.safetensors; adapters are read from safetensors only")
 
 
 def _peft_config(lora: LoraConfig, task: TaskType) -> PeftLoraConfig:
@@ -158,17 +182,28 @@ def _peft_config(lora: LoraConfig, task: TaskType) -> PeftLoraConfig:
 
 def _copy_adapter(folder: Path, model: nn.Module) -> None:
     """Start an adapter from the weights of another one on the same base."""
-    from peft import load_peft_weights, set_peft_model_state_dict
-
-    result = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-    if result.unexpected_keys:
-        raise ValueError(f"{folder.name} does not fit the base model: {result.unexpected_keys[:3]}")
+    _require_adapter_weights(folder)
+    source, target = PeftLoraConfig.from_pretrained(folder), cast(PeftModel, model).peft_config["default"]
+    for field in ("r", "lora_alpha", "target_modules"):
+        ours, theirs = getattr(target, field), getattr(source, field)
+        if ours != theirs:
+            raise ValueError(
+                f"the adapter {folder.name} has {field} {theirs}, lora asks for {ours}: give them the same"
+            )
+    weights = load_peft_weights(str(folder), device="cpu")
+    fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
+    adapters = {name for name in fresh if "lora_" in name}
+    if set(weights) != adapters:
+        raise ValueError(f"{folder.name} does not fit the base model: {sorted(set(weights) ^ adapters)[:3]}")
+    set_peft_model_state_dict(model, {**fresh, **weights})  # peft wants the new head among them
 
 
 def _prepared(model: nn.Module, trainable: bool) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # log-probabilities of rollout, reference and update must agree
+        if hasattr(module, "attention_dropout"):  # attention layers copy it from the config when they are made
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010  (a module's own fields have no type)
     config = getattr(model, "config", None)
     if config is not None:
         config.use_cache = False  # with a cache packed rows leak into each other; sampling asks for its own

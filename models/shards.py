@@ -14,7 +14,7 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
 
     The function returns one result per item. It must draw its random numbers from the shard's number and must not have
     used more than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards
-    belong to a step's config. Raises RuntimeError with the shard's error where one fails.
+    belong to a step's config. Raises RuntimeError with the shard's error where one fails in a process of its own.
     """
     shards = min(shards, len(items))
     if shards <= 1:
@@ -32,21 +32,21 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
         try:
             answer = receiving.recv()
         except EOFError:
-            answer = RuntimeError(f"a shard's process ended with code {process.exitcode}")
+            process.join()
+            answer = RuntimeError(f"its process ended with code {process.exitcode}")
         process.join()
         if isinstance(answer, Exception):
             raise RuntimeError(f"a shard failed: {answer}") from answer
         parts.append(answer)
     results: list[Any] = [None] * len(items)
     for number, part in enumerate(parts):
-        results[number::shards] = part
+        results[number::shards] = part  # refuses a part that is not as long as its items
     return results
 
 
 def _serve(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], number: int, sending: Any) -> None:
     try:
-        answer: Any = list(function(items, number))
+        sending.send(list(function(items, number)))
     except Exception as error:
-        answer = RuntimeError(f"{type(error).__name__}: {error}")
-    sending.send(answer)
+        sending.send(RuntimeError(f"{type(error).__name__}: {error}"))
     sending.close()

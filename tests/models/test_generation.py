@@ -1,0 +1,160 @@
+"""Sampling, against the model read token by token without cache, batch or padding."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from models.checkpoint import load_policy
+from models.config import SamplingConfig
+from models.generation import Response, sample
+from models.scoring import lay_out, response_logprobs
+
+PROMPTS = [[1, 4, 20, 21, 22, 5], [1, 4, 30, 5], [1, 4, 40, 41, 42, 43, 44, 5], [1, 4, 33, 5]]
+NEVER = 10_000  # an end of sequence that no model says
+
+
+def greedy(model: nn.Module, prompt: list[int], length: int, eos_id: int = NEVER) -> list[int]:
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(length):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == eos_id:
+                break
+    return ids[len(prompt) :]
+
+
+def draw(
+    model: nn.Module,
+    prompts: list[list[int]] = PROMPTS,
+    *,
+    temperature: float = 1.0,
+    tokens: int = 8,
+    batch: int = 64,
+    num_samples: int = 1,
+    eos_id: int = NEVER,
+    seed: int = 1,
+) -> list[list[Response]]:
+    config = SamplingConfig(temperature=temperature, max_new_tokens=tokens, batch_size=batch)
+    return sample(model, prompts, config, num_samples=num_samples, eos_id=eos_id, pad_id=3, seed=seed)
+
+
+def common_token(model: nn.Module) -> int:
+    """A token that greedy decoding says somewhere in the middle: it serves as end of sequence."""
+    said = Counter(token for prompt in PROMPTS for token in set(greedy(model, prompt, 8)[1:6]))
+    return said.most_common(1)[0][0]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_tiny_temperature_says_the_models_argmax(policy_folder: Path, batch: int) -> None:
+    model = load_policy(policy_folder)
+    drawn = draw(model, temperature=1e-4, batch=batch)
+    assert [responses[0].ids for responses in drawn] == [greedy(model, prompt, 8) for prompt in PROMPTS]
+
+
+def test_one_prefill_for_all_samples_of_a_prompt_equals_rows_of_their_own(policy_folder: Path) -> None:
+    model = load_policy(policy_folder)
+    drawn = draw(model, temperature=1e-4, num_samples=3)
+    assert [[r.ids for r in responses] for responses in drawn] == [[greedy(model, p, 8)] * 3 for p in PROMPTS]
+
+
+def test_finished_rows_retire_and_disturb_no_other(policy_folder: Path) -> None:
+    model = load_policy(policy_folder)
+    eos = common_token(model)
+    expected = [greedy(model, prompt, 8, eos) for prompt in PROMPTS]
+    assert len({len(ids) for ids in expected}) > 1  # some end early, some do not
+    for responses, ids in zip(draw(model, temperature=1e-4, eos_id=eos, num_samples=2), expected, strict=True):
+        for response in responses:
+            assert response.ids == ids
+            assert response.finished == (ids[-1] == eos)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])
+def test_the_first_ratio_is_one_at_the_sampling_temperature(policy_folder: Path, temperature: float) -> None:
+    """exp(recomputed - sampled log-probability), with rows that retire early, shared prefill and mixed lengths."""
+    model = load_policy(policy_folder)
+    drawn = draw(model, temperature=temperature, num_samples=4, eos_id=common_token(model), tokens=12)
+    prompts = [prompt for prompt, responses in zip(PROMPTS, drawn, strict=True) for _ in responses]
+    responses = [response for group in drawn for response in group]
+    ids, attention, mask = lay_out(prompts, [r.ids for r in responses], 3)
+    with torch.no_grad():
+        again, _ = response_logprobs(model, ids, attention, mask.shape[1], temperature)
+    for i, response in enumerate(responses):
+        ratio = (again[i][mask[i]] - torch.tensor(response.logprobs)).exp()
+        torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
+
+
+def test_another_temperature_would_not_give_ratio_one(gqa_policy: Path) -> None:
+    """Guards the test above: the difference that it looks for is large."""
+    model = load_policy(gqa_policy)
+    [[response], *_] = draw(model, temperature=1.3)
+    ids, attention, mask = lay_out(PROMPTS[:1], [response.ids], 3)
+    with torch.no_grad():
+        again, _ = response_logprobs(model, ids, attention, mask.shape[1], 1.0)
+    assert float((again[0] - torch.tensor(response.logprobs)).abs().max()) > 0.05
+
+
+def test_the_sampler_takes_no_top_p_and_no_top_k() -> None:
+    for cut in ({"top_p": 0.9}, {"top_k": 50}, {"min_p": 0.1}, {"repetition_penalty": 1.2}):
+        with pytest.raises(ValidationError, match="Extra inputs"):
+            SamplingConfig(**cut)
+
+
+def test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for(gqa_policy: Path) -> None:
+    """A generation config with top-p and top-k beside the weights is not followed: the tail is drawn as well."""
+    model = load_policy(gqa_policy)
+    model.generation_config.top_p, model.generation_config.top_k = 0.1, 1  # type: ignore[union-attr]
+    count = 4000
+    [responses] = draw(model, PROMPTS[:1], temperature=1.3, tokens=1, batch=count, num_samples=count)
+    with torch.no_grad():
+        exact = (model(input_ids=torch.tensor(PROMPTS[:1])).logits[0, -1] / 1.3).softmax(-1)
+    seen = torch.bincount(torch.tensor([r.ids[0] for r in responses]), minlength=len(exact)) / count
+    for token in exact.topk(5).indices.tolist():
+        spread = float((exact[token] * (1 - exact[token]) / count).sqrt())
+        assert float(seen[token]) == pytest.approx(float(exact[token]), abs=5 * spread)
+    tail = exact < exact.topk(20).values[-1]
+    assert float(seen[tail].sum()) == pytest.approx(float(exact[tail].sum()), abs=0.05)
+    assert float(exact[tail].sum()) > 0.1
+
+
+def test_the_same_seed_draws_the_same_and_another_one_does_not(gqa_policy: Path) -> None:
+    model = load_policy(gqa_policy)
+    torch.manual_seed(0)
+    first = draw(model, seed=5)
+    torch.manual_seed(1)  # the global generator has no say
+    assert draw(model, seed=5) == first
+    assert draw(model, seed=6) != first
+
+
+def test_an_unfinished_response_has_all_its_tokens_and_says_so(gqa_policy: Path) -> None:
+    for [response] in draw(load_policy(gqa_policy), tokens=5):
+        assert (len(response.ids), len(response.logprobs), response.finished) == (5, 5, False)
+
+
+def test_a_response_stops_where_the_context_ends(gqa_policy: Path) -> None:
+    model = load_policy(gqa_policy)
+    prompt = [1, *[20] * 124]  # the context holds 128
+    [[response]] = draw(model, [prompt], tokens=50)
+    assert len(response.ids) == 3
+
+
+@pytest.mark.parametrize("prompt", [[], [20] * 128])
+def test_a_prompt_that_leaves_no_room_is_refused_with_its_number(gqa_policy: Path, prompt: list[int]) -> None:
+    with pytest.raises(ValueError, match="prompt 2 has"):
+        draw(load_policy(gqa_policy), [PROMPTS[0], prompt])
+
+
+def test_sampling_leaves_the_training_mode_as_it_was(gqa_policy: Path) -> None:
+    model = load_policy(gqa_policy, trainable=True)
+    draw(model)
+    assert model.training
+
+
+def test_progress_ends_at_one(gqa_policy: Path) -> None:
+    seen: list[float] = []
+    config = SamplingConfig(max_new_tokens=2, batch_size=2)
+    sample(load_policy(gqa_policy), PROMPTS[:3], config, eos_id=2, pad_id=3, seed=1, on_progress=seen.append)
+    assert seen == [pytest.approx(2 / 3), 1.0]

@@ -1,0 +1,150 @@
+"""Padding must change nothing that is read from a model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+from models.checkpoint import load_policy, load_reward
+from models.dialogue import Renderer
+from models.scoring import (
+    last_token_scores,
+    lay_out,
+    pad_right,
+    positions_of,
+    response_logprobs,
+    score_rows,
+    token_values,
+)
+
+PROMPTS = [[1, 4, 20, 21, 22, 5], [1, 4, 30, 5], [1, 4, 2, 40, 2, 41, 42, 43, 44, 5]]  # the last holds EOS, twice
+RESPONSES = [[50, 51, 2], [60, 61, 62, 63, 64, 2], [70, 2]]
+ROWS = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+def logprobs_by_hand(model: nn.Module, prompt: list[int], response: list[int], temperature: float) -> torch.Tensor:
+    """One row, no padding, no mask, no positions given."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + response])).logits[0] / temperature
+    logprobs = logits.double().log_softmax(-1)
+    first = len(prompt)
+    return torch.stack([logprobs[first + t - 1, token] for t, token in enumerate(response)]).float()
+
+
+def pad_left(rows: list[list[int]], pad_id: int, extra: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(map(len, rows)) + extra
+    ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+@pytest.mark.parametrize("pad_id", [3, 2], ids=["pad", "pad is eos"])
+@pytest.mark.parametrize("temperature", [1.0, 1.3])
+def test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch(
+    policy_folder: Path, pad_id: int, temperature: float
+) -> None:
+    model = load_policy(policy_folder)
+    ids, attention, mask = lay_out(PROMPTS, RESPONSES, pad_id)
+    batched, _ = response_logprobs(model, ids, attention, mask.shape[1], temperature)
+    for i, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
+        by_hand = logprobs_by_hand(model, prompt, response, temperature)
+        alone, _ = response_logprobs(model, *lay_out([prompt], [response], pad_id)[:2], len(response), temperature)
+        torch.testing.assert_close(alone[0], by_hand, **TOLERANCE)
+        torch.testing.assert_close(batched[i][mask[i]], by_hand, **TOLERANCE)
+        assert int(mask[i].sum()) == len(response)
+
+
+def test_logprobs_are_equal_whatever_stands_at_the_padding(policy_folder: Path) -> None:
+    model = load_policy(policy_folder)
+    ids, attention, mask = lay_out(PROMPTS, RESPONSES, 3)
+    other = torch.where(attention.bool(), ids, torch.full_like(ids, 99))
+    first, _ = response_logprobs(model, ids, attention, mask.shape[1], 1.0)
+    second, _ = response_logprobs(model, other, attention, mask.shape[1], 1.0)
+    torch.testing.assert_close(first[mask], second[mask], **TOLERANCE)
+
+
+@pytest.mark.parametrize("pad_id", [3, 2], ids=["pad", "pad is eos"])
+def test_reward_scores_are_equal_alone_left_padded_and_right_padded(reward_folder: Path, pad_id: int) -> None:
+    model = load_reward(reward_folder)
+    with torch.no_grad():
+        alone = torch.cat([last_token_scores(model, *pad_right([row], pad_id)) for row in ROWS])
+        right = last_token_scores(model, *pad_right(ROWS, pad_id))
+        left = last_token_scores(model, *pad_left(ROWS, pad_id, extra=3))
+    assert len({round(score, 3) for score in alone.tolist()}) == 3  # the scores differ: equality says something
+    torch.testing.assert_close(right, alone, **TOLERANCE)
+    torch.testing.assert_close(left, alone, **TOLERANCE)
+
+
+def test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt(reward_folder: Path) -> None:
+    """The oracle is plain transformers on the unpadded row with no padding token to look for."""
+    plain = AutoModelForSequenceClassification.from_pretrained(reward_folder, num_labels=1)
+    model = load_reward(reward_folder)
+    for row in ROWS:
+        with torch.no_grad():
+            hidden = plain.model(input_ids=torch.tensor([row])).last_hidden_state[0, -1]
+            expected = plain.score(hidden)
+            padded = last_token_scores(model, *pad_right([row, [1] * 30], pad_id=2))[:1]
+        torch.testing.assert_close(padded, expected, **TOLERANCE)
+
+
+def test_score_rows_keeps_the_order_of_the_rows(reward_folder: Path) -> None:
+    model = load_reward(reward_folder)
+    with torch.no_grad():
+        alone = [float(last_token_scores(model, *pad_right([row], 3))) for row in ROWS]
+    for size in (1, 2, 8):
+        assert score_rows(model, ROWS, 3, size) == pytest.approx(alone, abs=1e-5)
+    assert score_rows(model, ROWS[::-1], 3, 2) == pytest.approx(alone[::-1], abs=1e-5)
+
+
+def test_score_rows_leaves_the_training_mode_as_it_was(reward_folder: Path) -> None:
+    model = load_reward(reward_folder, trainable=True)
+    score_rows(model, ROWS, 3, 2)
+    assert model.training
+
+
+def test_values_are_equal_alone_and_padded(reward_folder: Path) -> None:
+    model = load_reward(reward_folder)
+    ids, mask = pad_left(ROWS, 3)
+    with torch.no_grad():
+        batched = token_values(model, ids, mask)
+        for i, row in enumerate(ROWS):
+            alone = token_values(model, torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
+            torch.testing.assert_close(batched[i, -len(row) :], alone[0], **TOLERANCE)
+
+
+def test_a_value_model_starts_with_the_values_of_its_reward_model(reward_folder: Path) -> None:
+    """PPO opens the reward model once more, trainable: at the last token the two say the same."""
+    value, reward = load_reward(reward_folder, trainable=True), load_reward(reward_folder)
+    ids, mask = pad_right(ROWS, 3)
+    with torch.no_grad():
+        values, scores = token_values(value, ids, mask), last_token_scores(reward, ids, mask)
+    for i, row in enumerate(ROWS):
+        torch.testing.assert_close(values[i, len(row) - 1], scores[i], **TOLERANCE)
+
+
+def test_positions_start_at_zero_on_the_first_real_token() -> None:
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]])
+    assert positions_of(mask).tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 2, 2]]
+
+
+def test_layout_by_hand() -> None:
+    ids, attention, mask = lay_out([[7], [8, 9]], [[4, 5, 2], [6]], pad_id=3)
+    assert ids.tolist() == [[3, 7, 4, 5, 2], [8, 9, 6, 3, 3]]
+    assert attention.tolist() == [[0, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert mask.tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_two_reference_passes_are_equal_to_the_bit_where_the_config_asks_for_dropout(
+    dropping_policy: Path, renderer: Renderer
+) -> None:
+    ids, attention, mask = lay_out(PROMPTS, RESPONSES, renderer.pad_id)
+    with torch.no_grad():
+        passes = []
+        for trainable in (False, False, True, True):  # the reference, and the policy in training mode
+            model = load_policy(dropping_policy, trainable=trainable)
+            assert model.training is trainable
+            passes += [response_logprobs(model, ids, attention, mask.shape[1], 1.0)[0] for _ in range(2)]
+    assert all(torch.equal(passes[0], other) for other in passes[1:])
