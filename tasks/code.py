@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +26,20 @@ LIBRARIES = (
 )
 
 
-@lru_cache
+_parsing = threading.Lock()  # two threads in ast.parse at once raise SystemError in Python 3.11
+
+
 def source_files(module: str) -> Mapping[str, str]:
     """Path (below the project) → sha256 of every file of ours that `module` imports, directly or not, itself included.
 
     Imports inside functions count: steps load torch there.
     """
+    with _parsing:
+        return _source_files(module)
+
+
+@lru_cache
+def _source_files(module: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     waiting = [module]
     while waiting:
