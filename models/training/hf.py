@@ -54,15 +54,32 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
     }
 
 
+def require_finite(model: nn.Module, name: str) -> None:
+    """Raise TrainingDivergedError where a trained weight is NaN or infinite, so that no checkpoint holds it."""
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+            raise TrainingDivergedError(f"{name}: the weights of {key} are no longer finite; lower the learning rate")
+
+
 class ResumableTrainer(Trainer):
-    """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the
-    bit."""
+    """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the bit;
+    a stop at the first loss that is no number."""
 
     @property
     def _work(self) -> Path:
         return Path(str(self.args.output_dir))
 
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not bool(torch.isfinite(loss).all()):
+            raise TrainingDivergedError(f"loss is {loss.item()} in step {self.state.global_step + 1}")
+        return loss
+
+    def _send_telemetry(self) -> None:
+        """TRL would report each trainer to its makers."""
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        require_finite(cast(nn.Module, self.model), f"step {self.state.global_step}")
         write_checkpoint(
             self._work,
             self.state.global_step,
@@ -108,6 +125,7 @@ class _Pulse(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.first_step = state.global_step
+        state.logging_steps = max(1, min(int(state.logging_steps), state.max_steps // 10))  # short runs have a loss too
         self.saved = self.started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -115,6 +133,8 @@ class _Pulse(TrainerCallback):
         if now - self.saved >= self.config.checkpoint_seconds and state.global_step < state.max_steps:
             control.should_save = True
             self.saved = now
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # a short run would end without a single loss
 
     def on_log(
         self,
@@ -147,6 +167,7 @@ def run_trainer(trainer: Trainer, config: TrainerConfig, reporter: Reporter, nam
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    require_finite(cast(nn.Module, trainer.model), name)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     tail = losses[-max(1, len(losses) // 10) :]
     return float(sum(tail) / len(tail))
