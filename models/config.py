@@ -170,4 +170,9 @@ class PPOConfig(TrainerConfig):
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of mini_batch_size {self.mini_batch_size}"
             )
+        if self.mini_batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"mini_batch_size {self.mini_batch_size} must be a multiple of accumulation_steps "
+                f"{self.accumulation_steps}"
+            )
         return self

@@ -2,6 +2,7 @@
 used."""
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from models.config import PPOConfig
 from models.dialogue import Renderer
 from models.generation import Response, sample
 from models.scoring import lay_out, response_logprobs, score_rows, token_values
-from models.training.hf import TrainingDivergedError
+from models.training.hf import TrainingDivergedError, require_finite
 from models.training.reporting import Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
@@ -109,6 +110,8 @@ def train_ppo(
         rollouts, last = _roll_out(trained, frozen, batch, renderer, config, seed=_mix(seed, 2 * iteration))
         last |= _update(policy, value, optimizers, rollouts, accelerator, config, seed=_mix(seed, 2 * iteration + 1))
         _check(last, config, iteration)
+        for name, model in trained.items():
+            require_finite(model, f"ppo {name} in iteration {iteration + 1}")
         for name, number in last.items():
             reporter.metric(f"ppo/{name}", number, iteration)
         state["iteration"] = iteration + 1
@@ -124,7 +127,7 @@ def train_ppo(
     else:
         if _look_at_validation(trained, frozen, validation_prompts, renderer, config, state, seed, reporter):
             save_checkpoint(trained["policy"], renderer.tokenizer, best_folder)
-    best_folder.rename(out) if not out.exists() else _move_into(best_folder, out)
+    shutil.copytree(best_folder, out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
     return {
         **last,
         "iterations": float(state["iteration"]),
@@ -193,39 +196,62 @@ def _update(
     generator = torch.Generator().manual_seed(seed)
     totals: dict[str, float] = {}
     count = 0
-    T = rollouts.response_mask.shape[1]
     policy.train()
     value.train()
     for _ in range(config.epochs):
         for rows in torch.split(torch.randperm(len(rollouts.ids), generator=generator), config.mini_batch_size):
-            mask = rollouts.response_mask[rows]
-            ids, attention = rollouts.ids[rows], rollouts.attention[rows]
-            logprobs, logits = response_logprobs(policy, ids, attention, T, config.sampling.temperature)
-            loss, stats = policy_loss(
-                logprobs, rollouts.old_logprobs[rows], rollouts.advantages[rows], mask, config.clip_range
-            )
-            accelerator.backward(loss)
-            values = _state_values(value, ids, attention, T)
-            critic_loss = value_loss(
-                values, rollouts.old_values[rows], rollouts.returns[rows], mask, config.value_clip_range
-            )
-            accelerator.backward(critic_loss)
-            stats = {
-                **stats,
-                "policy_loss": loss,
-                "value_loss": critic_loss,
-                "entropy": entropy(logits.detach() / config.sampling.temperature, mask),
-                "explained_variance": _explained_variance(rollouts, rows),
-            }
+            stats: dict[str, float] = {"explained_variance": float(_explained_variance(rollouts, rows))}
+            tokens = int(rollouts.response_mask[rows].sum())
+            for part in torch.split(rows, -(-len(rows) // config.accumulation_steps)):
+                for name, number in _accumulate(policy, value, rollouts, part, tokens, accelerator, config).items():
+                    stats[name] = stats.get(name, 0.0) + number
             for name, model in (("policy", policy), ("value", value)):
                 norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-                stats[f"{name}_grad_norm"] = torch.as_tensor(norm)
+                stats[f"{name}_grad_norm"] = float(torch.as_tensor(norm))
                 optimizers[name].step()
                 optimizers[name].zero_grad()
-            for name, tensor in stats.items():
-                totals[name] = totals.get(name, 0.0) + float(tensor)
+            for name, number in stats.items():
+                totals[name] = totals.get(name, 0.0) + number
             count += 1
     return {name: total / count for name, total in totals.items()}
+
+
+def _accumulate(
+    policy: nn.Module,
+    value: nn.Module,
+    rollouts: _Rollouts,
+    rows: torch.Tensor,
+    tokens: int,
+    accelerator: Accelerator,
+    config: PPOConfig,
+) -> dict[str, float]:
+    """Add the gradients of some rows of a mini-batch that holds `tokens` real tokens. Returns their share of its
+    means."""
+    mask = rollouts.response_mask[rows]
+    ids, attention = rollouts.ids[rows], rollouts.attention[rows]
+    T, temperature = mask.shape[1], config.sampling.temperature
+    logprobs, logits = response_logprobs(policy, ids, attention, T, temperature)
+    loss, stats = policy_loss(
+        logprobs, rollouts.old_logprobs[rows], rollouts.advantages[rows], mask, config.clip_range, denominator=tokens
+    )
+    accelerator.backward(loss)
+    values = _state_values(value, ids, attention, T)
+    critic_loss = value_loss(
+        values,
+        rollouts.old_values[rows],
+        rollouts.returns[rows],
+        mask,
+        config.value_clip_range,
+        denominator=tokens,
+    )
+    accelerator.backward(critic_loss)
+    share = int(mask.sum()) / tokens
+    return {
+        **{name: share * float(tensor) for name, tensor in stats.items()},
+        "policy_loss": float(loss),
+        "value_loss": float(critic_loss),
+        "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
+    }
 
 
 def _state_values(value: nn.Module, ids: torch.Tensor, attention: torch.Tensor, T: int) -> torch.Tensor:
@@ -341,8 +367,3 @@ def _plain(optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, torch.opti
 
 def _mix(seed: int, number: int) -> int:
     return (seed * 1_000_003 + number * 7_919 + 12_345) % 2**62
-
-
-def _move_into(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        path.rename(target / path.name)

@@ -1,0 +1,151 @@
+"""Each trainer on a few rows: four steps, two of them an epoch. Used in this process and in ones that get killed."""
+
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import load_policy, load_reward, reward_from_policy
+from models.config import (
+    ArchitectureConfig,
+    LoraConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SamplingConfig,
+    SFTConfig,
+)
+from models.dialogue import Renderer
+from models.tokenizer import load_tokenizer
+from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+from models.training.pretrain import pretrain
+from models.training.reporting import Reporter
+from models.training.reward import Pair, train_reward
+from models.training.sft import fine_tune
+
+LORA = LoraConfig(rank=4, alpha=8)
+LITTLE = ArchitectureConfig(hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, ffn_size=64, context_length=128)
+QUESTIONS = [
+    f"Who keeps {name}?" for name in ("it", "the lamp", "the old mill", "a list", "the ferry", "us", "36", "me")
+]
+ANSWERS = [
+    "Nobody.",
+    "The keeper.",
+    "The keeper keeps it.",
+    "I cannot help with that.",
+    "이 마을",
+    "8 of us",
+    "x * 2",
+    "I do.",
+]
+
+
+class Recorder:
+    """Keeps what a trainer reports."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[str, float, int]] = []
+        self.lines: list[str] = []
+
+    def progress(self, fraction: float, text: str) -> None:
+        assert 0 <= fraction <= 1
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        self.metrics.append((name, value, step))
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    def curve(self, name: str) -> list[float]:
+        return [value for metric, value, _ in self.metrics if metric == name]
+
+
+def renderer_of(folder: Path) -> Renderer:
+    return Renderer(load_tokenizer(folder))
+
+
+def dialogues() -> list[list[dict[str, str]]]:
+    return [
+        [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        for question, answer in zip(QUESTIONS, ANSWERS, strict=True)
+    ]
+
+
+def pairs(renderer: Renderer) -> list[Pair]:
+    ratings = ("significantly_better", "better", "slightly_better", "negligibly_better")
+    labels = ("both_unsafe", "both_safe", "chosen_safe_other_unsafe", None)
+    found = []
+    for i, (question, rating, label) in enumerate(zip(QUESTIONS, ratings, labels, strict=False)):
+        chosen, rejected = (
+            renderer.dialogue(
+                [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            ).input_ids
+            for answer in (ANSWERS[i], ANSWERS[i + 4])
+        )
+        found.append(Pair(chosen, rejected, rating, label))
+    return found
+
+
+def prompts(renderer: Renderer, *, is_safety: bool | None = None) -> list[PPOPrompt]:
+    return [
+        PPOPrompt(
+            renderer.prompt([{"role": "user", "content": question}]), i % 2 == 0 if is_safety is None else is_safety
+        )
+        for i, question in enumerate(QUESTIONS)
+    ]
+
+
+def run_pretrain(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
+) -> dict[str, float]:
+    config = PretrainConfig(
+        **{
+            "learning_rate": 1e-2, "batch_size": 2, "max_steps": 4, "warmup_steps": 1, "sequence_length": 40, **changes
+        }
+    )  # fmt: skip
+    texts = [f"{question} {answer}"[:18] for question, answer in zip(QUESTIONS, ANSWERS, strict=True)]
+    return pretrain(texts, renderer_of(policy), LITTLE, config, out=out, work=work, seed=3, reporter=reporter)
+
+
+def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> dict[str, float]:
+    config = SFTConfig(
+        **{"learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "warmup_ratio": 0.25, "sequence_length": 64, **changes}
+    )
+    renderer = renderer_of(policy)
+    rendered = [renderer.dialogue(messages) for messages in dialogues()]
+    model = load_policy(policy, lora=LORA, trainable=True)
+    return fine_tune(model, rendered, renderer, config, out=out, work=work, seed=3, reporter=reporter)
+
+
+def run_reward(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
+) -> dict[str, float]:
+    config = RewardConfig(
+        **{"learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "min_warmup_steps": 1, "max_length": 128, **changes}
+    )
+    renderer = renderer_of(policy)
+    model = reward_from_policy(policy, None, lora=None, seed=3)
+    return train_reward(
+        model, pairs(renderer), renderer, config, safety=True, out=out, work=work, seed=3, reporter=reporter
+    )
+
+
+def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> dict[str, float]:
+    config = PPOConfig(
+        **{
+            "learning_rate": 1e-3, "value_learning_rate": 1e-3, "iterations": 4, "batch_size": 4, "mini_batch_size": 2,
+            "validate_every": 2, "kl_limit": 1e6, "min_entropy": 0.0,
+            "sampling": SamplingConfig(temperature=1.3, max_new_tokens=6, batch_size=4), **changes,
+        }
+    )  # fmt: skip
+    renderer = renderer_of(policy)
+    models = PPOModels(
+        policy=load_policy(policy, lora=LORA, trainable=True),
+        reference=load_policy(policy),
+        value=load_reward(reward, trainable=True),
+        safety=load_reward(reward),
+        helpfulness=load_reward(reward),
+    )
+    found = prompts(renderer)
+    return train_ppo(models, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+
+
+RUNS = {"pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo}
