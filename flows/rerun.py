@@ -1,11 +1,13 @@
 """Redoing one step of one iteration, and on request all that it feeds."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prefect import flow, tags
 
 from data_store.errors import InputError
+from data_store.records import Override
 from flows.config import RunConfig, with_values
 from flows.plan import Plan, build_plan
 from flows.session import session_of
@@ -54,15 +56,38 @@ def find_step(plan: Plan, part: str, name: str) -> str:
     raise InputError(f"{part} has no step {name!r}; there are {', '.join(step.replace('_', '-') for step in steps)}")
 
 
-def check_overrides(config: RunConfig, part: str, step: str, values: Mapping[str, Any]) -> None:
-    """Raises InputError where a value is not valid, or does not reach the step at all."""
-    before = build_plan(config)[part, step].recipe()
-    for key, value in values.items():
+def check_overrides(
+    config: RunConfig, part: str, step: str, values: Mapping[str, Any], held: Iterable[Override] = ()
+) -> None:
+    """Raises InputError where a value is not valid beside the others and those that are `held` from before, or does not
+    reach the step at all.
+    """
+    before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
+    together = {**before, **values}
+    for key in values:
         if key.split(".")[0] in ("name", "iterations", "data", "base_model"):
             raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
-        same = with_values(config, {key: value}, f"--set {key}")
-        if build_plan(same)[part, step].recipe() == before and _differs(config, key, value):
+    where = "--set " + " ".join(values)
+    recipe = build_plan(with_values(config, together, where))[part, step].recipe()
+    for key, value in values.items():
+        others = {name: each for name, each in together.items() if name != key}
+        if not _differs(config, key, value):
+            continue
+        try:
+            without = build_plan(with_values(config, others, where))[part, step].recipe()
+        except InputError:  # the others cannot do without it
+            continue
+        if without == recipe:
             raise InputError(f"--set {key}: step {step} of {part} does not read it")
+
+
+def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[str]) -> None:
+    """Raises InputError for a key that is not among the values `held` for the step."""
+    there = [each.key for each in held if (each.part, each.step) == (part, step)]
+    for key in keys:
+        if key not in there:
+            known = ", ".join(there) or "nothing"
+            raise InputError(f"--unset {key}: not set by hand for {step} of {part}; set is {known}")
 
 
 def _differs(config: RunConfig, key: str, value: Any) -> bool:
