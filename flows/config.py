@@ -109,6 +109,8 @@ def load_config(path: Path) -> RunConfig:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml"
         ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

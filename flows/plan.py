@@ -45,7 +45,9 @@ def build_plan(config: RunConfig, overrides: Iterable[Override] = ()) -> Plan:
     calls = {}
     for key, call in _calls(config).items():
         if key in values:
-            changed = with_values(config, values[key], f"override of {key[1]} in {key[0]}")
+            unset = " ".join(f"--unset {name}" for name in values[key])
+            where = f"override of {key[1]} in {key[0]} (`halter rerun {key[0]} {key[1]} {unset}` takes it back)"
+            changed = with_values(config, values[key], where)
             call = _calls(changed)[key]
         calls[key] = call
     return calls
@@ -160,7 +162,11 @@ class _Wiring:
         self.add(
             collect_preferences,
             part,
-            CollectStepConfig(**c.collect.model_dump(), annotator=c.annotator, iterations=c.iterations),
+            CollectStepConfig(
+                **c.collect.model_dump(),
+                annotator=c.annotator,
+                iterations=c.iterations if "imported" in collected else 1,
+            ),
             collected,
             {"preferences": "preferences"},
             **({} if "imported" in collected else adapters),
@@ -298,9 +304,20 @@ def _limits(config: RunConfig) -> dict[str, int]:
 
 def _context_length(config: RunConfig) -> int:
     if config.base_model is not None:
-        return int(json.loads((config.base_model / "config.json").read_text())["max_position_embeddings"])
+        return _base_context_length(config.base_model / "config.json")
     if config.model.context_length is not None:
         return config.model.context_length
     if config.model.preset not in PRESETS:
         raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}")
     return PRESETS[config.model.preset].context_length
+
+
+def _base_context_length(file: Path) -> int:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON: {error}") from None
+    length = content.get("max_position_embeddings") if isinstance(content, dict) else None
+    if not isinstance(length, int):
+        raise InputError(f"{file}: max_position_embeddings is missing: the context length of the base model, in tokens")
+    return length
