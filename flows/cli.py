@@ -119,16 +119,19 @@ def rerun(
     """Redo one step of one iteration. A value set here stays set for it until it is unset."""
     config = recall(name)
     with session_of(config) as session:
-        from flows.rerun import check_overrides, find_step
+        from flows.rerun import check_overrides, check_unset, find_step
 
-        chosen = find_step(session.plan, iteration, step)
+        chosen = find_step(build_plan(config), iteration, step)
         given = dict(_key_value(text) for text in values or [])
-        check_overrides(config, iteration, chosen, given)
-        before = {(c.part, c.step): c for c in status_cells(session.store, session.plan)}
-        for key, value in given.items():
-            session.store.set_override(iteration, chosen, key, value)
+        held = [each for each in session.store.overrides() if each.key not in (unset or [])]
+        if given:
+            check_overrides(config, iteration, chosen, given, held)
+        check_unset(session.store.overrides(), iteration, chosen, unset or [])
         for key in unset or []:
             session.store.unset_override(iteration, chosen, key)
+        for key, value in given.items():
+            session.store.set_override(iteration, chosen, key, value)
+        before = {(c.part, c.step): c for c in status_cells(session.store, session.plan)}
         # redoing what is up to date is what was asked for, unless a changed value decides
         force = not given and not unset and before[iteration, chosen].state == "fresh"
         session.workers.start()
