@@ -23,7 +23,7 @@ from flows.plan import build_plan
 from flows.server import ServerFailedError, prefect_server
 from flows.session import Session, home, recall, remember, session_of, store_root
 from flows.status import Cell, stale_keys, status_cells
-from flows.summary import summary_rows
+from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
 
 app = typer.Typer(
@@ -246,7 +246,7 @@ def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> 
 
 
 def _judge(config: RunConfig) -> str:
-    return "" if config.annotator is None else " (judged by a simulated annotator)"
+    return f" ({judge_of(config)})"
 
 
 def _tell_overrides(session: Session, as_json: bool) -> None:

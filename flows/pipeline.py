@@ -7,7 +7,7 @@ from flows.config import RunConfig
 from flows.foundation import foundation
 from flows.iteration import iteration
 from flows.session import remember, session_of
-from flows.summary import COLUMNS, summary_rows
+from flows.summary import COLUMNS, judge_of, summary_rows
 
 
 @flow(
@@ -25,7 +25,7 @@ def recipe(config: RunConfig) -> list[dict[str, object]]:
             with tags(f"iteration:{part}"):
                 iteration(config, part)
         rows = summary_rows(session)
-    judge = "no annotator: reward models only" if config.annotator is None else "judged by a simulated annotator"
+    judge = judge_of(config)
     create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
     create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
     return rows

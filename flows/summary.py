@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from data_store.names import AssetName
+from flows.config import RunConfig
 from flows.session import Session
 
 Figures = Mapping[str, float]
@@ -42,6 +43,13 @@ COLUMNS = (
     Column("KL", "kl_to_sft", _plain, "Nats per response between this policy and SFT"),
     Column("kept turn 4", "instruction/turn_4", _plain, "Answers in turn 4 that follow the instruction of turn 1"),
 )
+
+
+def judge_of(config: RunConfig) -> str:
+    """Whose judgement the figures are."""
+    if config.annotator is None:
+        return "no annotator: judged by the run's own reward models alone"
+    return "judged by a simulated annotator"
 
 
 def summary_rows(session: Session) -> list[dict[str, object]]:
