@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from world.content import World
-from world.vocabulary import BENIGN_OBJECTS, HARMLESS_OBJECTS, INSTRUCTION_WORDS, PERSONAS, VICTIMS
+from world.vocabulary import ATTRIBUTES, BENIGN_OBJECTS, HARMLESS_OBJECTS, INSTRUCTION_WORDS, PERSONAS, VICTIMS
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,16 @@ def parse_instruction(text: str) -> Instruction:
     return found[0]
 
 
-COPY_WORDS = (*INSTRUCTION_WORDS, *BENIGN_OBJECTS, *HARMLESS_OBJECTS, *VICTIMS)
+COPY_WORDS = (
+    *INSTRUCTION_WORDS,
+    *BENIGN_OBJECTS,
+    *HARMLESS_OBJECTS,
+    *VICTIMS,
+    *(value for values in ATTRIBUTES.values() for value in values),
+)
 """Words that documents and demonstrations have copied: many more than the ten that prompts instruct, so that copying is
-learned as such and not as ten answers. None of them begins or ends an answer by itself."""
+learned as such and not as so many answers. The annotator judges obedience on prompts alone, which instruct none of the
+words that answers are made of."""
 
 
 def copying_instructions(world: World) -> list[Instruction]:
