@@ -133,8 +133,6 @@ class _Pulse(TrainerCallback):
         if now - self.saved >= self.config.checkpoint_seconds and state.global_step < state.max_steps:
             control.should_save = True
             self.saved = now
-        if state.global_step >= state.max_steps:
-            control.should_log = True  # a short run would end without a single loss
 
     def on_log(
         self,

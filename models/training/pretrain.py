@@ -33,8 +33,7 @@ def pretrain(
 ) -> dict[str, float]:
     """Train a new Llama on `texts` and write it to `out`. Returns the metrics of the run.
 
-    With `config.pack_documents` a row of `sequence_length` tokens holds several documents, kept apart by position ids
-    that start anew; else each document is a row of its own, padded.
+    A row of `sequence_length` tokens holds several documents, kept apart by position ids that start anew.
     """
     torch.set_num_threads(config.threads)
     tokenizer = renderer.tokenizer

@@ -23,19 +23,10 @@ from models.training.sft import fine_tune
 
 LORA = LoraConfig(rank=4, alpha=8)
 LITTLE = ArchitectureConfig(hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, ffn_size=64, context_length=128)
-QUESTIONS = [
-    f"Who keeps {name}?" for name in ("it", "the lamp", "the old mill", "a list", "the ferry", "us", "36", "me")
-]
-ANSWERS = [
-    "Nobody.",
-    "The keeper.",
-    "The keeper keeps it.",
-    "I cannot help with that.",
-    "이 마을",
-    "8 of us",
-    "x * 2",
-    "I do.",
-]
+NAMES = ("it", "the lamp", "the old mill", "a list", "the ferry", "us", "36", "me")
+QUESTIONS = [f"Who keeps {name}?" for name in NAMES]
+ANSWERS = ["Nobody.", "The keeper.", "The keeper keeps it.", "I cannot help.", "이 마을", "8 of us", "* 2", "I do."]
+Metrics = dict[str, float]
 
 
 class Recorder:
@@ -72,30 +63,15 @@ def dialogues() -> list[list[dict[str, str]]]:
 def pairs(renderer: Renderer) -> list[Pair]:
     ratings = ("significantly_better", "better", "slightly_better", "negligibly_better")
     labels = ("both_unsafe", "both_safe", "chosen_safe_other_unsafe", None)
-    found = []
-    for i, (question, rating, label) in enumerate(zip(QUESTIONS, ratings, labels, strict=False)):
-        chosen, rejected = (
-            renderer.dialogue(
-                [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            ).input_ids
-            for answer in (ANSWERS[i], ANSWERS[i + 4])
-        )
-        found.append(Pair(chosen, rejected, rating, label))
-    return found
+    whole = [renderer.dialogue(messages).input_ids for messages in dialogues()]
+    return [Pair(whole[i], whole[i + 4], ratings[i], labels[i]) for i in range(4)]
 
 
-def prompts(renderer: Renderer, *, is_safety: bool | None = None) -> list[PPOPrompt]:
-    return [
-        PPOPrompt(
-            renderer.prompt([{"role": "user", "content": question}]), i % 2 == 0 if is_safety is None else is_safety
-        )
-        for i, question in enumerate(QUESTIONS)
-    ]
+def prompts(renderer: Renderer) -> list[PPOPrompt]:
+    return [PPOPrompt(renderer.prompt(messages[:1]), i % 2 == 0) for i, messages in enumerate(dialogues())]
 
 
-def run_pretrain(
-    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
-) -> dict[str, float]:
+def run_pretrain(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = PretrainConfig(
         **{
             "learning_rate": 1e-2, "batch_size": 2, "max_steps": 4, "warmup_steps": 1, "sequence_length": 40, **changes
@@ -105,7 +81,7 @@ def run_pretrain(
     return pretrain(texts, renderer_of(policy), LITTLE, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> dict[str, float]:
+def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = SFTConfig(
         **{"learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "warmup_ratio": 0.25, "sequence_length": 64, **changes}
     )
@@ -115,9 +91,7 @@ def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
     return fine_tune(model, rendered, renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-def run_reward(
-    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
-) -> dict[str, float]:
+def run_reward(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = RewardConfig(
         **{"learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "min_warmup_steps": 1, "max_length": 128, **changes}
     )
@@ -128,7 +102,7 @@ def run_reward(
     )
 
 
-def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> dict[str, float]:
+def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = PPOConfig(
         **{
             "learning_rate": 1e-3, "value_learning_rate": 1e-3, "iterations": 4, "batch_size": 4, "mini_batch_size": 2,

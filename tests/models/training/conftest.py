@@ -1,0 +1,44 @@
+"""What tests of the trainers share: a trainer as our functions build it, and a reporter that keeps what it hears."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+from transformers import Trainer
+
+from tests.models.training.little_runs import Recorder
+
+Build = Callable[[ModuleType, Callable[[], object]], Trainer]
+
+
+class _Built(Exception):  # noqa: N818
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Follow a training function up to its first step and return the trainer it has built, data and all."""
+
+    def follow(module: ModuleType, run: Callable[[], object]) -> Trainer:
+        def stop(trainer: Trainer, *_: object) -> float:
+            raise _Built(trainer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "run_trainer", stop)
+            with pytest.raises(_Built) as caught:
+                run()
+        found = caught.value.trainer
+        with torch.no_grad():  # fresh weights predict all tokens alike: a shifted label would hardly show
+            for name, parameter in found.model.named_parameters():
+                if parameter.requires_grad and "norm" not in name and parameter.std() < 0.05:
+                    parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(len(name)))
+        return found
+
+    return follow
