@@ -32,7 +32,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(soft_wrap=True)
+# soft_wrap leaves breaking to the terminal; what goes into a file or a pipe is wide enough for the grid
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, soft_wrap=True)
 
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the last one if not given.")]
@@ -218,7 +219,7 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
     steps = list(dict.fromkeys(cell.step for cell in cells))
     by_key = {(cell.step, cell.part): cell for cell in cells}
     table = Table(title=f"{config.name}: steps by iteration", title_justify="left", header_style="bold")
-    table.add_column("step")
+    table.add_column("step", no_wrap=True)
     for part in parts:
         table.add_column(part)
     for step in steps:
@@ -228,7 +229,7 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             if cell is None:
                 shown.append("")
                 continue
-            figure = "" if cell.figure is None else f" {cell.figure:.4g}"
+            figure = "" if cell.figure is None else f" {_short(cell.figure)}"
             colour = colours.get(cell.state, "red")
             shown.append(f"[{colour}]{cell.state}[/{colour}]{figure}")
         table.add_row(step, *shown)
@@ -236,6 +237,10 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
     for cell in cells:
         if cell.state not in ("fresh", "missing"):
             console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
 
 
 def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> None:
