@@ -1,11 +1,14 @@
-"""The grid of a run: each step of each part is fresh, stale, missing, failed or running, with one headline figure."""
+"""The grid of a run: each step of each part is fresh, stale, missing, failed, cancelled, crashed or running, with one
+headline figure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from data_store.names import AssetName
 from data_store.records import RunSummary
 from data_store.store import Store
 from flows.plan import Plan
+from tasks.execute import is_at_work
 from tasks.step import StepCall
 
 HEADLINES = {
@@ -60,10 +63,11 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         known = [runs[run_id] for run_id in found if run_id in runs]
         if known:
             makers[key] = max(known, key=lambda run: run.run.started_at)
+    read = _read(store, plan, makers)
     changed = {
         run.run.run_id
         for key, run in makers.items()
-        if run.run.config != plan[key].recipe() or _rewired(store, plan[key], run)
+        if run.run.config != plan[key].recipe() or _rewired(plan[key], read.get(run.run.run_id, {}))
     }
     stale = store.stale(changed)
     cells = []
@@ -71,20 +75,21 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         maker, last = makers.get(key), newest.get(key)
         reasons = [stale[asset] for asset in call.outputs.values() if asset in stale]
         state: str
-        if (
+        if last is not None and last.state == "running" and is_at_work(store, last.run.fingerprint):
+            state, reason = "running", f"since {last.run.started_at:%H:%M:%S} UTC"
+        elif maker is not None and not reasons:  # whatever was tried since then, the result of today's recipe is there
+            state, reason = "fresh", ""
+        elif (
             last is not None
-            and last.state in ("failed", "crashed", "cancelled")
+            and last.state != "succeeded"
+            and last.run.config == call.recipe()
             and (maker is None or last.run.started_at > maker.run.started_at)
         ):
-            state, reason = last.state, last.detail
-        elif last is not None and last.state == "running":
-            state, reason = "running", f"since {last.run.started_at:%H:%M:%S} UTC, or cut off then"
+            state, reason = _ended(last)
         elif maker is None:
             state, reason = "missing", "not made yet"
-        elif reasons:
-            state, reason = "stale", reasons[0]
         else:
-            state, reason = "fresh", ""
+            state, reason = "stale", reasons[0]
         metric = HEADLINES[call.step.name]
         figure = maker.metrics.get(metric) if maker else None
         made = {role: heads[asset].version_id for role, asset in call.outputs.items() if asset in heads}
@@ -92,13 +97,33 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
     return cells
 
 
-def _rewired(store: Store, call: StepCall, run: RunSummary) -> bool:
+def _ended(run: RunSummary) -> tuple[str, str]:
+    """State and reason of a run that left no result. One that nobody works on any more was cut off."""
+    if run.state == "running":
+        return "crashed", f"cut off after {run.run.started_at:%H:%M:%S} UTC; the same command goes on"
+    return run.state, run.detail
+
+
+Reads = Mapping[str, set[AssetName]]
+
+
+def _read(store: Store, plan: Plan, makers: Mapping[tuple[str, str], RunSummary]) -> dict[str, Reads]:
+    """What each maker read, by role, sources left out. One walk answers for all runs that it meets."""
+    read: dict[str, dict[str, set[AssetName]]] = {}
+    for key, maker in reversed(list(makers.items())):
+        if maker.run.run_id in read:
+            continue
+        graph = store.lineage(next(iter(plan[key].outputs.values())))
+        read |= {run_id: {} for run_id in (maker.run.run_id, *graph.runs)}
+        for edge in graph.edges:
+            if edge.direction == "input" and edge.asset.kind != "source":
+                read[edge.run_id].setdefault(edge.role, set()).add(edge.asset)
+    return dict(read)
+
+
+def _rewired(call: StepCall, read: Reads) -> bool:
     """Whether the plan gives the step other assets to read than its run read."""
-    read: dict[str, set[str]] = {}
-    for edge in store.lineage(next(iter(call.outputs.values()))).inputs_of(run.run.run_id):
-        if edge.asset.kind != "source":
-            read.setdefault(edge.role, set()).add(str(edge.asset))
-    return read != {role: {str(asset) for asset in assets} for role, assets in call.inputs.items()}
+    return dict(read) != {role: set(assets) for role, assets in call.inputs.items()}
 
 
 def stale_keys(cells: list[Cell]) -> Mapping[tuple[str, str], Cell]:

@@ -106,7 +106,7 @@ def execute(
     started = time.monotonic()
     inputs = resolve_inputs(store, call)
     fingerprint = fingerprint_of(call, inputs)
-    folder = store.root / "work" / fingerprint[:32]
+    folder = _folder(store, fingerprint)
     with _alone(folder, on_progress):
         finished = None if force else store.find_finished(fingerprint)
         if finished is not None:
@@ -239,6 +239,26 @@ def _run_in_worker(
         raise StepFailedError(f"{where} (log: {folder / 'log.txt'})")
     metrics: dict[str, float] = result["metrics"]
     return metrics
+
+
+def is_at_work(store: Store, fingerprint: str) -> bool:
+    """Whether some process is computing this fingerprint now."""
+    try:
+        lock = os.open(_folder(store, fingerprint).with_suffix(".lock"), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _folder(store: Store, fingerprint: str) -> Path:
+    """Where a step of this fingerprint works."""
+    return store.root / "work" / fingerprint[:32]
 
 
 @contextmanager
