@@ -57,18 +57,19 @@ def summary_rows(session: Session) -> list[dict[str, object]]:
     computing."""
     store, plan = session.store, session.plan
     heads = store.heads()
+    metrics: dict[str, Figures] = {run.run.run_id: run.metrics for run in store.runs()}
     seconds: dict[str, float] = {}
     for (part, _), call in plan.items():
         run_ids = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
         for run_id in run_ids - {None}:
-            seconds[part] = seconds.get(part, 0.0) + _run_figures(session, str(run_id)).get("seconds", 0.0)
+            seconds[part] = seconds.get(part, 0.0) + metrics[str(run_id)].get("seconds", 0.0)
     rows: list[dict[str, object]] = []
     for part in ("V0", *session.config.parts):
         for name, label in (("evaluation-sampled", f"{part} before PPO"), ("evaluation", part)):
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
-            figures = _run_figures(session, head.run_id)
+            figures = metrics[head.run_id]
             row: dict[str, object] = {
                 "policy": label if (part, "ppo") not in plan or name != "evaluation" else f"{part} + PPO"
             }
@@ -79,8 +80,3 @@ def summary_rows(session: Session) -> list[dict[str, object]]:
             row["seconds"] = f"{seconds.get(part, 0.0):.0f}" if name == "evaluation" else ""
             rows.append(row)
     return rows
-
-
-def _run_figures(session: Session, run_id: str) -> Figures:
-    (run,) = session.store.runs(run_id=run_id)
-    return run.metrics
