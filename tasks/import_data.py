@@ -60,8 +60,8 @@ class ImportConfig(Config):
 def import_data(run: StepRun, config: ImportConfig) -> Mapping[str, float]:
     """Write each data set that the plan wants, with the source of every row."""
     counts = _from_world(run, config.world) if config.world is not None else _from_files(run, config)
-    run.table("counts", [{"data set": name, "rows": rows} for name, rows in counts.items()])
-    return {f"rows/{name}": float(rows) for name, rows in counts.items()}
+    run.table("counts", [{"what": name, "rows": rows} for name, rows in counts.items()])
+    return {name: float(rows) for name, rows in counts.items()}
 
 
 def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
@@ -79,7 +79,7 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
     wanted = {role: rows for role, rows in made.items() if run.wants(role)}
     for role, rows in wanted.items():
         run.write_rows(role, rows)
-    return {role: len(rows) for role, rows in wanted.items()}
+    return {f"rows/{role}": len(rows) for role, rows in wanted.items()}
 
 
 def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
@@ -150,7 +150,7 @@ class _Files:
         refused = self.renamed(role, read.refused)
         for (file, reason), count in _by_file(refused).items():
             self.table.append({"role": role, "file": file, "outcome": f"refused: {reason}", "rows": count})
-            name = f"{role} refused: {reason}"
+            name = f"refused/{role}/{reason}"
             self.counts[name] = self.counts.get(name, 0) + count
         ids = pa.array([f"{role}/{source}" for source in refused.column("source").to_pylist()], pa.string())
         self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
@@ -163,7 +163,7 @@ class _Files:
         """Write a data set."""
         table = pa.concat_tables(tables)
         self.run.write_rows(role, table)
-        self.counts[role] = len(table)
+        self.counts[f"rows/{role}"] = len(table)
 
     def finish(self) -> dict[str, int]:
         """Write the refused rows and the table of counts."""
