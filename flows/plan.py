@@ -121,7 +121,7 @@ class _Wiring:
         self.add(
             fit_context,
             FOUNDATION,
-            FitStepConfig(**{**c.fit.model_dump(), **_limits(c)}),
+            FitStepConfig(**{**c.fit.model_dump(), **_limits(c)}, splits=_splits(c)),
             {role: dataset(f"raw-{role}", FOUNDATION) for role in fitted} | self.tokenizer(),
             {**fitted, "dropped": "too-long"},
             {} if c.base_model is None else {"tokenizer": (c.base_model,)},
@@ -300,6 +300,11 @@ def _limits(config: RunConfig) -> dict[str, int]:
         "prompt_tokens": min(context, learned) - max(sampling.max_new_tokens for sampling in answers) - 1,
         "pair_tokens": min(config.reward.max_length, context),
     }
+
+
+def _splits(config: RunConfig) -> tuple[str, ...]:
+    """The splits without which some step has no prompt."""
+    return ("train", "heldout") if config.ppo is None else ("train", "validation", "heldout")
 
 
 def _context_length(config: RunConfig) -> int:
