@@ -26,6 +26,7 @@ class FitConfig(Config):
 class FitStepConfig(FitConfig):
     """The same, with the limits, in tokens, that the other sections of the config ask for."""
 
+    splits: tuple[str, ...] = Field(default=("train", "heldout"), description="Splits that need a prompt")
     dialogue_tokens: int
     prompt_tokens: int
     pair_tokens: int
@@ -70,6 +71,8 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         for group in sorted(groups - {row.get("axis", role) for row in kept}):
             name = role if group == role else f"{group} {role}"
             raise InputError(f"none of the {name} fit: {limit} tokens; raise the lengths in the config")
+        if role == "prompts":
+            _check_splits({row["split"] for row in kept}, config.splits)
         run.write_rows(role, kept)
         metrics[f"{role}/kept"] = float(len(kept))
         metrics[f"{role}/too_long"] = float(lost := len(dropped) - before)
@@ -92,3 +95,15 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
+
+
+def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:
+    """Later steps cannot do without these; they would say so only after hours of training."""
+    lacking = {
+        "train": "no prompt is left to train on: lower data.heldout_percent or give more prompts",
+        "validation": "no prompt is left for PPO's validation, a tenth of those to train on: give more prompts",
+        "heldout": "no prompt is held out for evaluation: raise data.heldout_percent or give more prompts",
+    }
+    for split in wanted:
+        if split not in found:
+            raise InputError(lacking[split])
