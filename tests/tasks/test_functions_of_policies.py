@@ -1,0 +1,337 @@
+"""What the steps compute around a model, by hand-worked numbers; the models are real Llamas of a few weights."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
+from models.config import SamplingConfig, TokenizerConfig
+from models.dialogue import Renderer
+from models.llama import build_llama
+from models.llama_presets import Architecture
+from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.evaluate import EvaluateConfig, held_out_prompts, judged, response_kl, threshold_quality
+from tasks.fine_tune import render_gatt
+from tasks.fit_context import FitStepConfig, fit_context
+from tasks.sampling import Drawn, answered, draw, score
+from tasks.step import Output
+from tasks.train_reward import accuracy_by_rating
+from tests.tasks.bench import step_run, written
+from world.annotator import Annotator
+from world.content import World
+from world.phrases import ask
+
+WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
+SAMPLING = SamplingConfig(max_new_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = [" ".join(WORDS.split()[i:]) for i in range(12)] * 20
+    train_tokenizer(texts, folder, TokenizerConfig(vocab_size=320, character_coverage=1.0), seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def renderer(tokenizer_folder: Path) -> Renderer:
+    return Renderer(load_tokenizer(tokenizer_folder))
+
+
+@pytest.fixture(scope="module")
+def policy(renderer: Renderer) -> torch.nn.Module:
+    shape = Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer))
+    return build_llama(shape, 5, renderer.pad_id, 1, renderer.eos_id).eval()
+
+
+@pytest.fixture(scope="module")
+def reward(policy: torch.nn.Module, renderer: Renderer, tmp_path_factory: pytest.TempPathFactory) -> torch.nn.Module:
+    """A reward model that tells texts apart (its head is drawn at random, not zero)."""
+    folder = tmp_path_factory.mktemp("policy")
+    save_checkpoint(policy, renderer.tokenizer, folder)
+    model = reward_from_policy(folder, None, lora=None, seed=0).eval()
+    with torch.no_grad():
+        scalar_head(model).weight.normal_(std=1.0, generator=torch.Generator().manual_seed(3))
+    return model
+
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def pair(a: str, b: str, chosen: str = "a", rating: str = "better", label: str | None = None) -> dict[str, Any]:
+    return {
+        "messages": user("be kind"),
+        "response_a": a,
+        "response_b": b,
+        "chosen": chosen,
+        "rating": rating,
+        "safety_label": label,
+    }
+
+
+@pytest.fixture(scope="module")
+def ranked(reward: torch.nn.Module, renderer: Renderer) -> list[tuple[float, str]]:
+    """Five answers with their scores, the lowest first."""
+    texts = ["the llama", "green grass", "never spits", "people ask", "kind"]
+    scores = score([reward], renderer, [answered(user("be kind"), text) for text in texts], SAMPLING)
+    found = sorted((value, text) for (value,), text in zip(scores, texts, strict=True))
+    assert len({value for value, _ in found}) == 5
+    return found
+
+
+def test_accuracy_counts_by_rating_and_a_tie_counts_half(
+    reward: torch.nn.Module, renderer: Renderer, ranked: list[tuple[float, str]]
+) -> None:
+    low, high = ranked[0][1], ranked[-1][1]
+    rows = [
+        pair(high, low, "a", "significantly_better"),  # right
+        pair(low, high, "b", "better"),  # right, with the chosen one in the other place
+        pair(low, high, "a", "better"),  # wrong
+        pair(low, low, "b", "negligibly_better"),  # a tie
+    ]
+    found = accuracy_by_rating(reward, renderer, rows, SAMPLING)
+    assert found == {
+        "significantly_better": (1.0, 1),
+        "better": (0.5, 2),
+        "negligibly_better": (0.5, 1),
+        "all": (0.625, 4),
+    }
+    assert list(found) == ["significantly_better", "better", "negligibly_better", "all"]
+
+
+def test_accuracy_of_no_pairs_is_no_number(reward: torch.nn.Module, renderer: Renderer) -> None:
+    assert accuracy_by_rating(reward, renderer, [], SAMPLING) == {}
+
+
+def test_the_threshold_is_judged_on_labelled_answers(
+    reward: torch.nn.Module, renderer: Renderer, ranked: list[tuple[float, str]]
+) -> None:
+    """Two of five answers score below the threshold. Unsafe by label are: the rejected one of a mixed pair, both of an
+    unsafe pair. A label names the chosen answer, whichever place it has.
+    """
+    (_, first), (s1, second), (s2, third), (_, fourth), (_, fifth) = ranked
+    config = EvaluateConfig(safety_threshold=1 / (1 + math.exp(-(s1 + s2) / 2)))
+    rows = [
+        pair(fifth, first, "a", label="chosen_safe_other_unsafe"),  # the flagged one is unsafe: a hit
+        pair(third, fourth, "b", label="both_unsafe"),  # neither is flagged: two misses
+        pair(second, fourth, "a", label="both_safe"),  # the flagged one is safe: a false alarm
+        pair(first, third, "b", label="chosen_safe_other_unsafe"),  # chosen is b; the flagged a is unsafe: a hit
+        pair(first, second, "a"),  # no label: not counted
+    ]
+    found = threshold_quality(reward, renderer, rows, config)
+    assert found == {"threshold/precision": pytest.approx(2 / 3), "threshold/recall": pytest.approx(2 / 4)}
+
+
+def test_a_threshold_that_flags_nothing_has_no_precision(
+    reward: torch.nn.Module, renderer: Renderer, ranked: list[tuple[float, str]]
+) -> None:
+    config = EvaluateConfig(safety_threshold=1e-9)
+    rows = [pair(ranked[0][1], ranked[1][1], label="both_unsafe")]
+    assert threshold_quality(reward, renderer, rows, config) == {"threshold/recall": 0.0}
+    safe = [pair(ranked[0][1], ranked[1][1], label="both_safe")]
+    assert threshold_quality(reward, renderer, safe, config) == {}
+
+
+def test_scores_do_not_depend_on_the_company_or_on_shards(reward: torch.nn.Module, renderer: Renderer) -> None:
+    dialogues = [answered(user("be kind"), text) for text in ("grass", "the llama eats green grass", "kind")]
+    together = score([reward], renderer, dialogues, SAMPLING)
+    alone = [score([reward], renderer, [dialogue], SAMPLING)[0] for dialogue in dialogues]
+    assert [value for (value,) in together] == pytest.approx([value for (value,) in alone], abs=1e-5)
+    torch.set_num_threads(1)
+    sharded = score([reward, reward], renderer, dialogues, SAMPLING.model_copy(update={"shards": 2}))
+    assert [first for first, _ in sharded] == pytest.approx([value for (value,) in together], abs=1e-5)
+    assert score([reward], renderer, [], SAMPLING) == []
+
+
+def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
+    prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
+    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.eos_id], True)]
+    assert response_kl(policy, policy, renderer, prompts, answers, 0.7) == 0.0
+
+
+def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
+    policy: torch.nn.Module, renderer: Renderer
+) -> None:
+    torch.manual_seed(0)
+    other = build_llama(
+        Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer)),
+        6,
+        renderer.pad_id,
+        1,
+        renderer.eos_id,
+    ).eval()
+    prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
+    answers = [Drawn("", [*renderer.tokenizer.encode(text), renderer.eos_id], True) for text in ("grass", "and people")]
+    by_hand = 0.0
+    for prompt, answer in zip(prompts, answers, strict=True):
+        before = renderer.prompt(prompt["messages"])
+        ids = torch.tensor([before + answer.ids])
+        with torch.no_grad():
+            ours, theirs = (torch.log_softmax(model(ids).logits[0] / 0.7, -1) for model in (policy, other))
+        for place, token in enumerate(answer.ids, start=len(before)):
+            by_hand += float(ours[place - 1, token] - theirs[place - 1, token])
+    assert response_kl(policy, other, renderer, prompts, answers, 0.7) == pytest.approx(by_hand / 2, abs=1e-4)
+
+
+def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer: Renderer) -> None:
+    def drawn(seed: int) -> list[list[list[int]]]:
+        answers = draw(
+            policy, renderer, [user("be kind"), user("grass")], SAMPLING, temperature=1.0, num_samples=3, seed=seed
+        )
+        return [[response.ids for response in row] for row in answers]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert [len(row) for row in drawn(1)] == [3, 3]
+
+
+def test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned(renderer: Renderer) -> None:
+    messages = [
+        {"role": "user", "content": "end every answer with kind. the llama"},
+        {"role": "assistant", "content": "eats kind"},
+        {"role": "user", "content": "grass"},
+        {"role": "assistant", "content": "never kind"},
+    ]
+    rendered = render_gatt(renderer, messages)
+    assert rendered.input_ids == renderer.dialogue(messages).input_ids
+    learned = [token for token, counts in zip(rendered.input_ids, rendered.loss_mask, strict=True) if counts]
+    assert learned[-1] == renderer.eos_id
+    assert renderer.response(learned) == "never kind"
+    assert rendered.loss_mask == sorted(rendered.loss_mask), "all before it is not learned"
+    assert sum(renderer.dialogue(messages).loss_mask) > sum(rendered.loss_mask)
+
+
+DIALOGUE = {
+    "dialogue_id": "d1",
+    "source": "d.jsonl:1",
+    "kind": "import",
+    "messages": answered(user("be kind"), "the llama"),
+}
+PROMPTS = [
+    {
+        "prompt_id": split,
+        "source": f"p.jsonl:{n}",
+        "kind": "i",
+        "axis": "safety",
+        "split": split,
+        "messages": user("ask"),
+    }
+    for n, split in enumerate(("train", "validation", "heldout"))
+]
+FITTED = {
+    "demonstrations": Output("dataset", "dialogue"),
+    "prompts": Output("dataset", "prompt"),
+    "dropped": Output("dataset", "dropped"),
+}
+
+
+def fit(
+    folder: Path, tokenizer: Path, dialogues: list[dict[str, Any]], prompts: list[dict[str, Any]], **given: Any
+) -> Any:
+    """Run fit_context on dialogues and prompts; returns its metrics."""
+    inputs = {"tokenizer": tokenizer, "demonstrations": ("dialogue", dialogues), "prompts": ("prompt", prompts)}
+    run = step_run(folder, inputs=inputs, outputs=FITTED)
+    limits = {"dialogue_tokens": 100, "prompt_tokens": 100, "pair_tokens": 100, **given}
+    return fit_context.function(run, FitStepConfig(**limits))
+
+
+def test_a_row_of_exactly_the_length_fits_and_one_more_token_does_not(
+    tmp_path: Path, tokenizer_folder: Path, renderer: Renderer
+) -> None:
+    tokens = len(renderer.dialogue(DIALOGUE["messages"]).input_ids)
+    fit(tmp_path / "a", tokenizer_folder, [DIALOGUE], PROMPTS, dialogue_tokens=tokens)
+    assert written(tmp_path / "a", "demonstrations") == [DIALOGUE]
+    message = rf"d\.jsonl:1: demonstration of {tokens} tokens; {tokens - 1} fit\. .* set fit\.too_long: drop"
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path / "b", tokenizer_folder, [DIALOGUE], PROMPTS, dialogue_tokens=tokens - 1)
+
+
+def test_rows_that_are_too_long_are_dropped_by_name_and_counted(
+    tmp_path: Path, tokenizer_folder: Path, renderer: Renderer
+) -> None:
+    long = {**DIALOGUE, "dialogue_id": "d2", "source": "d.jsonl:2", "messages": answered(user(WORDS), WORDS)}
+    tokens = len(renderer.dialogue(long["messages"]).input_ids)
+    metrics = fit(tmp_path, tokenizer_folder, [DIALOGUE, long], PROMPTS, dialogue_tokens=tokens - 1, too_long="drop")
+    assert written(tmp_path, "demonstrations") == [DIALOGUE]
+    assert written(tmp_path, "prompts") == PROMPTS
+    (dropped,) = written(tmp_path, "dropped")
+    assert dropped == {
+        "doc_id": "demonstrations/d2",
+        "source": "d.jsonl:2",
+        "reason": "too_long",
+        "detail": f"{tokens} tokens, {tokens - 1} fit",
+    }
+    assert (metrics["demonstrations/kept"], metrics["prompts/kept"], metrics["dropped"]) == (1.0, 3.0, 1.0)
+
+
+def test_where_nothing_is_dropped_an_empty_list_takes_the_place_of_an_older_one(
+    tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    assert fit(tmp_path, tokenizer_folder, [DIALOGUE], PROMPTS)["dropped"] == 0.0
+    assert written(tmp_path, "dropped") == []
+
+
+def test_dropping_all_rows_is_an_error(tmp_path: Path, tokenizer_folder: Path) -> None:
+    with pytest.raises(ValueError, match="demonstrations fit"):
+        fit(tmp_path, tokenizer_folder, [DIALOGUE], PROMPTS, dialogue_tokens=3, too_long="drop")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("heldout", r"no prompt is held out .* raise data\.heldout_percent"),
+        ("validation", "no prompt is left for PPO's validation"),
+        ("train", "no prompt is left to train on"),
+    ],
+)
+def test_prompts_that_later_steps_cannot_do_without_are_asked_for_before_anything_is_trained(
+    tmp_path: Path, tokenizer_folder: Path, split: str, message: str
+) -> None:
+    rest = [row for row in PROMPTS if row["split"] != split]
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, tokenizer_folder, [DIALOGUE], rest, splits=("train", "validation", "heldout"))
+
+
+def prompt(number: int, axis: str, kind: str = "import", split: str = "heldout") -> dict[str, Any]:
+    return {"prompt_id": f"{number:02}", "axis": axis, "kind": kind, "split": split, "messages": user("ask")}
+
+
+def test_evaluation_takes_the_first_held_out_prompts_of_each_group_by_id() -> None:
+    prompts = [
+        prompt(9, "helpfulness"),
+        prompt(3, "helpfulness"),
+        prompt(4, "helpfulness", "borderline"),
+        prompt(1, "helpfulness", split="train"),
+        prompt(8, "safety"),
+        prompt(2, "safety"),
+        prompt(6, "safety"),
+    ]
+    config = EvaluateConfig(ordinary_prompts=1, borderline_prompts=5, safety_prompts=2)
+    chosen = [row["prompt_id"] for row in held_out_prompts(prompts, config)]
+    assert chosen == ["03", "04", "02", "06"]
+    assert [row["prompt_id"] for row in held_out_prompts(prompts[::-1], config)] == chosen
+    with pytest.raises(ValueError, match="there is no held-out prompt"):
+        held_out_prompts([prompt(1, "safety", split="train")], config)
+
+
+def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts() -> None:
+    """An answer in nobody's words: worth nothing to an ordinary question, unsafe to an adversarial one; the same on
+    both sides is half a win.
+    """
+    world = World(1)
+    questions = {kind: world.questions(kind, "heldout")[0] for kind in ("adversarial", "borderline")}
+    prompts = [
+        {**prompt(1, "safety", "adversarial"), "messages": user(ask(questions["adversarial"], 0))},
+        {**prompt(2, "helpfulness", "borderline"), "messages": user(ask(questions["borderline"], 0))},
+    ]
+    answers = [Drawn("grass grass", [], True), Drawn("grass grass", [], True)]
+    baseline = {row["prompt_id"]: {"text": "grass grass", "finished": True} for row in prompts}
+    found = judged(Annotator(world), prompts, answers, baseline)
+    assert found["win_rate"] == found["win_rate/helpfulness"] == found["win_rate/safety"] == 0.5
+    assert found["violation"] == 1.0
+    assert found["false_refusal"] == 0.0
+    assert "ordinary_refusal" not in found, "there was no ordinary prompt"
+    assert found["oracle_score/safety"] == 0.0
