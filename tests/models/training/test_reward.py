@@ -1,0 +1,184 @@
+"""Reward models, through TRL's own training step."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, Trainer
+
+from models.checkpoint import load_reward, reward_from_policy
+from models.config import RewardConfig
+from models.dialogue import Renderer
+from models.scoring import score_rows
+from models.training import reward as module
+from models.training.reporting import Quiet, Reporter
+from models.training.reward import Pair, train_reward
+from tests.models.training.first_step import first_step, same_gradients
+from tests.models.training.little_runs import LORA, Recorder, pairs
+
+Build = Callable[[ModuleType, Callable[[], object]], Trainer]
+SMALL_MARGINS = {"significantly_better": 1, "better": 2 / 3, "slightly_better": 1 / 3, "negligibly_better": 0}
+
+
+def run(
+    policy: Path,
+    judged: list[Pair],
+    renderer: Renderer,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    safety: bool = False,
+    **changes: Any,
+) -> dict[str, float]:
+    config = RewardConfig(
+        **{"learning_rate": 5e-3, "batch_size": 4, "min_warmup_steps": 0, "max_length": 128, **changes}
+    )
+    model = reward_from_policy(policy, None, lora=None, seed=3)
+    return train_reward(
+        model, judged, renderer, config, safety=safety, out=folder / "out", work=folder / "work", seed=3,
+        reporter=reporter,
+    )  # fmt: skip
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def scores_alone(model: torch.nn.Module, judged: list[Pair]) -> list[tuple[float, float]]:
+    """Chosen and rejected score of each pair, each read alone, without padding."""
+    rows = [ids for pair in judged for ids in (pair.chosen_ids, pair.rejected_ids)]
+    flat = [score_rows(model, [row], 3, 1)[0] for row in rows]
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("margins", "scale"), [("none", 0), ("small", 1), ("large", 3)])
+def test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path, margins: str, scale: int
+) -> None:
+    judged = pairs(renderer)
+    trainer = build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), margins=margins))
+    expected = [
+        softplus(-(chosen - rejected - scale * SMALL_MARGINS[pair.rating]))
+        for pair, (chosen, rejected) in zip(judged, scores_alone(trainer.model, judged), strict=True)
+    ]
+    loss, _ = first_step(trainer)
+    assert loss == pytest.approx(sum(expected) / 4, abs=1e-5)
+
+
+def test_margin_none_equals_the_plain_loss_whatever_the_rating(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    judged = pairs(renderer)
+    level = [replace(pair, rating="negligibly_better") for pair in judged]  # margin 0 in every scale
+    none = first_step(build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), margins="none")))
+    plain = first_step(build(module, lambda: run(gqa_policy, level, renderer, tmp_path, Quiet(), margins="large")))
+    assert none[0] == pytest.approx(plain[0], abs=1e-7)
+    same_gradients(none[1], plain[1])
+
+
+def test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    """Labels of the four pairs: both unsafe, both safe, chosen safe and other unsafe, none."""
+    judged = pairs(renderer)
+    changes = {"margins": "none", "safety_loss_coef": 0.5}
+    trainer = build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
+    scores = scores_alone(trainer.model, judged)
+    ranking = sum(softplus(rejected - chosen) for chosen, rejected in scores)
+    safety = (
+        softplus(scores[0][0]) + softplus(scores[0][1])  # unsafe, unsafe
+        + softplus(-scores[1][0]) + softplus(-scores[1][1])  # safe, safe
+        + softplus(-scores[2][0]) + softplus(scores[2][1])  # safe, unsafe
+    )  # fmt: skip
+    loss, _ = first_step(trainer)
+    assert loss == pytest.approx(ranking / 4 + 0.5 * safety / 8, abs=1e-5)
+
+
+def test_the_helpfulness_model_ignores_safety_labels(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    judged = pairs(renderer)
+    unlabelled = [replace(pair, safety_label=None) for pair in judged]
+    found = [
+        first_step(build(module, lambda rows=rows: run(gqa_policy, rows, renderer, tmp_path, Quiet())))  # type: ignore[misc]
+        for rows in (judged, unlabelled)
+    ]
+    assert found[0][0] == found[1][0]
+    same_gradients(found[0][1], found[1][1])
+
+
+def test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe(
+    gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    """Ranking alone would push the chosen one up."""
+    judged = [replace(pair, safety_label="both_unsafe") for pair in pairs(renderer)]
+    after = {}
+    for safety in (True, False):
+        folder = tmp_path / str(safety)
+        changes = {"epochs": 12, "margins": "none", "safety_loss_coef": 4.0}
+        run(gqa_policy, judged, renderer, folder, Quiet(), safety=safety, **changes)
+        after[safety] = scores_alone(load_reward(folder / "out"), judged)
+    assert all(chosen < 0 and rejected < 0 for chosen, rejected in after[True])
+    assert all(chosen > 0 for chosen, _ in after[False])
+
+
+def test_it_learns_the_ranking_and_opens_in_plain_transformers(
+    gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
+) -> None:
+    judged = pairs(renderer)
+    metrics = run(gqa_policy, judged, renderer, tmp_path, recorder, epochs=12, margins="none")
+    assert metrics["loss"] < 0.3 < math.log(2) < recorder.curve("reward/loss")[0] + 1e-6
+    assert (metrics["pairs"], metrics["steps"]) == (4, 12)
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    for pair in judged:
+        with torch.no_grad():
+            chosen, rejected = (
+                plain(input_ids=torch.tensor([ids])).logits[0, 0] for ids in (pair.chosen_ids, pair.rejected_ids)
+            )
+        assert chosen > rejected
+
+
+def test_an_adapter_and_its_head_learn_alone(gqa_policy: Path, renderer: Renderer, tmp_path: Path) -> None:
+    judged = pairs(renderer)
+    model = reward_from_policy(gqa_policy, None, lora=LORA, seed=3)
+    config = RewardConfig(learning_rate=1e-2, batch_size=4, epochs=12, min_warmup_steps=0, margins="none")
+    train_reward(
+        model, judged, renderer, config, safety=False, out=tmp_path / "out", work=tmp_path / "work", seed=3,
+        reporter=Quiet(),
+    )  # fmt: skip
+    again = load_reward(tmp_path / "out", gqa_policy)
+    assert all(chosen > rejected for chosen, rejected in scores_alone(again, judged))
+
+
+def test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    four = pairs(renderer)
+    judged = [
+        replace(four[i % 4], chosen_ids=[*four[i % 4].chosen_ids[:-1], *[20 + i] * i, 2]) for i in range(16)
+    ]  # every fourth pair has no safety label: they lie unevenly in the passes
+
+    def built(steps: int) -> Trainer:
+        changes = {"batch_size": 16, "accumulation_steps": steps}
+        return build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
+
+    loss, gradients = first_step(built(1))
+    accumulated_loss, accumulated = first_step(built(8))
+    assert accumulated_loss == pytest.approx(loss, abs=1e-5)
+    same_gradients(gradients, accumulated)
+
+
+def test_a_long_pair_and_unknown_words_are_refused(gqa_policy: Path, renderer: Renderer, tmp_path: Path) -> None:
+    judged = pairs(renderer)
+    long = replace(judged[1], rejected_ids=[1, *[30] * 127, 2])
+    with pytest.raises(ValueError, match=r"pair 2 has 129 tokens; reward\.max_length is 128"):
+        run(gqa_policy, [judged[0], long], renderer, tmp_path, Quiet())
+    with pytest.raises(ValueError, match="unknown safety label 'fine'"):
+        run(gqa_policy, [replace(judged[0], safety_label="fine")], renderer, tmp_path, Quiet())
+    with pytest.raises(ValueError, match="unknown rating 'great'"):
+        run(gqa_policy, [replace(judged[0], rating="great")], renderer, tmp_path, Quiet())
