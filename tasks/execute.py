@@ -164,7 +164,7 @@ def _compute(
             for role, asset in call.outputs.items()
         }
         seconds = time.monotonic() - started
-        curves = [Metric(**json.loads(line)) for line in _lines(folder / "metrics.jsonl")]
+        curves = _curves(folder / "metrics.jsonl")
         points = [Metric(name, value) for name, value in {**metrics, "seconds": seconds}.items()]
         store.commit_run(record, inputs, outputs, [*curves, *points])
     except BaseException as error:
@@ -185,7 +185,7 @@ def _run_in_worker(
 ) -> dict[str, float]:
     for name in ("out", "tables"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("result.json", "metrics.jsonl", "progress.json"):
+    for name in ("result.json", "progress.json"):
         (folder / name).unlink(missing_ok=True)
     listed: dict[str, list[dict[str, str]]] = {}
     seen: dict[str, int] = {}
@@ -259,6 +259,18 @@ def is_at_work(store: Store, fingerprint: str) -> bool:
 def _folder(store: Store, fingerprint: str) -> Path:
     """Where a step of this fingerprint works."""
     return store.root / "work" / fingerprint[:32]
+
+
+def _curves(path: Path) -> list[Metric]:
+    """The points of every attempt, the last one of each name and step; a line that a kill cut short is passed over."""
+    points: dict[tuple[str, int], Metric] = {}
+    for line in _lines(path):
+        try:
+            point = Metric(**json.loads(line))
+        except ValueError:
+            continue
+        points[point.name, point.step] = point
+    return list(points.values())
 
 
 @contextmanager
