@@ -142,7 +142,7 @@ class _Files:
         for number, field in enumerate(table.schema):
             if field.name in ("source", "doc_id", "dialogue_id", "preference_id"):
                 texts = [rename(text) for text in table.column(number).to_pylist()]
-                table = table.set_column(number, field, pa.array(texts))
+                table = table.set_column(number, field, pa.array(texts, field.type))
         return table
 
     def accepted(self, role: str, read: Imported) -> pa.Table:

@@ -1,0 +1,53 @@
+"""docs/your-own-data.md is true: its messages are those of the readers, its reasons are those that are counted."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_store import preference_readers, readers, row_import
+from data_store.errors import InputError
+from data_store.readers import read_dialogues, read_documents, read_preferences
+from tests.flows.recipe_runs import ROOT
+
+GUIDE = (ROOT / "docs" / "your-own-data.md").read_text()
+READERS: dict[str, Callable[[Path], object]] = {
+    "documents": lambda path: list(read_documents([path])),
+    "demonstrations": lambda path: read_dialogues([path]),
+    "preferences": lambda path: read_preferences([path], "rows"),
+}
+MESSAGES = re.findall(r"^\| (\w+) `(\w\.jsonl)` \| `(.*?)` \| (.*) \|$", GUIDE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("role", "name", "line", "message"), MESSAGES, ids=[entry[1] for entry in MESSAGES])
+def test_broken_input_is_answered_with_the_message_of_the_guide(
+    tmp_path: Path, role: str, name: str, line: str, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(line + "\n")
+    with pytest.raises(InputError) as caught:
+        READERS[role](path)
+    assert str(caught.value).startswith(f"{path} {message}")
+
+
+def test_the_guide_shows_a_message_for_each_kind_of_file() -> None:
+    assert {role for role, *_ in MESSAGES} == set(READERS)
+
+
+def test_the_guide_names_every_reason_to_refuse_a_row() -> None:
+    code = "".join(Path(str(module.__file__)).read_text() for module in (readers, preference_readers, row_import))
+    raised = set(re.findall(r'RefusedRowError\(\s*"(\w+)"', code)) | {preference_readers.EXCLUDED_LABEL}
+    section = GUIDE[GUIDE.index("| reason |") : GUIDE.index("Documents go through")]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))) == raised
+
+
+def test_the_dialogues_and_the_pair_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    dialogues, pair = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "dialogues.jsonl").write_text(dialogues)
+    (tmp_path / "pairs.jsonl").write_text(pair)
+    read = read_dialogues([tmp_path / "dialogues.jsonl"])
+    assert len(read.rows) == 5  # the last record holds two instances
+    assert len(read.refused) == 0
+    (row,) = read_preferences([tmp_path / "pairs.jsonl"], "rows").rows.to_pylist()
+    assert (row["rating"], row["safety_label"], row["annotator"]) == ("significantly_better", "both_safe", "anna")
