@@ -20,9 +20,12 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
 
     Without demonstrations a base model that can chat already becomes V0 as it is.
     """
+    import torch
+
     from models.checkpoint import load_policy, save_checkpoint
     from models.training.sft import fine_tune
 
+    torch.manual_seed(run.seed)  # peft draws a fresh adapter from the global generator
     base = run.path("base")
     renderer = open_renderer(base)
     policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
