@@ -271,7 +271,10 @@ def _key_value(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not YAML; put text with special characters in quotes") from None
 
 
 def _wait_for_interrupt() -> None:
