@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,7 @@ class Home:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def halter(self, *arguments: str | Path) -> Finished:
@@ -150,6 +152,11 @@ class Home:
             except OSError:
                 continue
         return found
+
+
+def _heed_interrupts() -> None:
+    """What a shell runs in the background inherits an ignored Ctrl-C; the command must get it all the same."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ask(server: str, path: str, **content: Any) -> Any:
