@@ -24,6 +24,8 @@ class Workers:
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._codes: dict[str, int] = {}
+        self._running: set[str] = set()
+        self._stopped: set[str] = set()
         self._changed = threading.Condition(self._lock)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
 
@@ -38,11 +40,14 @@ class Workers:
             process = self._started()
             job = str(next(self._numbers))
             self._send(process, {"job": job, "folder": str(folder)})
+            self._running.add(job)
         try:
             while True:
                 with self._changed:
                     if job in self._codes:
                         return self._codes.pop(job)
+                    if job in self._stopped:
+                        raise KeyboardInterrupt("stopped together with its flow")
                     if process.poll() is not None:
                         raise WorkerDiedError(
                             f"the worker process ended with code {process.returncode}: {self._last_words()}"
@@ -54,6 +59,17 @@ class Workers:
                 if process.poll() is None:
                     self._send(process, {"stop": job})
             raise
+        finally:
+            with self._lock:
+                self._running.discard(job)
+                self._stopped.discard(job)
+
+    def stop(self) -> None:
+        """End every job that runs now; whoever waits for one gets the KeyboardInterrupt that only the main thread
+        saw."""
+        with self._changed:
+            self._stopped |= self._running
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the worker and every job in it."""
