@@ -140,6 +140,27 @@ def test_stopping_a_job_ends_its_process(workers: Workers, tmp_path: Path) -> No
     assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
 
 
+def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(workers: Workers, tmp_path: Path) -> None:
+    """Only the main thread gets a Ctrl-C; a training that another thread waits for must end with it."""
+    ended: list[type[BaseException]] = []
+
+    def wait() -> None:
+        try:
+            workers.run(place(tmp_path, seconds=60), lambda: None)
+        except BaseException as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_for((tmp_path / "progress.json").exists, "the step's start")
+    workers.stop()
+    thread.join(10)
+    assert ended == [KeyboardInterrupt]
+    pid = where(tmp_path)["pid"]
+    wait_for(lambda: not is_alive(pid), "the end of the stopped step", 5)
+    assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
+
+
 def test_stopping_a_job_at_once_ends_it_too(workers: Workers, tmp_path: Path) -> None:
     """Whenever the stop comes, also before the step's process has set itself up: it never gets to its end."""
 
