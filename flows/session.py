@@ -52,6 +52,11 @@ def session_of(config: RunConfig) -> Iterator[Session]:
         _open[root] = (session, users + 1)
     try:
         yield session
+    except Exception:
+        raise  # a step beside the one that failed comes to its end, so that its work is not lost
+    except BaseException:  # Ctrl-C and cancellation reach this thread alone, and Prefect would wait for the others
+        session.workers.stop()
+        raise
     finally:
         with _lock:
             session, users = _open.pop(root)

@@ -20,14 +20,8 @@ def side_by_side(session: Session, part: str, *steps: str) -> None:
     """Bring several steps that do not need each other up to date at the same time."""
     with tags(f"part:{part}"):
         futures = [run_step.submit(step, part, _context(session, part, step)) for step in steps]
-    try:
-        for future in futures:
-            future.result()
-    except Exception:
-        raise  # the step beside it comes to its end, so that its work is not lost
-    except BaseException:  # Ctrl-C and cancellation reach this thread alone, and Prefect waits for the others
-        session.workers.stop()
-        raise
+    for future in futures:
+        future.result()
 
 
 def _context(session: Session, part: str, step: str) -> StepContext:

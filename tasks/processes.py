@@ -24,8 +24,7 @@ class Workers:
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._codes: dict[str, int] = {}
-        self._running: set[str] = set()
-        self._stopped: set[str] = set()
+        self._stopped = False
         self._changed = threading.Condition(self._lock)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
 
@@ -40,13 +39,12 @@ class Workers:
             process = self._started()
             job = str(next(self._numbers))
             self._send(process, {"job": job, "folder": str(folder)})
-            self._running.add(job)
         try:
             while True:
                 with self._changed:
                     if job in self._codes:
                         return self._codes.pop(job)
-                    if job in self._stopped:
+                    if self._stopped:
                         raise KeyboardInterrupt("stopped together with its flow")
                     if process.poll() is not None:
                         raise WorkerDiedError(
@@ -59,16 +57,12 @@ class Workers:
                 if process.poll() is None:
                     self._send(process, {"stop": job})
             raise
-        finally:
-            with self._lock:
-                self._running.discard(job)
-                self._stopped.discard(job)
 
     def stop(self) -> None:
-        """End every job that runs now; whoever waits for one gets the KeyboardInterrupt that only the main thread
-        saw."""
+        """End every job, and take no other; whoever waits for one gets the KeyboardInterrupt that only
+        the main thread saw."""
         with self._changed:
-            self._stopped |= self._running
+            self._stopped = True
             self._changed.notify_all()
 
     def close(self) -> None:

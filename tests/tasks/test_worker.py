@@ -140,8 +140,23 @@ def test_stopping_a_job_ends_its_process(workers: Workers, tmp_path: Path) -> No
     assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
 
 
-def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(workers: Workers, tmp_path: Path) -> None:
+def test_stopping_a_job_at_once_ends_it_too(workers: Workers, tmp_path: Path) -> None:
+    """Whenever the stop comes, also before the step's process has set itself up: it never gets to its end."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    for number in range(15):
+        with pytest.raises(KeyboardInterrupt):
+            workers.run(place(tmp_path / str(number), seconds=1.5), interrupt)
+    assert workers.run(place(tmp_path / "last", seconds=2), lambda: None) == 0
+    ended = [number for number in range(15) if (tmp_path / str(number) / "result.json").exists()]
+    assert ended == []
+
+
+def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(tmp_path: Path) -> None:
     """Only the main thread gets a Ctrl-C; a training that another thread waits for must end with it."""
+    workers = Workers()
     ended: list[type[BaseException]] = []
 
     def wait() -> None:
@@ -158,21 +173,9 @@ def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(workers: Worke
     assert ended == [KeyboardInterrupt]
     pid = where(tmp_path)["pid"]
     wait_for(lambda: not is_alive(pid), "the end of the stopped step", 5)
-    assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
-
-
-def test_stopping_a_job_at_once_ends_it_too(workers: Workers, tmp_path: Path) -> None:
-    """Whenever the stop comes, also before the step's process has set itself up: it never gets to its end."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    for number in range(15):
-        with pytest.raises(KeyboardInterrupt):
-            workers.run(place(tmp_path / str(number), seconds=1.5), interrupt)
-    assert workers.run(place(tmp_path / "last", seconds=2), lambda: None) == 0
-    ended = [number for number in range(15) if (tmp_path / str(number) / "result.json").exists()]
-    assert ended == []
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(place(tmp_path / "late", seconds=60), lambda: None)
+    workers.close()
 
 
 def test_the_death_of_the_worker_is_reported_and_ends_its_steps(workers: Workers, tmp_path: Path) -> None:
