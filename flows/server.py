@@ -1,10 +1,12 @@
 """A local Prefect server for the length of a run, unless the user's own settings point to one."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -44,7 +46,11 @@ def prefect_server(folder: Path) -> Iterator[str]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(folder))
-    port = _free_port()
+    with reserved_port() as port:
+        yield from _served(folder, port)
+
+
+def _served(folder: Path, port: int) -> Iterator[str]:
     os.environ["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
     os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # with --port alone the UI would call another port
     log = (folder / "server.log").open("wb")
@@ -79,14 +85,16 @@ def _send_last_logs() -> None:
     APILogWorker.drain_all(timeout=10)
 
 
-# Stops the server when its standard input closes, which it also does when this process is killed.
+# Stops the server when its standard input closes, which it also does when this process is killed; ends with the server.
 _SUPERVISOR = """
-import os, signal, subprocess, sys
+import os, select, signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 def heed():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=heed)
-sys.stdin.buffer.read()
+while server.poll() is None:
+    if select.select([0], [], [], 0.5)[0] and not os.read(0, 1):
+        break
 server.send_signal(signal.SIGINT)
 try:
     server.wait(10)
@@ -95,16 +103,35 @@ except subprocess.TimeoutExpired:
 """
 
 
-def _free_port() -> int:
-    """4200 where it is free, so that the address is the one people know; else any free port."""
-    for port in (DEFAULT_PORT, 0):
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """4200 where it is free, so that the address is the one people know; else any free port.
+
+    Between the look and the server's own bind other runs look too; a lock keeps them off, for else the later one would
+    take the earlier one's server for its own, and lose it when that run ends.
+    """
+    for wanted in (DEFAULT_PORT, *([0] * 20)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", wanted))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            port = int(probe.getsockname()[1])
+        try:
+            lock = os.open(Path(tempfile.gettempdir()) / f"halter-port-{port}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError:  # another user's
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        try:
+            yield port
+        finally:
+            os.close(lock)
+        return
     raise ServerFailedError("no free port on the loopback interface")
 
 
