@@ -1,0 +1,111 @@
+"""Redoing one step of a finished run: what is computed, what becomes stale, what is brought up to date."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.flows.recipe_runs import Finished, Home
+
+CHANGED = ("V1", "train_safety_reward")
+FED = {
+    ("V1", "rejection_sample"),
+    ("V1", "fine_tune"),
+    ("V1", "evaluate"),
+    ("V2", "collect_preferences"),
+    ("V2", "train_safety_reward"),
+    ("V2", "train_helpfulness_reward"),
+    ("V2", "rejection_sample"),
+    ("V2", "synthesize_gatt"),
+    ("V2", "fine_tune"),
+    ("V2", "ppo"),
+    ("V2", "evaluate_sampled"),
+    ("V2", "evaluate"),
+}
+
+
+@pytest.fixture(scope="module")
+def redone(
+    first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory, server: str
+) -> tuple[Home, Finished]:
+    """The finished run, with V1's safety reward model trained once more with other margins."""
+    import shutil
+
+    home = replace(first_run[0], folder=tmp_path_factory.mktemp("redone") / "home", server=server)
+    shutil.copytree(first_run[0].folder, home.folder)
+    finished = home.halter("rerun", "V1", "safety-reward", "--set", "reward.margins=large", "--json")
+    assert finished.code == 0, finished.err
+    return home, finished
+
+
+def test_a_step_that_is_redone_runs_alone_and_makes_stale_what_it_feeds_and_nothing_else(
+    first_run: tuple[Home, Finished], redone: tuple[Home, Finished]
+) -> None:
+    before, (home, finished) = first_run[0], redone
+    new = home.runs()[len(before.runs()) :]
+    assert new == [(*CHANGED, "succeeded")]
+    states = home.states()
+    assert {key for key, state in states.items() if state == "stale"} == FED
+    assert {state for key, state in states.items() if key not in FED} == {"fresh"}
+    assert {(cell["part"], cell["step"]) for cell in finished.document["stale"]} == FED
+    changed = {name for name, version in home.heads().items() if before.heads()[name] != version}
+    assert changed == {"model/reward-safety@V1"}
+
+
+def test_status_tells_what_was_set_by_hand_and_why_a_step_is_stale(redone: tuple[Home, Finished]) -> None:
+    document = redone[0].halter("status", "--json").document
+    assert document["overrides"] == [
+        {"part": "V1", "step": "train_safety_reward", "key": "reward.margins", "value": "large"}
+    ]
+    reasons = {(cell["part"], cell["step"]): cell["reason"] for cell in document["steps"]}
+    assert reasons["V1", "rejection_sample"] == "a newer model/reward-safety@V1 is there"
+    assert reasons["V2", "ppo"].endswith(" is stale")
+
+
+def test_bringing_up_to_date_computes_just_what_is_stale_and_taking_the_value_back_computes_nothing(
+    first_run: tuple[Home, Finished], redone: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import shutil
+
+    original = first_run[0].heads()
+    home = replace(redone[0], folder=tmp_path_factory.mktemp("downstream") / "home")
+    shutil.copytree(redone[0].folder, home.folder)
+    before = home.runs()
+
+    # the value is still set, so there is nothing to do for the step itself
+    finished = home.halter("rerun", "V1", "safety-reward", "--set", "reward.margins=large", "--downstream", "--json")
+    assert finished.code == 0, finished.err
+    new = home.runs()[len(before) :]
+    assert {state for _, _, state in new} == {"succeeded"}
+    assert {(part, step) for part, step, _ in new} <= FED
+    assert new[0][:2] == ("V1", "rejection_sample")
+    assert len(new) == len(set(new)), "nothing is computed twice"
+    assert finished.document["stale"] == []
+    assert set(home.states().values()) == {"fresh"}
+    assert home.head("dataset/scores@V1") != original["dataset/scores@V1"]
+
+    finished = home.halter("rerun", "V1", "safety-reward", "--unset", "reward.margins", "--downstream", "--json")
+    assert finished.code == 0, finished.err
+    assert home.runs() == before + new, "every old version is taken up again"
+    assert home.heads() == original
+    assert set(home.states().values()) == {"fresh"}
+
+
+def test_redoing_an_unchanged_step_gives_the_same_bytes_and_makes_nothing_stale(
+    copy_of_first_run: Callable[[], Home],
+) -> None:
+    home = copy_of_first_run()
+    before, heads = home.runs(), home.heads()
+    finished = home.halter("rerun", "V1", "fine-tune", "--json")
+    assert finished.code == 0, finished.err
+    assert home.runs()[len(before) :] == [("V1", "fine_tune", "succeeded")]
+    assert finished.document == {"step": "fine_tune", "part": "V1", "stale": []}
+    assert home.heads() == heads
+
+
+def test_nothing_is_deleted_by_a_rerun(first_run: tuple[Home, Finished], redone: tuple[Home, Finished]) -> None:
+    old = first_run[0].head("model/reward-safety@V1")
+    assert (redone[0].store.checkout(old) / "model.safetensors").is_file()
+    assert {path.name for path in (first_run[0].folder / "pocket" / "journal").iterdir()} <= {
+        path.name for path in (redone[0].folder / "pocket" / "journal").iterdir()
+    }
