@@ -185,7 +185,18 @@ def _combine(
 def reward_against_samples(
     rows: list[dict[str, Any]], rewards: list[float], config: RejectionConfig
 ) -> list[dict[str, Any]]:
-    """Max and median reward of the first N responses, mean over prompts (Llama 2, figures 7 and 8), by temperature."""
+    """Max and median reward of the first N responses, mean over prompts (Llama 2, figures 7 and 8), by temperature.
+
+    In the row of all temperatures these take turns, so that no small N stands for one of them alone.
+    """
+    turns: dict[tuple[str, int], int] = {}
+    place = []
+    for row in rows:
+        key = (row["prompt_id"], row["temperature_milli"])
+        turns[key] = turns.get(key, -1) + 1
+        place.append(turns[key])
+    order = sorted(range(len(rows)), key=lambda i: place[i])
+    rows, rewards = [rows[i] for i in order], [rewards[i] for i in order]
     table = []
     groups: dict[str, list[float]] = {}
     for temperature in (None, *(round(1000 * t) for t in config.temperatures)):

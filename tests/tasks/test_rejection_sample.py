@@ -71,7 +71,7 @@ def test_maximum_and_median_of_the_first_responses_are_means_over_prompts() -> N
     }
     assert table == {
         ("all", 1): (3.0, 3.0),  # (1 + 5) / 2
-        ("all", 2): (4.0, 2.75),  # max (3 + 5) / 2, median (2 + 3.5) / 2
+        ("all", 2): (7.0, 4.75),  # one of each temperature: max (9 + 5) / 2, median (5 + 4.5) / 2
         ("all", 4): (7.0, 3.0),  # max (9 + 5) / 2, median of 0 1 3 9 and of 2 4 4 5: (2 + 4) / 2
         ("0.7", 1): (3.0, 3.0),
         ("0.7", 2): (4.0, 2.75),
