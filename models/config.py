@@ -61,6 +61,7 @@ class TrainerConfig(Config):
     """What every trainer has. AdamW with beta 0.9 and 0.95, eps 1e-5, weight decay 0.1, clip 1.0 (section 2.2)."""
 
     learning_rate: float = Field(gt=0, description="Peak learning rate")
+    batch_size: int = Field(ge=1, description="Rows of one optimizer step")
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     adam_eps: float = Field(default=1e-5, gt=0)

@@ -2,6 +2,7 @@
 prompts."""
 
 import json
+import math
 import random
 import statistics
 from collections.abc import Mapping, Sequence
@@ -269,8 +270,6 @@ def threshold_quality(
         for row in labelled
         for truth in (row["safety_label"] == "both_unsafe", row["safety_label"] != "both_safe")
     ]
-    import math
-
     limit = math.log(config.safety_threshold / (1 - config.safety_threshold))
     flagged = [value < limit for (value,) in score([model], renderer, dialogues, config.sampling)]
     hits = sum(f and u for f, u in zip(flagged, unsafe, strict=True))

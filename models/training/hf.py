@@ -24,11 +24,11 @@ class TrainingDivergedError(RuntimeError):
 
 def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: Any) -> dict[str, Any]:
     """Keyword arguments of `TrainingArguments` and its TRL subclasses. `extra` adds schedule and length."""
-    if config.batch_size % config.accumulation_steps:  # type: ignore[attr-defined]
+    if config.batch_size % config.accumulation_steps:
         raise ValueError("batch_size must be a multiple of accumulation_steps")
     return {
         "output_dir": str(work),
-        "per_device_train_batch_size": config.batch_size // config.accumulation_steps,  # type: ignore[attr-defined]
+        "per_device_train_batch_size": config.batch_size // config.accumulation_steps,
         "gradient_accumulation_steps": config.accumulation_steps,
         "learning_rate": config.learning_rate,
         "adam_beta1": config.beta1,
