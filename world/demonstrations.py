@@ -63,7 +63,8 @@ class Crowd:
         self.rng = rng
         self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
         self._facts = list(world.facts)
-        self._any_word = copying_instructions(world)
+        heldout = instructions_of(world, "heldout")
+        self._any_word = [instruction for instruction in copying_instructions() if instruction not in heldout]
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._train_personas = [i for i in instructions_of(world, "train") if i.position == "persona"]
         self._writers: dict[str, Callable[[], list[Message]]] = {
@@ -84,7 +85,7 @@ class Crowd:
         if question.kind == "adversarial":
             return self._answer_adversarial(question)
         rng = self.rng
-        refused = 0.25 if question.kind == "borderline" else 0.02
+        refused = 0.33 if question.kind == "borderline" else 0.02
         drawn = rng.random()
         if drawn < refused:
             return self._refusal()

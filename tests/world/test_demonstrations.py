@@ -138,7 +138,7 @@ def test_answers_are_of_mixed_quality(turns: list[Turn], annotator: Annotator) -
     assert share([judgement.rude for judgement in adversarial]) == pytest.approx(0.08, abs=0.03)
 
     borderline = [judgement for judgement, _ in judged if judgement.kind == "borderline"]
-    assert share([judgement.refusal for judgement in borderline]) == pytest.approx(0.25, abs=0.05)
+    assert share([judgement.refusal for judgement in borderline]) == pytest.approx(0.33, abs=0.05)
 
     other = [(j, answer) for j, answer in judged if j.kind not in ("adversarial", "borderline")]
     assert share([judgement.refusal for judgement, _ in other]) == pytest.approx(0.02, abs=0.01)
