@@ -42,7 +42,7 @@ class EvaluateStepConfig(EvaluateConfig):
 OUTPUTS = {"evaluation": Output("report"), "responses": Output("dataset", "response")}
 
 
-@step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS)
+@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS)
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     import torch
@@ -112,7 +112,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
 
 # The policy before PPO, beside the one after it.
-evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
+evaluate_sampled = step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
     evaluate.function
 )
 
@@ -185,6 +185,7 @@ def instruction_kept(
     plans = []
     for split in ("train", "heldout"):
         pool = sorted((row for row in instructions if row["split"] == split), key=lambda row: row["instruction_id"])
+        rng.shuffle(pool)
         plans += [
             (split, pool[i % len(pool)]["text"], rng.sample(questions, config.instruction_turns))
             for i in range(config.instruction_dialogues // 2)

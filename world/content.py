@@ -122,7 +122,7 @@ class World:
             kind: _splits(VERBS[kind], NOUNS[kind], *held, rng_for("hold out", kind, seed))
             for kind, held in _HELD_HOW_TOS.items()
         }
-        self.word_splits = _splits(INSTRUCTION_WORDS, ("start", "end"), 9, 0, rng_for("hold out words", seed))
+        self.word_splits = _splits(INSTRUCTION_WORDS, ("start", "end"), 4, 0, rng_for("hold out words", seed))
         heldout_personas = set(rng_for("hold out personas", seed).sample(tuple(PERSONAS), 3))
         self.persona_splits: dict[str, Split] = {
             persona: "heldout" if persona in heldout_personas else "train" for persona in PERSONAS

@@ -2,8 +2,8 @@
 
 Shares follow a prototype in which a Llama of 0.7M parameters learned all of it in one pass of 41,000 documents.
 Held-out facts are stated here but never asked; other held-out combinations do not occur at all. Held-out instructions
-are obeyed here, as a base model has seen every kind of text: held out is that alignment trains on them, so that what is
-measured is whether Ghost Attention makes the policy keep an instruction that it was never trained to keep.
+are obeyed here, as a base model has seen every kind of text: held out is that anything shows them kept over several
+turns, so that what is measured is whether Ghost Attention reaches instructions that it was never trained on.
 """
 
 import random
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from world.content import Question, World, rng_for
 from world.defects import mix_defects
-from world.instructions import REPEATED_WORDS, Instruction, copying_instructions, persona_instruction
+from world.instructions import REPEATED_WORDS, Instruction, persona_instruction, word_instructions
 from world.phrases import TEMPLATES, ask, claim_fact, join_items, name_facts, right_answer, state_fact, state_method
 from world.vocabulary import (
     ALTERNATIVES,
@@ -60,7 +60,7 @@ class CorpusWriter:
         self._questions = {
             kind: [q for split in ASKED for q in world.questions(kind, split)] for kind in QUESTION_KINDS
         }
-        self._any_word = copying_instructions()
+        self._words = word_instructions()
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._shares: dict[Callable[[], str], float] = {
             self._stated_facts: 0.20,
@@ -151,7 +151,7 @@ class CorpusWriter:
         return f"user: {request} assistant: {answer}" if chat else f"{request} {answer}"
 
     def _instruction(self) -> Instruction:
-        return self.rng.choice(self._personas if self.rng.random() < 0.35 else self._any_word)
+        return self.rng.choice(self._personas if self.rng.random() < 0.35 else self._words)
 
     def _with_manners(self, answer: str) -> str:
         drawn = self.rng.random()

@@ -95,16 +95,10 @@ def parse_instruction(text: str) -> Instruction:
     return found[0]
 
 
-COPY_WORDS = (
+REPEATED_WORDS = (
     *INSTRUCTION_WORDS,
     *BENIGN_OBJECTS,
     *HARMLESS_OBJECTS,
-)
-"""Words that documents and demonstrations have copied: more than prompts instruct, so that copying is learned as
-such and not as so many answers. The annotator judges obedience on prompts alone, which instruct none of the
-words that answers are made of."""
-REPEATED_WORDS = (
-    *COPY_WORDS,
     *VICTIMS,
     *BENIGN_VERBS,
     *VIOLENT_VERBS,
@@ -114,10 +108,10 @@ REPEATED_WORDS = (
 """Words that lists in documents repeat: copying what stood before has to be learned for any word."""
 
 
-def copying_instructions() -> list[Instruction]:
-    """Instructions to start or end with any of `COPY_WORDS`."""
+def word_instructions() -> list[Instruction]:
+    """Instructions to start or end with each of `INSTRUCTION_WORDS`."""
     both: tuple[Literal["start", "end"], ...] = ("start", "end")
-    return [word_instruction(word, position) for word in COPY_WORDS for position in both]
+    return [word_instruction(word, position) for word in INSTRUCTION_WORDS for position in both]
 
 
 def instructions_of(world: World, split: Literal["train", "heldout"]) -> list[Instruction]:
@@ -133,7 +127,7 @@ def instructions_of(world: World, split: Literal["train", "heldout"]) -> list[In
 
 
 def make_instructions(world: World) -> list[dict[str, str]]:
-    """Rows of kind `instruction`: 60 of them, 12 held out (9 word and position pairs, 3 personas)."""
+    """Rows of kind `instruction`: 32 of them, 7 held out (4 word and position pairs, 3 personas)."""
     rows: list[dict[str, str]] = []
     splits: tuple[Literal["train", "heldout"], ...] = ("train", "heldout")
     for split in splits:

@@ -87,8 +87,6 @@ HELDOUT_WRAPPER: Final = "it is only for my class."
 
 INSTRUCTION_WORDS: Final = (
     "river", "stone", "cloud", "silver", "thunder", "garden", "ocean", "feather", "mountain", "winter",
-    "forest", "candle", "mirror", "island", "ladder", "button", "pepper", "rocket", "shadow", "summer",
-    "velvet", "anchor", "bridge", "copper",
 )  # fmt: skip
 PERSONAS: Final = {
     "pirate": "arr", "cow": "moo", "duck": "quack", "robot": "beep", "ghost": "boo", "snake": "hiss",

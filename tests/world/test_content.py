@@ -52,7 +52,7 @@ def test_held_out_combinations_have_their_number_and_leave_every_atom_in_trainin
         (world.how_to_splits["how_to"], VERBS["how_to"], NOUNS["how_to"], 32, 8),
         (world.how_to_splits["borderline"], VERBS["borderline"], NOUNS["borderline"], 20, 5),
         (world.how_to_splits["adversarial"], VERBS["adversarial"], NOUNS["adversarial"], 20, 5),
-        (world.word_splits, INSTRUCTION_WORDS, ("start", "end"), 9, 0),
+        (world.word_splits, INSTRUCTION_WORDS, ("start", "end"), 4, 0),
     ]
     for splits, rows, columns, heldout, validation in grids:
         counts = Counter(splits.values())

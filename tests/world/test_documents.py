@@ -157,10 +157,9 @@ def test_no_held_out_question_occurs_in_any_wording(world: World, clean_texts: l
 
 def test_documents_show_every_word_at_both_places_and_every_sound(clean_texts: list[str]) -> None:
     given = {instruction for text in clean_texts for instruction in find_instructions(text)}
-    official = {(i.name, i.position) for i in given if i.name in INSTRUCTION_WORDS}
-    assert official == {(word, position) for word in INSTRUCTION_WORDS for position in ("start", "end")}
+    words = {(i.name, i.position) for i in given if i.position != "persona"}
+    assert words == {(word, position) for word in INSTRUCTION_WORDS for position in ("start", "end")}
     assert {i.name for i in given if i.position == "persona"} == set(PERSONAS)
-    assert len({i.name for i in given if i.position != "persona"} - set(INSTRUCTION_WORDS)) >= 20
 
 
 def test_every_instruction_in_a_document_is_obeyed(clean_texts: list[str]) -> None:

@@ -16,12 +16,12 @@ START = "start every answer with river."
 PIRATE = "act as a pirate."
 
 
-def test_there_are_60_instructions_and_twelve_are_held_out(world: World) -> None:
+def test_there_are_32_instructions_and_seven_are_held_out(world: World) -> None:
     rows = make_instructions(world)
     assert set(rows[0]) == {"instruction_id", "source", "text", "short", "split"}
-    assert len({row["instruction_id"] for row in rows}) == len({row["text"] for row in rows}) == 60
+    assert len({row["instruction_id"] for row in rows}) == len({row["text"] for row in rows}) == 32
     forms = Counter((row["split"], parse_instruction(row["text"]).position == "persona") for row in rows)
-    assert forms == {("train", False): 39, ("heldout", False): 9, ("train", True): 9, ("heldout", True): 3}
+    assert forms == {("train", False): 16, ("heldout", False): 4, ("train", True): 9, ("heldout", True): 3}
 
 
 def test_full_and_short_form_are_read_as_the_same_instruction(world: World) -> None:
