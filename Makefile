@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test lint clean
+.PHONY: demo smoke test lint conformance clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -19,6 +19,9 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+conformance: $(READY)  ## write docs/conformance.md from the tests
+	$(VENV)/bin/python -m tests.conformance --write
 
 clean:
 	rm -rf $(VENV) halter-store

@@ -50,6 +50,7 @@ def test_a_finished_recipe_is_fresh(recipe: Bench) -> None:
     assert stale(recipe) == {}
 
 
+@pytest.mark.conformance("stale stops at the next iteration", equation="data_store.lineage:stale")
 def test_a_change_in_one_iteration_reaches_all_later_ones_and_no_earlier_one(recipe: Bench) -> None:
     recipe.run("reward", {"model/reward@V2": "another reward"}, ("model/policy@V1", "dataset/preferences@V2"))
     assert stale(recipe) == {
@@ -72,6 +73,7 @@ def test_redoing_a_step_to_identical_bytes_makes_nothing_stale(recipe: Bench) ->
     assert stale(recipe) == {}
 
 
+@pytest.mark.conformance("rerun reuses what is stale", equation="data_store.lineage:stale")
 def test_a_changed_source_makes_everything_stale(recipe: Bench) -> None:
     recipe.store.register_source(recipe.files(corpus="other text") / "corpus")
     assert len(stale(recipe)) == 10

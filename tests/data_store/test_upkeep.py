@@ -62,6 +62,7 @@ def test_a_journal_that_was_changed_or_cut_is_found(bench: Bench) -> None:
     assert "the chain of hashes is broken" in verify(bench.store).problems[0]
 
 
+@pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep:collect")
 def test_only_old_objects_of_no_version_are_garbage(bench: Bench) -> None:
     bench.run("train", {"model/policy@V1": "kept"})
     bench.publish("old orphan")
@@ -93,6 +94,7 @@ def test_a_dry_run_removes_nothing_and_names_what_would_go(bench: Bench) -> None
     assert bench.store.find_finished("f1") is not None
 
 
+@pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep:collect")
 def test_superseded_content_goes_and_what_made_a_head_stays(bench: Bench) -> None:
     version = superseded(bench)
     bench.store.checkout(version)
@@ -116,6 +118,7 @@ def test_retired_content_that_is_made_again_is_there_again(bench: Bench) -> None
     assert verify(bench.store).n_objects == 4
 
 
+@pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep:collect")
 def test_a_segment_that_a_kept_version_shares_stays(bench: Bench) -> None:
     asset = "dataset/documents@V1"
     first = bench.store.publish("dataset", bench.documents("a", "b"), row_kind="document")

@@ -32,6 +32,17 @@ def test_the_figures_of_every_policy_are_printed(first_run: tuple[Home, Finished
     assert all(row["oracle"] != "–" and row["violation %"] != "–" for row in rows)
 
 
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluate:evaluate")
+def test_each_policys_reward_stands_beside_the_score_of_a_judge_that_training_never_saw(
+    first_run: tuple[Home, Finished],
+) -> None:
+    rows = first_run[1].document["figures"]
+    judged = [(row["oracle"], row["reward"]) for row in rows if row["policy"] != "V0"]
+    assert len(judged) == 3
+    assert all(float(oracle) >= 0 and float(reward) == float(reward) for oracle, reward in judged)
+    assert all(oracle != reward for oracle, reward in judged), "two measures, not one twice"
+
+
 def test_no_process_and_no_half_made_file_is_left(first_run: tuple[Home, Finished]) -> None:
     home, _ = first_run
     assert home.processes() == []
@@ -127,6 +138,7 @@ def second_run(
     return home, finished, before
 
 
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
 def test_a_second_run_trains_nothing(
     first_run: tuple[Home, Finished], second_run: tuple[Home, Finished, list[tuple[str, str, str]]]
 ) -> None:

@@ -107,6 +107,7 @@ def test_reward_models_learn_from_all_preferences_so_far(five: Plan) -> None:
             assert reads(five, f"V{number}", step)["preferences"] == so_far
 
 
+@pytest.mark.conformance("best of all iterations", equation="flows.plan:build_plan")
 def test_rejection_sampling_sees_all_earlier_candidates_and_the_newest_reward_models(five: Plan) -> None:
     assert "candidates" not in reads(five, "V1", "rejection_sample")
     assert reads(five, "V4", "rejection_sample")["candidates"] == [f"dataset/candidates@V{n}" for n in (1, 2, 3)]
@@ -138,6 +139,19 @@ def test_every_policy_is_evaluated_against_sft_by_its_own_reward_models(five: Pl
         assert found["baseline"] == ["dataset/evaluation-responses@V0"]
         assert found["safety_reward"] == ["model/reward-safety@V5"]
     assert writes(five, "V5", "evaluate_sampled")["evaluation"] == "report/evaluation-sampled@V5"
+
+
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluate:judged")
+def test_no_step_that_trains_reads_what_the_evaluation_says(five: Plan) -> None:
+    """The annotator's score of held-out answers stays a judge that training never sees."""
+    of_evaluation = {
+        asset for (part, step) in five if step.startswith("evaluate") for asset in writes(five, part, step).values()
+    }
+    assert len(of_evaluation) > 5
+    readers = {
+        step for part, step in five for assets in reads(five, part, step).values() if of_evaluation & set(assets)
+    }
+    assert readers == {"evaluate", "evaluate_sampled"}
 
 
 def test_no_two_calls_share_a_seed_and_adding_iterations_changes_none(five: Plan) -> None:

@@ -38,6 +38,8 @@ def redone(
     return home, finished
 
 
+@pytest.mark.conformance("rerun reuses what is stale", equation="data_store.lineage:stale")
+@pytest.mark.conformance("stale stops at the next iteration", equation="data_store.lineage:stale")
 def test_a_step_that_is_redone_runs_alone_and_makes_stale_what_it_feeds_and_nothing_else(
     first_run: tuple[Home, Finished], redone: tuple[Home, Finished]
 ) -> None:
@@ -62,6 +64,7 @@ def test_status_tells_what_was_set_by_hand_and_why_a_step_is_stale(redone: tuple
     assert reasons["V2", "ppo"].endswith(" is stale")
 
 
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
 def test_bringing_up_to_date_computes_just_what_is_stale_and_taking_the_value_back_computes_nothing(
     first_run: tuple[Home, Finished], redone: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

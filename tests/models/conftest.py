@@ -123,9 +123,16 @@ def policy_folders(tmp_path_factory: pytest.TempPathFactory, renderer: Renderer)
 
 
 @pytest.fixture(params=["mha", "gqa"])
-def policy_folder(request: pytest.FixtureRequest, policy_folders: dict[str, Path]) -> Path:
+def heads(request: pytest.FixtureRequest) -> str:
+    """Multi-head and grouped-query attention, in turn."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def policy_folder(heads: str, policy_folders: dict[str, Path]) -> Path:
     """A whole policy, with multi-head and with grouped-query attention."""
-    return policy_folders[request.param]
+    return policy_folders[heads]
 
 
 @pytest.fixture(scope="session")
@@ -148,16 +155,17 @@ def reward_folders(
     return folders
 
 
-@pytest.fixture(params=["mha", "gqa"])
-def reward_folder(request: pytest.FixtureRequest, reward_folders: dict[str, Path]) -> Path:
-    return reward_folders[request.param]
+@pytest.fixture
+def reward_folder(heads: str, reward_folders: dict[str, Path]) -> Path:
+    """A reward model on the policy of `policy_folder`."""
+    return reward_folders[heads]
 
 
 @pytest.fixture
-def dropping_policy(tmp_path: Path, gqa_policy: Path) -> Path:
+def dropping_policy(tmp_path: Path, policy_folder: Path) -> Path:
     """A checkpoint whose config asks for dropout."""
     folder = tmp_path / "dropping"
-    shutil.copytree(gqa_policy, folder)
+    shutil.copytree(policy_folder, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.5}))
     return folder

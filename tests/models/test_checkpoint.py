@@ -95,6 +95,7 @@ def test_a_reward_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Ren
     assert torch.equal(score(load_reward(tmp_path, policy_folder)), score(model))
 
 
+@pytest.mark.conformance("reference drifts", equation="models.checkpoint:load_policy")
 def test_adapters_off_give_the_base(policy_folder: Path) -> None:
     model = stir(load_policy(policy_folder, lora=LORA, trainable=True))
     assert isinstance(model, PeftModel)
@@ -119,6 +120,7 @@ def test_an_adapter_goes_on_training_as_one_adapter(gqa_policy: Path, renderer: 
     assert torch.equal(logits(plain), logits(again))
 
 
+@pytest.mark.conformance("value head start", equation="models.checkpoint:reward_from_policy")
 def test_a_reward_model_starts_as_its_policy_with_every_score_zero(
     policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_reward_adapter_unlike_its_policys_is_refused(
         reward_from_policy(tmp_path, gqa_policy, lora=other, seed=1)
 
 
+@pytest.mark.conformance("dropout in rollout or reference", equation="models.checkpoint:load_policy")
 def test_a_frozen_model_has_nothing_to_train_and_does_not_drop(dropping_policy: Path) -> None:
     model = load_policy(dropping_policy)
     assert not model.training

@@ -73,6 +73,7 @@ def test_any_template_renders_to_the_ids_of_its_text(any_renderer: Renderer, mes
 
 
 @pytest.mark.parametrize("messages", [TURNS, TURNS[:2], WITH_SYSTEM], ids=["two turns", "one turn", "system"])
+@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.dialogue")
 def test_exactly_one_bos_where_the_template_sets_one(any_renderer: Renderer, messages: list[dict[str, str]]) -> None:
     """Llama 2 begins each turn pair with a BOS, Llama 3 the dialogue, ChatML nothing; never are there two in a row."""
     bos = any_renderer.tokenizer.bos_token_id
@@ -86,18 +87,21 @@ def test_exactly_one_bos_where_the_template_sets_one(any_renderer: Renderer, mes
         assert (ids[0] == bos) == template.startswith("<s>")
 
 
+@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.prompt")
 def test_llama2_has_one_bos_per_turn_pair(renderer: Renderer) -> None:
     assert renderer.dialogue(WITH_SYSTEM).input_ids.count(1) == 2
     assert renderer.dialogue(TURNS[:2]).input_ids.count(1) == 1
     assert renderer.prompt(TURNS[:1]).count(1) == 1
 
 
+@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.document")
 def test_exactly_one_bos_and_eos_around_a_document(renderer: Renderer) -> None:
     ids = renderer.document("A text that says <s> and </s>.")
     assert (ids[0], ids[-1]) == (1, 2)
     assert (ids.count(1), ids.count(2)) == (1, 1)
 
 
+@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.dialogue")
 def test_a_tokenizer_that_adds_bos_itself_adds_no_second_one(tokenizer_folder: Path, renderer: Renderer) -> None:
     adding = load_tokenizer(tokenizer_folder)
     adding.add_bos_token = True
@@ -109,6 +113,9 @@ def test_a_tokenizer_that_adds_bos_itself_adds_no_second_one(tokenizer_folder: P
 
 
 @pytest.mark.parametrize("messages", [TURNS, WITH_SYSTEM], ids=["no system", "system"])
+@pytest.mark.conformance(
+    "prompt and response tokenised apart from the dialogue", equation="models.dialogue:Renderer.prompt"
+)
 def test_prompt_ids_are_a_prefix_of_the_full_ids(any_renderer: Renderer, messages: list[dict[str, str]]) -> None:
     for end in (i for i, message in enumerate(messages) if message["role"] == "assistant"):
         prompt = any_renderer.prompt(messages[:end])
@@ -116,6 +123,9 @@ def test_prompt_ids_are_a_prefix_of_the_full_ids(any_renderer: Renderer, message
         assert any_renderer.dialogue(messages).input_ids[: len(prompt)] == prompt
 
 
+@pytest.mark.conformance(
+    "prompt and response tokenised apart from the dialogue", equation="models.dialogue:Renderer.response"
+)
 def test_sampled_ids_behind_the_prompt_are_the_ids_that_are_trained_on(any_renderer: Renderer) -> None:
     """A response that is decoded and rendered again gives the ids that were sampled."""
     full = any_renderer.dialogue(TURNS[:2]).input_ids
@@ -125,6 +135,7 @@ def test_sampled_ids_behind_the_prompt_are_the_ids_that_are_trained_on(any_rende
     assert any_renderer.dialogue([TURNS[0], {"role": "assistant", "content": answer}]).input_ids == full
 
 
+@pytest.mark.conformance("pad = eos masks EOS from the loss", equation="models.dialogue:Renderer.dialogue")
 def test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding(any_renderer: Renderer) -> None:
     rendered = any_renderer.dialogue(TURNS)
     ends = [end - 1 for _, end in blocks(rendered.loss_mask)]
@@ -133,6 +144,7 @@ def test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding(any_ren
     assert rendered.loss_mask[-1]
 
 
+@pytest.mark.conformance("all-zero loss mask", equation="models.dialogue:Renderer.dialogue")
 def test_the_loss_covers_the_answers_and_nothing_else(any_renderer: Renderer) -> None:
     rendered = any_renderer.dialogue(WITH_SYSTEM)
     said = [any_renderer.response(rendered.input_ids[begin:end]) for begin, end in blocks(rendered.loss_mask)]
@@ -141,6 +153,10 @@ def test_the_loss_covers_the_answers_and_nothing_else(any_renderer: Renderer) ->
 
 @pytest.mark.parametrize("text", [INJECTION, PLACEHOLDERS], ids=["control tokens", "placeholders"])
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
+@pytest.mark.conformance(
+    "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+    equation="models.dialogue:Renderer.dialogue",
+)
 def test_text_that_looks_like_control_tokens_stays_text(any_renderer: Renderer, role: str, text: str) -> None:
     messages = [{"role": m["role"], "content": text if m["role"] == role else m["content"]} for m in WITH_SYSTEM]
     special = set(any_renderer.tokenizer.all_special_ids) | set(any_renderer.tokenizer.added_tokens_decoder)
@@ -160,6 +176,7 @@ def test_message_lengths_add_up_and_end_with_what_is_learned(
     assert rendered.message_lengths[-1] == end - begin
 
 
+@pytest.mark.conformance("GAtt", equation="models.algorithms.gatt:gatt_loss_mask")
 def test_gatt_learns_the_last_answer_alone(any_renderer: Renderer) -> None:
     rendered = any_renderer.dialogue(TURNS)
     mask = gatt_loss_mask([message["role"] for message in TURNS], rendered.message_lengths).tolist()

@@ -49,6 +49,7 @@ def common_token(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.conformance("padding side and position ids", equation="models.generation:_decode")
 def test_a_tiny_temperature_says_the_models_argmax(policy_folder: Path, batch: int) -> None:
     model = load_policy(policy_folder)
     drawn = draw(model, temperature=1e-4, batch=batch)
@@ -61,6 +62,7 @@ def test_one_prefill_for_all_samples_of_a_prompt_equals_rows_of_their_own(policy
     assert [[r.ids for r in responses] for responses in drawn] == [[greedy(model, p, 8)] * 3 for p in PROMPTS]
 
 
+@pytest.mark.conformance("padding side and position ids", equation="models.generation:_decode")
 def test_finished_rows_retire_and_disturb_no_other(policy_folder: Path) -> None:
     model = load_policy(policy_folder)
     eos = common_token(model)
@@ -73,6 +75,9 @@ def test_finished_rows_retire_and_disturb_no_other(policy_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])
+@pytest.mark.conformance(
+    "sampling temperature against scoring temperature", equation="models.scoring:response_logprobs"
+)
 def test_the_first_ratio_is_one_at_the_sampling_temperature(policy_folder: Path, temperature: float) -> None:
     """exp(recomputed - sampled log-probability), with rows that retire early, shared prefill and mixed lengths."""
     model = load_policy(policy_folder)
@@ -87,9 +92,12 @@ def test_the_first_ratio_is_one_at_the_sampling_temperature(policy_folder: Path,
         torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
 
 
-def test_another_temperature_would_not_give_ratio_one(gqa_policy: Path) -> None:
+@pytest.mark.conformance(
+    "sampling temperature against scoring temperature", equation="models.scoring:response_logprobs"
+)
+def test_another_temperature_would_not_give_ratio_one(policy_folder: Path) -> None:
     """Guards the test above: the difference that it looks for is large."""
-    model = load_policy(gqa_policy)
+    model = load_policy(policy_folder)
     [[response], *_] = draw(model, temperature=1.3)
     ids, attention, mask = lay_out(PROMPTS[:1], [response.ids], 3)
     with torch.no_grad():
@@ -97,15 +105,17 @@ def test_another_temperature_would_not_give_ratio_one(gqa_policy: Path) -> None:
     assert float((again[0] - torch.tensor(response.logprobs)).abs().max()) > 0.05
 
 
+@pytest.mark.conformance("top-p / top-k scores used as log-probabilities", equation="models.config:SamplingConfig")
 def test_the_sampler_takes_no_top_p_and_no_top_k() -> None:
     for cut in ({"top_p": 0.9}, {"top_k": 50}, {"min_p": 0.1}, {"repetition_penalty": 1.2}):
         with pytest.raises(ValidationError, match="Extra inputs"):
             SamplingConfig(**cut)
 
 
-def test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for(gqa_policy: Path) -> None:
+@pytest.mark.conformance("top-p / top-k scores used as log-probabilities", equation="models.generation:_decode")
+def test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for(policy_folder: Path) -> None:
     """A generation config with top-p and top-k beside the weights is not followed: the tail is drawn as well."""
-    model = load_policy(gqa_policy)
+    model = load_policy(policy_folder)
     model.generation_config.top_p, model.generation_config.top_k = 0.1, 1  # type: ignore[union-attr]
     count = 4000
     [responses] = draw(model, PROMPTS[:1], temperature=1.3, tokens=1, batch=count, num_samples=count)
@@ -129,8 +139,9 @@ def test_the_same_seed_draws_the_same_and_another_one_does_not(gqa_policy: Path)
     assert draw(model, seed=6) != first
 
 
-def test_an_unfinished_response_has_all_its_tokens_and_says_so(gqa_policy: Path) -> None:
-    for [response] in draw(load_policy(gqa_policy), tokens=5):
+@pytest.mark.conformance("reward on the wrong position, truncated responses", equation="models.generation:_decode")
+def test_an_unfinished_response_has_all_its_tokens_and_says_so(policy_folder: Path) -> None:
+    for [response] in draw(load_policy(policy_folder), tokens=5):
         assert (len(response.ids), len(response.logprobs), response.finished) == (5, 5, False)
 
 

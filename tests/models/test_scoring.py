@@ -43,6 +43,7 @@ def pad_left(rows: list[list[int]], pad_id: int, extra: int = 0) -> tuple[torch.
 
 @pytest.mark.parametrize("pad_id", [3, 2], ids=["pad", "pad is eos"])
 @pytest.mark.parametrize("temperature", [1.0, 1.3])
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:response_logprobs")
 def test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch(
     policy_folder: Path, pad_id: int, temperature: float
 ) -> None:
@@ -57,6 +58,7 @@ def test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch(
         assert int(mask[i].sum()) == len(response)
 
 
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:response_logprobs")
 def test_logprobs_are_equal_whatever_stands_at_the_padding(policy_folder: Path) -> None:
     model = load_policy(policy_folder)
     ids, attention, mask = lay_out(PROMPTS, RESPONSES, 3)
@@ -67,6 +69,10 @@ def test_logprobs_are_equal_whatever_stands_at_the_padding(policy_folder: Path) 
 
 
 @pytest.mark.parametrize("pad_id", [3, 2], ids=["pad", "pad is eos"])
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:last_token_scores")
+@pytest.mark.conformance(
+    "the reward is read at the wrong token when pad = eos", equation="models.scoring:last_token_scores"
+)
 def test_reward_scores_are_equal_alone_left_padded_and_right_padded(reward_folder: Path, pad_id: int) -> None:
     model = load_reward(reward_folder)
     with torch.no_grad():
@@ -78,6 +84,9 @@ def test_reward_scores_are_equal_alone_left_padded_and_right_padded(reward_folde
     torch.testing.assert_close(left, alone, **TOLERANCE)
 
 
+@pytest.mark.conformance(
+    "the reward is read at the wrong token when pad = eos", equation="models.scoring:last_token_scores"
+)
 def test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt(reward_folder: Path) -> None:
     """The oracle is plain transformers on the unpadded row with no padding token to look for."""
     plain = AutoModelForSequenceClassification.from_pretrained(reward_folder, num_labels=1)
@@ -105,6 +114,7 @@ def test_score_rows_leaves_the_training_mode_as_it_was(reward_folder: Path) -> N
     assert model.training
 
 
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:token_values")
 def test_values_are_equal_alone_and_padded(reward_folder: Path) -> None:
     model = load_reward(reward_folder)
     ids, mask = pad_left(ROWS, 3)
@@ -115,6 +125,7 @@ def test_values_are_equal_alone_and_padded(reward_folder: Path) -> None:
             torch.testing.assert_close(batched[i, -len(row) :], alone[0], **TOLERANCE)
 
 
+@pytest.mark.conformance("value head start", equation="models.checkpoint:load_reward")
 def test_a_value_model_starts_with_the_values_of_its_reward_model(reward_folder: Path) -> None:
     """PPO opens the reward model once more, trainable: at the last token the two say the same."""
     value, reward = load_reward(reward_folder, trainable=True), load_reward(reward_folder)
@@ -125,11 +136,13 @@ def test_a_value_model_starts_with_the_values_of_its_reward_model(reward_folder:
         torch.testing.assert_close(values[i, len(row) - 1], scores[i], **TOLERANCE)
 
 
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:positions_of")
 def test_positions_start_at_zero_on_the_first_real_token() -> None:
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]])
     assert positions_of(mask).tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 2, 2]]
 
 
+@pytest.mark.conformance("padding side and position ids", equation="models.scoring:lay_out")
 def test_layout_by_hand() -> None:
     ids, attention, mask = lay_out([[7], [8, 9]], [[4, 5, 2], [6]], pad_id=3)
     assert ids.tolist() == [[3, 7, 4, 5, 2], [8, 9, 6, 3, 3]]
@@ -137,6 +150,7 @@ def test_layout_by_hand() -> None:
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
 
+@pytest.mark.conformance("dropout in rollout or reference", equation="models.checkpoint:load_policy")
 def test_two_reference_passes_are_equal_to_the_bit_where_the_config_asks_for_dropout(
     dropping_policy: Path, renderer: Renderer
 ) -> None:

@@ -38,6 +38,10 @@ def sentences(tokenizer_folder: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.conformance(
+    "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+    equation="models.tokenizer:load_tokenizer",
+)
 def test_sentencepiece_and_transformers_agree_on_ids(
     tokenizer: PreTrainedTokenizerBase, sentences: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
@@ -46,6 +50,10 @@ def test_sentencepiece_and_transformers_agree_on_ids(
 
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@pytest.mark.conformance(
+    "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+    equation="models.tokenizer:load_tokenizer",
+)
 def test_sentencepiece_and_transformers_agree_on_any_text(
     tokenizer: PreTrainedTokenizerBase, sentences: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
@@ -58,11 +66,19 @@ def test_decoding_gives_the_text_back(tokenizer: PreTrainedTokenizerBase, text: 
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.conformance(
+    "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+    equation="models.tokenizer:train_tokenizer",
+)
 def test_no_text_encodes_to_a_control_token(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     assert not set(encode(tokenizer, text)) & set(tokenizer.all_special_ids)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.conformance(
+    "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+    equation="models.tokenizer:load_tokenizer",
+)
 def test_saved_and_reopened_gives_the_same_ids(tokenizer: PreTrainedTokenizerBase, tmp_path: Path, text: str) -> None:
     tokenizer.save_pretrained(tmp_path)
     again = load_tokenizer(tmp_path)

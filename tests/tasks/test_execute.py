@@ -72,6 +72,7 @@ def test_a_step_leaves_its_output_metrics_tables_and_lineage(bench: Bench, word:
     assert not (bench.store.root / "work" / run.run.fingerprint[:32]).exists(), "the work folder goes when it is done"
 
 
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
 def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> None:
     first = bench.execute(word)
     again = bench.execute(word)
@@ -84,6 +85,7 @@ def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> N
     assert len(bench.store.history(asset("word"))) == 1, "nothing is written for a step that is up to date"
 
 
+@pytest.mark.conformance("rerun reuses what is stale", equation="tasks.execute:fingerprint_of")
 def test_a_changed_config_seed_version_or_input_computes_anew(bench: Bench, word: StepCall, joined: StepCall) -> None:
     bench.execute(word)
     bench.execute(joined)
@@ -112,6 +114,7 @@ def test_going_back_takes_the_old_run_up_again(bench: Bench, word: StepCall, joi
     assert len(bench.computed()) == 4
 
 
+@pytest.mark.conformance("rerun reuses what is stale", equation="tasks.execute:resolve_inputs")
 def test_a_changed_source_file_computes_anew(bench: Bench, joined: StepCall, tmp_path: Path) -> None:
     source = tmp_path / "Some file.txt"
     source.write_text("one")

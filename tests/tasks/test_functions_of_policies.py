@@ -188,6 +188,7 @@ def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer:
     assert [len(row) for row in drawn(1)] == [3, 3]
 
 
+@pytest.mark.conformance("GAtt", equation="tasks.fine_tune:render_gatt")
 def test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned(renderer: Renderer) -> None:
     messages = [
         {"role": "user", "content": "end every answer with kind. the llama"},

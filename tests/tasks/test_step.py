@@ -53,6 +53,7 @@ def test_equal_calls_have_equal_fingerprints() -> None:
     ],
     ids=lambda changed: next(iter(changed)) if "step" not in changed else f"step-{changed['step'].version}",
 )
+@pytest.mark.conformance("rerun reuses what is stale", equation="tasks.step:StepCall.fingerprint")
 def test_a_fingerprint_depends_on(changed: dict[str, object]) -> None:
     call = word_call()
     assert dataclasses.replace(call, **changed).fingerprint(READ) != call.fingerprint(READ)

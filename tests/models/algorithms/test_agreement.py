@@ -1,6 +1,10 @@
 """Gwet's AC1 and AC2."""
 
+import random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.algorithms.agreement import gwet_ac2
 
@@ -64,3 +68,34 @@ def test_wrong_arguments_are_refused() -> None:
         gwet_ac2(_ratings(["aa"]), "ab", "cubic")
     with pytest.raises(ValueError, match="different words"):
         gwet_ac2(_ratings(["aa"]), "aa")
+
+
+@given(
+    st.integers(2, 4).flatmap(
+        lambda raters: st.lists(
+            st.lists(st.sampled_from("abcd"), min_size=raters, max_size=raters), min_size=1, max_size=8
+        )
+    ),
+    st.sampled_from(["identity", "linear", "ordinal", "quadratic"]),
+)
+def test_ac2_lies_between_minus_1_and_1_and_is_1_only_for_perfect_agreement(
+    rows: list[list[str | None]], weights: str
+) -> None:
+    """Where every rater judged every item."""
+    found = gwet_ac2(rows, "abcd", weights)
+    perfect = all(len(set(row)) == 1 for row in rows)
+    assert -1 <= found <= 1 + 1e-12
+    assert (found > 1 - 1e-9) == perfect
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abc"), min_size=2, max_size=2), min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_ac2_does_not_depend_on_the_order_of_items_or_on_which_end_of_the_scale_comes_first(
+    rows: list[list[str | None]], shuffle: random.Random
+) -> None:
+    shuffled = rows.copy()
+    shuffle.shuffle(shuffled)
+    assert gwet_ac2(shuffled, "abc") == pytest.approx(gwet_ac2(rows, "abc"))
+    assert gwet_ac2(rows, "cba") == pytest.approx(gwet_ac2(rows, "abc"))

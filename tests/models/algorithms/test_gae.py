@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.algorithms.gae import gae
@@ -29,6 +29,7 @@ def _random(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 @given(LENGTHS, st.floats(0, 1))
+@pytest.mark.conformance("GAE past the end", equation="models.algorithms.gae:gae")
 def test_lambda_1_gives_plain_discounted_returns(lengths: list[int], gamma: float) -> None:
     rewards, values, mask = _random(lengths)
     _, returns = gae(rewards, values, mask, gamma, gae_lambda=1.0)
@@ -39,6 +40,7 @@ def test_lambda_1_gives_plain_discounted_returns(lengths: list[int], gamma: floa
 
 
 @given(LENGTHS, st.floats(0, 1))
+@pytest.mark.conformance("GAE past the end", equation="models.algorithms.gae:gae")
 def test_lambda_0_gives_the_td_errors_and_0_after_the_end(lengths: list[int], gamma: float) -> None:
     rewards, values, mask = _random(lengths)
     advantages, _ = gae(rewards, values, mask, gamma, gae_lambda=0.0)
@@ -49,16 +51,18 @@ def test_lambda_0_gives_the_td_errors_and_0_after_the_end(lengths: list[int], ga
             assert advantages[row, t].item() == pytest.approx(td_error, abs=1e-9)
 
 
-@given(LENGTHS, st.floats(), st.floats(0, 1), st.floats(0, 1))
+@given(LENGTHS, st.floats(), st.floats(), st.floats(0, 1), st.floats(0, 1))
+@example([2, 0, 5], 1.0, 3.0, 0.9, 0.8)
+@pytest.mark.conformance("GAE past the end", equation="models.algorithms.gae:gae")
 def test_values_at_padding_do_not_change_real_advantages(
-    lengths: list[int], junk: float, gamma: float, gae_lambda: float
+    lengths: list[int], reward: float, value: float, gamma: float, gae_lambda: float
 ) -> None:
+    """What stands at padding differs between rewards and values: equal numbers would cancel."""
     rewards, values, mask = _random(lengths)
     clean = gae(rewards * mask, values * mask, mask, gamma, gae_lambda)
-    junk_tensor = torch.full_like(values, junk)
-    dirty = gae(
-        torch.where(mask, rewards, junk_tensor), torch.where(mask, values, junk_tensor), mask, gamma, gae_lambda
-    )
+    dirty_rewards = torch.where(mask, rewards, torch.full_like(rewards, reward))
+    dirty_values = torch.where(mask, values, torch.full_like(values, value))
+    dirty = gae(dirty_rewards, dirty_values, mask, gamma, gae_lambda)
     for ours, theirs in zip(dirty, clean, strict=True):
         assert torch.equal(ours, theirs)
         assert ours[~mask].eq(0).all()
@@ -95,3 +99,42 @@ def test_wrong_arguments_are_refused() -> None:
         gae(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 3), 1.0, 0.95)
     with pytest.raises(ValueError, match="gae_lambda"):
         gae(torch.zeros(1, 3), torch.zeros(1, 3), FULL, 1.0, 95.0)
+
+
+@pytest.mark.conformance("GAE past the end", equation="models.algorithms.gae:gae")
+def test_gae_is_the_discounted_sum_of_td_errors_in_float64() -> None:
+    """A_t = sum over k of (gamma lambda)^k delta_(t+k), summed up plainly; ragged rows, padding that is no number."""
+    lengths = [5, 1, 6, 3]
+    rewards, values, mask = _random(lengths)
+    dirty = [torch.where(mask, x, torch.full_like(x, math.nan)) for x in (rewards, values)]
+    advantages, returns = gae(*dirty, mask, gamma=0.93, gae_lambda=0.81)
+    for row, length in enumerate(lengths):
+        r, v = rewards[row, :length].tolist(), [*values[row, :length].tolist(), 0.0]
+        errors = [r[t] + 0.93 * v[t + 1] - v[t] for t in range(length)]
+        plain = [sum((0.93 * 0.81) ** (s - t) * errors[s] for s in range(t, length)) for t in range(length)]
+        assert advantages[row, :length].tolist() == pytest.approx(plain, abs=1e-9)
+        assert returns[row, :length].tolist() == pytest.approx(
+            [a + b for a, b in zip(plain, v, strict=False)], abs=1e-9
+        )
+
+
+@given(LENGTHS, st.floats(0, 1), st.floats(0, 1), st.floats(-3, 3))
+def test_advantages_are_linear_in_rewards_and_values(
+    lengths: list[int], gamma: float, gae_lambda: float, factor: float
+) -> None:
+    rewards, values, mask = _random(lengths)
+    once, _ = gae(rewards, values, mask, gamma, gae_lambda)
+    scaled, _ = gae(factor * rewards, factor * values, mask, gamma, gae_lambda)
+    torch.testing.assert_close(scaled, factor * once)
+    of_rewards, _ = gae(rewards, 0 * values, mask, gamma, gae_lambda)
+    of_values, _ = gae(0 * rewards, values, mask, gamma, gae_lambda)
+    torch.testing.assert_close(of_rewards + of_values, once)
+
+
+@given(LENGTHS, st.floats(0, 1), st.floats(0, 1))
+def test_the_last_real_token_has_its_reward_less_its_value(lengths: list[int], gamma: float, gae_lambda: float) -> None:
+    rewards, values, mask = _random(lengths)
+    advantages, _ = gae(rewards, values, mask, gamma, gae_lambda)
+    for row, length in enumerate(lengths):
+        if length:
+            assert advantages[row, length - 1] == rewards[row, length - 1] - values[row, length - 1]

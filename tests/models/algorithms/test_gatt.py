@@ -22,6 +22,7 @@ def test_instruction_goes_to_every_user_message_for_sampling() -> None:
     assert [message["role"] for message in placed] == [message["role"] for message in DIALOGUE]
 
 
+@pytest.mark.conformance("GAtt", equation="models.algorithms.gatt:place_instruction")
 def test_instruction_stays_in_turn_1_only_for_training() -> None:
     placed = place_instruction(DIALOGUE, "Act as a pirate.", "first", separator="\n")
     contents = [message["content"] for message in placed]
@@ -29,6 +30,7 @@ def test_instruction_stays_in_turn_1_only_for_training() -> None:
     assert DIALOGUE[1]["content"] == "Hi"
 
 
+@pytest.mark.conformance("GAtt", equation="models.algorithms.gatt:gatt_loss_mask")
 def test_loss_only_on_the_last_answer_and_none_on_assistant_tokens_of_earlier_turns() -> None:
     mask = gatt_loss_mask(["user", "assistant", "user", "assistant"], [3, 2, 1, 4])
     assert mask.tolist() == [False] * 6 + [True] * 4
@@ -56,6 +58,7 @@ def test_the_number_of_learned_tokens_is_that_of_the_last_message(
         (["user", "assistant"], [-1, 1], "negative"),
     ],
 )
+@pytest.mark.conformance("all-zero loss mask", equation="models.algorithms.gatt:gatt_loss_mask")
 def test_dialogues_that_cannot_be_learned_from_are_refused(roles: list[str], counts: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gatt_loss_mask(roles, counts)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
 
 
+@pytest.mark.conformance("k1 / k3 confused", equation="models.algorithms.kl:kl_k1")
 def test_mean_of_k1_and_of_k3_approaches_the_exact_kl_of_a_10_token_categorical() -> None:
     generator = torch.Generator().manual_seed(0)
     policy, reference = torch.log_softmax(torch.randn(2, 10, generator=generator, dtype=torch.float64), dim=-1)
@@ -24,6 +25,7 @@ def test_mean_of_k1_and_of_k3_approaches_the_exact_kl_of_a_10_token_categorical(
         assert (policy.exp() * estimator(policy, reference)).sum().item() == pytest.approx(exact)
 
 
+@pytest.mark.conformance("k1 / k3 confused", equation="models.algorithms.kl:kl_k3")
 def test_k1_and_k3_by_hand_are_not_confused() -> None:
     # The policy gives 1/2 to a token that the reference gives 1/4: r = 1/2.
     logprobs, ref_logprobs = torch.tensor([math.log(0.5)]), torch.tensor([math.log(0.25)])
@@ -39,6 +41,10 @@ def test_k3_is_never_negative(logprob: float, ref_logprob: float) -> None:
     assert k3.item() >= 0
 
 
+@pytest.mark.conformance("k1 / k3 confused", equation="models.algorithms.kl:penalize_kl")
+@pytest.mark.conformance(
+    "reward on the wrong position, truncated responses", equation="models.algorithms.kl:penalize_kl"
+)
 def test_k1_goes_into_the_reward_and_the_score_lands_on_the_last_real_token() -> None:
     logprobs = torch.tensor([[-1.0, -2.0, -0.5], [-1.0, -3.0, -9.0]])
     ref_logprobs = torch.tensor([[-2.0, -1.0, -0.5], [-1.5, -2.0, 5.0]])
@@ -57,6 +63,9 @@ def test_left_padding_moves_nothing() -> None:
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.floats(0, 1))
+@pytest.mark.conformance(
+    "reward on the wrong position, truncated responses", equation="models.algorithms.kl:penalize_kl"
+)
 def test_rewards_of_a_response_add_up_to_score_minus_kl(lengths: list[int], kl_coef: float) -> None:
     generator = torch.Generator().manual_seed(sum(lengths))
     rows, width = len(lengths), 6
@@ -85,3 +94,16 @@ def test_shapes_are_not_broadcast() -> None:
         kl_k1(torch.zeros(3), torch.zeros(1))
     with pytest.raises(ValueError, match="one shape"):
         kl_k3(torch.zeros(3), torch.zeros(1))
+
+
+@given(st.floats(-20, 0), st.floats(-20, 0))
+@pytest.mark.conformance("k1 / k3 confused", equation="models.algorithms.kl:kl_k3")
+def test_k1_has_the_sign_of_the_log_ratio_and_k3_is_0_only_where_both_agree(logprob: float, ref_logprob: float) -> None:
+    ours, theirs = torch.tensor([[logprob], [ref_logprob]], dtype=torch.float64)
+    k1, k3 = kl_k1(ours, theirs).item(), kl_k3(ours, theirs).item()
+    assert math.copysign(1, k1) == math.copysign(1, logprob - ref_logprob)
+    assert k1 == -kl_k1(theirs, ours).item()
+    if abs(logprob - ref_logprob) > 1e-6:
+        assert k3 > 0
+    if logprob == ref_logprob:
+        assert k1 == k3 == 0

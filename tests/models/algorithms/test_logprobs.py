@@ -26,6 +26,9 @@ def test_probabilities_over_the_vocabulary_add_up_to_one(temperature: float) -> 
     assert each.exp().sum().item() == pytest.approx(1.0)
 
 
+@pytest.mark.conformance(
+    "sampling temperature against scoring temperature", equation="models.algorithms.logprobs:token_logprobs"
+)
 def test_first_epoch_ratio_is_1_at_temperature_1_3_and_not_if_the_temperature_is_forgotten() -> None:
     generator = torch.Generator().manual_seed(3)
     logits = 3 * torch.randn(4, 6, 50, generator=generator)

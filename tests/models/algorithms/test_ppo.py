@@ -63,6 +63,7 @@ def test_padding_never_reaches_the_losses_or_their_gradients(junk: float) -> Non
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.algorithms.ppo:masked_mean")
 def test_accumulation_with_the_batch_denominator_1x16_equals_8x2_with_ragged_lengths() -> None:
     generator = torch.Generator().manual_seed(4)
     logprobs, old_logprobs, advantages = torch.randn(3, 16, 9, generator=generator, dtype=torch.float64)
@@ -78,6 +79,7 @@ def test_accumulation_with_the_batch_denominator_1x16_equals_8x2_with_ragged_len
     torch.testing.assert_close(parts.grad, whole.grad)
 
 
+@pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")
 def test_value_loss_by_hand_with_and_without_clip() -> None:
     values, old_values, returns = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.1]]), torch.tensor([[3.0, 1.0]])
     # Plain: (1, 1). Clipped at .5: V = 1.5 and 0, errors 2.25 and 1; the worse is taken.
@@ -128,3 +130,40 @@ def test_wrong_shapes_masks_and_ranges_are_refused() -> None:
         value_loss(x, x, x, TWO, 0.0)
     with pytest.raises(ValueError, match="mask"):
         entropy(torch.zeros(1, 3, 4), TWO)
+
+
+@pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")
+def test_policy_and_value_loss_in_float64_by_hand() -> None:
+    """Ragged rows, token by token in Python's own floats; padding holds what is no number."""
+    generator = torch.Generator().manual_seed(8)
+    mask = torch.arange(5)[None] < torch.tensor([[5], [2], [4]])
+    drawn = torch.randn(6, 3, 5, generator=generator, dtype=torch.float64)
+    dirty = torch.where(mask, drawn, torch.full_like(drawn, math.nan))
+    logprobs, old_logprobs, advantages, values, old_values, returns = dirty
+    policy_terms, value_terms, clipped = [], [], []
+    for row, t in mask.nonzero().tolist():
+        new, old, advantage, value, before, target = drawn[:, row, t].tolist()
+        ratio = math.exp(new - old)
+        bounded = min(max(ratio, 0.8), 1.2)
+        policy_terms.append(-min(ratio * advantage, bounded * advantage))
+        clipped.append(bounded * advantage < ratio * advantage)
+        near = before + min(max(value - before, -0.4), 0.4)
+        value_terms.append(0.5 * max((value - target) ** 2, (near - target) ** 2))
+    assert 0 < sum(clipped) < 11
+    loss, stats = policy_loss(logprobs, old_logprobs, advantages, mask, 0.2)
+    assert loss.item() == pytest.approx(sum(policy_terms) / 11, abs=1e-9)
+    assert stats["clip_fraction"].item() == pytest.approx(sum(clipped) / 11, abs=1e-9)
+    assert value_loss(values, old_values, returns, mask, 0.4).item() == pytest.approx(sum(value_terms) / 11, abs=1e-9)
+
+
+@given(st.floats(-1, 1), st.floats(-2, 2), st.floats(0.05, 0.5))
+def test_the_clip_never_makes_the_loss_smaller_and_never_acts_within_its_range(
+    log_ratio: float, advantage: float, clip_range: float
+) -> None:
+    one = torch.ones(1, 1, dtype=torch.float64)
+    loss, stats = policy_loss(log_ratio * one, 0 * one, advantage * one, one.bool(), clip_range)
+    plain = -math.exp(log_ratio) * advantage
+    assert loss.item() >= plain - 1e-12
+    if abs(math.exp(log_ratio) - 1) < clip_range:
+        assert loss.item() == pytest.approx(plain)
+        assert stats["clip_fraction"].item() == 0

@@ -14,6 +14,7 @@ RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_bett
 SCORES = st.floats(-30, 30, width=32)
 
 
+@pytest.mark.conformance("margin", equation="models.algorithms.ranking:margin_from_rating")
 def test_margins_are_those_of_table_27() -> None:
     assert [margin_from_rating(rating, "small") for rating in RATINGS] == pytest.approx([1, 2 / 3, 1 / 3, 0])
     assert [margin_from_rating(rating, "large") for rating in RATINGS] == [3, 2, 1, 0]
@@ -28,6 +29,7 @@ def test_a_stronger_rating_never_has_a_smaller_margin(margins: str) -> None:
 
 
 @pytest.mark.parametrize("rating", ["Better", "", "much_better", "significantly better"])
+@pytest.mark.conformance("margin", equation="models.algorithms.ranking:margin_from_rating")
 def test_unknown_rating_is_refused_and_the_four_are_named(rating: str) -> None:
     with pytest.raises(ValueError, match="significantly_better, better, slightly_better, negligibly_better"):
         margin_from_rating(rating, "large")
@@ -50,6 +52,7 @@ def test_ranking_loss_by_hand() -> None:
 
 
 @given(chosen=SCORES, rejected=SCORES)
+@pytest.mark.conformance("margin", equation="models.algorithms.ranking:ranking_loss")
 def test_margin_zero_equals_the_plain_loss(chosen: float, rejected: float) -> None:
     pair = torch.tensor([chosen], dtype=torch.float64), torch.tensor([rejected], dtype=torch.float64)
     plain = math.log1p(math.exp(-(chosen - rejected)))
@@ -57,6 +60,7 @@ def test_margin_zero_equals_the_plain_loss(chosen: float, rejected: float) -> No
 
 
 @given(chosen=SCORES, rejected=SCORES)
+@pytest.mark.conformance("margin", equation="models.algorithms.ranking:margin_from_rating")
 def test_four_ratings_are_ordered_a_stronger_rating_costs_more(chosen: float, rejected: float) -> None:
     margins = torch.tensor([margin_from_rating(rating, "large") for rating in RATINGS], dtype=torch.float64)
     losses = ranking_loss(torch.full_like(margins, chosen), torch.full_like(margins, rejected), margins).tolist()
@@ -79,6 +83,7 @@ def test_safety_loss_by_hand_safe_is_one() -> None:
     assert loss.tolist() == pytest.approx([math.log(4 / 3), math.log(4)], abs=1e-6)
 
 
+@pytest.mark.conformance("safety auxiliary loss", equation="models.algorithms.ranking:safety_loss")
 def test_safety_loss_gradient_lowers_the_score_of_unsafe_responses_even_where_both_are_unsafe() -> None:
     scores = torch.tensor([1.5, -0.5, 0.3], requires_grad=True)
     safety_loss(scores, torch.tensor([True, True, False])).sum().backward()
@@ -92,3 +97,17 @@ def test_safety_loss_gradient_lowers_the_score_of_unsafe_responses_even_where_bo
 def test_safety_loss_refuses_labels_that_are_not_bool() -> None:
     with pytest.raises(ValueError, match="unsafe must be a bool tensor"):
         safety_loss(torch.zeros(2), torch.zeros(2))
+
+
+@given(SCORES, SCORES, st.floats(0, 5, width=32), st.floats(0.0078125, 5, width=32))
+@pytest.mark.conformance("margin", equation="models.algorithms.ranking:ranking_loss")
+def test_a_larger_margin_costs_more_and_a_larger_difference_less(
+    chosen: float, rejected: float, margin: float, step: float
+) -> None:
+    def loss(better: float, m: float) -> float:
+        numbers = (torch.tensor([number], dtype=torch.float64) for number in (better, rejected, m))
+        return ranking_loss(*numbers).item()
+
+    assert loss(chosen, margin + step) > loss(chosen, margin) > loss(chosen + step, margin) > 0
+    # a margin takes off what the same difference of scores would add
+    assert loss(chosen + step, margin + step) == pytest.approx(loss(chosen, margin), rel=1e-9)

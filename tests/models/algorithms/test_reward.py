@@ -1,6 +1,7 @@
 """The combined reward and whitening."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from models.algorithms.reward import combine_rewards, whiten
 NUMBERS = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=12)
 
 
+@pytest.mark.conformance("order of Llama 2's reward", equation="models.algorithms.reward:combine_rewards")
 def test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand() -> None:
     # Safety probabilities .1, .9, .9, .2; helpfulness scores 2, -1, 4, 0; the third prompt is a safety prompt.
     safety = torch.logit(torch.tensor([0.1, 0.9, 0.9, 0.2], dtype=torch.float64))
@@ -34,6 +36,7 @@ def test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand() -> No
 
 
 @given(safety=st.floats(-15, 15), helpfulness=st.floats(-15, 15), tagged=st.booleans())
+@pytest.mark.conformance("order of Llama 2's reward", equation="models.algorithms.reward:combine_rewards")
 def test_choice_equals_the_papers_text_with_the_sigmoid_taken(safety: float, helpfulness: float, tagged: bool) -> None:
     r_s, r_h = 1 / (1 + math.exp(-safety)), 1 / (1 + math.exp(-helpfulness))
     if abs(r_s - 0.15) < 1e-9:
@@ -44,6 +47,7 @@ def test_choice_equals_the_papers_text_with_the_sigmoid_taken(safety: float, hel
     assert combined.item() == pytest.approx(math.log(r_c / (1 - r_c)), abs=1e-6)
 
 
+@pytest.mark.conformance("order of Llama 2's reward", equation="models.algorithms.reward:combine_rewards")
 def test_threshold_sits_at_the_logit_of_15_percent() -> None:
     edge = math.log(0.15 / 0.85)
     combined = combine_rewards(
@@ -53,12 +57,14 @@ def test_threshold_sits_at_the_logit_of_15_percent() -> None:
 
 
 @pytest.mark.parametrize("score", [100.0, -100.0, 1e30])
+@pytest.mark.conformance("logit of a score of 0 or 1", equation="models.algorithms.reward:combine_rewards")
 def test_logit_of_a_score_of_0_or_1_is_finite(score: float) -> None:
     combined = combine_rewards(torch.tensor([score]), torch.tensor([score]), torch.tensor([False]))
     assert combined.item() == pytest.approx(score)
     assert math.isfinite(whiten(torch.stack([combined[0], torch.tensor(0.0)]))[0].item())
 
 
+@pytest.mark.conformance("logit of a score of 0 or 1", equation="models.algorithms.reward:combine_rewards")
 def test_infinite_scores_are_compared_and_passed_on_without_nan() -> None:
     scores = torch.tensor([math.inf, -math.inf])
     assert combine_rewards(scores, torch.tensor([1.0, 1.0]), torch.zeros(2).bool()).tolist() == [1.0, -math.inf]
@@ -89,6 +95,7 @@ def test_whiten_by_hand() -> None:
 
 
 @given(NUMBERS)
+@pytest.mark.conformance("whitening over padding, or not centred", equation="models.algorithms.reward:whiten")
 def test_whitened_mean_is_0_when_centring_is_asked_and_kept_when_not(numbers: list[float]) -> None:
     x = torch.tensor(numbers, dtype=torch.float64)
     assert whiten(x).mean().item() == pytest.approx(0.0, abs=1e-6)
@@ -96,6 +103,7 @@ def test_whitened_mean_is_0_when_centring_is_asked_and_kept_when_not(numbers: li
 
 
 @given(NUMBERS, st.floats(allow_nan=True, allow_infinity=True))
+@pytest.mark.conformance("whitening over padding, or not centred", equation="models.algorithms.reward:whiten")
 def test_whitening_is_blind_to_appended_padding(numbers: list[float], padding: float) -> None:
     x = torch.tensor([numbers], dtype=torch.float64)
     padded = torch.cat([x, torch.full((1, 3), padding, dtype=torch.float64)], dim=1)
@@ -126,3 +134,30 @@ def test_whiten_refuses_a_mask_of_another_shape_or_type() -> None:
         whiten(torch.ones(2, 2), torch.ones(2, dtype=torch.bool))
     with pytest.raises(ValueError, match="bool"):
         whiten(torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.conformance("whitening over padding, or not centred", equation="models.algorithms.reward:whiten")
+def test_whitening_in_float64_by_hand_with_padding() -> None:
+    x = torch.tensor([[0.5, -2.25, math.nan], [7.0, 1e9, -1e9], [3.125, 0.0, 1.0]], dtype=torch.float64)
+    mask = torch.tensor([[True, True, False], [True, False, False], [True, True, True]])
+    real = [0.5, -2.25, 7.0, 3.125, 0.0, 1.0]
+    mean = sum(real) / 6
+    std = math.sqrt(sum((number - mean) ** 2 for number in real) / 6)
+    assert whiten(x, mask)[mask].tolist() == pytest.approx([(number - mean) / std for number in real], abs=1e-12)
+    kept = whiten(x, mask, shift_mean=False)
+    assert kept[mask].tolist() == pytest.approx([(number - mean) / std + mean for number in real], abs=1e-12)
+    assert kept[~mask].tolist() == [0.0, 0.0, 0.0]
+
+
+@given(NUMBERS, st.floats(0.1, 10), st.floats(-10, 10), st.randoms(use_true_random=False))
+@pytest.mark.conformance("whitening over padding, or not centred", equation="models.algorithms.reward:whiten")
+def test_whitening_forgets_scale_shift_and_order(
+    numbers: list[float], scale: float, shift: float, shuffle: random.Random
+) -> None:
+    x = torch.tensor(numbers, dtype=torch.float64)
+    if x.std(unbiased=False) < 1e-3:
+        return
+    order = list(range(len(numbers)))
+    shuffle.shuffle(order)
+    torch.testing.assert_close(whiten(scale * x + shift), whiten(x), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(whiten(x[order]), whiten(x)[order], atol=1e-9, rtol=1e-9)

@@ -14,6 +14,7 @@ CANDIDATES = st.lists(
 )
 
 
+@pytest.mark.conformance("best of all iterations", equation="models.algorithms.selection:best_per_prompt")
 def test_best_of_all_iterations_an_older_response_wins_with_the_higher_score_under_the_newest_model() -> None:
     response_ids = ["v1-a", "v2-a", "v1-b", "v2-b"]
     prompt_ids = ["p1", "p1", "p2", "p2"]
@@ -32,6 +33,7 @@ def test_equal_scores_are_decided_by_the_smaller_id() -> None:
 
 
 @given(CANDIDATES, st.integers(1, 4), st.randoms(use_true_random=False))
+@pytest.mark.conformance("best of all iterations", equation="models.algorithms.selection:top_n_per_group")
 def test_the_choice_does_not_depend_on_the_order_of_the_candidates(
     candidates: list[tuple[str, float]], n: int, shuffle: random.Random
 ) -> None:

@@ -18,6 +18,7 @@ EXPLOSIVE: dict[str, Any] = {"learning_rate": 3.35e38, "beta1": 0.0, "weight_dec
 
 
 @pytest.mark.parametrize("run", [run_pretrain, run_sft, run_reward], ids=["pretrain", "sft", "reward"])
+@pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:require_finite")
 def test_weights_that_blow_up_stop_the_run_and_are_never_saved(
     run: Callable[..., dict[str, float]],
     gqa_policy: Path,
@@ -34,6 +35,7 @@ def test_weights_that_blow_up_stop_the_run_and_are_never_saved(
     assert all(torch.isfinite(weight).all() for weight in load_file(kept / "model.safetensors").values())
 
 
+@pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:require_finite")
 def test_weights_ruined_by_the_very_last_step_are_not_written(
     gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -43,6 +45,7 @@ def test_weights_ruined_by_the_very_last_step_are_not_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:ResumableTrainer.training_step")
 def test_a_loss_that_is_no_number_stops_the_run_in_its_step(
     gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path, recorder: Recorder
 ) -> None:

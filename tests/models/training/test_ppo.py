@@ -130,29 +130,31 @@ def test_early_stop_on_held_out_prompts_keeps_the_best_policy(
         assert not torch.allclose(models.policy.eval()(input_ids=IDS).logits, best, atol=1e-3)
 
 
+@pytest.mark.conformance("reference drifts", equation="models.training.ppo:train_ppo")
 def test_the_reference_and_the_reward_models_stay_as_they_were_and_adapters_off_give_the_start(
-    gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
+    policy_folder: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
     fresh = likes_even_tokens(len(renderer.tokenizer), 1.0)
-    metrics, models = bandit(gqa_policy, renderer, tmp_path, recorder, lora=True, iterations=3)
+    metrics, models = bandit(policy_folder, renderer, tmp_path, recorder, lora=True, iterations=3)
     assert metrics["iterations"] == 3
-    assert digest(models.reference) == digest(load_policy(gqa_policy))
+    assert digest(models.reference) == digest(load_policy(policy_folder))
     assert digest(models.safety) == digest(models.helpfulness) == digest(fresh)
     policy = models.policy.eval()
     assert isinstance(policy, PeftModel)
     with torch.no_grad():
-        start = load_policy(gqa_policy)(input_ids=IDS).logits
+        start = load_policy(policy_folder)(input_ids=IDS).logits
         assert not torch.equal(policy(input_ids=IDS).logits, start)
         with policy.disable_adapter():
             assert torch.equal(policy(input_ids=IDS).logits, start)
 
 
+@pytest.mark.conformance("sampling temperature against scoring temperature", equation="models.training.ppo:_roll_out")
 def test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero(
-    gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path, recorder: Recorder
+    policy_folder: Path, reward_folder: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """Sampled at temperature 1.3, one mini-batch, one epoch: nothing has moved when the ratio is taken."""
     run_ppo(
-        gqa_policy, reward_folders["gqa"], tmp_path / "out", tmp_path / "work", recorder, mini_batch_size=4,
+        policy_folder, reward_folder, tmp_path / "out", tmp_path / "work", recorder, mini_batch_size=4,
         iterations=3,
     )  # fmt: skip
     for name in ("ppo/ratio_mean", "ppo/ratio_max"):
@@ -162,9 +164,10 @@ def test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero(
     assert recorder.curve("ppo/kl")[2] != pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.conformance("order of Llama 2's reward", equation="models.training.ppo:_roll_out")
 def test_the_first_losses_follow_from_the_equations_by_hand(
-    gqa_policy: Path,
-    reward_folders: dict[str, Path],
+    policy_folder: Path,
+    reward_folder: Path,
     tmp_path: Path,
     recorder: Recorder,
     monkeypatch: pytest.MonkeyPatch,
@@ -178,11 +181,11 @@ def test_the_first_losses_follow_from_the_equations_by_hand(
 
     monkeypatch.setattr(ppo, "sample", listen)
     run_ppo(
-        gqa_policy, reward_folders["gqa"], tmp_path / "out", tmp_path / "work", recorder, iterations=1,
+        policy_folder, reward_folder, tmp_path / "out", tmp_path / "work", recorder, iterations=1,
         mini_batch_size=4, gae_lambda=1.0, value_clip_range=None,
     )  # fmt: skip
     given, drawn = said[1]  # the first call looks at held-out prompts
-    model = load_reward(reward_folders["gqa"])  # safety, helpfulness and value model start alike
+    model = load_reward(reward_folder)  # safety, helpfulness and value model start alike
     values, scores = [], []
     for prompt, [response] in zip(given, drawn, strict=True):
         row = torch.tensor([[*prompt, *response.ids]])
@@ -214,8 +217,9 @@ def test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl(
 @pytest.mark.parametrize(
     ("truncated_reward", "expected"), [(-7.0, -7.0), (None, 1.0)], ids=["as configured", "its own"]
 )
+@pytest.mark.conformance("reward on the wrong position, truncated responses", equation="models.training.ppo:_combined")
 def test_a_truncated_response_is_treated_as_the_config_says(
-    gqa_policy: Path,
+    policy_folder: Path,
     renderer: Renderer,
     tmp_path: Path,
     recorder: Recorder,
@@ -225,7 +229,7 @@ def test_a_truncated_response_is_treated_as_the_config_says(
     """Every response is cut after its one token, unless that is the end of sequence, which greedy decoding never says
     here. Its own reward is 1 for an even token, 0 for an odd one."""
     metrics, _ = bandit(
-        gqa_policy, renderer, tmp_path, recorder, iterations=2, truncated_reward=truncated_reward,
+        policy_folder, renderer, tmp_path, recorder, iterations=2, truncated_reward=truncated_reward,
         sampling=SamplingConfig(temperature=1e-3, max_new_tokens=1), learning_rate=1e-9,
     )  # fmt: skip
     assert metrics["finished"] == 0.0
@@ -235,15 +239,16 @@ def test_a_truncated_response_is_treated_as_the_config_says(
         assert metrics["reward"] == expected
 
 
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo:_accumulate")
 def test_accumulated_passes_give_the_policy_of_one_pass(
-    gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path
+    policy_folder: Path, reward_folder: Path, tmp_path: Path
 ) -> None:
     curves, weights = [], []
     for steps in (1, 4):
         recorder, folder = Recorder(), tmp_path / str(steps)
         torch.manual_seed(11)
         run_ppo(
-            gqa_policy, reward_folders["gqa"], folder / "out", folder / "work", recorder, mini_batch_size=4,
+            policy_folder, reward_folder, folder / "out", folder / "work", recorder, mini_batch_size=4,
             accumulation_steps=steps, iterations=2, adam_eps=1e-3,
         )  # fmt: skip
         curves.append({name: recorder.curve(f"ppo/{name}") for name in ("policy_loss", "value_loss", "entropy", "kl")})
@@ -265,9 +270,10 @@ def test_accumulated_passes_give_the_policy_of_one_pass(
     ],
     ids=["KL over its limit", "entropy collapse", "weights that blow up"],
 )
+@pytest.mark.conformance("a run that diverges goes on", equation="models.training.ppo:_check")
 def test_a_run_that_diverges_stops_and_leaves_the_last_good_checkpoint(
-    gqa_policy: Path,
-    reward_folders: dict[str, Path],
+    policy_folder: Path,
+    reward_folder: Path,
     tmp_path: Path,
     recorder: Recorder,
     changes: dict[str, Any],
@@ -275,7 +281,7 @@ def test_a_run_that_diverges_stops_and_leaves_the_last_good_checkpoint(
 ) -> None:
     def run(**given: Any) -> dict[str, float]:
         values = {"learning_rate": 0.03, "checkpoint_seconds": 1e-6, "iterations": 6, "weight_decay": 1.0, **given}
-        return run_ppo(gqa_policy, reward_folders["gqa"], tmp_path / "out", tmp_path / "work", recorder, **values)
+        return run_ppo(policy_folder, reward_folder, tmp_path / "out", tmp_path / "work", recorder, **values)
 
     with pytest.raises(TrainingDivergedError, match=complaint):
         run(**changes)
@@ -321,8 +327,9 @@ def test_prompts_come_in_passes_each_in_its_own_order(
     assert order[:8] != order[8:]
 
 
-def test_a_zero_head_gives_zero_values_and_a_reward_models_head_its_values(reward_folders: dict[str, Path]) -> None:
-    value = load_reward(reward_folders["gqa"], trainable=True)
+@pytest.mark.conformance("value head start", equation="models.scoring:token_values")
+def test_a_zero_head_gives_zero_values_and_a_reward_models_head_its_values(reward_folder: Path) -> None:
+    value = load_reward(reward_folder, trainable=True)
     with torch.no_grad():
         assert float(token_values(value, IDS, torch.ones_like(IDS)).abs().max()) > 0.01
         scalar_head(value).weight.zero_()

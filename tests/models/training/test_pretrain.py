@@ -23,12 +23,13 @@ Build = Callable[[ModuleType, Callable[[], object]], Trainer]
 RAGGED = [" ".join(QUESTIONS)[: 3 + 4 * i] for i in range(16)]
 
 
-def run(texts: list[str], renderer: Renderer, folder: Path, recorder: Reporter, **changes: Any) -> dict[str, float]:
+def run(
+    texts: list[str], renderer: Renderer, folder: Path, recorder: Reporter, *, kv_heads: int = 2, **changes: Any
+) -> dict[str, float]:
     values = {"learning_rate": 1e-2, "batch_size": 4, "max_steps": 4, "warmup_steps": 0, "sequence_length": 64}
     config = PretrainConfig(**{**values, **changes})
-    return pretrain(
-        texts, renderer, LITTLE, config, out=folder / "out", work=folder / "work", seed=3, reporter=recorder
-    )
+    shape = LITTLE.model_copy(update={"num_kv_heads": kv_heads})
+    return pretrain(texts, renderer, shape, config, out=folder / "out", work=folder / "work", seed=3, reporter=recorder)
 
 
 def nll_by_hand(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
@@ -42,6 +43,7 @@ def nll_by_hand(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
         )
 
 
+@pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_five_tokens_is_the_nll_by_hand(build: Build, renderer: Renderer, tmp_path: Path) -> None:
     """Labels shifted once: token t is predicted from those before it, and BOS by nothing."""
     [text] = [question for question in ("the", "a li", "it.") if len(renderer.document(question)) == 5][:1]
@@ -61,11 +63,13 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_its_tokens(build: Build, rende
     assert loss == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.parametrize("kv_heads", [4, 2], ids=["mha", "gqa"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.conformance("packing leaks", equation="models.training.packing:PackedCollator")
 def test_packed_documents_do_not_leak_into_each_other(
-    build: Build, renderer: Renderer, tmp_path: Path, attention: str
+    build: Build, renderer: Renderer, tmp_path: Path, attention: str, kv_heads: int
 ) -> None:
-    trainer = build(module, lambda: run(RAGGED[1:9], renderer, tmp_path, Quiet(), batch_size=2))
+    trainer = build(module, lambda: run(RAGGED[1:9], renderer, tmp_path, Quiet(), kv_heads=kv_heads, batch_size=2))
     model = trainer.model.eval()
     model.set_attn_implementation(attention)
     batch = {key: value for key, value in next(iter(trainer.get_train_dataloader())).items() if key != "labels"}
@@ -86,6 +90,7 @@ def test_packed_documents_do_not_leak_into_each_other(
                 torch.testing.assert_close(before[row, first:last], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.pretrain:pretrain")
 def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over_two(
     build: Build, renderer: Renderer, tmp_path: Path
 ) -> None:

@@ -54,6 +54,10 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo"])
+@pytest.mark.conformance(
+    "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
+)
+@pytest.mark.conformance("a flag for resume is ignored", equation="models.training.hf:run_trainer")
 def test_four_steps_equal_kills_and_resumes_to_the_bit_within_an_epoch_and_at_its_end(
     launch: Launch, tmp_path: Path, trainer: str
 ) -> None:

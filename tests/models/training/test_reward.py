@@ -57,11 +57,12 @@ def scores_alone(model: torch.nn.Module, judged: list[Pair]) -> list[tuple[float
 
 
 @pytest.mark.parametrize(("margins", "scale"), [("none", 0), ("small", 1), ("large", 3)])
+@pytest.mark.conformance("margin", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path, margins: str, scale: int
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path, margins: str, scale: int
 ) -> None:
     judged = pairs(renderer)
-    trainer = build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), margins=margins))
+    trainer = build(module, lambda: run(policy_folder, judged, renderer, tmp_path, Quiet(), margins=margins))
     expected = [
         softplus(-(chosen - rejected - scale * SMALL_MARGINS[pair.rating]))
         for pair, (chosen, rejected) in zip(judged, scores_alone(trainer.model, judged), strict=True)
@@ -70,24 +71,26 @@ def test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin(
     assert loss == pytest.approx(sum(expected) / 4, abs=1e-5)
 
 
+@pytest.mark.conformance("margin", equation="models.training.reward:PairTrainer.compute_loss")
 def test_margin_none_equals_the_plain_loss_whatever_the_rating(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     judged = pairs(renderer)
     level = [replace(pair, rating="negligibly_better") for pair in judged]  # margin 0 in every scale
-    none = first_step(build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), margins="none")))
-    plain = first_step(build(module, lambda: run(gqa_policy, level, renderer, tmp_path, Quiet(), margins="large")))
+    none = first_step(build(module, lambda: run(policy_folder, judged, renderer, tmp_path, Quiet(), margins="none")))
+    plain = first_step(build(module, lambda: run(policy_folder, level, renderer, tmp_path, Quiet(), margins="large")))
     assert none[0] == pytest.approx(plain[0], abs=1e-7)
     same_gradients(none[1], plain[1])
 
 
+@pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     """Labels of the four pairs: both unsafe, both safe, chosen safe and other unsafe, none."""
     judged = pairs(renderer)
     changes = {"margins": "none", "safety_loss_coef": 0.5}
-    trainer = build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
+    trainer = build(module, lambda: run(policy_folder, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
     scores = scores_alone(trainer.model, judged)
     ranking = sum(softplus(rejected - chosen) for chosen, rejected in scores)
     safety = (
@@ -99,21 +102,23 @@ def test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs(
     assert loss == pytest.approx(ranking / 4 + 0.5 * safety / 8, abs=1e-5)
 
 
+@pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:train_reward")
 def test_the_helpfulness_model_ignores_safety_labels(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     judged = pairs(renderer)
     unlabelled = [replace(pair, safety_label=None) for pair in judged]
     found = [
-        first_step(build(module, lambda rows=rows: run(gqa_policy, rows, renderer, tmp_path, Quiet())))  # type: ignore[misc]
+        first_step(build(module, lambda rows=rows: run(policy_folder, rows, renderer, tmp_path, Quiet())))  # type: ignore[misc]
         for rows in (judged, unlabelled)
     ]
     assert found[0][0] == found[1][0]
     same_gradients(found[0][1], found[1][1])
 
 
+@pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe(
-    gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     """Ranking alone would push the chosen one up."""
     judged = [replace(pair, safety_label="both_unsafe") for pair in pairs(renderer)]
@@ -121,7 +126,7 @@ def test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe(
     for safety in (True, False):
         folder = tmp_path / str(safety)
         changes = {"epochs": 12, "margins": "none", "safety_loss_coef": 4.0}
-        run(gqa_policy, judged, renderer, folder, Quiet(), safety=safety, **changes)
+        run(policy_folder, judged, renderer, folder, Quiet(), safety=safety, **changes)
         after[safety] = scores_alone(load_reward(folder / "out"), judged)
     assert all(chosen < 0 and rejected < 0 for chosen, rejected in after[True])
     assert all(chosen > 0 for chosen, _ in after[False])
@@ -155,8 +160,11 @@ def test_an_adapter_and_its_head_learn_alone(gqa_policy: Path, renderer: Rendere
     assert all(chosen > rejected for chosen, rejected in scores_alone(again, judged))
 
 
+@pytest.mark.conformance(
+    "accumulation normalised per micro-batch", equation="models.training.reward:PairTrainer.compute_loss"
+)
 def test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     four = pairs(renderer)
     judged = [
@@ -165,7 +173,7 @@ def test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_ove
 
     def built(steps: int) -> Trainer:
         changes = {"batch_size": 16, "accumulation_steps": steps}
-        return build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
+        return build(module, lambda: run(policy_folder, judged, renderer, tmp_path, Quiet(), safety=True, **changes))
 
     loss, gradients = first_step(built(1))
     accumulated_loss, accumulated = first_step(built(8))
@@ -173,6 +181,7 @@ def test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_ove
     same_gradients(gradients, accumulated)
 
 
+@pytest.mark.conformance("margin", equation="models.training.reward:train_reward")
 def test_a_long_pair_and_unknown_words_are_refused(gqa_policy: Path, renderer: Renderer, tmp_path: Path) -> None:
     judged = pairs(renderer)
     long = replace(judged[1], rejected_ids=[1, *[30] * 127, 2])

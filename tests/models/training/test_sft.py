@@ -56,6 +56,7 @@ def nll_by_hand(model: torch.nn.Module, dialogue: Rendered) -> torch.Tensor:
         )
 
 
+@pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_five_tokens_is_the_nll_by_hand(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_the_loss_of_five_tokens_is_the_nll_by_hand(
     assert loss == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
+@pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -78,11 +80,12 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says(
     assert loss == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.conformance("pad = eos masks EOS from the loss", equation="models.training.sft:fine_tune")
 def test_the_label_at_every_final_eos_counts_also_where_padding_is_eos(
-    build: Build, gqa_policy: Path, pad_is_eos: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, pad_is_eos: Renderer, tmp_path: Path
 ) -> None:
     rendered = [pad_is_eos.dialogue(messages) for messages in dialogues()]
-    trainer = build(module, lambda: run(gqa_policy, rendered, pad_is_eos, tmp_path, Quiet(), batch_size=4))
+    trainer = build(module, lambda: run(policy_folder, rendered, pad_is_eos, tmp_path, Quiet(), batch_size=4))
     batch = next(iter(trainer.get_train_dataloader()))
     real = (batch["labels"] == pad_is_eos.eos_id).sum()
     assert int(real) == len(rendered)
@@ -91,6 +94,7 @@ def test_the_label_at_every_final_eos_counts_also_where_padding_is_eos(
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.conformance("packing leaks", equation="models.training.packing:PackedCollator")
 def test_packed_dialogues_do_not_leak_into_each_other(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path, attention: str
 ) -> None:
@@ -116,14 +120,15 @@ def test_packed_dialogues_do_not_leak_into_each_other(
                 torch.testing.assert_close(before[row, first:last], alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.sft:fine_tune")
 def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over_two(
-    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     rendered = ragged(renderer, 16)
 
     def built(steps: int) -> Trainer:
         changes = {"batch_size": 16, "accumulation_steps": steps}
-        return build(module, lambda: run(gqa_policy, rendered, renderer, tmp_path, Quiet(), **changes))
+        return build(module, lambda: run(policy_folder, rendered, renderer, tmp_path, Quiet(), **changes))
 
     whole, parts = built(1), built(8)
     assert len(whole.train_dataset) == 16
@@ -151,6 +156,7 @@ def test_an_adapter_learns_the_answers_and_leaves_the_base_alone(
     assert torch.cat([nll_by_hand(again, dialogue) for dialogue in rendered]).mean() < before - 1
 
 
+@pytest.mark.conformance("all-zero loss mask", equation="models.training.sft:fine_tune")
 def test_a_dialogue_without_a_token_to_learn_is_refused_by_its_number(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:

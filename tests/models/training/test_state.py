@@ -32,6 +32,7 @@ def write(work: Path, number: int, model: nn.Module, optimizer: torch.optim.Opti
     return write_checkpoint(work, number, models={"model": model}, optimizers={"model": optimizer}, state={"n": number})
 
 
+@pytest.mark.conformance("resume quietly does nothing, or skips data", equation="models.training.state:read_checkpoint")
 def test_weights_optimizer_state_and_random_numbers_come_back_to_the_bit(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     folder = write(tmp_path, 3, model, optimizer)
@@ -58,6 +59,7 @@ def test_only_trained_weights_are_stored_and_only_as_safetensors_and_json(tmp_pa
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
 
 
+@pytest.mark.conformance("checkpoints fill the disk", equation="models.training.state:write_checkpoint")
 def test_the_newest_is_the_highest_number_and_older_ones_go(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     assert newest_checkpoint(tmp_path) is None

@@ -1,0 +1,299 @@
+"""The conformance suite: every known trap, the tests that prove that it is avoided, and the page that shows both.
+
+`python -m tests.conformance --write` writes docs/conformance.md. Tests say which rows they prove with
+`@pytest.mark.conformance("<trap>", equation="module:function")`; they are found in the source, none is run.
+"""
+
+import argparse
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tests.mutations import MUTATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "conformance.md"
+COMMAND = "make conformance"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trap, what its tests must show, and where it takes more than a word, why it is one."""
+
+    trap: str
+    proof: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One test that proves a row. `equation` is "module:function", the code that would fall into the trap."""
+
+    trap: str
+    file: str
+    test: str
+    line: int
+    equation: str
+
+
+SECTIONS: dict[str, tuple[Row, ...]] = {
+    "Tokens, masks, padding": (
+        Row(
+            "padding side and position ids",
+            "log-probabilities and reward score of a dialogue are equal alone, left-padded, right-padded, in a batch "
+            "(1e-5)",
+        ),
+        Row(
+            "the reward is read at the wrong token when pad = eos",
+            "the score of a dialogue with EOS inside the prompt equals the unpadded score",
+        ),
+        Row("pad = eos masks EOS from the loss", "the label at the final EOS is not -100"),
+        Row("double BOS", "exactly one BOS on every path: SFT, reward, rollout, evaluation, chat"),
+        Row(
+            "all-zero loss mask",
+            "a data set in which any row has no loss token is refused before training, with the row named",
+            "stock chat templates without generation markers",
+        ),
+        Row(
+            "prompt and response tokenised apart from the dialogue",
+            "training uses the sampled ids; prompt ids are a prefix of the full ids",
+            "SentencePiece's leading space",
+        ),
+        Row("labels shifted once too often", "loss equals a hand-computed NLL on a 5-token example"),
+        Row(
+            "packing leaks",
+            "changing sequence A leaves B's logits unchanged, on every attention backend in use",
+            "transformers 5.23 on SDPA and eager keeps packed examples apart by `position_ids` alone only with "
+            "`use_cache=False`; with a cache they leak silently, 0.48 in a logit here",
+        ),
+        Row(
+            "tokenizer opened twice gives other ids; text that looks like `<s>` becomes a control token",
+            "SentencePiece and transformers agree on ids over English, Korean, code, emoji, runs of spaces, and on "
+            "user text that contains `<s>` or `[INST]` (which must stay plain text)",
+            "transformers opens `tokenizer.model` only with protobuf installed; without it the error speaks of "
+            "tiktoken",
+        ),
+        Row(
+            "prefix tree leaks",
+            "changing response A leaves B's log-probabilities and gradients unchanged; equal to separate rows to 1e-5",
+        ),
+        Row("accumulation normalised per micro-batch", "gradient at 1x16 equals 8x2 with ragged lengths"),
+        Row(
+            "two-process training differs",
+            "loss and gradient with 2 gloo processes equal 1 process on the same global batch",
+        ),
+    ),
+    "Rewards and PPO": (
+        Row("sampling temperature against scoring temperature", "first-epoch ratio is 1 ± 1e-4 at T = 1.3"),
+        Row("top-p / top-k scores used as log-probabilities", "the PPO sampler refuses top_p < 1 or top_k > 0"),
+        Row("dropout in rollout or reference", "two reference passes are equal to the bit"),
+        Row(
+            "k1 / k3 confused",
+            "the mean of each over samples approaches the exact KL of a 10-token categorical; k1 goes into the reward",
+        ),
+        Row(
+            "whitening over padding, or not centred",
+            "appended padding changes nothing; the mean is 0 when centring is asked, kept when not (a large library's "
+            "copy gets this wrong)",
+        ),
+        Row(
+            "order of Llama 2's reward",
+            "sigmoid → choose safety / helpfulness at 0.15 → logit → whiten → minus kl_coef·KL, on fixed numbers by "
+            "hand",
+        ),
+        Row("logit of a score of 0 or 1", "finite: work with the raw score, not with the sigmoid of it"),
+        Row(
+            "GAE past the end",
+            "values at padding do not change real advantages; lambda = 1 gives returns; lambda = 0 gives TD errors",
+        ),
+        Row(
+            "reward on the wrong position, truncated responses",
+            "the score lands on the last real token; a truncated response is treated as the config says, once",
+        ),
+        Row(
+            "value head start",
+            "initial values are 0 or the reward model's, as configured; value clip on hand numbers",
+        ),
+        Row("reference drifts", "its hash is the same after training; adapters off gives the SFT logits"),
+        Row("margin", "margin 0 equals the plain loss; four ratings are ordered; unknown ratings are refused"),
+        Row(
+            "safety auxiliary loss",
+            "its gradient lowers an unsafe response's safety score even where both are unsafe",
+        ),
+        Row(
+            "best of all iterations",
+            "an older iteration's response wins if its score **under the newest reward model** is higher",
+        ),
+        Row(
+            "GAtt",
+            "loss only on the last answer; the instruction stays in turn 1 only; assistant tokens of earlier turns "
+            "have zero loss",
+        ),
+        Row(
+            "over-optimisation unseen",
+            "a reward model that training never sees is reported beside the one that is optimised",
+            "here the annotator's own score of held-out answers; a run without an annotator has no such figure",
+        ),
+        Row(
+            "a run that diverges goes on",
+            "NaN or infinite loss, KL over its limit, entropy collapse: the step stops with a clear error, the last "
+            "good checkpoint is kept",
+        ),
+    ),
+    "Resume and rerun": (
+        Row(
+            "resume quietly does nothing, or skips data",
+            "4 steps = 2 + kill -9 + 2, equal to the bit, for every trainer, also at an epoch's end",
+        ),
+        Row("a flag for resume is ignored", "the step log says from which step it resumed, and the test reads it"),
+        Row("rerun recomputes what is valid", "a second run of a finished config trains nothing and takes seconds"),
+        Row(
+            "rerun reuses what is stale",
+            "a changed config, input, seed or step version computes anew, and everything after it is stale",
+        ),
+        Row("stale stops at the next iteration", "a change in V2 marks V3 … Vn"),
+        Row(
+            "checkpoints fill the disk",
+            "retention keeps what is referenced and the newest; never deletes a referenced file",
+        ),
+    ),
+}
+
+NOT_YET_COVERED = frozenset({"prefix tree leaks", "two-process training differs"})
+"""The only rows that may stand without a test. A row that has one must be taken out."""
+
+
+def files_with_tests() -> list[str]:
+    """Every test file, relative to the root of the repository."""
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def functions_of(file: str) -> dict[str, ast.FunctionDef]:
+    """The tests of one file by name."""
+    return {
+        node.name: node
+        for node in _tree(file).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def proofs() -> Iterator[Proof]:
+    """Every conformance mark in the tests, in the order of files and lines.
+
+    Raises ValueError for a mark that names no row, or is written in another form than the module's docstring shows.
+    """
+    known = {row.trap for rows in SECTIONS.values() for row in rows}
+    for file in files_with_tests():
+        for name, function in functions_of(file).items():
+            for decorator in function.decorator_list:
+                if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.conformance"):
+                    continue
+                place = f"{file}:{decorator.lineno}"
+                try:
+                    (trap,) = map(ast.literal_eval, decorator.args)
+                    ((key, equation),) = ((each.arg, ast.literal_eval(each.value)) for each in decorator.keywords)
+                except ValueError as error:
+                    raise ValueError(f'{place}: write conformance("<trap>", equation="module:function")') from error
+                if key != "equation" or trap not in known:
+                    raise ValueError(f"{place}: {key}={equation!r} for {trap!r}, which is no row of {Path(__file__)}")
+                yield Proof(trap, file, name, function.lineno, equation)
+
+
+def equation_place(equation: str) -> tuple[str, int]:
+    """File and line of "module:function" or "module:Class.method". Raises ValueError where there is none."""
+    module, _, path = equation.partition(":")
+    file = module.replace(".", "/") + ".py"
+    if not (ROOT / file).is_file():
+        raise ValueError(f"equation {equation!r}: there is no {file}")
+    body: list[ast.stmt] = _tree(file).body
+    line = 0
+    for name in path.split("."):
+        found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name]
+        if len(found) != 1:
+            raise ValueError(f"equation {equation!r}: {file} has {len(found)} definitions of {name}")
+        body, line = found[0].body, found[0].lineno
+    return file, line
+
+
+def missing() -> set[str]:
+    """Rows that no test proves."""
+    return {row.trap for rows in SECTIONS.values() for row in rows} - {proof.trap for proof in proofs()}
+
+
+def page() -> str:
+    """The whole text of docs/conformance.md."""
+    by_trap: dict[str, list[Proof]] = {}
+    for proof in proofs():
+        by_trap.setdefault(proof.trap, []).append(proof)
+    rows = [row for section in SECTIONS.values() for row in section]
+    covered = sum(row.trap in by_trap for row in rows)
+    lines = [
+        "# Conformance",
+        "",
+        f"<!-- Written by `{COMMAND}`. Do not edit. -->",
+        "",
+        "Traps that implementations of RLHF are known to fall into, and the tests that prove that Halter does not. "
+        f"{covered} of {len(rows)} rows have a test, {len({(p.file, p.test) for p in proofs()})} tests in all; "
+        f"{len(MUTATIONS)} mutations break the code on purpose, and each must be caught.",
+        "",
+        "Rows about tensors are proven on a random Llama with multi-head and one with grouped-query attention, in "
+        "float32.",
+    ]
+    for title, section in SECTIONS.items():
+        lines += ["", f"## {title}"]
+        for row in section:
+            lines += ["", f"### {row.trap[0].upper()}{row.trap[1:]}", "", f"Proof: {row.proof}."]
+            if row.note:
+                lines += ["", f"Note: {row.note}."]
+            lines += ["", *_proven(by_trap.get(row.trap, []))]
+    lines += [
+        "",
+        "## Mutations",
+        "",
+        "Each row breaks one line of the code. `python -m tests.mutations` makes the change in a copy of the "
+        "repository and runs the tests named beside it: all of them must fail.",
+        "",
+        "| what is broken | where | caught by |",
+        "|---|---|---|",
+    ]
+    for mutation in MUTATIONS:
+        caught = "<br>".join(f"`{test.replace('::', '` `')}`" for test in mutation.tests)
+        lines.append(f"| {mutation.breaks} | {_link(mutation.file, mutation.line(ROOT))} | {caught} |")
+    return "\n".join(lines) + "\n"
+
+
+def _proven(found: list[Proof]) -> list[str]:
+    """The lines about one row: equations first, then tests."""
+    if not found:
+        return ["**Not yet covered.**"]
+    equations = list(dict.fromkeys(proof.equation for proof in found))
+    return [
+        *(f"- equation `{equation.partition(':')[2]}`: {_link(*equation_place(equation))}" for equation in equations),
+        *(f"- {_link(proof.file, proof.line)} `{proof.test}`" for proof in found),
+    ]
+
+
+def _link(file: str, line: int) -> str:
+    return f"[{file}:{line}](../{file}#L{line})"
+
+
+@lru_cache(maxsize=512)
+def _tree(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}; without it, print it")
+    if parser.parse_args().write:
+        PAGE.write_text(page())
+    else:
+        sys.stdout.write(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

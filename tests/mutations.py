@@ -1,0 +1,984 @@
+"""Ways to break the equations, one place each, and the tests that must notice. `python -m tests.mutations` tries them.
+
+The file is long because it is a list.
+"""
+
+import argparse
+import sys
+import time
+
+from tests.mutation_run import Mutation, tests_that_survive
+
+LOGPROBS = "tests/models/algorithms/test_logprobs.py::"
+KL = "tests/models/algorithms/test_kl.py::"
+GAE = "tests/models/algorithms/test_gae.py::"
+PPO_LOSS = "tests/models/algorithms/test_ppo.py::"
+COMBINED = "tests/models/algorithms/test_reward.py::"
+RANKING = "tests/models/algorithms/test_ranking.py::"
+DPO = "tests/models/algorithms/test_dpo.py::"
+GATT = "tests/models/algorithms/test_gatt.py::"
+SELECTION = "tests/models/algorithms/test_selection.py::"
+AGREEMENT = "tests/models/algorithms/test_agreement.py::"
+SCORING = "tests/models/test_scoring.py::"
+GENERATION = "tests/models/test_generation.py::"
+DIALOGUE = "tests/models/test_dialogue.py::"
+SFT = "tests/models/training/test_sft.py::"
+PRETRAIN = "tests/models/training/test_pretrain.py::"
+REWARD = "tests/models/training/test_reward.py::"
+PPO = "tests/models/training/test_ppo.py::"
+ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
+DIVERGENCE = "tests/models/training/test_divergence.py::"
+TRL = "tests/models/training/test_trl_agreement.py::"
+FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
+
+MUTATIONS: tuple[Mutation, ...] = (
+    # models/algorithms/logprobs.py
+    Mutation(
+        "temperature forgotten in log-probabilities",
+        "models/algorithms/logprobs.py",
+        "scaled = _at_least_float32(chunk) / temperature",
+        "scaled = _at_least_float32(chunk)",
+        (
+            LOGPROBS + "test_log_probability_by_hand_at_two_temperatures",
+            LOGPROBS + "test_first_epoch_ratio_is_1_at_temperature_1_3_and_not_if_the_temperature_is_forgotten",
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+        ),
+    ),
+    Mutation(
+        "temperature forgotten in the gradient of log-probabilities",
+        "models/algorithms/logprobs.py",
+        "weight = (grad[part] / ctx.temperature)",
+        "weight = (grad[part])",
+        (LOGPROBS + "test_gradients_agree_with_finite_differences",),
+    ),
+    Mutation(
+        "gradient of log-probabilities without the softmax's part",
+        "models/algorithms/logprobs.py",
+        ".exp_().mul_(-weight)",
+        ".exp_().mul_(0 * weight)",
+        (LOGPROBS + "test_gradient_of_a_log_probability_is_one_hot_minus_probability",),
+    ),
+    Mutation(
+        "0 · -inf in the entropy",
+        "models/algorithms/logprobs.py",
+        "logp.masked_fill(logp == -torch.inf, 0.0)",
+        "logp",
+        (
+            LOGPROBS + "test_entropy_by_hand_uniform_and_certain",
+            LOGPROBS + "test_entropy_gradient_is_finite_where_a_token_is_ruled_out",
+        ),
+    ),
+    # models/algorithms/kl.py
+    Mutation(
+        "sign of k1",
+        "models/algorithms/kl.py",
+        "return logprobs - ref_logprobs",
+        "return ref_logprobs - logprobs",
+        (
+            KL + "test_mean_of_k1_and_of_k3_approaches_the_exact_kl_of_a_10_token_categorical",
+            KL + "test_k1_and_k3_by_hand_are_not_confused",
+            KL + "test_k1_has_the_sign_of_the_log_ratio_and_k3_is_0_only_where_both_agree",
+        ),
+    ),
+    Mutation(
+        "ratio of k3 upside down",
+        "models/algorithms/kl.py",
+        "log_ratio = ref_logprobs - logprobs",
+        "log_ratio = logprobs - ref_logprobs",
+        (
+            KL + "test_mean_of_k1_and_of_k3_approaches_the_exact_kl_of_a_10_token_categorical",
+            KL + "test_k1_and_k3_by_hand_are_not_confused",
+        ),
+    ),
+    Mutation(
+        "k3 without its - log r",
+        "models/algorithms/kl.py",
+        "return torch.expm1(log_ratio) - log_ratio",
+        "return torch.expm1(log_ratio)",
+        (
+            KL + "test_k3_is_never_negative",
+            KL + "test_mean_of_k1_and_of_k3_approaches_the_exact_kl_of_a_10_token_categorical",
+        ),
+    ),
+    Mutation(
+        "k3 in the reward",
+        "models/algorithms/kl.py",
+        "penalty = -kl_coef * kl_k1(",
+        "penalty = -kl_coef * kl_k3(",
+        (
+            KL + "test_k1_goes_into_the_reward_and_the_score_lands_on_the_last_real_token",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "KL is paid for instead of penalised",
+        "models/algorithms/kl.py",
+        "penalty = -kl_coef *",
+        "penalty = kl_coef *",
+        (
+            KL + "test_rewards_of_a_response_add_up_to_score_minus_kl",
+            COMBINED + "test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand",
+            PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
+        ),
+    ),
+    Mutation(
+        "score on the last column instead of the last real token",
+        "models/algorithms/kl.py",
+        "last = torch.where(response_mask, positions, -1).amax(dim=1, keepdim=True)",
+        "last = torch.full((rows, 1), length - 1)",
+        (
+            KL + "test_k1_goes_into_the_reward_and_the_score_lands_on_the_last_real_token",
+            KL + "test_rewards_of_a_response_add_up_to_score_minus_kl",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "score on the first token",
+        "models/algorithms/kl.py",
+        "positions, -1).amax(dim=1, keepdim=True)",
+        "positions, length).amin(dim=1, keepdim=True)",
+        (
+            KL + "test_k1_goes_into_the_reward_and_the_score_lands_on_the_last_real_token",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "KL penalty at padding",
+        "models/algorithms/kl.py",
+        "rewards = torch.where(response_mask, penalty, torch.zeros_like(penalty))",
+        "rewards = penalty",
+        (
+            KL + "test_k1_goes_into_the_reward_and_the_score_lands_on_the_last_real_token",
+            KL + "test_left_padding_moves_nothing",
+        ),
+    ),
+    # models/algorithms/gae.py
+    Mutation(
+        "sign of the value in the TD error",
+        "models/algorithms/gae.py",
+        "next_value - values[:, t]",
+        "next_value + values[:, t]",
+        (
+            GAE + "test_gae_by_hand",
+            GAE + "test_lambda_0_gives_the_td_errors_and_0_after_the_end",
+            GAE + "test_gae_is_the_discounted_sum_of_td_errors_in_float64",
+        ),
+    ),
+    Mutation(
+        "value at padding taken as the next one",
+        "models/algorithms/gae.py",
+        "next_value = torch.where(real, values[:, t], next_value)",
+        "next_value = values[:, t]",
+        (
+            GAE + "test_values_at_padding_do_not_change_real_advantages",
+            GAE + "test_padding_on_the_left_in_the_middle_and_on_the_right_is_the_same_as_none",
+            GAE + "test_gae_is_the_discounted_sum_of_td_errors_in_float64",
+        ),
+    ),
+    Mutation(
+        "advantage carried over from padding",
+        "models/algorithms/gae.py",
+        "next_advantage = torch.where(real, advantage, next_advantage)",
+        "next_advantage = advantage",
+        (
+            GAE + "test_values_at_padding_do_not_change_real_advantages",
+            GAE + "test_gae_is_the_discounted_sum_of_td_errors_in_float64",
+        ),
+    ),
+    Mutation(
+        "lambda forgotten",
+        "models/algorithms/gae.py",
+        "delta + gamma * gae_lambda * next_advantage",
+        "delta + gamma * next_advantage",
+        (
+            GAE + "test_gae_by_hand",
+            GAE + "test_lambda_0_gives_the_td_errors_and_0_after_the_end",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "a value behind the last token",
+        "models/algorithms/gae.py",
+        "next_value, next_advantage = zero, zero",
+        "next_value, next_advantage = values[:, -1], zero",
+        (
+            GAE + "test_gae_by_hand",
+            GAE + "test_lambda_1_gives_plain_discounted_returns",
+            GAE + "test_a_perfect_value_function_leaves_no_advantage",
+        ),
+    ),
+    Mutation(
+        "gradient through the advantages",
+        "models/algorithms/gae.py",
+        "@torch.no_grad()\ndef gae(",
+        "def gae(",
+        (GAE + "test_advantages_carry_no_gradient",),
+    ),
+    Mutation(
+        "returns without the values",
+        "models/algorithms/gae.py",
+        "torch.where(response_mask, advantages + values,",
+        "torch.where(response_mask, advantages,",
+        (GAE + "test_gae_by_hand", GAE + "test_lambda_1_gives_plain_discounted_returns"),
+    ),
+    # models/algorithms/ppo.py
+    Mutation(
+        "ratio upside down",
+        "models/algorithms/ppo.py",
+        "torch.where(response_mask, logprobs - old_logprobs,",
+        "torch.where(response_mask, old_logprobs - logprobs,",
+        (
+            PPO_LOSS + "test_policy_loss_by_hand_on_all_four_sides_of_the_clip",
+            PPO_LOSS + "test_policy_and_value_loss_in_float64_by_hand",
+            ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",
+        ),
+    ),
+    Mutation(
+        "the better instead of the worse of clipped and plain",
+        "models/algorithms/ppo.py",
+        "torch.maximum(unclipped, clipped)",
+        "torch.minimum(unclipped, clipped)",
+        (
+            PPO_LOSS + "test_policy_loss_by_hand_on_all_four_sides_of_the_clip",
+            PPO_LOSS + "test_policy_loss_has_no_gradient_where_the_clip_acts",
+        ),
+    ),
+    Mutation(
+        "policy loss without its clip",
+        "models/algorithms/ppo.py",
+        "-advantages * ratio.clamp(1.0 - clip_range, 1.0 + clip_range)",
+        "-advantages * ratio",
+        (
+            PPO_LOSS + "test_policy_loss_by_hand_on_all_four_sides_of_the_clip",
+            PPO_LOSS + "test_policy_loss_has_no_gradient_where_the_clip_acts",
+            PPO_LOSS + "test_policy_and_value_loss_in_float64_by_hand",
+        ),
+    ),
+    Mutation(
+        "sign of the policy loss",
+        "models/algorithms/ppo.py",
+        "unclipped = -advantages * ratio",
+        "unclipped = advantages * ratio",
+        (
+            PPO_LOSS + "test_policy_loss_by_hand_on_all_four_sides_of_the_clip",
+            PPO_LOSS + "test_at_ratio_1_the_loss_is_minus_the_mean_advantage_and_nothing_is_clipped",
+        ),
+    ),
+    Mutation(
+        "value loss without its clip",
+        "models/algorithms/ppo.py",
+        "error = torch.maximum(error, (clipped - returns).square())",
+        "error = torch.maximum(error, error)",
+        (
+            PPO_LOSS + "test_value_loss_by_hand_with_and_without_clip",
+            PPO_LOSS + "test_policy_and_value_loss_in_float64_by_hand",
+            ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",
+        ),
+    ),
+    Mutation(
+        "value clipped around the return instead of the old value",
+        "models/algorithms/ppo.py",
+        "clipped = old_values + (values - old_values).clamp(",
+        "clipped = returns + (values - returns).clamp(",
+        (PPO_LOSS + "test_value_loss_by_hand_with_and_without_clip",),
+    ),
+    Mutation(
+        "value loss without its half",
+        "models/algorithms/ppo.py",
+        "return 0.5 * masked_mean(error,",
+        "return masked_mean(error,",
+        (
+            PPO_LOSS + "test_value_loss_by_hand_with_and_without_clip",
+            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "padding in the masked mean",
+        "models/algorithms/ppo.py",
+        "return torch.where(mask, x, torch.zeros_like(x)).sum() / denominator",
+        "return x.sum() / denominator",
+        (
+            PPO_LOSS + "test_masked_mean_by_hand_and_with_a_denominator",
+            PPO_LOSS + "test_padding_never_reaches_the_losses_or_their_gradients",
+        ),
+    ),
+    Mutation(
+        "mean over all columns instead of the real tokens",
+        "models/algorithms/ppo.py",
+        "denominator = count",
+        "denominator = mask.numel()",
+        (
+            PPO_LOSS + "test_masked_mean_by_hand_and_with_a_denominator",
+            PPO_LOSS + "test_accumulation_with_the_batch_denominator_1x16_equals_8x2_with_ragged_lengths",
+            PPO_LOSS + "test_policy_and_value_loss_in_float64_by_hand",
+        ),
+    ),
+    Mutation(
+        "NaN at padding in the value loss's gradient",
+        "models/algorithms/ppo.py",
+        "(torch.where(response_mask, x, zero) for x in (values, old_values, returns))",
+        "(x for x in (values, old_values, returns))",
+        (PPO_LOSS + "test_padding_never_reaches_the_losses_or_their_gradients",),
+    ),
+    Mutation(
+        "the reported KL of the update the wrong way round",
+        "models/algorithms/ppo.py",
+        "kl_k3(torch.zeros_like(real_log_ratio), real_log_ratio)",
+        "kl_k3(real_log_ratio, torch.zeros_like(real_log_ratio))",
+        (PPO_LOSS + "test_policy_loss_by_hand_on_all_four_sides_of_the_clip",),
+    ),
+    # models/algorithms/reward.py
+    Mutation(
+        "whitening centred where it must not be, and the other way round",
+        "models/algorithms/reward.py",
+        "if not shift_mean:",
+        "if shift_mean:",
+        (
+            COMBINED + "test_whiten_by_hand",
+            COMBINED + "test_whitened_mean_is_0_when_centring_is_asked_and_kept_when_not",
+            COMBINED + "test_whitening_in_float64_by_hand_with_padding",
+        ),
+    ),
+    Mutation(
+        "whitening over padding",
+        "models/algorithms/reward.py",
+        "real = x[mask]",
+        "real = x.flatten()",
+        (
+            COMBINED + "test_whitening_is_blind_to_appended_padding",
+            COMBINED + "test_whitening_in_float64_by_hand_with_padding",
+        ),
+    ),
+    Mutation(
+        "sample instead of population deviation",
+        "models/algorithms/reward.py",
+        "(shifted - mean).square().mean().sqrt()",
+        "shifted.std()",
+        (
+            COMBINED + "test_whiten_by_hand",
+            COMBINED + "test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand",
+        ),
+    ),
+    Mutation(
+        "whitening by the variance",
+        "models/algorithms/reward.py",
+        "(shifted - mean).square().mean().sqrt()",
+        "(shifted - mean).square().mean()",
+        (
+            COMBINED + "test_whiten_by_hand",
+            COMBINED + "test_whitening_in_float64_by_hand_with_padding",
+            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "no floor under the deviation",
+        "models/algorithms/reward.py",
+        "max(min_std, _SMALLEST_STD)",
+        "_SMALLEST_STD",
+        (COMBINED + "test_min_std_floors_sigma_and_does_not_touch_a_larger_one",),
+    ),
+    Mutation(
+        "the raw score compared with the probability 0.15",
+        "models/algorithms/reward.py",
+        "safety_scores < _logit(threshold)",
+        "safety_scores < threshold",
+        (
+            COMBINED + "test_threshold_sits_at_the_logit_of_15_percent",
+            COMBINED + "test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand",
+        ),
+    ),
+    Mutation(
+        "safety model decides only where prompt and score both say so",
+        "models/algorithms/reward.py",
+        "is_safety_prompt | (",
+        "is_safety_prompt & (",
+        (
+            COMBINED + "test_order_of_the_reward_sigmoid_choose_logit_whiten_then_kl_by_hand",
+            COMBINED + "test_choice_equals_the_papers_text_with_the_sigmoid_taken",
+        ),
+    ),
+    Mutation(
+        "sigmoid and logit taken in turn",
+        "models/algorithms/reward.py",
+        "_logit(threshold)), safety_scores, helpfulness_scores)",
+        "_logit(threshold)), safety_scores.sigmoid().logit(), helpfulness_scores.sigmoid().logit())",
+        (COMBINED + "test_logit_of_a_score_of_0_or_1_is_finite",),
+    ),
+    # models/algorithms/ranking.py
+    Mutation(
+        "sign of the margin",
+        "models/algorithms/ranking.py",
+        "chosen_scores - rejected_scores - margins)",
+        "chosen_scores - rejected_scores + margins)",
+        (
+            RANKING + "test_ranking_loss_by_hand",
+            RANKING + "test_four_ratings_are_ordered_a_stronger_rating_costs_more",
+            RANKING + "test_a_larger_margin_costs_more_and_a_larger_difference_less",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "chosen and rejected confused",
+        "models/algorithms/ranking.py",
+        "F.logsigmoid(chosen_scores - rejected_scores",
+        "F.logsigmoid(rejected_scores - chosen_scores",
+        (
+            RANKING + "test_ranking_loss_by_hand",
+            RANKING + "test_margin_zero_equals_the_plain_loss",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "safe and unsafe confused",
+        "models/algorithms/ranking.py",
+        "(~unsafe).to(",
+        "unsafe.to(",
+        (
+            RANKING + "test_safety_loss_by_hand_safe_is_one",
+            RANKING + "test_safety_loss_gradient_lowers_the_score_of_unsafe_responses_even_where_both_are_unsafe",
+            REWARD + "test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe",
+        ),
+    ),
+    Mutation(
+        "a number of table 27",
+        "models/algorithms/ranking.py",
+        '"better": 2.0,',
+        '"better": 1.5,',
+        (RANKING + "test_margins_are_those_of_table_27",),
+    ),
+    # models/algorithms/dpo.py
+    Mutation(
+        "sign of DPO's difference",
+        "models/algorithms/dpo.py",
+        "difference = chosen_rewards - rejected_rewards",
+        "difference = rejected_rewards - chosen_rewards",
+        (
+            DPO + "test_dpo_loss_and_implicit_rewards_by_hand",
+            DPO + "test_gradient_raises_the_chosen_and_lowers_the_rejected_by_the_weight_of_equation_7",
+            TRL + "test_dpo_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "DPO without the reference of the chosen",
+        "models/algorithms/dpo.py",
+        "beta * (chosen_logprobs - ref_chosen_logprobs)",
+        "beta * chosen_logprobs",
+        (
+            DPO + "test_dpo_loss_and_implicit_rewards_by_hand",
+            DPO + "test_a_policy_equal_to_its_reference_costs_ln_2",
+            TRL + "test_dpo_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "gradient through the reported rewards",
+        "models/algorithms/dpo.py",
+        "DPOLoss(loss, chosen_rewards.detach(),",
+        "DPOLoss(loss, chosen_rewards,",
+        (DPO + "test_gradient_raises_the_chosen_and_lowers_the_rejected_by_the_weight_of_equation_7",),
+    ),
+    Mutation(
+        "label smoothing on the right label",
+        "models/algorithms/dpo.py",
+        "label_smoothing * F.logsigmoid(-difference)",
+        "label_smoothing * F.logsigmoid(difference)",
+        (DPO + "test_label_smoothing_mixes_in_the_flipped_label",),
+    ),
+    # models/algorithms/gatt.py, selection.py, agreement.py
+    Mutation(
+        "GAtt learns one token too many",
+        "models/algorithms/gatt.py",
+        "mask[-token_counts[-1] :] = True",
+        "mask[-token_counts[-1] - 1 :] = True",
+        (
+            GATT + "test_loss_only_on_the_last_answer_and_none_on_assistant_tokens_of_earlier_turns",
+            GATT + "test_the_number_of_learned_tokens_is_that_of_the_last_message",
+            DIALOGUE + "test_gatt_learns_the_last_answer_alone",
+        ),
+    ),
+    Mutation(
+        "GAtt learns earlier answers",
+        "models/algorithms/gatt.py",
+        "mask[-token_counts[-1] :] = True",
+        "mask[:] = True",
+        (
+            GATT + "test_loss_only_on_the_last_answer_and_none_on_assistant_tokens_of_earlier_turns",
+            DIALOGUE + "test_gatt_learns_the_last_answer_alone",
+            "tests/tasks/test_functions_of_policies.py::"
+            "test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned",
+        ),
+    ),
+    Mutation(
+        "GAtt's instruction in every turn",
+        "models/algorithms/gatt.py",
+        '(where == "every" or not found)',
+        "(True or not found)",
+        (GATT + "test_instruction_stays_in_turn_1_only_for_training",),
+    ),
+    Mutation(
+        "the worst candidate is chosen",
+        "models/algorithms/selection.py",
+        "(-scores[i], tie_break_ids[i])",
+        "(scores[i], tie_break_ids[i])",
+        (
+            SELECTION
+            + "test_best_of_all_iterations_an_older_response_wins_with_the_higher_score_under_the_newest_model",
+            SELECTION + "test_nothing_left_out_beats_anything_taken",
+        ),
+    ),
+    Mutation(
+        "ties decided by the order of arrival",
+        "models/algorithms/selection.py",
+        "(-scores[i], tie_break_ids[i])",
+        "(-scores[i], i)",
+        (
+            SELECTION + "test_equal_scores_are_decided_by_the_smaller_id",
+            SELECTION + "test_the_choice_does_not_depend_on_the_order_of_the_candidates",
+        ),
+    ),
+    Mutation(
+        "a rating agrees with itself",
+        "models/algorithms/agreement.py",
+        "(weighted[k] - 1)",
+        "weighted[k]",
+        (
+            AGREEMENT + "test_ac1_of_the_published_example_is_0_77544",
+            AGREEMENT + "test_ac2_lies_between_minus_1_and_1_and_is_1_only_for_perfect_agreement",
+        ),
+    ),
+    Mutation(
+        "chance agreement of AC2",
+        "models/algorithms/agreement.py",
+        "/ (q * (q - 1)) * sum(p",
+        "/ (q * q) * sum(p",
+        (
+            AGREEMENT + "test_ac1_of_the_published_example_is_0_77544",
+            AGREEMENT + "test_two_raters_at_random_agree_by_chance",
+        ),
+    ),
+    # models/scoring.py
+    Mutation(
+        "positions count the padding",
+        "models/scoring.py",
+        "return (mask.cumsum(1) - 1).clamp(min=0)",
+        "return torch.arange(mask.shape[1]).expand_as(mask)",
+        (SCORING + "test_positions_start_at_zero_on_the_first_real_token",),
+    ),
+    Mutation(
+        "positions that repeat",
+        "models/scoring.py",
+        "return (mask.cumsum(1) - 1).clamp(min=0)",
+        "return (mask.cumsum(1) - 1).clamp(min=0) // 2",
+        (
+            SCORING + "test_positions_start_at_zero_on_the_first_real_token",
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+            SCORING + "test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt",
+        ),
+    ),
+    Mutation(
+        "reward read at the last column",
+        "models/scoring.py",
+        "last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)",
+        "last = torch.full((len(mask),), mask.shape[1] - 1)",
+        (
+            SCORING + "test_reward_scores_are_equal_alone_left_padded_and_right_padded",
+            SCORING + "test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "reward read by the number of tokens, wrong under left padding",
+        "models/scoring.py",
+        "last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)",
+        "last = mask.sum(1) - 1",
+        (SCORING + "test_reward_scores_are_equal_alone_left_padded_and_right_padded",),
+    ),
+    Mutation(
+        "reward read before the first EOS",
+        "models/scoring.py",
+        "last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)",
+        "last = (ids == 2).int().argmax(1)",
+        (SCORING + "test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt",),
+    ),
+    Mutation(
+        "response log-probabilities shifted by one",
+        "models/scoring.py",
+        "logits_to_keep=width + 1,\n    ).logits[:, :-1]",
+        "logits_to_keep=width + 1,\n    ).logits[:, 1:]",
+        (
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+            GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
+            TRL + "test_dpo_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "scoring at another temperature than sampling",
+        "models/scoring.py",
+        "token_logprobs(logits, ids[:, -width:], temperature)",
+        "token_logprobs(logits, ids[:, -width:], 1.0)",
+        (
+            GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+        ),
+    ),
+    Mutation(
+        "response mask shifted by one",
+        "models/scoring.py",
+        "attention[:, P:].bool()",
+        "attention[:, P - 1 : -1].bool()",
+        (
+            SCORING + "test_layout_by_hand",
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "log-probabilities read with padding in sight",
+        "models/scoring.py",
+        "attention_mask=mask,\n        position_ids=positions_of(mask),\n        use_cache=False,\n        logits",
+        "attention_mask=mask | 1,\n        position_ids=positions_of(mask),\n        use_cache=False,\n        logits",
+        (
+            SCORING + "test_logprobs_are_equal_alone_and_padded_on_both_sides_in_a_batch",
+            SCORING + "test_logprobs_are_equal_whatever_stands_at_the_padding",
+        ),
+    ),
+    Mutation(
+        "scores in the order of reading",
+        "models/scoring.py",
+        "            scores[i] = value",
+        "            scores[start + chosen.index(i)] = value",
+        (SCORING + "test_score_rows_keeps_the_order_of_the_rows",),
+    ),
+    # models/generation.py
+    Mutation(
+        "sampling without its temperature",
+        "models/generation.py",
+        "torch.log_softmax(logits.float() / temperature, dim=-1)",
+        "torch.log_softmax(logits.float(), dim=-1)",
+        (
+            GENERATION + "test_a_tiny_temperature_says_the_models_argmax",
+            GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
+            GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",
+        ),
+    ),
+    Mutation(
+        "positions of the prompt count the padding",
+        "models/generation.py",
+        "positions = (mask.cumsum(1) - 1).clamp(min=0)",
+        "positions = torch.arange(width).expand_as(mask)",
+        (
+            GENERATION + "test_a_tiny_temperature_says_the_models_argmax",
+            GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
+        ),
+    ),
+    Mutation(
+        "position of the answer stands still",
+        "models/generation.py",
+        "position = position + 1",
+        "position = position + 0",
+        (
+            GENERATION + "test_a_tiny_temperature_says_the_models_argmax",
+            GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
+        ),
+    ),
+    Mutation(
+        "rows that remain take the positions of those that left",
+        "models/generation.py",
+        "mask[keep], position[keep]",
+        "mask[keep], position[: len(keep)]",
+        (GENERATION + "test_finished_rows_retire_and_disturb_no_other",),
+    ),
+    Mutation(
+        "EOS dropped from the response",
+        "models/generation.py",
+        "lengths[alive[stopped]] = step + 1",
+        "lengths[alive[stopped]] = step",
+        (GENERATION + "test_finished_rows_retire_and_disturb_no_other",),
+    ),
+    Mutation(
+        "sampling from the ten most likely tokens",
+        "models/generation.py",
+        "drawn = torch.multinomial(scaled.exp(), 1, generator=generator)",
+        "top = scaled.topk(10)\n"
+        "        drawn = top.indices.gather(1, torch.multinomial(top.values.exp(), 1, generator=generator))",
+        (GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",),
+    ),
+    # models/training/ppo.py
+    Mutation(
+        "old log-probabilities at temperature 1",
+        "models/training/ppo.py",
+        "old_logprobs, _ = response_logprobs(policy, ids, attention, T, temperature)",
+        "old_logprobs, _ = response_logprobs(policy, ids, attention, T, 1.0)",
+        (
+            PPO + "test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "values read after the token instead of before it",
+        "models/training/ppo.py",
+        "[:, -T - 1 : -1]",
+        "[:, -T:]",
+        (
+            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "rewards not whitened",
+        "models/training/ppo.py",
+        "whitened = whiten(scores, min_std=config.min_reward_std)",
+        "whitened = scores",
+        (
+            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "whitened after the KL penalty",
+        "models/training/ppo.py",
+        "penalize_kl(whitened, old_logprobs, ref_logprobs, response_mask, kl_coef=config.kl_coef)",
+        "penalize_kl(scores, old_logprobs, ref_logprobs, response_mask, kl_coef=config.kl_coef)\n"
+        "    rewards = whiten(rewards, response_mask)",
+        (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
+    ),
+    Mutation(
+        "advantages whitened over padding",
+        "models/training/ppo.py",
+        "advantages = whiten(advantages, response_mask)",
+        "advantages = whiten(advantages)",
+        (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
+    ),
+    Mutation(
+        "gamma and lambda confused",
+        "models/training/ppo.py",
+        "response_mask, config.gamma, config.gae_lambda)",
+        "response_mask, config.gae_lambda, config.gamma)",
+        (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
+    ),
+    Mutation(
+        "penalty against the policy itself",
+        "models/training/ppo.py",
+        '    ref_logprobs, _ = response_logprobs(frozen["reference"], ids, attention, T, temperature)\n    old_values',
+        "    ref_logprobs = old_logprobs\n    old_values",
+        (
+            PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "safety and helpfulness models confused",
+        "models/training/ppo.py",
+        "combine_rewards(safety, helpfulness, is_safety, config.safety_threshold)",
+        "combine_rewards(helpfulness, safety, is_safety, config.safety_threshold)",
+        (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
+    ),
+    Mutation(
+        "finished responses get the reward of truncated ones",
+        "models/training/ppo.py",
+        "torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))",
+        "torch.where(~finished, scores, torch.full_like(scores, config.truncated_reward))",
+        (
+            PPO + "test_a_truncated_response_is_treated_as_the_config_says",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "accumulated passes each take their own mean",
+        "models/training/ppo.py",
+        "mask, config.clip_range, denominator=tokens",
+        "mask, config.clip_range, denominator=None",
+        (
+            PPO + "test_accumulated_passes_give_the_policy_of_one_pass",
+            ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",
+        ),
+    ),
+    Mutation(
+        "values not clipped whatever the config says",
+        "models/training/ppo.py",
+        "        config.value_clip_range,\n",
+        "        None,\n",
+        (ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",),
+    ),
+    Mutation(
+        "entropy at temperature 1",
+        "models/training/ppo.py",
+        "entropy(logits.detach() / temperature, mask,",
+        "entropy(logits.detach(), mask,",
+        (ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",),
+    ),
+    Mutation(
+        "gradients of the mini-batch before are kept",
+        "models/training/ppo.py",
+        "                optimizers[name].zero_grad()\n",
+        "",
+        (ROLLOUTS + "test_each_mini_batch_begins_with_no_gradient",),
+    ),
+    Mutation(
+        "the best policy by reward plus KL",
+        "models/training/ppo.py",
+        "objective = scores.mean().item() - config.kl_coef * kl",
+        "objective = scores.mean().item() + config.kl_coef * kl",
+        (PPO + "test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl",),
+    ),
+    Mutation(
+        "KL over its limit goes on",
+        "models/training/ppo.py",
+        'if stats["kl"] > config.kl_limit:',
+        'if stats["kl"] < -config.kl_limit:',
+        (PPO + "test_a_run_that_diverges_stops_and_leaves_the_last_good_checkpoint",),
+    ),
+    # models/training/reward.py
+    Mutation(
+        "chosen and rejected rows confused in the trainer",
+        "models/training/reward.py",
+        'ranking_loss(chosen, rejected, inputs["margin"])',
+        'ranking_loss(rejected, chosen, inputs["margin"])',
+        (
+            REWARD + "test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "safety loss counts pairs without a label",
+        "models/training/reward.py",
+        "(both * labelled).sum()",
+        "both.sum()",
+        (
+            REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",
+            REWARD + "test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two",
+        ),
+    ),
+    Mutation(
+        "safety loss normalised per micro-batch",
+        "models/training/reward.py",
+        "/ (2 * len(labelled))",
+        "/ (2 * labelled.sum())",
+        (
+            REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",
+            REWARD + "test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two",
+        ),
+    ),
+    Mutation(
+        "the rejected one of a mixed pair counts as safe",
+        "models/training/reward.py",
+        'label in ("both_unsafe", "chosen_safe_other_unsafe")',
+        'label in ("both_unsafe",)',
+        (REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",),
+    ),
+    Mutation(
+        "safety loss in the helpfulness model",
+        "models/training/reward.py",
+        "config.safety_loss_coef if safety else 0.0",
+        "config.safety_loss_coef",
+        (REWARD + "test_the_helpfulness_model_ignores_safety_labels",),
+    ),
+    # models/training/sft.py, packing.py, dialogue.py, hf.py
+    Mutation(
+        "SFT learns the prompt",
+        "models/training/sft.py",
+        "token if counts else IGNORED",
+        "token",
+        (
+            SFT + FIVE_TOKENS,
+            SFT + "test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says",
+            TRL + "test_sft_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "EOS masked where it is the padding",
+        "models/training/sft.py",
+        "token if counts else IGNORED",
+        "token if counts and token != renderer.eos_id else IGNORED",
+        (
+            SFT + FIVE_TOKENS,
+            SFT + "test_the_label_at_every_final_eos_counts_also_where_padding_is_eos",
+            TRL + "test_sft_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "dialogues without a token to learn pass",
+        "models/training/sft.py",
+        "if not any(dialogue.loss_mask):",
+        "if not dialogue.loss_mask:",
+        (SFT + "test_a_dialogue_without_a_token_to_learn_is_refused_by_its_number",),
+    ),
+    Mutation(
+        "labels shifted once more",
+        "models/training/packing.py",
+        'torch.tensor(example["labels"])',
+        'torch.tensor([*example["labels"][1:], IGNORED])',
+        (SFT + FIVE_TOKENS, PRETRAIN + FIVE_TOKENS, TRL + "test_sft_loss_equals_trls"),
+    ),
+    Mutation(
+        "packed sequences in sight of each other",
+        "models/training/packing.py",
+        "positions[i, place : place + length] = torch.arange(length)",
+        "positions[i, place : place + length] = torch.arange(place, place + length)",
+        (
+            SFT + "test_packed_dialogues_do_not_leak_into_each_other",
+            PRETRAIN + "test_packed_documents_do_not_leak_into_each_other",
+            TRL + "test_sft_loss_equals_trls",
+        ),
+    ),
+    Mutation(
+        "the first token of a packed sequence predicted from the one before",
+        "models/training/packing.py",
+        "(IGNORED, *labels[i][1:])",
+        "labels[i]",
+        (PRETRAIN + "test_the_loss_of_a_batch_is_the_mean_over_all_its_tokens",),
+    ),
+    Mutation(
+        "a turn ends before its EOS",
+        "models/dialogue.py",
+        "return place + len(eos)",
+        "return place",
+        (
+            DIALOGUE + "test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding",
+            DIALOGUE + "test_llama2_layout_by_hand",
+        ),
+    ),
+    Mutation(
+        "control tokens in people's text",
+        "models/dialogue.py",
+        "split_special_tokens=True",
+        "split_special_tokens=False",
+        (DIALOGUE + "test_text_that_looks_like_control_tokens_stays_text",),
+    ),
+    Mutation(
+        "a BOS in front of every run of text",
+        "models/dialogue.py",
+        "add_special_tokens=False, split",
+        "add_special_tokens=True, split",
+        (DIALOGUE + "test_a_tokenizer_that_adds_bos_itself_adds_no_second_one",),
+    ),
+    Mutation(
+        "a loss that is no number goes on",
+        "models/training/hf.py",
+        "if not bool(torch.isfinite(loss).all()):",
+        "if bool(torch.isfinite(loss).all()) and False:",
+        (DIVERGENCE + "test_a_loss_that_is_no_number_stops_the_run_in_its_step",),
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Break the code in one place at a time; every named test must fail.")
+    parser.add_argument("words", nargs="*", help="only mutations that hold one of these words in file or description")
+    words = parser.parse_args().words
+    chosen = [m for m in MUTATIONS if not words or any(word in m.file + m.breaks for word in words)]
+    survived = 0
+    started = time.monotonic()
+    for mutation, alive in tests_that_survive(chosen):
+        verdict = "survived" if alive else "caught"
+        survived += bool(alive)
+        sys.stdout.write(f"{verdict}: {mutation.breaks} ({mutation.file})\n")
+        for test, outcome in alive.items():
+            sys.stdout.write(f"    {outcome}: {test}\n")
+        sys.stdout.flush()
+    seconds = time.monotonic() - started
+    sys.stdout.write(f"{len(chosen) - survived} caught, {survived} survived, {seconds:.0f} s\n")
+    return min(survived, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
