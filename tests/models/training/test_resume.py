@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo"])
+@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "dpo"])
 def test_four_steps_equal_kills_and_resumes_to_the_bit_within_an_epoch_and_at_its_end(
     launch: Launch, tmp_path: Path, trainer: str
 ) -> None:
