@@ -25,6 +25,7 @@ HEADLINES = {
     "synthesize_gatt": "dialogues",
     "fine_tune": "loss",
     "ppo": "best_validation_reward",
+    "dpo": "best_validation_accuracy",
     "evaluate": "win_rate",
     "evaluate_sampled": "win_rate",
 }

@@ -111,7 +111,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     return metrics
 
 
-# The policy before PPO, beside the one after it.
+# The policy before the final stage, beside the one after it.
 evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
     evaluate.function
 )
