@@ -21,7 +21,8 @@ def iteration(config: RunConfig, part: str) -> None:
     with session_of(config) as session:
         planned = session.plan
         step_of(session, part, "collect_preferences")
-        side_by_side(session, part, "train_safety_reward", "train_helpfulness_reward")
+        rewards = ("train_safety_reward", "train_helpfulness_reward", "train_gold_reward")
+        side_by_side(session, part, *(step for step in rewards if (part, step) in planned))
         if (part, "synthesize_gatt") in planned:
             side_by_side(session, part, "rejection_sample", "synthesize_gatt")
         else:

@@ -25,7 +25,7 @@ from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
 from tasks.step import Step, StepCall, derive_seed
 from tasks.synthesize_gatt import synthesize_gatt
-from tasks.train_reward import RewardStepConfig, train_helpfulness_reward, train_safety_reward
+from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
 
 FOUNDATION = "base"
@@ -176,6 +176,12 @@ class _Wiring:
         reward = RewardStepConfig(training=c.reward, lora=c.lora)
         for step, name in ((train_safety_reward, "reward-safety"), (train_helpfulness_reward, "reward-helpfulness")):
             self.add(step, part, reward, {"policy": policy, **pairs, **base}, {"reward": name}, **adapters)
+        gold: dict[str, Assets] = {}
+        if c.reward.gold_percent and number == c.iterations:
+            # it starts from SFT: later policies have seen what the optimised reward models learned
+            inputs = {"policy": model("policy", FIRST), **pairs, **base}
+            self.add(train_gold_reward, part, reward, inputs, {"reward": "reward-gold"}, **adapters)
+            gold = {"gold_reward": model("reward-gold", part)}
         rewards = {
             "safety_reward": model("reward-safety", part),
             "helpfulness_reward": model("reward-helpfulness", part),
@@ -222,6 +228,7 @@ class _Wiring:
         )
         evidence = {
             **rewards,
+            **gold,
             **pairs,
             "reference": model("policy", FIRST),
             "baseline": dataset("evaluation-responses", FIRST),
@@ -241,7 +248,7 @@ class _Wiring:
             self.add(
                 dpo,
                 part,
-                DPOStepConfig(training=c.dpo, lora=c.lora),
+                DPOStepConfig(training=c.dpo, lora=c.lora, gold_percent=c.reward.gold_percent),
                 {**sampled, "preferences": newest, **base},
                 {"policy": "policy"},
                 **adapters,

@@ -38,6 +38,7 @@ COLUMNS = (
     Column("false refusal %", "false_refusal", _percent, "Refusals of prompts that only sound dangerous"),
     Column("reward", "reward", _plain, "Mean combined reward under the iteration's own reward models"),
     Column("reward win", "reward_win_rate", _plain, "Win rate against SFT by the reward models that were optimised"),
+    Column("gold win", "reward/gold_win_rate", _plain, "The same by a reward model that nothing was optimised against"),
     Column("RM acc help", "accuracy/helpfulness/all", _plain, "Helpfulness reward model on held-out pairs"),
     Column("RM acc safe", "accuracy/safety/all", _plain, "Safety reward model on held-out pairs"),
     Column("KL", "kl_to_sft", _plain, "Nats per response between this policy and SFT"),

@@ -117,6 +117,12 @@ class RewardConfig(TrainerConfig):
     helpfulness_other_share: float = Field(
         default=0.5, ge=0, lt=1, description="Share of safety pairs in the helpfulness model's training data"
     )
+    gold_percent: int = Field(
+        default=0,
+        ge=0,
+        le=90,
+        description="Share of the prompts whose pairs train a gold reward model alone: it judges, nothing optimises it",
+    )
     max_length: int = Field(default=4096, ge=8, description="Tokens of prompt and response; a longer pair is refused")
 
 

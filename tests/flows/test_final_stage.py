@@ -11,6 +11,7 @@ from flows.session import Session, session_of
 from flows.status import status_cells
 from flows.summary import summary_rows
 from tasks.execute import Outcome, execute
+from tasks.train_reward import is_gold, mix
 from tests.flows.recipe_runs import POCKET
 
 Outcomes = dict[tuple[str, str], Outcome]
@@ -21,7 +22,9 @@ def bring_up_to_date(session: Session) -> Outcomes:
 
 
 def config_of(stage: str) -> RunConfig:
-    return RunConfig.model_validate({**yaml.safe_load(POCKET), "iterations": 1, "gatt": None, "final_stage": stage})
+    content = yaml.safe_load(POCKET)
+    content["reward"]["gold_percent"] = 25
+    return RunConfig.model_validate({**content, "iterations": 1, "gatt": None, "final_stage": stage})
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,43 @@ def test_dpo_makes_the_last_policy_from_the_fine_tuned_one(with_dpo: tuple[Path,
     assert 0 <= outcome.metrics["best_validation_accuracy"] <= 1
     before = with_dpo[1]["V1", "fine_tune"].outputs["policy"][1]
     assert (outcome.outputs["policy"][1] == before) == (outcome.metrics["best_step"] == 0)
+
+
+def test_the_gold_reward_model_and_the_others_learn_from_different_pairs(
+    with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALTER_HOME", str(with_dpo[0]))
+    outcomes, config = with_dpo[1], config_of("dpo")
+    with session_of(config) as session:
+        version = outcomes["V1", "collect_preferences"].outputs["preferences"][1]
+        rows = [row for row in session.store.rows(version).to_pylist() if row["split"] == "train"]
+        seeds = {step: call.seed for (part, step), call in session.plan.items() if part == "V1"}
+    others = [row for row in rows if not is_gold(row, 25)]
+    assert outcomes["V1", "train_gold_reward"].metrics["pairs"] == len(rows) - len(others) > 0
+    for axis, share in (
+        ("safety", config.reward.safety_other_share),
+        ("helpfulness", config.reward.helpfulness_other_share),
+    ):
+        step = f"train_{axis}_reward"
+        assert outcomes["V1", step].metrics["pairs"] == len(mix(others, axis, share, seeds[step]))
+    dpo = outcomes["V1", "dpo"].metrics
+    unsafe = sum(row["safety_label"] == "both_unsafe" for row in others)
+    assert dpo["pairs"] + dpo["validation_pairs"] == len(others) - unsafe
+
+
+def test_the_gold_reward_model_judges_before_and_after_and_is_in_no_policy(
+    with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = with_dpo[1]
+    for step in ("evaluate_sampled", "evaluate"):
+        metrics = outcomes["V1", step].metrics
+        assert 0 <= metrics["reward/gold_win_rate"] <= 1
+        assert metrics["reward/gold"] != metrics["reward"]
+    monkeypatch.setenv("HALTER_HOME", str(with_dpo[0]))
+    with session_of(config_of("dpo")) as session:
+        behind = session.store.lineage(AssetName("model", "policy", "V1"))
+    assert "model/reward-safety@V1" in {str(edge.asset) for edge in behind.edges}
+    assert "model/reward-gold@V1" not in {str(edge.asset) for edge in behind.edges}
 
 
 def test_the_figures_stand_before_and_after_dpo(

@@ -55,6 +55,7 @@ PLANS = {
     "no-final-stage": {"final_stage": "none"},
     "dpo": {"final_stage": "dpo"},
     "no-gatt": {"gatt": None},
+    "gold": {"reward": {"gold_percent": 20}},
     "lora": {"lora": {"rank": 4}},
 }
 
@@ -128,6 +129,20 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
     assert reads(five, "V5", "ppo")["policy"] == ["model/policy-sampled@V5"]
     assert writes(five, "V5", "ppo") == {"policy": "model/policy@V5"}
     assert [key for key in five if key[1] == "ppo"] == [("V5", "ppo")]
+
+
+def test_the_gold_reward_model_is_trained_once_and_read_by_evaluations_alone() -> None:
+    plan = build_plan(config_of(iterations=3, reward={"gold_percent": 20}, final_stage="dpo"))
+    assert [key for key in plan if key[1] == "train_gold_reward"] == [("V3", "train_gold_reward")]
+    assert reads(plan, "V3", "train_gold_reward") == {
+        "policy": ["model/policy@V0"],
+        "preferences": [f"dataset/preferences@{part}" for part in ("V1", "V2", "V3")],
+    }
+    readers = {key for key in plan if any("model/reward-gold@V3" in assets for assets in reads(plan, *key).values())}
+    assert readers == {("V3", "evaluate"), ("V3", "evaluate_sampled")}
+    for key in (("V1", "train_safety_reward"), ("V3", "train_gold_reward")):
+        assert plan[key].config.model_dump()["training"]["gold_percent"] == 20
+    assert plan["V3", "dpo"].config.model_dump()["gold_percent"] == 20
 
 
 def test_dpo_takes_the_place_of_ppo_and_learns_from_the_newest_preferences() -> None:

@@ -9,6 +9,7 @@ from models.config import DPOConfig, TokenizerConfig
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer, train_tokenizer
 from tasks.dpo import DPOStepConfig, dpo, preference, usable
+from tasks.train_reward import is_gold
 from tests.tasks.bench import step_run
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
@@ -46,9 +47,16 @@ def test_pairs_are_left_out_by_counted_reasons() -> None:
         pair(safety_label="both_unsafe"),
         pair(prompt_id="used as well", safety_label="both_safe"),
     ]
-    used, left_out = usable(rows, DPOConfig().ratings)
+    used, left_out = usable(rows, DPOConfig().ratings, gold_percent=0)
     assert [row["prompt_id"] for row in used] == ["used", "used too", "used as well"]
-    assert left_out == {"held_out": 2, "rating": 1, "both_unsafe": 1}
+    assert left_out == {"held_out": 2, "gold": 0, "rating": 1, "both_unsafe": 1}
+
+
+def test_what_trains_the_gold_reward_model_is_left_to_it() -> None:
+    rows = [pair(prompt_id=str(i)) for i in range(200)]
+    used, left_out = usable(rows, DPOConfig().ratings, gold_percent=30)
+    assert left_out["gold"] == 200 - len(used) == sum(is_gold(row, 30) for row in rows) > 0
+    assert not any(is_gold(row, 30) for row in used)
 
 
 @pytest.mark.parametrize(("chosen", "good", "bad"), [("a", "the llama", "never"), ("b", "never", "the llama")])
