@@ -62,7 +62,9 @@ class Renderer:
             reverse=True,
         )
         self._specials = re.compile("(" + "|".join(map(re.escape, specials)) + ")")
-        self._special_id = {token: tokenizer.convert_tokens_to_ids(token) for token in specials}
+        self._special_id = {token: cast(int, tokenizer.convert_tokens_to_ids(token)) for token in specials}
+        # Text never encodes to these, so in a rendered dialogue they are its format.
+        self.formatting_ids: frozenset[int] = frozenset(self._special_id.values())
         self._pieces = lru_cache(maxsize=512)(self._compile)
         self._encode = lru_cache(maxsize=100_000)(self._encode_run)
 
@@ -155,7 +157,7 @@ class Renderer:
             if not fragment:
                 continue
             if fragment in self._special_id:
-                pieces.append(_Piece(cast(int, self._special_id[fragment]), (), message))
+                pieces.append(_Piece(self._special_id[fragment], (), message))
             else:
                 parts: list[str | int] = []
                 for k, part in enumerate(_PLACEHOLDER.split(fragment)):
