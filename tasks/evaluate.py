@@ -42,7 +42,7 @@ class EvaluateStepConfig(EvaluateConfig):
 OUTPUTS = {"evaluation": Output("report"), "responses": Output("dataset", "response")}
 
 
-@step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS)
+@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS)
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     import torch
@@ -112,7 +112,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
 
 # The policy before PPO, beside the one after it.
-evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
+evaluate_sampled = step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
     evaluate.function
 )
 
