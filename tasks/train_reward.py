@@ -21,13 +21,13 @@ class RewardStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
     return _train_axis(run, config, "safety", config.training.safety_other_share)
 
 
-@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All helpfulness pairs, some safety pairs."""
     return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
