@@ -99,6 +99,7 @@ def main() -> None:
     for name in arguments.model or MODELS:
         model = reward_model(name)
         cost = row_cost(model)
+        assert cost is not None
         print(f"\n{name}: {sum(p.numel() for p in backbone(model).layers.parameters()) / 1e6:.1f}M in layers, ", end="")
         print(f"a token costs {cost.linear:.0f} pairs")
         print("prompt response  K | reading training | expected")

@@ -20,7 +20,9 @@ from transformers import LlamaConfig, PreTrainedConfig
 from models.algorithms.logprobs import token_logprobs
 from models.checkpoint import backbone, output_embeddings, scalar_head
 
-# One multiply-add in attention costs as much as this many in the linear layers; benchmarks/prefix_tree.py, docs/log.md.
+ATTENTION = ("sdpa", "flex_attention")
+# One multiply-add in attention costs as much as this many in the linear layers: fitted to the figures of
+# benchmarks/prefix_tree.py on a CPU with SDPA, see docs/log.md. FlexAttention skips masked blocks, so there it is high.
 ATTENTION_WEIGHT = 1.4
 
 
@@ -106,32 +108,33 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i in range(length) if a[i] != b[i]), length)
 
 
-def row_cost(model: nn.Module) -> RowCost:
-    """The cost of rows under a model with Llama's layers.
+def row_cost(model: nn.Module) -> RowCost | None:
+    """The cost of rows under a model with Llama's layers; None for models and kinds of attention that trees do not fit.
 
     Per layer a token takes 2da + 2dc + 3df multiply-adds in the linear layers (width d, all heads a, all key heads c,
     feed-forward f) and a pair takes 2a in attention.
     """
     config = backbone(model).config
-    if not isinstance(config, LlamaConfig):
-        raise TypeError(f"the cost of a {type(config).__name__} model is not known; use a Llama")
+    if not isinstance(config, LlamaConfig) or config._attn_implementation not in ATTENTION:
+        return None
     d, f, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
     head = config.head_dim or d // heads
     a, c = head * heads, head * (config.num_key_value_heads or heads)
     return RowCost((2 * d * a + 2 * d * c + 3 * d * f) / (2 * a * ATTENTION_WEIGHT))
 
 
-def share_prefixes(sequences: Sequence[Sequence[int]], cost: RowCost, limit: int) -> list[Group]:
+def share_prefixes(sequences: Sequence[Sequence[int]], cost: RowCost | None, limit: int) -> list[Group]:
     """Groups of at most `limit` sequences, each to be one row; a group of one is an ordinary row.
 
     In alphabetical order each sequence shares most with the one before it. It joins that one's row where the longer row
-    costs less than two rows: the shared tokens are saved, but the others are masked against each other.
+    costs less than two rows: the shared tokens are saved, but the others are masked against each other. Without a cost
+    each has a row of its own.
     """
     groups: list[Group] = []
     before = -1
     for i in sorted(range(len(sequences)), key=lambda i: list(sequences[i])):
         alone = len(sequences[i])
-        if groups and len(groups[-1].members) < limit:
+        if cost is not None and groups and len(groups[-1].members) < limit:
             last = groups[-1]
             joined = last.width + alone - common_prefix(sequences[before], sequences[i])
             if cost.row(joined) < cost.row(last.width) + cost.row(alone):
@@ -200,7 +203,7 @@ def tree_mask(ends: torch.Tensor, attention: str) -> torch.Tensor | BlockMask:
             return (k <= q) & (q < ends[b, k])
 
         return create_block_mask(seen, B, None, W, W, device=str(ends.device))
-    if attention != "sdpa":
+    if attention not in ATTENTION:
         raise ValueError(f"prefix trees need sdpa or flex_attention, this model has {attention}")
     columns = torch.arange(W, device=ends.device)
     mask: torch.Tensor = (columns <= columns[:, None]) & (columns[:, None] < ends[:, None, :])

@@ -128,7 +128,7 @@ class _Collator:
     """All chosen responses, then all rejected ones; those that begin alike share a row where that costs less. The
     rating becomes a margin here and nowhere else."""
 
-    def __init__(self, pad_id: int, margins: str, cost: RowCost) -> None:
+    def __init__(self, pad_id: int, margins: str, cost: RowCost | None) -> None:
         self.pad_id, self.margins, self.cost = pad_id, margins, cost
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

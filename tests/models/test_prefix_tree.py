@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from transformers import MistralConfig, MistralForSequenceClassification
 
 from models import prefix_tree as module
 from models.checkpoint import backbone, load_policy, load_reward, output_embeddings
@@ -166,15 +167,18 @@ def test_long_responses_to_a_prompt_are_split_into_several_rows() -> None:
 def test_the_cost_of_a_token_by_hand(reward_folders: dict[str, Path]) -> None:
     """Width 32, feed-forward 64, heads 4 of 8: queries and output 2 · 32², keys and values as much (GQA: half), and
     3 · 32 · 64; a pair takes 64."""
-    assert row_cost(load_reward(reward_folders["mha"])).linear == (2048 + 2048 + 6144) / 64 / ATTENTION_WEIGHT
-    assert row_cost(load_reward(reward_folders["gqa"])).linear == (2048 + 1024 + 6144) / 64 / ATTENTION_WEIGHT
+    mha, gqa = (load_reward(reward_folders[kind]) for kind in ("mha", "gqa"))
+    assert row_cost(mha) == RowCost((2048 + 2048 + 6144) / (64 * ATTENTION_WEIGHT))
+    assert row_cost(gqa) == RowCost((2048 + 1024 + 6144) / (64 * ATTENTION_WEIGHT))
 
 
-def test_the_cost_of_another_architecture_is_not_guessed(reward_folder: Path) -> None:
-    model = load_reward(reward_folder)
-    backbone(model).config = object()
-    with pytest.raises(TypeError, match="cost of a object model is not known"):
-        row_cost(model)
+def test_models_that_trees_do_not_fit_have_no_cost_and_rows_of_their_own(reward_folder: Path) -> None:
+    assert row_cost(with_attention(load_reward(reward_folder), "flash_attention_2")) is None
+    windows = MistralForSequenceClassification(
+        MistralConfig(vocab_size=9, hidden_size=32, num_attention_heads=4, num_hidden_layers=1)
+    )
+    assert row_cost(windows) is None
+    assert share_prefixes([[1, 2], [1, 2]], None, 9) == [Group((0,), 2), Group((1,), 2)]
 
 
 def test_batches_hold_rows_of_like_width_and_never_mix_trees_with_ordinary_rows() -> None:
