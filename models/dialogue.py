@@ -14,6 +14,10 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
+# Llama 3.2's template writes today's date into each prompt unless it is given one: ids, and all that is learned from
+# them, would be others tomorrow. Llama 3.1's template names this one.
+TEMPLATE_DATE = "26 Jul 2024"
+
 Message = Mapping[str, str]
 
 # Private-use characters: they survive every template's strip() and never occur next to each other in real text.
@@ -111,7 +115,9 @@ class Renderer:
 
     def _template(self, messages: list[dict[str, str]], generation_prompt: bool) -> str:
         return str(
-            self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+            self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=generation_prompt, date_string=TEMPLATE_DATE
+            )
         )
 
     def _compile(self, roles: tuple[str, ...], generation_prompt: bool) -> tuple[tuple[_Piece, ...], tuple[bool, ...]]:
