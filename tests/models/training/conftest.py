@@ -1,10 +1,11 @@
 """What tests of the trainers share: a trainer as our functions build it, and a reporter that keeps what it hears."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from transformers import Trainer
 
 from tests.models.training.little_runs import Recorder
@@ -42,3 +43,13 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Build:
         return found
 
     return follow
+
+
+@pytest.fixture(autouse=True)
+def precision_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A trainer in bfloat16 leaves its precision in accelerate's process-wide state. Steps have a process each; tests
+    do not."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
