@@ -843,10 +843,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/training/reward.py",
         "(both * labelled).sum()",
         "both.sum()",
-        (
-            REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",
-            REWARD + "test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two",
-        ),
+        (REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",),
     ),
     Mutation(
         "safety loss normalised per micro-batch",

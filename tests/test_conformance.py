@@ -38,7 +38,7 @@ def test_every_equation_is_where_the_marks_say() -> None:
     for proof in proofs():
         file, line = equation_place(proof.equation)
         name = proof.equation.rpartition(":")[2].rpartition(".")[2]
-        assert re.match(rf"\s*(def|class) {name}\(", (ROOT / file).read_text().splitlines()[line - 1])
+        assert re.match(rf"\s*(def|class) {name}[(:]", (ROOT / file).read_text().splitlines()[line - 1])
 
 
 def test_every_mutation_changes_one_place_and_names_tests_that_exist() -> None:

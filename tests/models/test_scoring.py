@@ -88,10 +88,13 @@ def test_reward_scores_are_equal_alone_left_padded_and_right_padded(reward_folde
     "the reward is read at the wrong token when pad = eos", equation="models.scoring:last_token_scores"
 )
 def test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt(reward_folder: Path) -> None:
-    """The oracle is plain transformers on the unpadded row with no padding token to look for."""
+    """The oracle is plain transformers on the unpadded row with no padding token to look for.
+
+    One row is cut off without an EOS: where it ends with one, padding with EOS has its score by accident.
+    """
     plain = AutoModelForSequenceClassification.from_pretrained(reward_folder, num_labels=1)
     model = load_reward(reward_folder)
-    for row in ROWS:
+    for row in [*ROWS, [*PROMPTS[2], 70, 71]]:
         with torch.no_grad():
             hidden = plain.model(input_ids=torch.tensor([row])).last_hidden_state[0, -1]
             expected = plain.score(hidden)
