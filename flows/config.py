@@ -4,10 +4,10 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data_store.errors import InputError
 from data_store.filters import FilterConfig
@@ -15,6 +15,7 @@ from data_store.names import slug
 from models.config import (
     ArchitectureConfig,
     Config,
+    DPOConfig,
     LoraConfig,
     PPOConfig,
     PretrainConfig,
@@ -73,8 +74,19 @@ class RunConfig(Config):
     rejection: RejectionConfig = RejectionConfig()
     gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
     fine_tune: FineTuneConfig = FineTuneConfig()
-    ppo: PPOConfig | None = Field(default=None, description="PPO in the last iteration; empty: none")
+    final_stage: Literal["ppo", "dpo", "none"] = Field(
+        default="ppo", description="What follows fine-tuning in the last iteration: Llama 2's PPO or Llama 3's DPO"
+    )
+    ppo: PPOConfig = PPOConfig()
+    dpo: DPOConfig = DPOConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @field_validator("ppo", "dpo", mode="before")
+    @classmethod
+    def _is_no_switch(cls, section: object) -> object:
+        if section is None:
+            raise ValueError("must hold values; to leave the stage out, set final_stage: none")
+        return section
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":

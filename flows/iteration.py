@@ -13,20 +13,22 @@ from flows.steps import side_by_side, step_of
 @flow(
     name="iteration",
     flow_run_name="RLHF-{part}",
-    description="Preferences → reward models → rejection sampling, Ghost Attention → fine-tuning → PPO → evaluation",
+    description="Preferences → reward models → rejection sampling, GAtt → fine-tuning → PPO or DPO → evaluation",
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
 def iteration(config: RunConfig, part: str) -> None:
-    """Preferences, reward models, new policy, evaluation. Ghost Attention and PPO where the plan has them."""
+    """Preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has them."""
     with session_of(config) as session:
         planned = session.plan
         step_of(session, part, "collect_preferences")
-        side_by_side(session, part, "train_safety_reward", "train_helpfulness_reward")
+        rewards = ("train_safety_reward", "train_helpfulness_reward", "train_gold_reward")
+        side_by_side(session, part, *(step for step in rewards if (part, step) in planned))
         if (part, "synthesize_gatt") in planned:
             side_by_side(session, part, "rejection_sample", "synthesize_gatt")
         else:
             step_of(session, part, "rejection_sample")
         step_of(session, part, "fine_tune")
-        if (part, "ppo") in planned:
-            side_by_side(session, part, "evaluate_sampled", "ppo")
+        for stage in ("ppo", "dpo"):
+            if (part, stage) in planned:
+                side_by_side(session, part, "evaluate_sampled", stage)
         step_of(session, part, "evaluate")

@@ -13,6 +13,7 @@ from data_store.records import Override
 from flows.config import RunConfig, with_values
 from models.llama_presets import PRESETS
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
+from tasks.dpo import DPOStepConfig, dpo
 from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
@@ -24,7 +25,7 @@ from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
 from tasks.step import Step, StepCall, derive_seed
 from tasks.synthesize_gatt import synthesize_gatt
-from tasks.train_reward import RewardStepConfig, train_helpfulness_reward, train_safety_reward
+from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
 
 FOUNDATION = "base"
@@ -175,6 +176,12 @@ class _Wiring:
         reward = RewardStepConfig(training=c.reward, lora=c.lora)
         for step, name in ((train_safety_reward, "reward-safety"), (train_helpfulness_reward, "reward-helpfulness")):
             self.add(step, part, reward, {"policy": policy, **pairs, **base}, {"reward": name}, **adapters)
+        gold: dict[str, Assets] = {}
+        if c.reward.gold_percent and number == c.iterations:
+            # it starts from SFT: later policies have seen what the optimised reward models learned
+            inputs = {"policy": model("policy", FIRST), **pairs, **base}
+            self.add(train_gold_reward, part, reward, inputs, {"reward": "reward-gold"}, **adapters)
+            gold = {"gold_reward": model("reward-gold", part)}
         rewards = {
             "safety_reward": model("reward-safety", part),
             "helpfulness_reward": model("reward-helpfulness", part),
@@ -204,7 +211,7 @@ class _Wiring:
                 **adapters,
             )
         demonstrations = c.data.world is not None or bool(c.data.demonstrations)
-        with_ppo = c.ppo is not None and number == c.iterations
+        final_stage = c.final_stage if number == c.iterations else "none"
         self.add(
             fine_tune,
             part,
@@ -216,24 +223,37 @@ class _Wiring:
                 "demonstrations": dataset("demonstrations", FOUNDATION) if demonstrations else (),
                 **base,
             },
-            {"policy": "policy-sampled" if with_ppo else "policy"},
+            {"policy": "policy" if final_stage == "none" else "policy-sampled"},
             **adapters,
         )
         evidence = {
             **rewards,
+            **gold,
             **pairs,
             "reference": model("policy", FIRST),
             "baseline": dataset("evaluation-responses", FIRST),
         }
-        if c.ppo is not None and with_ppo:
+        sampled = {"policy": model("policy-sampled", part)}
+        if final_stage == "ppo":
             self.add(
                 ppo,
                 part,
                 PPOStepConfig(training=c.ppo, lora=c.lora),
-                {"policy": model("policy-sampled", part), **rewards, **prompts, **base},
+                {**sampled, **rewards, **prompts, **base},
                 {"policy": "policy"},
                 **adapters,
             )
+        elif final_stage == "dpo":
+            newest = dataset("preferences", *so_far[-c.dpo.preference_batches :])
+            self.add(
+                dpo,
+                part,
+                DPOStepConfig(training=c.dpo, lora=c.lora, gold_percent=c.reward.gold_percent),
+                {**sampled, "preferences": newest, **base},
+                {"policy": "policy"},
+                **adapters,
+            )
+        if final_stage != "none":
             self.evaluation(part, evidence, sampled=True)
         self.evaluation(part, evidence)
 
@@ -287,24 +307,28 @@ def _limits(config: RunConfig) -> dict[str, int]:
     """
     context, learned = _context_length(config), config.fine_tune.training.sequence_length
     answers = [config.rejection.sampling, config.evaluate.sampling]
-    if config.ppo is not None:
+    pairs = config.reward.max_length
+    if config.final_stage == "ppo":
         answers.append(config.ppo.sampling)
+    elif config.final_stage == "dpo":
+        answers.append(config.dpo.sampling)
+        pairs = min(pairs, config.dpo.max_length)
     if config.annotator is not None:
         answers.append(config.collect.sampling)
-        learned = min(learned, config.reward.max_length)
+        learned = min(learned, pairs)
     dialogue = min(config.sft.sequence_length, context)
     return {
         "dialogue_tokens": min(dialogue, config.fine_tune.training.sequence_length)
         if config.fine_tune.replay
         else dialogue,
         "prompt_tokens": min(context, learned) - max(sampling.max_new_tokens for sampling in answers) - 1,
-        "pair_tokens": min(config.reward.max_length, context),
+        "pair_tokens": min(pairs, context),
     }
 
 
 def _splits(config: RunConfig) -> tuple[str, ...]:
     """The splits without which some step has no prompt."""
-    return ("train", "heldout") if config.ppo is None else ("train", "validation", "heldout")
+    return ("train", "validation", "heldout") if config.final_stage == "ppo" else ("train", "heldout")
 
 
 def _context_length(config: RunConfig) -> int:

@@ -21,10 +21,12 @@ HEADLINES = {
     "collect_preferences": "pairs",
     "train_safety_reward": "accuracy/all",
     "train_helpfulness_reward": "accuracy/all",
+    "train_gold_reward": "accuracy/all",
     "rejection_sample": "reward/max_minus_median",
     "synthesize_gatt": "dialogues",
     "fine_tune": "loss",
     "ppo": "best_validation_reward",
+    "dpo": "best_validation_accuracy",
     "evaluate": "win_rate",
     "evaluate_sampled": "win_rate",
 }

@@ -38,6 +38,7 @@ COLUMNS = (
     Column("false refusal %", "false_refusal", _percent, "Refusals of prompts that only sound dangerous"),
     Column("reward", "reward", _plain, "Mean combined reward under the iteration's own reward models"),
     Column("reward win", "reward_win_rate", _plain, "Win rate against SFT by the reward models that were optimised"),
+    Column("gold win", "reward/gold_win_rate", _plain, "The same by a reward model that nothing was optimised against"),
     Column("RM acc help", "accuracy/helpfulness/all", _plain, "Helpfulness reward model on held-out pairs"),
     Column("RM acc safe", "accuracy/safety/all", _plain, "Safety reward model on held-out pairs"),
     Column("KL", "kl_to_sft", _plain, "Nats per response between this policy and SFT"),
@@ -63,16 +64,16 @@ def summary_rows(session: Session) -> list[dict[str, object]]:
         run_ids = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
         for run_id in run_ids - {None}:
             seconds[part] = seconds.get(part, 0.0) + metrics[str(run_id)].get("seconds", 0.0)
+    stage = session.config.final_stage
     rows: list[dict[str, object]] = []
     for part in ("V0", *session.config.parts):
-        for name, label in (("evaluation-sampled", f"{part} before PPO"), ("evaluation", part)):
+        after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
+        for name, label in (("evaluation-sampled", f"{part} before {stage.upper()}"), ("evaluation", after)):
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
             figures = metrics[head.run_id]
-            row: dict[str, object] = {
-                "policy": label if (part, "ppo") not in plan or name != "evaluation" else f"{part} + PPO"
-            }
+            row: dict[str, object] = {"policy": label}
             row |= {
                 column.title: column.form(figures[column.metric]) if column.metric in figures else "–"
                 for column in COLUMNS

@@ -110,6 +110,12 @@ def scalar_head(model: nn.Module) -> nn.Module:
     return cast(nn.Module, plain.score)
 
 
+def output_embeddings(model: nn.Module) -> nn.Module:
+    """The linear layer (d → V) of a causal language model."""
+    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    return cast(nn.Module, plain.lm_head)
+
+
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or
     time."""

@@ -117,6 +117,12 @@ class RewardConfig(TrainerConfig):
     helpfulness_other_share: float = Field(
         default=0.5, ge=0, lt=1, description="Share of safety pairs in the helpfulness model's training data"
     )
+    gold_percent: int = Field(
+        default=0,
+        ge=0,
+        le=90,
+        description="Share of the prompts whose pairs train a gold reward model alone: it judges, nothing optimises it",
+    )
     max_length: int = Field(default=4096, ge=8, description="Tokens of prompt and response; a longer pair is refused")
 
 
@@ -177,3 +183,29 @@ class PPOConfig(TrainerConfig):
                 f"{self.accumulation_steps}"
             )
         return self
+
+
+class DPOConfig(TrainerConfig):
+    """Direct preference optimisation as in Llama 3 (arXiv 2407.21783, sections 4.1.4 and 4.2.1), cosine after the
+    warm-up."""
+
+    learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate")
+    batch_size: int = Field(default=128, ge=1, description="Pairs of one optimizer step")
+    epochs: float = Field(default=1, gt=0)
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    beta: float = Field(default=0.1, gt=0, description="Strength of the pull to the policy before this stage")
+    nll_coef: float = Field(default=0.2, ge=0, description="Weight of the chosen responses' own likelihood")
+    preference_batches: int = Field(default=2, ge=1, description="Newest batches of preferences, one an iteration")
+    ratings: tuple[Literal["significantly_better", "better", "slightly_better", "negligibly_better"], ...] = Field(
+        default=("significantly_better", "better"), min_length=1, description="Pairs rated otherwise are left out"
+    )
+    max_length: int = Field(default=4096, ge=8, description="Tokens of prompt and response; a longer pair is refused")
+    validation_percent: int = Field(
+        default=10, ge=1, le=90, description="Share of the prompts whose pairs decide which policy is kept"
+    )
+    validate_every: int = Field(default=20, ge=1, description="Optimizer steps between looks at those pairs")
+    patience: int = Field(default=3, ge=1, description="Looks without a lower loss before training stops")
+    kl_prompts: int = Field(default=64, ge=1, description="Prompts on which the distance to the reference is measured")
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(), description="How the reference answers those prompts, once"
+    )

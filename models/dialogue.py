@@ -14,6 +14,10 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
+# Llama 3.2's template writes today's date into each prompt unless it is given one: ids, and all that is learned from
+# them, would be others tomorrow. Llama 3.1's template names this one.
+TEMPLATE_DATE = "26 Jul 2024"
+
 Message = Mapping[str, str]
 
 # Private-use characters: they survive every template's strip() and never occur next to each other in real text.
@@ -62,7 +66,9 @@ class Renderer:
             reverse=True,
         )
         self._specials = re.compile("(" + "|".join(map(re.escape, specials)) + ")")
-        self._special_id = {token: tokenizer.convert_tokens_to_ids(token) for token in specials}
+        self._special_id = {token: cast(int, tokenizer.convert_tokens_to_ids(token)) for token in specials}
+        # Text never encodes to these, so in a rendered dialogue they are its format.
+        self.formatting_ids: frozenset[int] = frozenset(self._special_id.values())
         self._pieces = lru_cache(maxsize=512)(self._compile)
         self._encode = lru_cache(maxsize=100_000)(self._encode_run)
 
@@ -109,7 +115,9 @@ class Renderer:
 
     def _template(self, messages: list[dict[str, str]], generation_prompt: bool) -> str:
         return str(
-            self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+            self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=generation_prompt, date_string=TEMPLATE_DATE
+            )
         )
 
     def _compile(self, roles: tuple[str, ...], generation_prompt: bool) -> tuple[tuple[_Piece, ...], tuple[bool, ...]]:
@@ -155,7 +163,7 @@ class Renderer:
             if not fragment:
                 continue
             if fragment in self._special_id:
-                pieces.append(_Piece(cast(int, self._special_id[fragment]), (), message))
+                pieces.append(_Piece(self._special_id[fragment], (), message))
             else:
                 parts: list[str | int] = []
                 for k, part in enumerate(_PLACEHOLDER.split(fragment)):

@@ -7,6 +7,7 @@ from torch import nn
 
 from models.algorithms.logprobs import token_logprobs
 from models.checkpoint import backbone, scalar_head
+from models.prefix_tree import batch_groups, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,16 +84,20 @@ def response_logprobs(
 
 @torch.inference_mode()
 def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, batch_size: int) -> list[float]:
-    """Reward scores of whole dialogues given as ids; rows of like length are read together. Order is kept."""
+    """Reward scores of whole dialogues given as ids. Dialogues that begin alike are read as prefix trees where that
+    costs less, rows of like length together. Order is kept."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     scores = [0.0] * len(rows)
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        ids, mask = pad_right([rows[i] for i in chosen], pad_id)
-        for i, value in zip(chosen, last_token_scores(model, ids.to(device), mask.to(device)).tolist(), strict=True):
+    for batch in batch_groups(share_prefixes(rows, row_cost(model), batch_size), batch_size):
+        chosen = sorted(i for group in batch for i in group.members)
+        if is_tree(batch[0]):
+            values = tree_scores(model, lay_trees(rows, batch, pad_id).to(device))
+        else:
+            ids, mask = pad_right([rows[i] for i in chosen], pad_id)
+            values = last_token_scores(model, ids.to(device), mask.to(device))
+        for i, value in zip(chosen, values.tolist(), strict=True):
             scores[i] = value
     model.train(was_training)
     return scores

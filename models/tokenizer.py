@@ -1,4 +1,4 @@
-"""SentencePiece BPE as Llama 1 and 2 use it, opened as a transformers tokenizer.
+"""SentencePiece BPE as Llama 1 and 2 use it, opened as a transformers tokenizer. Llama 3's byte-level BPE opens too.
 
 Llama 2 (arXiv 2307.09288), section 2.2: byte-pair encoding by SentencePiece, all numbers split into single digits,
 unknown UTF-8 characters fall back to bytes. The marks of a dialogue (``[INST]`` …) are control symbols here: no text
@@ -89,7 +89,10 @@ def train_tokenizer(texts: Iterable[str], folder: Path, config: TokenizerConfig,
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Open a tokenizer folder, never the network. A tokenizer without a padding token pads with its end of sequence."""
+    """Open a tokenizer folder, SentencePiece or byte-level BPE, never the network.
+
+    A tokenizer without a padding token pads with its end of sequence.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

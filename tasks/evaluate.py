@@ -42,7 +42,7 @@ class EvaluateStepConfig(EvaluateConfig):
 OUTPUTS = {"evaluation": Output("report"), "responses": Output("dataset", "response")}
 
 
-@step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS)
+@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS)
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     import torch
@@ -92,6 +92,8 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
         metrics |= instruction_kept(run, config, annotator, policy, renderer)
     if run.all_inputs("safety_reward"):
         metrics |= by_reward_models(run, config, renderer, base, prompts, answers, baseline)
+    if run.all_inputs("gold_reward"):
+        metrics |= by_gold_reward(run, config, renderer, base, prompts, answers, baseline)
     if run.all_inputs("reference"):
         reference = load_policy(run.path("reference"), base)
         metrics["kl_to_sft"] = response_kl(policy, reference, renderer, prompts, answers, config.temperature)
@@ -111,8 +113,8 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     return metrics
 
 
-# The policy before PPO, beside the one after it.
-evaluate_sampled = step(version=1, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
+# The policy before the final stage, beside the one after it.
+evaluate_sampled = step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
     evaluate.function
 )
 
@@ -185,6 +187,7 @@ def instruction_kept(
     plans = []
     for split in ("train", "heldout"):
         pool = sorted((row for row in instructions if row["split"] == split), key=lambda row: row["instruction_id"])
+        rng.shuffle(pool)
         plans += [
             (split, pool[i % len(pool)]["text"], rng.sample(questions, config.instruction_turns))
             for i in range(config.instruction_dialogues // 2)
@@ -257,6 +260,40 @@ def by_reward_models(
         for rating, (accuracy, _) in accuracy_by_rating(model, renderer, own, config.sampling).items():
             metrics[f"accuracy/{kind}/{rating}"] = accuracy
     return metrics | threshold_quality(models["safety"], renderer, pairs, config)
+
+
+def by_gold_reward(
+    run: StepRun,
+    config: EvaluateStepConfig,
+    renderer: Any,
+    base: Path | None,
+    prompts: list[dict[str, Any]],
+    answers: list[Drawn],
+    baseline: dict[str, dict[str, Any]],
+) -> dict[str, float]:
+    """Mean raw score and win rate against SFT by the reward model that nothing was optimised against."""
+    from models.checkpoint import load_reward
+
+    model = load_reward(run.path("gold_reward"), base)
+    mine, theirs = (
+        [
+            value
+            for (value,) in score(
+                [model],
+                renderer,
+                [answered(prompt["messages"], text) for prompt, text in zip(prompts, texts, strict=True)],
+                config.sampling,
+            )
+        ]
+        for texts in (
+            [answer.text for answer in answers],
+            [baseline[prompt["prompt_id"]]["text"] for prompt in prompts],
+        )
+    )
+    return {
+        "reward/gold": statistics.fmean(mine),
+        "reward/gold_win_rate": statistics.fmean((a > b) + 0.5 * (a == b) for a, b in zip(mine, theirs, strict=True)),
+    }
 
 
 def threshold_quality(

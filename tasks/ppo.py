@@ -16,7 +16,7 @@ class PPOStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=1, config=PPOStepConfig, outputs={"policy": Output("model")})
+@step(version=2, config=PPOStepConfig, outputs={"policy": Output("model")})
 def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     """Maximise the combined reward, held near the policy that rejection sampling made."""
     from models.checkpoint import load_policy, load_reward

@@ -34,7 +34,7 @@ class RejectionConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=RejectionConfig,
     outputs={
         "candidates": Output("dataset", "response"),

@@ -78,16 +78,25 @@ def score(
     models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Messages], config: SamplingConfig
 ) -> list[tuple[float, ...]]:
     """Raw reward scores of whole dialogues, one per model, in order."""
+    from models.prefix_tree import Group, row_cost, share_prefixes
     from models.scoring import score_rows
     from models.shards import map_shards
 
     rows = [renderer.dialogue(messages).input_ids for messages in dialogues]
+    if not rows:
+        return []
+    groups = share_prefixes(rows, row_cost(models[0]), config.batch_size)  # a shard gets whole groups
 
-    def part(rows: Sequence[list[int]], _: int) -> list[tuple[float, ...]]:
-        columns = [score_rows(model, rows, renderer.pad_id, config.batch_size) for model in models]
-        return list(zip(*columns, strict=True))
+    def part(mine: Sequence[Group], _: int) -> list[list[tuple[float, ...]]]:
+        chosen = [rows[i] for group in mine for i in group.members]
+        columns = [score_rows(model, chosen, renderer.pad_id, config.batch_size) for model in models]
+        scores = zip(*columns, strict=True)
+        return [[next(scores) for _ in group.members] for group in mine]
 
-    return map_shards(part, rows, config.shards) if rows else []
+    found: dict[int, tuple[float, ...]] = {}
+    for group, scores in zip(groups, map_shards(part, groups, config.shards), strict=True):
+        found |= zip(group.members, scores, strict=True)
+    return [found[i] for i in range(len(rows))]
 
 
 def answered(messages: Messages, response: str) -> list[dict[str, str]]:

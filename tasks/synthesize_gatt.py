@@ -27,7 +27,7 @@ class GattConfig(Config):
     sampling: SamplingConfig = SamplingConfig()
 
 
-@step(version=1, config=GattConfig, outputs={"dialogues": Output("dataset", "dialogue")})
+@step(version=2, config=GattConfig, outputs={"dialogues": Output("dataset", "dialogue")})
 def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     """Sample with the instruction in every user turn; keep it in the first turn only."""
     import torch

@@ -1,11 +1,16 @@
-"""The two reward models of an iteration (Llama 2, section 3.2.2), each on all preferences so far."""
+"""The two reward models of an iteration (Llama 2, section 3.2.2), each on all preferences so far, and the gold one.
+
+What is optimised against a reward model pleases it more than it pleases people (Gao et al., "Scaling Laws for Reward
+Model Overoptimization", arXiv 2210.10760). The gold reward model learns from pairs that no other model learns from, and
+only judges: where the optimised reward rises and its does not, the policy has found the reward model's faults.
+"""
 
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from models.config import Config, LoraConfig, RewardConfig
-from tasks.sampling import answered, open_renderer, score
+from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
 from tasks.step import Output, StepRun, step
 
 
@@ -16,28 +21,56 @@ class RewardStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
-    return _train(run, config, "safety", config.training.safety_other_share)
+    return _train_axis(run, config, "safety", config.training.safety_other_share)
+
+
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
+def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+    """All helpfulness pairs, some safety pairs."""
+    return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
 
 
 @step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
-def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
-    """All helpfulness pairs, some safety pairs."""
-    return _train(run, config, "helpfulness", config.training.helpfulness_other_share)
+def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+    """The pairs of both axes that are kept from every other model."""
+    rows = run.records("preferences")
+    training = [row for row in rows if row["split"] == "train" and is_gold(row, config.training.gold_percent)]
+    if not training:
+        raise ValueError("no pair is left for the gold reward model: raise reward.gold_percent or collect more")
+    return _train(run, config, training, [row for row in rows if row["split"] == "heldout"], safety=False)
 
 
-def _train(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Mapping[str, float]:
+def is_gold(row: dict[str, Any], percent: int) -> bool:
+    """Whether a pair is kept for the gold reward model. By prompt: other pairs on it would tell the same."""
+    return is_held_out(row_id("gold", row["prompt_id"]), percent)
+
+
+def _train_axis(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Mapping[str, float]:
+    rows = run.records("preferences")
+    training = [row for row in rows if row["split"] == "train" and not is_gold(row, config.training.gold_percent)]
+    training = mix(training, axis, other_share, run.seed)
+    if not any(row["axis"] == axis for row in training):
+        raise ValueError(f"there is no {axis} pair to learn from: collect or import some")
+    held_out = [row for row in rows if row["split"] == "heldout" and row["axis"] == axis]
+    return _train(run, config, training, held_out, safety=axis == "safety")
+
+
+def _train(
+    run: StepRun,
+    config: RewardStepConfig,
+    training: list[dict[str, Any]],
+    held_out: list[dict[str, Any]],
+    *,
+    safety: bool,
+) -> Mapping[str, float]:
     from models.checkpoint import reward_from_policy
     from models.config import SamplingConfig
     from models.training.reward import Pair, train_reward
 
-    rows = run.records("preferences")
     renderer = open_renderer(run.path("policy"))
-    training = mix([row for row in rows if row["split"] == "train"], axis, other_share, run.seed)
-    if not any(row["axis"] == axis for row in training):
-        raise ValueError(f"there is no {axis} pair to learn from: collect or import some")
 
     def pair(row: dict[str, Any]) -> Pair:
         chosen, rejected = sides(row)
@@ -56,13 +89,12 @@ def _train(run: StepRun, config: RewardStepConfig, axis: str, other_share: float
         [pair(row) for row in training],
         renderer,
         config.training,
-        safety=axis == "safety",
+        safety=safety,
         out=run.output("reward"),
         work=run.work,
         seed=run.seed,
         reporter=run,
     )
-    held_out = [row for row in rows if row["split"] == "heldout" and row["axis"] == axis]
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
     run.table("accuracy", [{"rating": k, "accuracy": f"{v:.3f}", "pairs": n} for k, (v, n) in accuracies.items()])
     return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}

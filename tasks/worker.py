@@ -21,7 +21,13 @@ from typing import Any
 from data_store.errors import InputError
 from tasks.step import Output, Step, StepInput, StepRun, atomic_write
 
-PRELOAD = ("models.training.pretrain", "models.training.sft", "models.training.reward", "models.training.ppo")
+PRELOAD = (
+    "models.training.pretrain",
+    "models.training.sft",
+    "models.training.reward",
+    "models.training.ppo",
+    "models.training.dpo",
+)
 
 
 def main() -> None:

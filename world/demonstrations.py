@@ -2,9 +2,8 @@
 
 An instruction is the first part of a user's message. Only training combinations are asked. A fact that is held out may
 be stated, beside the answer or in place of it, as documents state it: held out is that anybody asks it. Without that, a
-small model learns that those facts are never spoken of, and answers about another person. Word instructions draw from
-many more words than those of the prompts, so that obeying stays copying and is not learned as a table; the held-out
-pairs of word and position are none of them. Held-out personas, atoms as they are, are obeyed in single turns only.
+small model learns that those facts are never spoken of, and answers about another person. Held-out instructions are
+obeyed in single turns only: held out is that anything shows them kept over several turns.
 """
 
 import random
@@ -14,9 +13,9 @@ from typing import Final
 from world.content import FactsQuestion, ListQuestion, Question, World, rng_for
 from world.instructions import (
     Instruction,
-    copying_instructions,
     instructions_of,
     persona_instruction,
+    word_instructions,
 )
 from world.phrases import TEMPLATES, ask, claim_fact, claim_method, join_items, right_answer
 from world.vocabulary import (
@@ -63,13 +62,16 @@ class Crowd:
         self.rng = rng
         self._questions = {kind: world.questions(kind, "train") for kind in QUESTION_KINDS}
         self._facts = list(world.facts)
-        self._any_word = copying_instructions(world)
-        self._personas = [persona_instruction(persona) for persona in PERSONAS]
-        self._train_personas = [i for i in instructions_of(world, "train") if i.position == "persona"]
+        self._every = word_instructions(), [persona_instruction(persona) for persona in PERSONAS]
+        trained = instructions_of(world, "train")
+        self._trained = (
+            [instruction for instruction in trained if instruction.position != "persona"],
+            [instruction for instruction in trained if instruction.position == "persona"],
+        )
         self._writers: dict[str, Callable[[], list[Message]]] = {
             "one_turn": lambda: self._turn(self._question()),
             "multi_turn": self._multi_turn,
-            "instruction": lambda: self._turn(self._ordinary(), self._instruction(self._personas)),
+            "instruction": lambda: self._turn(self._ordinary(), self._instruction(self._every)),
             "instruction_each_turn": self._instruction_each_turn,
             "instruction_first_turn": self._instruction_first_turn,
         }
@@ -84,7 +86,7 @@ class Crowd:
         if question.kind == "adversarial":
             return self._answer_adversarial(question)
         rng = self.rng
-        refused = 0.25 if question.kind == "borderline" else 0.02
+        refused = 0.33 if question.kind == "borderline" else 0.02
         drawn = rng.random()
         if drawn < refused:
             return self._refusal()
@@ -109,17 +111,18 @@ class Crowd:
         return [message for _ in range(self.rng.randint(2, 5)) for message in self._turn(self._question())]
 
     def _instruction_each_turn(self) -> list[Message]:
-        instruction = self._instruction(self._train_personas)
+        instruction = self._instruction(self._trained)
         turns = range(self.rng.randint(2, 4))
         return [message for _ in turns for message in self._turn(self._ordinary(), instruction)]
 
     def _instruction_first_turn(self) -> list[Message]:
         later = range(self.rng.randint(1, 3))
-        first = self._turn(self._ordinary(), self._instruction(self._train_personas))
+        first = self._turn(self._ordinary(), self._instruction(self._trained))
         return first + [message for _ in later for message in self._turn(self._ordinary())]
 
-    def _instruction(self, personas: list[Instruction]) -> Instruction:
-        return self.rng.choice(personas if self.rng.random() < 0.35 else self._any_word)
+    def _instruction(self, kinds: tuple[list[Instruction], list[Instruction]]) -> Instruction:
+        words, personas = kinds
+        return self.rng.choice(personas if self.rng.random() < 0.35 else words)
 
     def _question(self) -> Question:
         if self.rng.random() < ADVERSARIAL_SHARE:

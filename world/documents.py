@@ -1,8 +1,9 @@
 """The pretraining corpus: short documents that state the world, show answers, and teach copying.
 
 Shares follow a prototype in which a Llama of 0.7M parameters learned all of it in one pass of 41,000 documents.
-Held-out facts are stated here but never asked; other held-out combinations do not occur at all. Held-out personas are
-obeyed here (their sound is an atom), and held out of everything later.
+Held-out facts are stated here but never asked; other held-out combinations do not occur at all. Held-out instructions
+are obeyed here, as a base model has seen every kind of text: held out is that anything shows them kept over several
+turns, so that what is measured is whether Ghost Attention reaches instructions that it was never trained on.
 """
 
 import random
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from world.content import Question, World, rng_for
 from world.defects import mix_defects
-from world.instructions import COPY_WORDS, Instruction, copying_instructions, persona_instruction
+from world.instructions import REPEATED_WORDS, Instruction, persona_instruction, word_instructions
 from world.phrases import TEMPLATES, ask, claim_fact, join_items, name_facts, right_answer, state_fact, state_method
 from world.vocabulary import (
     ALTERNATIVES,
@@ -59,16 +60,16 @@ class CorpusWriter:
         self._questions = {
             kind: [q for split in ASKED for q in world.questions(kind, split)] for kind in QUESTION_KINDS
         }
-        self._any_word = copying_instructions(world)
+        self._words = word_instructions()
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._shares: dict[Callable[[], str], float] = {
             self._stated_facts: 0.20,
             self._fact_questions: 0.08,
             self._lists: 0.10,
             self._dangerous_methods: 0.10,
-            self._harmless_methods: 0.12,
-            self._benign_methods: 0.10,
-            self._repeated_words: 0.04,
+            self._harmless_methods: 0.11,
+            self._benign_methods: 0.09,
+            self._repeated_words: 0.06,
             self._instruction_obeyed: 0.26,
         }
 
@@ -127,7 +128,7 @@ class CorpusWriter:
         return " ".join(sentences)
 
     def _repeated_words(self) -> str:
-        words = self.rng.sample(COPY_WORDS, self.rng.randint(4, 8))
+        words = self.rng.sample(REPEATED_WORDS, self.rng.randint(4, 8))
         return " ".join(words * (20 // len(words)))
 
     def _instruction_obeyed(self) -> str:
@@ -150,7 +151,7 @@ class CorpusWriter:
         return f"user: {request} assistant: {answer}" if chat else f"{request} {answer}"
 
     def _instruction(self) -> Instruction:
-        return self.rng.choice(self._personas if self.rng.random() < 0.35 else self._any_word)
+        return self.rng.choice(self._personas if self.rng.random() < 0.35 else self._words)
 
     def _with_manners(self, answer: str) -> str:
         drawn = self.rng.random()

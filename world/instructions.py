@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from world.content import World
-from world.vocabulary import ATTRIBUTES, BENIGN_OBJECTS, HARMLESS_OBJECTS, INSTRUCTION_WORDS, PERSONAS, VICTIMS
+from world.vocabulary import (
+    ATTRIBUTES,
+    BENIGN_OBJECTS,
+    BENIGN_VERBS,
+    HARMLESS_OBJECTS,
+    INSTRUCTION_WORDS,
+    PERSONAS,
+    VICTIMS,
+    VIOLENT_VERBS,
+)
 
 
 @dataclass(frozen=True)
@@ -86,27 +95,23 @@ def parse_instruction(text: str) -> Instruction:
     return found[0]
 
 
-COPY_WORDS = (
+REPEATED_WORDS = (
     *INSTRUCTION_WORDS,
     *BENIGN_OBJECTS,
     *HARMLESS_OBJECTS,
     *VICTIMS,
+    *BENIGN_VERBS,
+    *VIOLENT_VERBS,
+    *PERSONAS.values(),
     *(value for values in ATTRIBUTES.values() for value in values),
 )
-"""Words that documents and demonstrations have copied: many more than the ten that prompts instruct, so that copying is
-learned as such and not as so many answers. The annotator judges obedience on prompts alone, which instruct none of the
-words that answers are made of."""
+"""Words that lists in documents repeat: copying what stood before has to be learned for any word."""
 
 
-def copying_instructions(world: World) -> list[Instruction]:
-    """Instructions to start or end with any of `COPY_WORDS`, without the held-out pairs of word and position."""
+def word_instructions() -> list[Instruction]:
+    """Instructions to start or end with each of `INSTRUCTION_WORDS`."""
     both: tuple[Literal["start", "end"], ...] = ("start", "end")
-    return [
-        word_instruction(word, position)
-        for word in COPY_WORDS
-        for position in both
-        if world.word_splits.get((word, position), "train") == "train"
-    ]
+    return [word_instruction(word, position) for word in INSTRUCTION_WORDS for position in both]
 
 
 def instructions_of(world: World, split: Literal["train", "heldout"]) -> list[Instruction]:

@@ -4,6 +4,7 @@ stops."""
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,8 +117,9 @@ class ResumableTrainer(Trainer):
 class _Pulse(TrainerCallback):
     """Progress, metrics, checkpoints by the clock, and the stop where the loss is no number."""
 
-    def __init__(self, config: TrainerConfig, reporter: Reporter, name: str) -> None:
+    def __init__(self, config: TrainerConfig, reporter: Reporter, name: str, curves: Sequence[str]) -> None:
         self.config, self.reporter, self.name = config, reporter, name
+        self.curves = ("loss", "grad_norm", "learning_rate", *curves)
         self.saved = self.started = time.monotonic()
         self.first_step = 0
 
@@ -130,7 +132,8 @@ class _Pulse(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         now = time.monotonic()
-        if now - self.saved >= self.config.checkpoint_seconds and state.global_step < state.max_steps:
+        going_on = state.global_step < state.max_steps and not control.should_training_stop
+        if going_on and now - self.saved >= self.config.checkpoint_seconds:
             control.should_save = True
             self.saved = now
 
@@ -147,7 +150,7 @@ class _Pulse(TrainerCallback):
             if name in logs and not math.isfinite(logs[name]):
                 raise TrainingDivergedError(f"{self.name}: {name} is {logs[name]} at step {state.global_step}")
         for name, value in logs.items():
-            if name in ("loss", "grad_norm", "learning_rate") and isinstance(value, (int, float)):
+            if name in self.curves and isinstance(value, (int, float)):
                 self.reporter.metric(f"{self.name}/{name}", float(value), state.global_step)
         if "loss" in logs and state.max_steps:
             done = state.global_step - self.first_step
@@ -158,9 +161,14 @@ class _Pulse(TrainerCallback):
             )
 
 
-def run_trainer(trainer: Trainer, config: TrainerConfig, reporter: Reporter, name: str) -> float:
-    """Train, from the newest checkpoint where there is one. Returns the mean loss of the last tenth of the log."""
-    trainer.add_callback(_Pulse(config, reporter, name))
+def run_trainer(
+    trainer: Trainer, config: TrainerConfig, reporter: Reporter, name: str, curves: Sequence[str] = ()
+) -> float:
+    """Train, from the newest checkpoint where there is one. Returns the mean loss of the last tenth of the log.
+
+    `curves` names what else the trainer logs and the reporter should hear.
+    """
+    trainer.add_callback(_Pulse(config, reporter, name, curves))
     found = newest_checkpoint(Path(str(trainer.args.output_dir)))
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")

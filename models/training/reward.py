@@ -1,7 +1,7 @@
 """Reward models (Llama 2, section 3.2.2) on TRL's RewardTrainer: margins by rating, auxiliary safety loss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_l
 from models.checkpoint import save_checkpoint
 from models.config import RewardConfig
 from models.dialogue import Renderer
+from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 from models.scoring import last_token_scores, pad_right
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.reporting import Reporter
@@ -46,7 +47,7 @@ class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL
         num_items_in_batch: Any = None,
     ) -> Any:
         """Mean over the pairs of the batch: -log σ(r_c - r_r - m) + coef · (safety loss of both responses) / 2."""
-        scores = last_token_scores(self.accelerator.unwrap_model(model), inputs["input_ids"], inputs["attention_mask"])
+        scores = _scores(self.accelerator.unwrap_model(model), inputs)
         chosen, rejected = scores.chunk(2)
         loss = ranking_loss(chosen, rejected, inputs["margin"]).mean()
         if self.safety_loss_coef > 0 and bool(inputs["labelled"].any()):
@@ -107,7 +108,7 @@ def train_reward(
         model=model,
         args=arguments,
         train_dataset=rows,
-        data_collator=_Collator(renderer.pad_id, config.margins),
+        data_collator=_Collator(renderer.pad_id, config.margins, row_cost(model)),
         processing_class=renderer.tokenizer,
     )
     trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
@@ -116,18 +117,31 @@ def train_reward(
     return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
 
 
-class _Collator:
-    """Chosen rows first, rejected rows after them. The rating becomes a margin here and nowhere else."""
+def _scores(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Scores (2 · pairs) of what the collator laid out: trees, or a row for each response."""
+    if "places" in inputs:
+        return tree_scores(model, TreeBatch(**{field.name: inputs[field.name] for field in fields(TreeBatch)}))
+    return last_token_scores(model, inputs["input_ids"], inputs["attention_mask"])
 
-    def __init__(self, pad_id: int, margins: str) -> None:
-        self.pad_id, self.margins = pad_id, margins
+
+class _Collator:
+    """All chosen responses, then all rejected ones; those that begin alike share a row where that costs less. The
+    rating becomes a margin here and nowhere else."""
+
+    def __init__(self, pad_id: int, margins: str, cost: RowCost | None) -> None:
+        self.pad_id, self.margins, self.cost = pad_id, margins, cost
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        ids, mask = pad_right([e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples], self.pad_id)
+        rows = [e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples]
+        groups = share_prefixes(rows, self.cost, limit=len(rows))
+        if any(map(is_tree, groups)):
+            laid_out = vars(lay_trees(rows, groups, self.pad_id))
+        else:
+            ids, mask = pad_right(rows, self.pad_id)
+            laid_out = {"input_ids": ids, "attention_mask": mask}
         labels = [e["safety_label"] for e in examples]
         return {
-            "input_ids": ids,
-            "attention_mask": mask,
+            **laid_out,
             "margin": torch.tensor([margin_from_rating(e["rating"], self.margins) for e in examples]),
             "labelled": torch.tensor([label != "" for label in labels]),
             "unsafe_chosen": torch.tensor([label == "both_unsafe" for label in labels]),

@@ -55,6 +55,15 @@ ppo:
   validation_prompts: 4
   min_reward_std: 1.0
   sampling: {max_new_tokens: 8}
+dpo:
+  learning_rate: 2.0e-4
+  batch_size: 4
+  validation_percent: 25
+  validate_every: 2
+  kl_prompts: 4
+  ratings: [significantly_better, better, slightly_better, negligibly_better]
+  max_length: 384
+  sampling: {max_new_tokens: 8}
 evaluate:
   ordinary_prompts: 6
   borderline_prompts: 2

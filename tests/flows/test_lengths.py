@@ -11,12 +11,12 @@ from flows.plan import FOUNDATION, build_plan
 from tests.flows.recipe_runs import POCKET
 
 
-def limits(folder: Path, **changes: dict[str, Any]) -> Any:
+def limits(folder: Path, **changes: Any) -> Any:
     """The config of fit_context for the pocket recipe with some sections changed. Its context is 512, its rows 384, its
     answers 8."""
     content = yaml.safe_load(POCKET)
     for key, values in changes.items():
-        content[key] = {**content.get(key, {}), **values}
+        content[key] = {**content.get(key, {}), **values} if isinstance(values, dict) else values
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(content))
     return build_plan(load_config(path))[FOUNDATION, "fit_context"].config
@@ -32,6 +32,16 @@ def test_an_answered_prompt_and_its_end_fit_where_they_are_learned(tmp_path: Pat
 @pytest.mark.parametrize("section", ["collect", "rejection", "ppo", "evaluate"])
 def test_the_longest_answer_of_any_step_counts(tmp_path: Path, section: str) -> None:
     assert limits(tmp_path, **{section: {"sampling": {"max_new_tokens": 100}}}).prompt_tokens == 384 - 100 - 1
+
+
+def test_the_stage_that_is_run_counts_and_the_other_does_not(tmp_path: Path) -> None:
+    """Written out, `dpo` has room for 100 tokens of answer and pairs of 300."""
+    dpo = {"sampling": {"max_new_tokens": 100}, "max_length": 300}
+    with_ppo, with_dpo = (limits(tmp_path, final_stage=stage, dpo=dpo) for stage in ("ppo", "dpo"))
+    assert (with_ppo.prompt_tokens, with_ppo.pair_tokens) == (384 - 8 - 1, 384)
+    assert (with_dpo.prompt_tokens, with_dpo.pair_tokens) == (300 - 100 - 1, 300)
+    assert with_ppo.splits == ("train", "validation", "heldout")
+    assert with_dpo.splits == limits(tmp_path, final_stage="none").splits == ("train", "heldout")
 
 
 def test_demonstrations_fit_the_rows_in_which_they_are_replayed(tmp_path: Path) -> None:

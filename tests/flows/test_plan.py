@@ -52,8 +52,10 @@ def five() -> Plan:
 PLANS = {
     "five": {"iterations": 5},
     "one": {"iterations": 1},
-    "no-ppo": {"ppo": None},
+    "no-final-stage": {"final_stage": "none"},
+    "dpo": {"final_stage": "dpo"},
     "no-gatt": {"gatt": None},
+    "gold": {"reward": {"gold_percent": 20}},
     "lora": {"lora": {"rank": 4}},
 }
 
@@ -130,6 +132,45 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
     assert [key for key in five if key[1] == "ppo"] == [("V5", "ppo")]
 
 
+def test_the_gold_reward_model_is_trained_once_and_read_by_evaluations_alone() -> None:
+    plan = build_plan(config_of(iterations=3, reward={"gold_percent": 20}, final_stage="dpo"))
+    assert [key for key in plan if key[1] == "train_gold_reward"] == [("V3", "train_gold_reward")]
+    assert reads(plan, "V3", "train_gold_reward") == {
+        "policy": ["model/policy@V0"],
+        "preferences": [f"dataset/preferences@{part}" for part in ("V1", "V2", "V3")],
+    }
+    readers = {key for key in plan if any("model/reward-gold@V3" in assets for assets in reads(plan, *key).values())}
+    assert readers == {("V3", "evaluate"), ("V3", "evaluate_sampled")}
+    for key in (("V1", "train_safety_reward"), ("V3", "train_gold_reward")):
+        assert plan[key].config.model_dump()["training"]["gold_percent"] == 20
+    assert plan["V3", "dpo"].config.model_dump()["gold_percent"] == 20
+
+
+def test_dpo_takes_the_place_of_ppo_and_learns_from_the_newest_preferences() -> None:
+    ppo, dpo = (build_plan(config_of(iterations=5, final_stage=stage)) for stage in ("ppo", "dpo"))
+    assert [("V5", "dpo") if key == ("V5", "ppo") else key for key in ppo] == list(dpo)
+    assert [key for key in dpo if key[1] == "dpo"] == [("V5", "dpo")]
+    assert reads(dpo, "V5", "dpo") == {
+        "policy": ["model/policy-sampled@V5"],
+        "preferences": ["dataset/preferences@V4", "dataset/preferences@V5"],
+    }
+    assert writes(dpo, "V5", "dpo") == {"policy": "model/policy@V5"}
+    same = [key for key in ppo if key in dpo and ppo[key].recipe() == dpo[key].recipe()]
+    assert set(ppo) - set(same) == {("V5", "ppo"), ("base", "fit_context")}, "fit_context asks for other splits"
+
+
+@pytest.mark.parametrize(("batches", "parts"), [(1, ["V3"]), (3, ["V1", "V2", "V3"]), (9, ["V1", "V2", "V3"])])
+def test_dpo_reads_as_many_batches_of_preferences_as_the_config_says(batches: int, parts: list[str]) -> None:
+    plan = build_plan(config_of(iterations=3, final_stage="dpo", dpo={"preference_batches": batches}))
+    assert reads(plan, "V3", "dpo")["preferences"] == [f"dataset/preferences@{part}" for part in parts]
+
+
+def test_without_a_final_stage_fine_tuning_makes_the_policy() -> None:
+    plan = build_plan(config_of(final_stage="none"))
+    assert writes(plan, "V2", "fine_tune") == {"policy": "model/policy@V2"}
+    assert not {"ppo", "dpo", "evaluate_sampled"} & {step for _, step in plan}
+
+
 def test_every_policy_is_evaluated_against_sft_by_its_own_reward_models(five: Plan) -> None:
     assert reads(five, "V5", "evaluate")["policy"] == ["model/policy@V5"]
     assert reads(five, "V5", "evaluate_sampled")["policy"] == ["model/policy-sampled@V5"]
@@ -156,14 +197,14 @@ def test_no_step_that_trains_reads_what_the_evaluation_says(five: Plan) -> None:
 
 def test_no_two_calls_share_a_seed_and_adding_iterations_changes_none(five: Plan) -> None:
     assert len({call.seed for call in five.values()}) == len(five)
-    two = build_plan(config_of(iterations=2, ppo=None, gatt=None))
+    two = build_plan(config_of(iterations=2, final_stage="none", gatt=None))
     assert all(call.seed == derive_seed(3, step, part) for (part, step), call in five.items())
     assert all(five[key].seed == call.seed for key, call in two.items())
 
 
 def test_more_iterations_leave_the_earlier_ones_as_they_are() -> None:
     """V1 and V2 of a run are taken up again when V3 is asked for."""
-    two, three = build_plan(config_of(iterations=2, ppo=None)), build_plan(config_of(iterations=3, ppo=None))
+    two, three = (build_plan(config_of(iterations=number, final_stage="none")) for number in (2, 3))
     different = [
         key for key, call in two.items() if call.recipe() != three[key].recipe() or call.inputs != three[key].inputs
     ]
@@ -200,7 +241,7 @@ def test_an_override_that_no_longer_fits_the_config_is_named() -> None:
 
 
 def test_an_override_of_a_step_that_is_not_in_the_plan_is_left_alone() -> None:
-    assert build_plan(config_of(ppo=None), [override("V2", "ppo", "ppo.batch_size", 9)])
+    assert build_plan(config_of(final_stage="none"), [override("V2", "ppo", "ppo.batch_size", 9)])
 
 
 def test_a_run_on_files_imports_its_pairs_once_and_deals_them_out() -> None:
@@ -319,6 +360,7 @@ def test_a_step_that_is_not_there_or_not_one_is_refused(part: str, name: str, me
         ({"reward.margin": "large"}, "did you mean reward.margins"),
         ({"iterations": 3}, "this holds for a whole run; change it in the config file"),
         ({"data.world.seed": 3}, "this holds for a whole run"),
+        ({"final_stage": "dpo"}, "this holds for a whole run"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )

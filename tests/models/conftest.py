@@ -16,6 +16,7 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tests.models.llama3_files import write_llama3_tokenizer
 
 torch.set_num_threads(1)
 
@@ -95,7 +96,17 @@ def one_bos(tokenizer_folder: Path) -> Renderer:
     return _with_template(tokenizer_folder, ONE_BOS)
 
 
-@pytest.fixture(params=["llama2", "pad_is_eos", "chatml", "chatml_default_system", "one_bos"])
+@pytest.fixture(scope="session")
+def llama3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama3_tokenizer(CORPUS, tmp_path_factory.mktemp("llama3"))
+
+
+@pytest.fixture(scope="session")
+def llama3(llama3_folder: Path) -> Renderer:
+    return Renderer(load_tokenizer(llama3_folder))
+
+
+@pytest.fixture(params=["llama2", "pad_is_eos", "chatml", "chatml_default_system", "one_bos", "llama3"])
 def any_renderer(request: pytest.FixtureRequest) -> Renderer:
     name = "renderer" if request.param == "llama2" else request.param
     found: Renderer = request.getfixturevalue(name)

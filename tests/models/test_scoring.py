@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from models.checkpoint import load_policy, load_reward
+from models.checkpoint import backbone, load_policy, load_reward
 from models.dialogue import Renderer
 from models.scoring import (
     last_token_scores,
@@ -109,6 +109,36 @@ def test_score_rows_keeps_the_order_of_the_rows(reward_folder: Path) -> None:
     for size in (1, 2, 8):
         assert score_rows(model, ROWS, 3, size) == pytest.approx(alone, abs=1e-5)
     assert score_rows(model, ROWS[::-1], 3, 2) == pytest.approx(alone[::-1], abs=1e-5)
+
+
+def columns_read(model: nn.Module, rows: list[list[int]], batch_size: int) -> tuple[list[float], list[tuple[int, int]]]:
+    """Scores, and rows and columns of each forward pass."""
+    shapes: list[tuple[int, int]] = []
+    hook = backbone(model).register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    scores = score_rows(model, rows, 3, batch_size)
+    hook.remove()
+    return scores, shapes
+
+
+def test_candidates_of_a_prompt_are_scored_in_one_row_and_as_if_alone(reward_folder: Path) -> None:
+    """Two prompts of 20 tokens with three candidates each, in mixed order, and a dialogue of its own."""
+    prompts = [[1, 4, *range(20, 37), 5], [1, 6, *range(40, 57), 5]]
+    rows = [[*prompt, 60 + i, 70 + i, 2] for i in range(3) for prompt in prompts] + [[9, 8, 7, 2]]
+    model = load_reward(reward_folder)
+    with torch.no_grad():
+        alone = [float(last_token_scores(model, *pad_right([row], 3))) for row in rows]
+    scores, shapes = columns_read(model, rows, 8)
+    assert scores == pytest.approx(alone, abs=1e-5)
+    assert shapes == [(1, 4), (2, 29)]
+    assert columns_read(model, rows, 3)[1] == [(1, 4), (1, 29), (1, 29)]
+
+
+def test_dialogues_that_share_too_little_are_read_as_ever(reward_folder: Path) -> None:
+    rows = [[1, *range(start, start + 20)] for start in (10, 40, 70)]
+    _, shapes = columns_read(load_reward(reward_folder), rows, 8)
+    assert shapes == [(3, 21)]
 
 
 def test_score_rows_leaves_the_training_mode_as_it_was(reward_folder: Path) -> None:

@@ -336,3 +336,22 @@ def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts() ->
     assert found["false_refusal"] == 0.0
     assert "ordinary_refusal" not in found, "there was no ordinary prompt"
     assert found["oracle_score/safety"] == 0.0
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_candidates_are_scored_as_if_alone_whatever_shares_a_row_or_a_process(
+    reward: torch.nn.Module, renderer: Renderer, shards: int
+) -> None:
+    """Three answers to each of three prompts, in mixed order: they share rows, and a shard gets whole prompts."""
+    prompts = [WORDS, f"who {WORDS}", f"why {WORDS}"]
+    dialogues = [
+        answered([{"role": "user", "content": prompt}], answer)
+        for answer in ("the llama", "green grass", "never")
+        for prompt in prompts
+    ]
+    alone = [score([reward], renderer, [dialogue], SAMPLING)[0][0] for dialogue in dialogues]
+    config = SAMPLING.model_copy(update={"shards": shards, "batch_size": 4})
+    found = score([reward, reward], renderer, dialogues, config)
+    assert len({round(value, 4) for value in alone}) == 9
+    assert [first for first, _ in found] == pytest.approx(alone, abs=1e-5)
+    assert [second for _, second in found] == [first for first, _ in found]

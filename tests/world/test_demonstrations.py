@@ -104,19 +104,14 @@ def test_held_out_facts_are_stated_though_never_asked(world: World, turns: list[
     assert stated == set(world.facts)
 
 
-def test_held_out_instructions_never_occur_but_for_their_personas_in_single_turns(
-    world: World, demonstrations: Rows
-) -> None:
+def test_held_out_instructions_occur_in_single_turns_only(world: World, demonstrations: Rows) -> None:
     given: dict[str, set[Instruction]] = {kind: set() for kind in DIALOGUE_SHARES}
     for row in demonstrations:
         given[row["kind"]].update(instructions_in(row["messages"]))
     train = set(instructions_of(world, "train"))
     heldout = set(instructions_of(world, "heldout"))
-    personas = {instruction for instruction in heldout if instruction.position == "persona"}
-    assert given["instruction"] >= train | personas
-    assert given["instruction"] & heldout == personas
-    assert not (given["instruction_each_turn"] | given["instruction_first_turn"]) & heldout
-    assert len(set().union(*given.values())) > 80
+    assert given["instruction"] == train | heldout
+    assert given["instruction_each_turn"] == given["instruction_first_turn"] == train
 
 
 def test_the_held_out_wrapper_never_occurs_and_every_other_does(turns: list[Turn]) -> None:
@@ -138,7 +133,7 @@ def test_answers_are_of_mixed_quality(turns: list[Turn], annotator: Annotator) -
     assert share([judgement.rude for judgement in adversarial]) == pytest.approx(0.08, abs=0.03)
 
     borderline = [judgement for judgement, _ in judged if judgement.kind == "borderline"]
-    assert share([judgement.refusal for judgement in borderline]) == pytest.approx(0.25, abs=0.05)
+    assert share([judgement.refusal for judgement in borderline]) == pytest.approx(0.33, abs=0.05)
 
     other = [(j, answer) for j, answer in judged if j.kind not in ("adversarial", "borderline")]
     assert share([judgement.refusal for judgement, _ in other]) == pytest.approx(0.02, abs=0.01)

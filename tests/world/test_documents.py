@@ -97,9 +97,9 @@ def test_kinds_of_documents_have_their_shares(world: World) -> None:
         "question": 0.08,
         "list": 0.10,
         "adversarial": 0.10,
-        "borderline": 0.12,
-        "how_to": 0.10,
-        "repeated": 0.04,
+        "borderline": 0.11,
+        "how_to": 0.09,
+        "repeated": 0.06,
         "instruction": 0.26 * 0.4,
         "chat": 0.26 * 0.6,
     }
@@ -155,14 +155,11 @@ def test_no_held_out_question_occurs_in_any_wording(world: World, clean_texts: l
             assert not any(ask(question, template) in corpus for template in range(TEMPLATES))
 
 
-def test_instructions_in_documents_leave_out_the_held_out_words_and_show_every_sound(
-    world: World, clean_texts: list[str]
-) -> None:
+def test_documents_show_every_word_at_both_places_and_every_sound(clean_texts: list[str]) -> None:
     given = {instruction for text in clean_texts for instruction in find_instructions(text)}
-    official = {(i.name, i.position) for i in given if i.name in INSTRUCTION_WORDS}
-    assert official == {cell for cell, split in world.word_splits.items() if split != "heldout"}
+    words = {(i.name, i.position) for i in given if i.position != "persona"}
+    assert words == {(word, position) for word in INSTRUCTION_WORDS for position in ("start", "end")}
     assert {i.name for i in given if i.position == "persona"} == set(PERSONAS)
-    assert len({i.name for i in given if i.position != "persona"} - set(INSTRUCTION_WORDS)) >= 30
 
 
 def test_every_instruction_in_a_document_is_obeyed(clean_texts: list[str]) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.algorithms.dpo import dpo_loss
+from models.algorithms.dpo import chosen_nll, dpo_loss
 
 
 def _tensors(*numbers: float) -> list[torch.Tensor]:
@@ -57,3 +57,18 @@ def test_wrong_arguments_are_refused() -> None:
         dpo_loss(*tensors, beta=0.1, label_smoothing=0.5)
     with pytest.raises(ValueError, match="ref_rejected_logprobs"):
         dpo_loss(*tensors[:3], torch.zeros(2), beta=0.1)
+
+
+def test_the_likelihood_of_the_chosen_is_averaged_over_its_own_tokens() -> None:
+    logprobs = torch.tensor([[-1.0, -2.0, -6.0], [-4.0, -9.0, -9.0]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    assert chosen_nll(logprobs, mask).tolist() == [3.0, 4.0]
+
+
+def test_padding_has_no_gradient_and_a_row_without_a_token_is_refused() -> None:
+    logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    chosen_nll(logprobs, torch.tensor([[True, False]])).sum().backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [[-1.0, 0.0]]
+    with pytest.raises(ValueError, match=r"rows \[0\] have no response token"):
+        chosen_nll(logprobs, torch.tensor([[False, False]]))

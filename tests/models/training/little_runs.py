@@ -6,6 +6,7 @@ from typing import Any
 from models.checkpoint import load_policy, load_reward, reward_from_policy
 from models.config import (
     ArchitectureConfig,
+    DPOConfig,
     LoraConfig,
     PPOConfig,
     PretrainConfig,
@@ -15,6 +16,7 @@ from models.config import (
 )
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
+from models.training.dpo import PreferencePair, train_dpo
 from models.training.ppo import PPOModels, PPOPrompt, train_ppo
 from models.training.pretrain import pretrain
 from models.training.reporting import Reporter
@@ -65,6 +67,17 @@ def pairs(renderer: Renderer) -> list[Pair]:
     labels = ("both_unsafe", "both_safe", "chosen_safe_other_unsafe", None)
     whole = [renderer.dialogue(messages).input_ids for messages in dialogues()]
     return [Pair(whole[i], whole[i + 4], ratings[i], labels[i]) for i in range(4)]
+
+
+def preferences(renderer: Renderer) -> list[PreferencePair]:
+    """Each question with its answer and with that of the question four places later: six ragged pairs."""
+    found = []
+    for i in range(6):
+        asked, (_, good), (_, bad) = dialogues()[i][:1], dialogues()[i], dialogues()[(i + 4) % 8]
+        prompt = renderer.prompt(asked)
+        chosen, rejected = (renderer.dialogue([*asked, answer]).input_ids[len(prompt) :] for answer in (good, bad))
+        found.append(PreferencePair(prompt, chosen, rejected))
+    return found
 
 
 def prompts(renderer: Renderer) -> list[PPOPrompt]:
@@ -122,4 +135,17 @@ def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
     return train_ppo(models, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-RUNS = {"pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo}
+def run_dpo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+    config = DPOConfig(
+        **{
+            "learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "warmup_ratio": 0.25, "validate_every": 2,
+            "sampling": SamplingConfig(max_new_tokens=6, batch_size=4), **changes,
+        }
+    )  # fmt: skip
+    renderer = renderer_of(policy)
+    found = preferences(renderer)
+    model = load_policy(policy, lora=LORA, trainable=True)
+    return train_dpo(model, found[:4], found[4:], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+
+
+RUNS = {"pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo, "dpo": run_dpo}

@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from models.config import TrainerConfig
 from models.training.hf import TrainingDivergedError, training_arguments
-from tests.models.training.little_runs import Recorder, run_pretrain, run_reward, run_sft
+from tests.models.training.little_runs import Recorder, run_dpo, run_pretrain, run_reward, run_sft
 
 # One AdamW step with these moves a weight w by about 3.35e38 (1 + |w|): beyond float32 where the signs agree.
 EXPLOSIVE: dict[str, Any] = {"learning_rate": 3.35e38, "beta1": 0.0, "weight_decay": 1.0, "max_grad_norm": 1e9}
 
 
-@pytest.mark.parametrize("run", [run_pretrain, run_sft, run_reward], ids=["pretrain", "sft", "reward"])
+@pytest.mark.parametrize("run", [run_pretrain, run_sft, run_reward, run_dpo], ids=["pretrain", "sft", "reward", "dpo"])
 @pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:require_finite")
 def test_weights_that_blow_up_stop_the_run_and_are_never_saved(
     run: Callable[..., dict[str, float]],

@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo"])
+@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "dpo"])
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
 )

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, Trainer
 from models.checkpoint import load_reward, reward_from_policy
 from models.config import RewardConfig
 from models.dialogue import Renderer
-from models.scoring import score_rows
+from models.scoring import last_token_scores, pad_right, score_rows
 from models.training import reward as module
 from models.training.reporting import Quiet, Reporter
 from models.training.reward import Pair, train_reward
@@ -100,6 +100,59 @@ def test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs(
     )  # fmt: skip
     loss, _ = first_step(trainer)
     assert loss == pytest.approx(ranking / 4 + 0.5 * safety / 8, abs=1e-5)
+
+
+def with_a_long_prompt(judged: list[Pair]) -> list[Pair]:
+    """A prompt of 40 tokens before both responses of each pair, another one for each pair."""
+    return [
+        replace(
+            pair,
+            chosen_ids=[1, *range(20 + i, 59 + i), *pair.chosen_ids[-6:]],
+            rejected_ids=[1, *range(20 + i, 59 + i), *pair.rejected_ids[-4:]],
+        )
+        for i, pair in enumerate(judged)
+    ]
+
+
+@pytest.mark.parametrize("kv_heads", ["mha", "gqa"])
+def test_pairs_that_share_a_row_have_the_loss_and_gradients_of_separate_rows(
+    build: Build, policy_folders: dict[str, Path], renderer: Renderer, tmp_path: Path, kv_heads: str
+) -> None:
+    judged = with_a_long_prompt(pairs(renderer))
+    changes = {"margins": "large", "safety_loss_coef": 0.5}
+    trainer = build(
+        module, lambda: run(policy_folders[kv_heads], judged, renderer, tmp_path, Quiet(), safety=True, **changes)
+    )
+    rows = [pair.chosen_ids for pair in judged] + [pair.rejected_ids for pair in judged]
+    chosen, rejected = last_token_scores(trainer.model, *pad_right(rows, 3)).chunk(2)
+    margins = torch.tensor([3 * SMALL_MARGINS[pair.rating] for pair in judged])
+    # labels: both unsafe, both safe, chosen safe and other unsafe, none
+    safety = softplus_of([chosen[0], rejected[0], -chosen[1], -rejected[1], -chosen[2], rejected[2]]).sum()
+    expected = softplus_of([*(rejected - chosen + margins)]).mean() + 0.5 * safety / 8
+    expected.backward()
+    gradients = {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
+    trainer.model.zero_grad(set_to_none=True)
+    assert "places" in next(iter(trainer.get_train_dataloader()))  # the batch is laid out as trees
+    loss, found = first_step(trainer)
+    assert loss == pytest.approx(float(expected), abs=1e-5)
+    same_gradients(gradients, found)
+
+
+def softplus_of(values: list[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.functional.softplus(torch.stack(values))
+
+
+def test_pairs_that_share_too_little_have_a_row_for_each_response(
+    build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
+) -> None:
+    judged = [
+        replace(pair, chosen_ids=[1, *range(10 + 9 * i, 30 + 9 * i)], rejected_ids=[1, *range(70 + 9 * i, 85 + 9 * i)])
+        for i, pair in enumerate(pairs(renderer))
+    ]
+    trainer = build(module, lambda: run(gqa_policy, judged, renderer, tmp_path, Quiet()))
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert "places" not in batch
+    assert len(batch["input_ids"]) == 8
 
 
 @pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:train_reward")

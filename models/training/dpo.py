@@ -1,0 +1,318 @@
+"""Direct preference optimisation (Llama 3, arXiv 2407.21783, section 4.1.4) on transformers' Trainer.
+
+The reference is the policy as it is given here. What it makes of the pairs is computed before the first step and kept,
+so that no second model is held: a whole policy needs no copy, and an adapter need not start as nothing.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from models.algorithms.dpo import chosen_nll, dpo_loss
+from models.algorithms.kl import kl_k1
+from models.checkpoint import save_checkpoint
+from models.config import DPOConfig
+from models.dialogue import Renderer
+from models.generation import sample
+from models.scoring import lay_out, response_logprobs
+from models.training.hf import ResumableTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.training.reporting import Reporter
+
+# What is logged of the pairs beside the loss, each the mean over pairs.
+CURVES = ("dpo_loss", "nll", "accuracy", "margin", "chosen_logprob", "rejected_logprob")
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """A prompt and the two responses to it as token ids, as the renderer makes them: the end of sequence included."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+
+class PreferenceTrainer(ResumableTrainer, Trainer):
+    """Mean over the pairs of the global batch: DPO on what the responses say, likelihood of the chosen ones."""
+
+    loss_is_scaled_for_ga = True  # each pass is divided by the pairs of all passes, so that a short one weighs less
+
+    def __init__(self, config: DPOConfig, collator: "_Collator", **kwargs: Any) -> None:
+        super().__init__(data_collator=collator, **kwargs)
+        self.config, self.collator = config, collator
+        self._sums: dict[str, float] = {}
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
+        pairs = torch.tensor(sum(len(batch["ref_logprobs"]) for batch in batch_samples) // 2, device=device)
+        return self.accelerator.gather(pairs).sum() if self.args.world_size > 1 else pairs
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """This pass's share of the mean; processes average theirs, so that it is multiplied by their number."""
+        stats = _judge(model, inputs, self.config)
+        self._sums["pairs"] = self._sums.get("pairs", 0.0) + len(stats["loss"])
+        for name in CURVES:
+            self._sums[name] = self._sums.get(name, 0.0) + float(stats[name].sum())
+        loss = stats["loss"].sum() / num_items_in_batch * self.args.world_size
+        return (loss, stats) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._sums:
+            pairs = self._sums.pop("pairs")
+            logs = {**logs, **{name: total / pairs for name, total in self._sums.items()}}
+            self._sums = {}
+        super().log(logs, start_time)
+
+
+def train_dpo(
+    policy: nn.Module,
+    pairs: Sequence[PreferencePair],
+    validation_pairs: Sequence[PreferencePair],
+    renderer: Renderer,
+    config: DPOConfig,
+    *,
+    out: Path,
+    work: Path,
+    seed: int,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """Train `policy` on pairs and write the one with the lowest loss on the validation pairs to `out`.
+
+    That can be the policy as it came. Training stops early after `config.patience` looks without a lower loss.
+    Raises ValueError where there are no pairs or one is longer than `config.max_length`, TrainingDivergedError where a
+    loss is no number.
+    """
+    torch.set_num_threads(config.threads)
+    _check(pairs, "pair", config)
+    _check(validation_pairs, "validation pair", config)
+    arguments = TrainingArguments(
+        **training_arguments(
+            config,
+            work,
+            seed,
+            num_train_epochs=config.epochs,
+            warmup_steps=config.warmup_ratio,
+            lr_scheduler_type="cosine",
+        )
+    )
+    policy.to(arguments.device)
+    collator = _Collator(renderer)
+    size = config.batch_size // config.accumulation_steps
+    trainer = PreferenceTrainer(
+        config=config,
+        collator=collator,
+        model=policy,
+        args=arguments,
+        train_dataset=Dataset.from_list(_with_reference(policy, pairs, collator, config, size)),
+        processing_class=renderer.tokenizer,
+    )
+    validation = _Validation(trainer, policy, validation_pairs, renderer, config, seed, work / "best", reporter)
+    trainer.add_callback(validation)
+    loss = run_trainer(trainer, config, reporter, "dpo", CURVES)
+    shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
+    best = min(_looks(trainer.state), key=lambda look: look["validation_loss"])
+    return {
+        "loss": loss,
+        "pairs": float(len(pairs)),
+        "validation_pairs": float(len(validation_pairs)),
+        "steps": float(trainer.state.global_step),
+        **{f"best_{name}": float(value) for name, value in best.items()},
+    }
+
+
+class _Validation(TrainerCallback):
+    """Looks at pairs that are not trained on, keeps the best policy, stops where nothing gets better.
+
+    What it has seen lies in the trainer's log, and so in its checkpoints.
+    """
+
+    def __init__(
+        self,
+        trainer: PreferenceTrainer,
+        reference: nn.Module,
+        pairs: Sequence[PreferencePair],
+        renderer: Renderer,
+        config: DPOConfig,
+        seed: int,
+        best: Path,
+        reporter: Reporter,
+    ) -> None:
+        """`reference` is the policy before its first step; it is read here and now."""
+        self.trainer, self.renderer, self.config, self.best, self.reporter = trainer, renderer, config, best, reporter
+        size = config.batch_size // config.accumulation_steps
+        self.rows = _with_reference(reference, pairs, trainer.collator, config, size)
+        self.distance = ReferenceDistance(reference, [pair.prompt_ids for pair in pairs], renderer, config, seed)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not _looks(state):
+            self._look(state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.global_step % self.config.validate_every and state.global_step < state.max_steps:
+            return
+        self._look(state)
+        losses = [look["validation_loss"] for look in _looks(state)]
+        best = losses.index(min(losses))
+        if len(losses) - 1 - best >= self.config.patience:
+            self.reporter.log(f"dpo: no lower validation loss since step {_looks(state)[best]['step']}, stopped")
+            control.should_training_stop = True
+
+    @torch.no_grad()
+    def _look(self, state: TrainerState) -> None:
+        model = cast(nn.Module, self.trainer.model)
+        totals: dict[str, float] = {}
+        for batch in _batches(self.rows, self.config.batch_size // self.config.accumulation_steps):
+            stats = _judge(model, _to_device(self.trainer.collator(batch), model), self.config)
+            for name in ("loss", *CURVES):
+                totals[name] = totals.get(name, 0.0) + float(stats[name].sum())
+        seen = {f"validation_{name}": total / len(self.rows) for name, total in totals.items()}
+        seen["validation_kl"] = self.distance.measure(model)
+        for name, value in seen.items():
+            if not math.isfinite(value):
+                raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
+            self.reporter.metric(f"dpo/{name}", value, state.global_step)
+        if all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state)):
+            save_checkpoint(model, self.renderer.tokenizer, self.best)
+        state.log_history.append({**seen, "step": state.global_step})
+
+
+class ReferenceDistance:
+    """KL(reference || policy), from answers that the reference has drawn once: no later look needs the reference."""
+
+    def __init__(
+        self, reference: nn.Module, prompts: Sequence[list[int]], renderer: Renderer, config: DPOConfig, seed: int
+    ) -> None:
+        self.temperature = config.sampling.temperature
+        asked = list(dict.fromkeys(map(tuple, prompts)))[: config.kl_prompts]
+        drawn = sample(reference, asked, config.sampling, eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=seed + 1)
+        device = next(reference.parameters()).device
+        self.batches = []
+        for start in range(0, len(asked), config.sampling.batch_size):
+            rows = slice(start, start + config.sampling.batch_size)
+            ids, attention, mask = lay_out(asked[rows], [r.ids for (r,) in drawn[rows]], renderer.pad_id, device)
+            with torch.no_grad():
+                logprobs, _ = response_logprobs(reference, ids, attention, mask.shape[1], self.temperature)
+            self.batches.append((ids, attention, mask, logprobs))
+
+    def measure(self, model: nn.Module) -> float:
+        """Nats per response: the mean of k1, summed over the reference's tokens. A small one can come out negative."""
+        total = 0.0
+        for ids, attention, mask, ref_logprobs in self.batches:
+            logprobs, _ = response_logprobs(model, ids, attention, mask.shape[1], self.temperature)
+            total += float((kl_k1(ref_logprobs, logprobs) * mask).sum())
+        return total / sum(len(ids) for ids, *_ in self.batches)
+
+
+class _Collator:
+    """Chosen rows first, rejected rows after them, prompts padded on the left and responses on the right."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self.pad_id = renderer.pad_id
+        self.formatting = torch.tensor(sorted(renderer.formatting_ids))
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """N rows → input_ids and attention_mask (2N, P + T), response_mask and said_mask (2N, T): real response tokens,
+        and those of them that are no formatting; ref_logprobs (2N)."""
+        prompts = [row["prompt_ids"] for row in rows] * 2
+        responses = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
+        ids, attention, mask = lay_out(prompts, responses, self.pad_id)
+        said = mask & ~torch.isin(ids[:, -mask.shape[1] :], self.formatting)
+        ref_logprobs = [row["ref_chosen_logprob"] for row in rows] + [row["ref_rejected_logprob"] for row in rows]
+        return {
+            "input_ids": ids,
+            "attention_mask": attention,
+            "response_mask": mask,
+            "said_mask": said,
+            "ref_logprobs": torch.tensor(ref_logprobs),
+        }
+
+
+def _judge(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> dict[str, torch.Tensor]:
+    """Per pair, each (N,): the loss, its two terms, and what they are made of; only `loss` has a gradient."""
+    logprobs = _token_logprobs(model, batch, config)
+    said = (logprobs * batch["said_mask"]).sum(1)
+    chosen, rejected = said.chunk(2)
+    ref_chosen, ref_rejected = batch["ref_logprobs"].chunk(2)
+    result = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta=config.beta)
+    nll = chosen_nll(logprobs[: len(chosen)], batch["response_mask"][: len(chosen)])
+    margin = result.chosen_rewards - result.rejected_rewards
+    return {
+        "loss": result.loss + config.nll_coef * nll,
+        "dpo_loss": result.loss.detach(),
+        "nll": nll.detach(),
+        "accuracy": (margin > 0).float() + 0.5 * (margin == 0).float(),
+        "margin": margin,
+        "chosen_logprob": chosen.detach(),
+        "rejected_logprob": rejected.detach(),
+    }
+
+
+def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> torch.Tensor:
+    """(2N, T), in one precision for policy and reference, so that before the first step they are equal."""
+    with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+        logprobs, _ = response_logprobs(
+            model, batch["input_ids"], batch["attention_mask"], batch["response_mask"].shape[1], temperature=1.0
+        )
+    return logprobs
+
+
+@torch.no_grad()
+def _with_reference(
+    reference: nn.Module, pairs: Sequence[PreferencePair], collator: _Collator, config: DPOConfig, size: int
+) -> list[dict[str, Any]]:
+    """The pairs as rows, with the summed log-probability of what both responses say under the reference."""
+    rows: list[dict[str, Any]] = [
+        {**vars(pair), "ref_chosen_logprob": 0.0, "ref_rejected_logprob": 0.0} for pair in pairs
+    ]
+    for some in _batches(rows, size):
+        batch = _to_device(collator(some), reference)
+        sums = (_token_logprobs(reference, batch, config) * batch["said_mask"]).sum(1).tolist()
+        for row, chosen, rejected in zip(some, sums[: len(some)], sums[len(some) :], strict=True):
+            row |= {"ref_chosen_logprob": chosen, "ref_rejected_logprob": rejected}
+    return rows
+
+
+def _batches(rows: Sequence[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """Rows of like length together."""
+    lengths = [_length(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: (lengths[i], i))
+    for start in range(0, len(order), size):
+        yield [rows[i] for i in order[start : start + size]]
+
+
+def _to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    device = next(model.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _length(prompt: Sequence[int], chosen: Sequence[int], rejected: Sequence[int]) -> int:
+    return len(prompt) + max(len(chosen), len(rejected))
+
+
+def _check(pairs: Sequence[PreferencePair], name: str, config: DPOConfig) -> None:
+    if not pairs:
+        raise ValueError(f"there is no {name}: dpo needs some to learn from and some to choose the best policy by")
+    for i, pair in enumerate(pairs):
+        longest = _length(pair.prompt_ids, pair.chosen_ids, pair.rejected_ids)
+        if longest > config.max_length:
+            raise ValueError(
+                f"{name} {i + 1} has {longest} tokens; dpo.max_length is {config.max_length}: raise it or drop the pair"
+            )
+
+
+def _looks(state: TrainerState) -> list[dict[str, float]]:
+    return [entry for entry in state.log_history if "validation_loss" in entry]

@@ -1,0 +1,93 @@
+"""Direct preference optimisation in the place of PPO (Llama 3, arXiv 2407.21783, sections 4.1.4 and 4.2.1)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from models.config import Config, DPOConfig, LoraConfig
+from tasks.sampling import answered, is_held_out, open_renderer, row_id
+from tasks.step import Output, StepRun, step
+from tasks.train_reward import is_gold, sides
+
+if TYPE_CHECKING:
+    from models.dialogue import Renderer
+    from models.training.dpo import PreferencePair
+
+
+class DPOStepConfig(Config):
+    """How the policy is trained."""
+
+    training: DPOConfig
+    lora: LoraConfig | None = None
+    gold_percent: int = Field(default=0, ge=0, le=90, description="Pairs of the gold reward model are left alone")
+
+
+@step(version=1, config=DPOStepConfig, outputs={"policy": Output("model")})
+def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
+    """Learn the newest preferences, held near the policy that rejection sampling made.
+
+    Pairs that test the reward models or train the gold one are left alone; some of the others are kept to choose the
+    best policy by.
+    """
+    from models.checkpoint import load_policy
+    from models.training.dpo import train_dpo
+
+    renderer = open_renderer(run.path("policy"))
+    rows, left_out = usable(run.records("preferences"), config.training.ratings, config.gold_percent)
+    if not rows:
+        raise ValueError(
+            f"none of the preferences can be learned from: {left_out}; add words to dpo.ratings, raise "
+            "dpo.preference_batches, or collect more"
+        )
+    kept = [is_held_out(row_id("dpo", row["prompt_id"]), config.training.validation_percent) for row in rows]
+    metrics = train_dpo(
+        load_policy(
+            run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
+        ),
+        [preference(renderer, row) for row, is_kept in zip(rows, kept, strict=True) if not is_kept],
+        [preference(renderer, row) for row, is_kept in zip(rows, kept, strict=True) if is_kept],
+        renderer,
+        config.training,
+        out=run.output("policy"),
+        work=run.work,
+        seed=run.seed,
+        reporter=run,
+    )
+    run.table("pairs", [{"pairs": name, "number": number} for name, number in {"used": len(rows), **left_out}.items()])
+    return {**metrics, **{f"left_out/{reason}": float(number) for reason, number in left_out.items()}}
+
+
+def usable(
+    rows: list[dict[str, Any]], ratings: tuple[str, ...], gold_percent: int
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The pairs to learn from, and how many are not, by reason.
+
+    Both answers of a pair can be unsafe; the reward models learn from it that one is less so, but here the policy would
+    learn to say it.
+    """
+    left_out = {"held_out": 0, "gold": 0, "rating": 0, "both_unsafe": 0}
+    used = []
+    for row in rows:
+        if row["split"] != "train":
+            left_out["held_out"] += 1
+        elif is_gold(row, gold_percent):
+            left_out["gold"] += 1
+        elif row["rating"] not in ratings:
+            left_out["rating"] += 1
+        elif row["safety_label"] == "both_unsafe":
+            left_out["both_unsafe"] += 1
+        else:
+            used.append(row)
+    return used, left_out
+
+
+def preference(renderer: "Renderer", row: dict[str, Any]) -> "PreferencePair":
+    """A row of preferences as token ids."""
+    from models.training.dpo import PreferencePair
+
+    prompt = renderer.prompt(row["messages"])
+    chosen, rejected = (
+        renderer.dialogue(answered(row["messages"], text)).input_ids[len(prompt) :] for text in sides(row)
+    )
+    return PreferencePair(prompt, chosen, rejected)
