@@ -219,6 +219,7 @@ def test_scores_and_gradients_equal_separate_rows(reward_folder: Path) -> None:
     same_gradients(gradients(model), expected, 1e-5)
 
 
+@pytest.mark.conformance("prefix tree leaks", equation="models.prefix_tree:tree_logprobs")
 @pytest.mark.parametrize("temperature", [1.0, 1.3])
 def test_logprobs_and_gradients_equal_separate_rows(policy_folder: Path, temperature: float) -> None:
     model = load_policy(policy_folder, trainable=True)
@@ -283,6 +284,7 @@ def second_of(folders: dict[str, Path], read: Read, first: list[int]) -> tuple[t
     return found.detach(), gradients(model)
 
 
+@pytest.mark.conformance("prefix tree leaks", equation="models.prefix_tree:tree_mask")
 @pytest.mark.parametrize("read", [second_score, second_logprobs])
 @pytest.mark.parametrize(
     ("other", "tolerance"),
