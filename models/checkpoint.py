@@ -6,7 +6,6 @@ adapters, in plain peft over the base model. Adapters are never stacked: each on
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import cast
 
@@ -136,13 +135,6 @@ def _write_plainly(config_file: Path) -> None:
     config |= {"base_model_name_or_path": None, "inference_mode": True}
     config |= {name: sorted(value) for name, value in config.items() if name == "target_modules"}
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Put the tokenizer's files of one checkpoint beside another."""
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, folder / name)
 
 
 def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:

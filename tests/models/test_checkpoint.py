@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from models.checkpoint import (
     backbone,
-    copy_tokenizer,
     is_adapter,
     load_policy,
     load_reward,
@@ -73,7 +72,7 @@ def test_a_reward_model_opens_in_plain_transformers(policy_folder: Path, rendere
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert plain.config.num_labels == 1
-    assert torch.equal(logits(plain)[:, 0], score(model))
+    torch.testing.assert_close(logits(plain)[:, 0], score(model), rtol=0, atol=1e-6)  # its head reads all positions
 
 
 def test_a_policy_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_a_reward_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Ren
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     base = AutoModelForSequenceClassification.from_pretrained(policy_folder, num_labels=1)
     plain = PeftModel.from_pretrained(base, tmp_path)
-    assert torch.equal(logits(plain)[:, 0], score(model))
+    torch.testing.assert_close(logits(plain)[:, 0], score(model), rtol=0, atol=1e-6)  # its head reads all positions
     assert torch.equal(score(load_reward(tmp_path, policy_folder)), score(model))
 
 
@@ -227,9 +226,3 @@ def test_making_a_reward_model_leaves_the_global_generator_as_it_was(gqa_policy:
     before = torch.get_rng_state()
     reward_from_policy(gqa_policy, None, lora=LORA, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_the_tokenizer_goes_along(tokenizer_folder: Path, tmp_path: Path) -> None:
-    copy_tokenizer(tokenizer_folder, tmp_path)
-    text = "Who keeps the lamp? 등대"
-    assert load_tokenizer(tmp_path).encode(text) == load_tokenizer(tokenizer_folder).encode(text)
