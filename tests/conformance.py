@@ -135,7 +135,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(
             "over-optimisation unseen",
             "a reward model that training never sees is reported beside the one that is optimised",
-            "here the annotator's own score of held-out answers; a run without an annotator has no such figure",
+            "beside it stands the annotator's own score of held-out answers, where there is an annotator",
         ),
         Row(
             "a run that diverges goes on",

@@ -22,6 +22,7 @@ AGREEMENT = "tests/models/algorithms/test_agreement.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
+TREE = "tests/models/test_prefix_tree.py::"
 SFT = "tests/models/training/test_sft.py::"
 PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
@@ -582,7 +583,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             SCORING + "test_reward_scores_are_equal_alone_left_padded_and_right_padded",
             SCORING + "test_the_reward_is_read_at_the_last_real_token_also_where_eos_stands_in_the_prompt",
-            TRL + "test_reward_loss_with_margin_equals_trls",
         ),
     ),
     Mutation(
@@ -647,6 +647,47 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            scores[i] = value",
         "            scores[start + chosen.index(i)] = value",
         (SCORING + "test_score_rows_keeps_the_order_of_the_rows",),
+    ),
+    # models/prefix_tree.py
+    Mutation(
+        "responses of a tree in sight of each other",
+        "models/prefix_tree.py",
+        "(columns <= columns[:, None]) & (columns[:, None] < ends[:, None, :])",
+        "(columns <= columns[:, None]) & (columns[:, None] < W + ends[:, None, :])",
+        (
+            TREE + "test_changing_one_response_leaves_the_other_ones_values_and_gradients_unchanged",
+            TREE + "test_logprobs_and_gradients_equal_separate_rows",
+            TREE + "test_the_mask_by_hand",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "positions of a tree follow its columns",
+        "models/prefix_tree.py",
+        "positions += range(shared, len(sequence))",
+        "positions += new",
+        (
+            TREE + "test_a_prompt_with_two_responses_by_hand",
+            TREE + "test_scores_and_gradients_equal_separate_rows",
+            TREE + "test_logprobs_and_gradients_equal_separate_rows",
+        ),
+    ),
+    Mutation(
+        "a tree's score read one token early",
+        "models/prefix_tree.py",
+        "last = (batch.places >= 0).sum(1, keepdim=True) - 1",
+        "last = (batch.places >= 0).sum(1, keepdim=True) - 2",
+        (
+            TREE + "test_scores_and_gradients_equal_separate_rows",
+            TRL + "test_reward_loss_with_margin_equals_trls",
+        ),
+    ),
+    Mutation(
+        "a tree's log-probabilities shifted by one",
+        "models/prefix_tree.py",
+        "tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)]",
+        "tree_hidden(model, batch)[batch.places.gather(1, wanted)]",
+        (TREE + "test_logprobs_and_gradients_equal_separate_rows",),
     ),
     # models/generation.py
     Mutation(

@@ -46,6 +46,7 @@ def test_dpo_makes_the_last_policy_from_the_fine_tuned_one(with_dpo: tuple[Path,
     assert (outcome.outputs["policy"][1] == before) == (outcome.metrics["best_step"] == 0)
 
 
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.train_reward:is_gold")
 def test_the_gold_reward_model_and_the_others_learn_from_different_pairs(
     with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_gold_reward_model_and_the_others_learn_from_different_pairs(
     assert dpo["pairs"] + dpo["validation_pairs"] == len(others) - unsafe
 
 
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluate:by_gold_reward")
 def test_the_gold_reward_model_judges_before_and_after_and_is_in_no_policy(
     with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

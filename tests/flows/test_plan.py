@@ -132,6 +132,7 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
     assert [key for key in five if key[1] == "ppo"] == [("V5", "ppo")]
 
 
+@pytest.mark.conformance("over-optimisation unseen", equation="flows.plan:build_plan")
 def test_the_gold_reward_model_is_trained_once_and_read_by_evaluations_alone() -> None:
     plan = build_plan(config_of(iterations=3, reward={"gold_percent": 20}, final_stage="dpo"))
     assert [key for key in plan if key[1] == "train_gold_reward"] == [("V3", "train_gold_reward")]

@@ -275,10 +275,10 @@ def second_logprobs(model: nn.Module, rows: list[list[int]]) -> torch.Tensor:
     return logprobs[1][mask[1]]
 
 
-def second_of(folders: dict[str, Path], read: Read, first: list[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def second_of(folder: Path, read: Read, first: list[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """What is read of the second of three responses, and its gradients, where `first` is the first response."""
     load = load_reward if read is second_score else load_policy
-    model = load(folders["gqa"], trainable=True)
+    model = load(folder, trainable=True)
     found = read(model, [[*PROMPT, *response] for response in (first, [60, 61, 2], [70, 2])])
     found.sum().backward()
     return found.detach(), gradients(model)
@@ -292,23 +292,23 @@ def second_of(folders: dict[str, Path], read: Read, first: list[int]) -> tuple[t
     ids=["other tokens", "ends at once", "shorter", "shares tokens with the second"],  # the last two change the width
 )
 def test_changing_one_response_leaves_the_other_ones_values_and_gradients_unchanged(
-    reward_folders: dict[str, Path],
-    policy_folders: dict[str, Path],
+    reward_folder: Path,
+    policy_folder: Path,
     read: Read,
     other: list[int],
     tolerance: float,
 ) -> None:
-    folders = reward_folders if read is second_score else policy_folders
-    before, gradients_before = second_of(folders, read, [50, 51, 52, 2])
-    after, gradients_after = second_of(folders, read, other)
+    folder = reward_folder if read is second_score else policy_folder
+    before, gradients_before = second_of(folder, read, [50, 51, 52, 2])
+    after, gradients_after = second_of(folder, read, other)
     torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
     same_gradients(gradients_after, gradients_before, tolerance)
 
 
 @pytest.mark.parametrize("read", [second_score, second_logprobs])
 def test_a_causal_mask_alone_would_leak(
-    reward_folders: dict[str, Path],
-    policy_folders: dict[str, Path],
+    reward_folder: Path,
+    policy_folder: Path,
     read: Read,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -316,9 +316,9 @@ def test_a_causal_mask_alone_would_leak(
     monkeypatch.setattr(
         module, "tree_mask", lambda ends, _: torch.ones(ends.shape[1], ends.shape[1]).tril().bool()[None, None]
     )
-    folders = reward_folders if read is second_score else policy_folders
-    before, _ = second_of(folders, read, [50, 51, 52, 2])
-    after, _ = second_of(folders, read, [9, 9, 9, 2])
+    folder = reward_folder if read is second_score else policy_folder
+    before, _ = second_of(folder, read, [50, 51, 52, 2])
+    after, _ = second_of(folder, read, [9, 9, 9, 2])
     assert (after - before).abs().max() > 1e-2
 
 
