@@ -222,6 +222,11 @@ def instruction_kept(
     return metrics
 
 
+def replied(prompts: Sequence[dict[str, Any]], texts: Sequence[str]) -> list[list[dict[str, str]]]:
+    """Each prompt's dialogue with its response at the end."""
+    return [answered(prompt["messages"], text) for prompt, text in zip(prompts, texts, strict=True)]
+
+
 def by_reward_models(
     run: StepRun,
     config: EvaluateStepConfig,
@@ -242,8 +247,7 @@ def by_reward_models(
     is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in prompts])
 
     def combined(texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        dialogues = [answered(p["messages"], text) for p, text in zip(prompts, texts, strict=True)]
-        raw = torch.tensor(score(list(models.values()), renderer, dialogues, config.sampling))
+        raw = torch.tensor(score(list(models.values()), renderer, replied(prompts, texts), config.sampling))
         return combine_rewards(raw[:, 0], raw[:, 1], is_safety, config.safety_threshold), raw[:, 0]
 
     mine, safety = combined([answer.text for answer in answers])
@@ -275,21 +279,12 @@ def by_gold_reward(
     from models.checkpoint import load_reward
 
     model = load_reward(run.path("gold_reward"), base)
-    mine, theirs = (
-        [
-            value
-            for (value,) in score(
-                [model],
-                renderer,
-                [answered(prompt["messages"], text) for prompt, text in zip(prompts, texts, strict=True)],
-                config.sampling,
-            )
-        ]
-        for texts in (
-            [answer.text for answer in answers],
-            [baseline[prompt["prompt_id"]]["text"] for prompt in prompts],
-        )
-    )
+
+    def gold(texts: Sequence[str]) -> list[float]:
+        return [value for (value,) in score([model], renderer, replied(prompts, texts), config.sampling)]
+
+    mine = gold([answer.text for answer in answers])
+    theirs = gold([baseline[prompt["prompt_id"]]["text"] for prompt in prompts])
     return {
         "reward/gold": statistics.fmean(mine),
         "reward/gold_win_rate": statistics.fmean((a > b) + 0.5 * (a == b) for a, b in zip(mine, theirs, strict=True)),
