@@ -1,6 +1,7 @@
 """The `halter` command. Exit code 2 for wrong input, 1 for a failure."""
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -21,8 +22,8 @@ from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import build_plan
-from flows.server import ServerFailedError, prefect_server
-from flows.session import Session, home, recall, remember, session_of, store_root
+from flows.server import ServerFailedError, prefect_server, serving
+from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -139,6 +140,45 @@ def rerun(
             console.print(f"bring them up to date: halter rerun {iteration} {step} --downstream", highlight=False)
         else:
             console.print("everything that depends on it is up to date")
+
+
+@app.command()
+@_guarded
+def serve(
+    config_file: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; the config of the last run if not given")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="CRON", help='Run the recipe at these times: "0 2 * * *"')
+    ] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="Of the schedule, such as Europe/Berlin")] = "UTC",
+) -> None:
+    """Bring up the Prefect UI, to start and schedule the recipe and every step of it from there, until Ctrl-C."""
+    config = recall() if config_file is None else load_config(config_file)
+    remember(config)
+    path = store_root(config.name) / CONFIG_FILE if config_file is None else config_file.absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = home() / ".prefect"
+    with serving(folder) as url:
+        from flows.serve import schedule_of, served
+
+        os.environ["HALTER_HOME"] = str(home())
+        forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
+        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None) as now:
+            console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
+            table = Table(title="what can be started there", title_justify="left", header_style="bold")
+            table.add_column("deployment", no_wrap=True)
+            table.add_column("what it does")
+            for name, description in now.deployments:
+                table.add_row(name, escape(description))
+            console.print(table)
+            times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
+            console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
+            try:
+                now.wait()
+            except KeyboardInterrupt:
+                console.print("stopping what is running; it goes on from there when it is started again")
+    console.print("stopped")
 
 
 @app.command()
