@@ -1,6 +1,7 @@
 """`halter serve` as people use it: a real server, worker and trainings, started and cancelled as the UI does it."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,10 @@ class Served:
     def trainings(self) -> list[int]:
         """The worker process that loads torch, and its children."""
         return [pid for pid in self.home.processes() if b"tasks.worker" in _command(pid)]
+
+    def workers(self) -> list[int]:
+        """Prefect's worker, which starts the flows, and what watches over it."""
+        return [pid for pid in self.home.processes() if b"\0worker\0start\0" in _command(pid)]
 
 
 def _command(pid: int) -> bytes:
@@ -207,14 +212,15 @@ def test_the_command_knows_no_prefect_before_its_server_is_there() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_one_leaves_no_process_and_does_not_block_the_next(
+def test_one_that_is_killed_with_its_worker_leaves_no_process_and_does_not_block_the_next(
     first_run: tuple[Home, Finished], pocket_file: Path, tmp_path: Path
 ) -> None:
     home = replace(first_run[0], folder=tmp_path / "home")
     shutil.copytree(first_run[0].folder, home.folder)
     with serving(home, pocket_file) as killed:
         run = killed.start_endless(100_000)
-        killed.process.send_signal(signal.SIGKILL)
+        for pid in (killed.process.pid, *killed.workers()):  # neither can end what it has started
+            os.kill(pid, signal.SIGKILL)
         killed.process.wait()
         wait_for(lambda: home.processes() == [], "the end of all processes", SECONDS)
     assert home.states()["base", "pretrain"] in ("crashed", "cancelled")
