@@ -1,6 +1,8 @@
 """The `halter` command. Exit code 2 for wrong input, 1 for a failure."""
 
 import json
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,9 +20,10 @@ from data_store.names import AssetName
 from data_store.store import Store
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
+from flows.orders import read_order
 from flows.plan import build_plan
-from flows.server import ServerFailedError, prefect_server
-from flows.session import Session, home, recall, remember, session_of, store_root
+from flows.server import ServerFailedError, prefect_server, serving
+from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -120,39 +122,63 @@ def rerun(
     """Redo one step of one iteration. A value set here stays set for it until it is unset."""
     config = recall(name)
     with session_of(config) as session:
-        from flows.rerun import check_overrides, check_unset, find_step
-
-        chosen = find_step(build_plan(config), iteration, step)
-        given = dict(_key_value(text) for text in values or [])
-        held = [each for each in session.store.overrides() if each.key not in (unset or [])]
-        if given:
-            check_overrides(config, iteration, chosen, given, held)
-        check_unset(session.store.overrides(), iteration, chosen, unset or [])
-        for key in unset or []:
-            session.store.unset_override(iteration, chosen, key)
-        for key, value in given.items():
-            session.store.set_override(iteration, chosen, key, value)
-        before = {(c.part, c.step): c for c in status_cells(session.store, session.plan)}
-        # redoing what is up to date is what was asked for, unless a changed value decides
-        force = not given and not unset and before[iteration, chosen].state == "fresh"
+        order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
         with prefect_server(home() / ".prefect") as url:
             _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                rerun_flow(config, iteration, chosen, force, downstream)
-        cells = status_cells(session.store, session.plan)
-        stale = [cell for cell in cells if cell.state == "stale"]
+                stale = rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name)
         if as_json:
-            _print_json({"step": chosen, "part": iteration, "stale": [cell.as_json() for cell in stale]})
+            _print_json({"step": order.step, "part": iteration, "stale": stale})
         elif stale:
             console.print(
-                f"{len(stale)} steps are stale now: " + ", ".join(f"{c.part} {c.step}" for c in stale), highlight=False
+                f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
+                highlight=False,
             )
             console.print(f"bring them up to date: halter rerun {iteration} {step} --downstream", highlight=False)
         else:
             console.print("everything that depends on it is up to date")
+
+
+@app.command()
+@_guarded
+def serve(
+    config_file: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; the config of the last run if not given")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="CRON", help='Run the recipe at these times: "0 2 * * *"')
+    ] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="Of the schedule, such as Europe/Berlin")] = "UTC",
+) -> None:
+    """Bring up the Prefect UI, to start and schedule the recipe and every step of it from there, until Ctrl-C."""
+    config = recall() if config_file is None else load_config(config_file)
+    remember(config)
+    path = store_root(config.name) / CONFIG_FILE if config_file is None else config_file.absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = home() / ".prefect"
+    with serving(folder) as url:
+        from flows.serve import schedule_of, served
+
+        os.environ["HALTER_HOME"] = str(home())
+        forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
+        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None) as now:
+            console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
+            table = Table(title="what can be started there", title_justify="left", header_style="bold")
+            table.add_column("deployment", no_wrap=True)
+            table.add_column("what it does")
+            for name, description in now.deployments:
+                table.add_row(name, escape(description))
+            console.print(table)
+            times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
+            console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
+            try:
+                now.wait()
+            except KeyboardInterrupt:
+                console.print("stopping what is running; it goes on from there when it is started again")
+    console.print("stopped")
 
 
 @app.command()
@@ -267,19 +293,7 @@ def _print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
 
 
-def _key_value(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not YAML; put text with special characters in quotes") from None
-
-
 def _wait_for_interrupt() -> None:
-    import signal
-
     try:
         signal.pause()
     except KeyboardInterrupt:

@@ -1,13 +1,24 @@
 """The whole recipe on one page."""
 
+from pathlib import Path
+from typing import Annotated
+
 from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import BeforeValidator, WithJsonSchema
 
-from flows.config import RunConfig
+from flows.config import RunConfig, load_config
 from flows.foundation import foundation
 from flows.iteration import iteration
-from flows.session import remember, session_of
+from flows.session import recall, remember, session_of
 from flows.summary import COLUMNS, judge_of, summary_rows
+
+
+def _opened(config: object) -> object:
+    """What deployments give: the path of a config file, or nothing for the last run."""
+    if isinstance(config, str):
+        return load_config(Path(config)) if config else recall()
+    return config
 
 
 @flow(
@@ -15,8 +26,16 @@ from flows.summary import COLUMNS, judge_of, summary_rows
     flow_run_name="{config.name}",
     description="The Llama 2-Chat recipe: foundation, then V1 … Vn. Finished steps are taken up again, never redone.",
 )
-def recipe(config: RunConfig) -> list[dict[str, object]]:
-    """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration."""
+def recipe(
+    config: Annotated[
+        RunConfig, BeforeValidator(_opened), WithJsonSchema({"type": "string", "examples": ["configs/demo.yaml"]})
+    ],
+) -> list[dict[str, object]]:
+    """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration.
+
+    Args:
+        config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
+    """
     remember(config)
     with session_of(config) as session:
         with tags("iteration:V0"):

@@ -1,98 +1,81 @@
-"""Redoing one step of one iteration, and on request all that it feeds."""
+"""Redoing one step of one iteration, and on request all that it feeds: `halter rerun` and the steps' deployments."""
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from prefect import flow, tags
+from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
-from data_store.errors import InputError
-from data_store.records import Override
-from flows.config import RunConfig, with_values
-from flows.plan import Plan, build_plan
-from flows.session import session_of
+from flows.lineage_view import lineage_document, lineage_lines
+from flows.orders import Order, descendants, read_order
+from flows.session import Session, recall, session_of
+from flows.status import Cell, status_cells
 from flows.steps import step_of
 
 
-@flow(name="rerun", flow_run_name="rerun {step} {part}", description="One step again, and on request what it feeds")
-def rerun(config: RunConfig, part: str, step: str, force: bool, downstream: bool) -> list[tuple[str, str]]:
-    """Redo a step; `downstream` brings everything that depends on it up to date. Returns what was looked at, in
-    order."""
-    with session_of(config) as session:
-        keys = [(part, step), *(descendants(session.plan, part, step) if downstream else [])]
-        for number, (each_part, each_step) in enumerate(keys):
-            with tags(f"iteration:{each_part}"):
-                step_of(session, each_part, each_step, force=force and number == 0)
-    return keys
+@flow(
+    name="rerun",
+    flow_run_name="rerun {step} {iteration}",
+    description="One step of one iteration again, and on request what it feeds. The run's artifact tells what is stale "
+    "afterwards, and what made the result.",
+)
+def rerun(
+    iteration: Annotated[str, Field(pattern=r"^(base|V\d+)$", examples=["V2"])],
+    step: str,
+    overrides: list[str] = [],  # noqa: B006  (Prefect shows the default; nobody changes it)
+    unset: list[str] = [],  # noqa: B006
+    downstream: bool = False,
+    run: str = "",
+) -> list[dict[str, object]]:
+    """Redo a step; returns the cells that are stale afterwards, as plain values.
 
+    With a changed value the step's fingerprint decides whether something has to be computed; without one a step that
+    is up to date is computed again all the same. Raises InputError for what does not fit the run's plan. The UI shows
+    these texts:
 
-def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
-    """The calls that depend on this one, directly or not, in the plan's order."""
-    reached = set(plan[part, step].outputs.values())
-    found = []
-    for key, call in plan.items():
-        if key != (part, step) and any(asset in reached for assets in call.inputs.values() for asset in assets):
-            reached |= set(call.outputs.values())
-            found.append(key)
-    return found
-
-
-def find_step(plan: Plan, part: str, name: str) -> str:
-    """The step that a person means: `safety-reward` is train_safety_reward. Raises InputError that lists the steps
-    there are."""
-    steps = [step for each, step in plan if each == part]
-    if not steps:
-        raise InputError(
-            f"there is no iteration {part!r}; there are {', '.join(dict.fromkeys(each for each, _ in plan))}"
-        )
-    wanted = name.replace("-", "_")
-    for candidates in (
-        [s for s in steps if s == wanted],
-        [s for s in steps if s.endswith(f"_{wanted}")],
-        [s for s in steps if wanted in s],
-    ):
-        if len(candidates) == 1:
-            return candidates[0]
-    raise InputError(f"{part} has no step {name!r}; there are {', '.join(step.replace('_', '-') for step in steps)}")
-
-
-def check_overrides(
-    config: RunConfig, part: str, step: str, values: Mapping[str, Any], held: Iterable[Override] = ()
-) -> None:
-    """Raises InputError where a value is not valid beside the others and those that are `held` from before, or does not
-    reach the step at all.
+    Args:
+        iteration: V1, V2 …; V0 for SFT and its evaluation, base for the foundation
+        step: A step, such as safety-reward
+        overrides: KEY=VALUE, one each, such as reward.margins=large; holds for this step of this iteration until unset
+        unset: Keys whose values set by hand are taken back
+        downstream: Then bring everything that it feeds up to date
+        run: Name of the run; empty for the last one
     """
-    before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
-    together = {**before, **values}
-    for key in values:
-        if key.split(".")[0] in ("name", "iterations", "final_stage", "data", "base_model"):
-            raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
-    where = "--set " + " ".join(values)
-    recipe = build_plan(with_values(config, together, where))[part, step].recipe()
-    for key, value in values.items():
-        others = {name: each for name, each in together.items() if name != key}
-        if not _differs(config, key, value):
-            continue
-        try:
-            without = build_plan(with_values(config, others, where))[part, step].recipe()
-        except InputError:  # the others cannot do without it
-            continue
-        if without == recipe:
-            raise InputError(f"--set {key}: step {step} of {part} does not read it")
+    with session_of(recall(run or None)) as session:
+        order = read_order(session, iteration, step, overrides, unset)
+        before = {(cell.part, cell.step): cell for cell in status_cells(session.store, session.plan)}
+        for key in order.unset:
+            session.store.unset_override(order.part, order.step, key)
+        for key, value in order.values.items():
+            session.store.set_override(order.part, order.step, key, value)
+        force = not order.values and not order.unset and before[order.key].state == "fresh"
+        later = descendants(session.plan, *order.key) if downstream else []
+        for number, (part, name) in enumerate([order.key, *later]):
+            with tags(f"iteration:{part}"):
+                step_of(session, part, name, force=force and number == 0)
+        stale = [cell for cell in status_cells(session.store, session.plan) if cell.state == "stale"]
+        create_markdown_artifact(
+            key=f"rerun-{order.step}-{order.part}".replace("_", "-").lower(),
+            markdown=_report(session, order, stale),
+            description=f"{order.step} of {order.part}: what is stale now, and what made it",
+        )
+    return [cell.as_json() for cell in stale]
 
 
-def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[str]) -> None:
-    """Raises InputError for a key that is not among the values `held` for the step."""
-    there = [each.key for each in held if (each.part, each.step) == (part, step)]
-    for key in keys:
-        if key not in there:
-            known = ", ".join(there) or "nothing"
-            raise InputError(f"--unset {key}: not set by hand for {step} of {part}; set is {known}")
-
-
-def _differs(config: RunConfig, key: str, value: Any) -> bool:
-    """Setting a key to the value it has changes nothing, whether the step reads it or not; another value tells."""
-    content: Any = config.model_dump(mode="json")
-    for name in key.split("."):
-        content = content[name]
-    return bool(content != value)
+def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:
+    """Markdown: the values set by hand, what is stale, the lineage of the step's first output."""
+    lines = [f"## {order.step} of {order.part} was redone", ""]
+    lines += [
+        f"- set by hand: `{o.key}={o.value_json}`" for o in session.store.overrides() if (o.part, o.step) == order.key
+    ]
+    if stale:
+        lines += ["", f"### {len(stale)} steps are stale now", "", "| iteration | step | why |", "|---|---|---|"]
+        lines += [f"| {cell.part} | {cell.step} | {cell.reason} |" for cell in stale]
+        command = f"halter rerun {order.part} {order.step.replace('_', '-')} --downstream"
+        lines += ["", f"Bring them up to date: the same once more with `downstream`, or `{command}`."]
+    else:
+        lines += ["", "### Nothing is stale"]
+    asset = next(iter(session.plan[order.key].outputs.values()))
+    lines += ["", f"### What made {asset}", "", "```", *lineage_lines(lineage_document(session.store, asset)), "```"]
+    return "\n".join(lines)

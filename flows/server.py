@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_store.errors import InputError
+
 START_SECONDS = 180.0
 DEFAULT_PORT = 4200
 
@@ -50,32 +52,61 @@ def prefect_server(folder: Path) -> Iterator[str]:
         yield from _served(folder, port)
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The same for `halter serve`, which must be alone with its server. Raises InputError where it is not."""
+    if os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "PREFECT_API_URL names a server of your own: deploy there with `prefect deploy`, as "
+            "deployments/prefect.yaml says, and start `prefect worker start --pool halter`; "
+            "or unset it for a server on this machine"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "serve.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"`halter serve` is at work in {folder.parent} already") from None
+        with prefect_server(folder) as url:
+            yield url
+
+
 def _served(folder: Path, port: int) -> Iterator[str]:
     os.environ["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
     os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # with --port alone the UI would call another port
-    log = (folder / "server.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SUPERVISOR, sys.executable, "-m", "prefect", "server", "start"],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
+    url, log = f"http://127.0.0.1:{port}", folder / "server.log"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     try:
-        _wait_until_healthy(process, f"{url}/api/health", folder / "server.log")
-        yield url
+        with supervised(["server", "start"], log) as process:
+            _wait_until_healthy(process, f"{url}/api/health", log)
+            try:
+                yield url
+            finally:
+                _send_last_logs()
     finally:
-        _send_last_logs()
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        log.close()
         os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextmanager
+def supervised(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A `prefect` command beside this process; it is stopped at the end, and also when this process is killed."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SUPERVISOR, sys.executable, "-m", "prefect", *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _send_last_logs() -> None:
@@ -85,21 +116,21 @@ def _send_last_logs() -> None:
     APILogWorker.drain_all(timeout=10)
 
 
-# Stops the server when its standard input closes, which it also does when this process is killed; ends with the server.
+# Stops its command when its standard input closes, which it also does when this process is killed; ends with it.
 _SUPERVISOR = """
 import os, select, signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 def heed():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=heed)
-while server.poll() is None:
+command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=heed)
+while command.poll() is None:
     if select.select([0], [], [], 0.5)[0] and not os.read(0, 1):
         break
-server.send_signal(signal.SIGINT)
+command.send_signal(signal.SIGINT)
 try:
-    server.wait(10)
+    command.wait(10)
 except subprocess.TimeoutExpired:
-    server.kill()
+    command.kill()
 """
 
 

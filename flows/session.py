@@ -1,7 +1,9 @@
 """What a running flow works with: the store, the plan and the worker process, shared by the flows of one process."""
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from tasks.step import atomic_write
 
 CONFIG_FILE = "config.json"
 CURRENT_FILE = "current"
+_SECONDS_TO_STOP = 20.0
 
 Listener = Callable[[str, str, float, str], None]
 
@@ -48,6 +51,8 @@ def session_of(config: RunConfig) -> Iterator[Session]:
     """The session of this run in this process; nested flows share it, the last one out ends the worker process."""
     root = store_root(config.name)
     with _lock:
+        if not _open and "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process
+            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         session, users = _open.get(root) or (Session(config), 0)
         _open[root] = (session, users + 1)
     try:
@@ -64,6 +69,15 @@ def session_of(config: RunConfig) -> Iterator[Session]:
                 _open[root] = (session, users - 1)
         if users == 1:
             session.workers.close()
+
+
+def _end_with(parent: int) -> None:
+    """Stop this process when the worker that started it is gone: nobody could cancel it any more."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_SECONDS_TO_STOP)
+    os._exit(1)  # still asking a server that is gone as well
 
 
 def home() -> Path:

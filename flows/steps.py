@@ -1,12 +1,11 @@
-"""Running steps from flows, and each step as a flow of its own, for reruns by hand and deployments."""
+"""Running steps from flows."""
 
-from typing import Any, cast
+from typing import cast
 
-from prefect import Flow, flow, tags
+from prefect import tags
 
 from data_store.errors import InputError
-from flows.config import RunConfig
-from flows.session import Session, session_of
+from flows.session import Session
 from tasks.run_step import StepContext, run_step
 
 
@@ -29,33 +28,3 @@ def _context(session: Session, part: str, step: str) -> StepContext:
     if (part, step) not in plan:
         raise InputError(f"the plan has no step {step} in {part}; `halter status` shows the steps there are")
     return StepContext(session.store, session.workers, plan[part, step], session.heard)
-
-
-def _step_flow(step: str) -> Flow[..., Any]:
-    @flow(
-        name=step.replace("_", "-"), flow_run_name=f"{step} {{part}}", description=f"Step {step} of one part, by itself"
-    )
-    def one_step(config: RunConfig, part: str, force: bool = False) -> None:
-        with session_of(config) as session, tags(f"iteration:{part}"):
-            step_of(session, part, step, force)
-
-    return one_step
-
-
-import_data = _step_flow("import_data")
-filter_corpus = _step_flow("filter_corpus")
-train_tokenizer = _step_flow("train_tokenizer")
-fit_context = _step_flow("fit_context")
-pretrain = _step_flow("pretrain")
-sft = _step_flow("sft")
-collect_preferences = _step_flow("collect_preferences")
-train_safety_reward = _step_flow("train_safety_reward")
-train_helpfulness_reward = _step_flow("train_helpfulness_reward")
-train_gold_reward = _step_flow("train_gold_reward")
-rejection_sample = _step_flow("rejection_sample")
-synthesize_gatt = _step_flow("synthesize_gatt")
-fine_tune = _step_flow("fine_tune")
-ppo = _step_flow("ppo")
-dpo = _step_flow("dpo")
-evaluate = _step_flow("evaluate")
-evaluate_sampled = _step_flow("evaluate_sampled")

@@ -237,5 +237,5 @@ def test_status_calls_fresh_what_is_up_to_date_whatever_failed_since(on_first_ru
 def test_help_names_every_command(halter: Halter) -> None:
     result = halter("--help")
     assert result.exit_code == 0
-    for command in ("run", "rerun", "status", "lineage"):
+    for command in ("run", "rerun", "serve", "status", "lineage"):
         assert f" {command} " in result.stdout

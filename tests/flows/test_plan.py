@@ -11,8 +11,8 @@ import yaml
 from data_store.errors import InputError
 from data_store.records import Override
 from flows.config import RunConfig
+from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
-from flows.rerun import check_overrides, descendants, find_step
 from tasks.step import derive_seed
 from tests.flows.recipe_runs import POCKET
 

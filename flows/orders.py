@@ -1,0 +1,123 @@
+"""What a person orders: a step of an iteration, with values set by hand. Knows no Prefect: wrong input ends before a
+server starts, and Prefect is imported only when its server's address is known."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from data_store.errors import InputError
+from data_store.records import Override
+from flows.config import RunConfig, with_values
+from flows.plan import Plan, build_plan
+from flows.session import Session
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be redone, with which values from now on."""
+
+    part: str
+    step: str
+    values: Mapping[str, Any]
+    unset: Sequence[str]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(part, step name)."""
+        return self.part, self.step
+
+
+def read_order(session: Session, part: str, step: str, overrides: Iterable[str], unset: Sequence[str]) -> Order:
+    """Understand what a person wrote; changes nothing. Raises InputError where it does not fit the run."""
+    chosen = find_step(build_plan(session.config), part, step)
+    values = dict(_key_value(text) for text in overrides)
+    held = session.store.overrides()
+    if values:
+        check_overrides(session.config, part, chosen, values, [each for each in held if each.key not in unset])
+    check_unset(held, part, chosen, unset)
+    return Order(part, chosen, values, unset)
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not YAML; put text with special characters in quotes") from None
+
+
+def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
+    """The calls that depend on this one, directly or not, in the plan's order."""
+    reached = set(plan[part, step].outputs.values())
+    found = []
+    for key, call in plan.items():
+        if key != (part, step) and any(asset in reached for assets in call.inputs.values() for asset in assets):
+            reached |= set(call.outputs.values())
+            found.append(key)
+    return found
+
+
+def find_step(plan: Plan, part: str, name: str) -> str:
+    """The step that a person means: `safety-reward` is train_safety_reward. Raises InputError that lists the steps
+    there are."""
+    steps = [step for each, step in plan if each == part]
+    if not steps:
+        raise InputError(
+            f"there is no iteration {part!r}; there are {', '.join(dict.fromkeys(each for each, _ in plan))}"
+        )
+    wanted = name.replace("-", "_")
+    for candidates in (
+        [s for s in steps if s == wanted],
+        [s for s in steps if s.endswith(f"_{wanted}")],
+        [s for s in steps if wanted in s],
+    ):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise InputError(f"{part} has no step {name!r}; there are {', '.join(step.replace('_', '-') for step in steps)}")
+
+
+def check_overrides(
+    config: RunConfig, part: str, step: str, values: Mapping[str, Any], held: Iterable[Override] = ()
+) -> None:
+    """Raises InputError where a value is not valid beside the others and those that are `held` from before, or does not
+    reach the step at all.
+    """
+    before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
+    together = {**before, **values}
+    for key in values:
+        if key.split(".")[0] in ("name", "iterations", "final_stage", "data", "base_model"):
+            raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
+    where = "--set " + " ".join(values)
+    recipe = build_plan(with_values(config, together, where))[part, step].recipe()
+    for key, value in values.items():
+        others = {name: each for name, each in together.items() if name != key}
+        if not _differs(config, key, value):
+            continue
+        try:
+            without = build_plan(with_values(config, others, where))[part, step].recipe()
+        except InputError:  # the others cannot do without it
+            continue
+        if without == recipe:
+            raise InputError(f"--set {key}: step {step} of {part} does not read it")
+
+
+def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[str]) -> None:
+    """Raises InputError for a key that is not among the values `held` for the step."""
+    there = [each.key for each in held if (each.part, each.step) == (part, step)]
+    for key in keys:
+        if key not in there:
+            known = ", ".join(there) or "nothing"
+            raise InputError(f"--unset {key}: not set by hand for {step} of {part}; set is {known}")
+
+
+def _differs(config: RunConfig, key: str, value: Any) -> bool:
+    """Setting a key to the value it has changes nothing, whether the step reads it or not; another value tells."""
+    content: Any = config.model_dump(mode="json")
+    for name in key.split("."):
+        content = content[name]
+    return bool(content != value)

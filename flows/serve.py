@@ -1,0 +1,153 @@
+"""`halter serve`: the Prefect server, the deployments of deployments/prefect.yaml and a worker that runs them, until it
+is told to stop. Import it only when the server's address is known."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling, Crashed
+from prefect.workers.process import ProcessWorker
+
+from data_store.errors import InputError
+from flows.server import ServerFailedError, supervised
+
+POOL = "halter"
+SECONDS_TO_CANCEL = 60.0
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+
+
+def schedule_of(cron: str, timezone: str) -> CronSchedule:
+    """A schedule as people write it. Raises InputError for one that means nothing."""
+    try:
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValueError as error:
+        reason = str(error).splitlines()[-2 if "\n" in str(error) else 0].strip()
+        raise InputError(f"--schedule {cron!r}, --timezone {timezone!r}: {reason}") from None
+
+
+@dataclass(frozen=True)
+class Served:
+    """What can be started, by name with its description, and the worker that runs it."""
+
+    deployments: Sequence[tuple[str, str]]
+    worker: "subprocess.Popen[bytes]"
+    log: Path
+
+    def wait(self) -> None:
+        """Until the worker ends by itself, which it should not do. Raises ServerFailedError then."""
+        while self.worker.poll() is None:
+            time.sleep(0.5)
+        raise ServerFailedError(f"the worker ended; its log {self.log} ends with:\n{self.log.read_text()[-1500:]}")
+
+
+@contextmanager
+def served(folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None) -> Iterator[Served]:
+    """The deployments and a worker beside this process, on a server that nobody else uses.
+
+    `environment` fills in the forms; deployments/prefect.yaml says how. At the end what is running is cancelled and
+    the worker stopped. Raises ServerFailedError where the deployments are refused.
+    """
+    log = folder / "worker.log"
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    with get_client(sync_client=True) as client:
+        _bury_the_dead(client)
+        _open_pool(client)
+        with supervised(["worker", "start", "--pool", POOL, "--type", ProcessWorker.type], log) as worker:
+            try:
+                _deploy(environment)
+                if schedule is not None:
+                    _switch_on(client, schedule)
+                names = sorted(
+                    (f"{client.read_flow(each.flow_id).name}/{each.name}", each.description or "")
+                    for each in client.read_deployments(work_pool_filter=_our_pool())
+                )
+                yield Served(names, worker, log)
+            finally:
+                client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
+                _cancel_all(client, worker)
+
+
+def _bury_the_dead(client: SyncPrefectClient) -> None:
+    """Runs that a killed `halter serve` left under way hold the pool's only place; they end as Crashed. Of the
+    scheduled runs that nobody was there to start only the last one remains: it takes up what all would have done."""
+    for run in _runs(client, UNDER_WAY):
+        client.set_flow_run_state(run.id, Crashed(message="cut off together with halter serve"), force=True)
+    now = datetime.now(UTC)
+    late = [
+        (run.expected_start_time, run.id)
+        for run in _runs(client, [StateType.SCHEDULED])
+        if run.auto_scheduled and run.expected_start_time is not None and run.expected_start_time < now
+    ]
+    for _, run_id in sorted(late)[:-1]:
+        client.delete_flow_run(run_id)
+
+
+def _open_pool(client: SyncPrefectClient) -> None:
+    try:
+        client.read_work_pool(POOL)
+        client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))
+    except ObjectNotFound:
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=POOL,
+                type=ProcessWorker.type,
+                description="One run at a time on this machine; the others wait in line",
+                base_job_template=ProcessWorker.get_default_base_job_template(),
+                concurrency_limit=1,
+            )
+        )
+
+
+def _deploy(environment: Mapping[str, str]) -> None:
+    with as_file(files("deployments") / "prefect.yaml") as path:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", path],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode != 0:
+        raise ServerFailedError(f"`prefect deploy` refuses {path}:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def _switch_on(client: SyncPrefectClient, schedule: CronSchedule) -> None:
+    deployment = client.read_deployment_by_name("recipe/recipe")
+    (planned,) = deployment.schedules
+    client.update_deployment_schedule(deployment.id, planned.id, active=True, schedule=schedule)
+
+
+def _cancel_all(client: SyncPrefectClient, worker: "subprocess.Popen[bytes]") -> None:
+    """The worker ends the processes, and waits for each to write down how far it came."""
+    for run in _runs(client, UNDER_WAY):
+        client.set_flow_run_state(run.id, Cancelling(message="halter serve was stopped"))
+    deadline = time.monotonic() + SECONDS_TO_CANCEL
+    while worker.poll() is None and time.monotonic() < deadline and _runs(client, UNDER_WAY):
+        time.sleep(0.5)
+
+
+def _runs(client: SyncPrefectClient, states: Sequence[StateType]) -> list[FlowRun]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), work_pool_filter=_our_pool())
+
+
+def _our_pool() -> WorkPoolFilter:
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
