@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
@@ -52,8 +52,7 @@ def rerun(
         force = not order.values and not order.unset and before[order.key].state == "fresh"
         later = descendants(session.plan, *order.key) if downstream else []
         for number, (part, name) in enumerate([order.key, *later]):
-            with tags(f"iteration:{part}"):
-                step_of(session, part, name, force=force and number == 0)
+            step_of(session, part, name, force=force and number == 0)
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state == "stale"]
         create_markdown_artifact(
             key=f"rerun-{order.step}-{order.part}".replace("_", "-").lower(),

@@ -1,6 +1,7 @@
 """A local Prefect server for the length of a run, unless the user's own settings point to one."""
 
 import fcntl
+import importlib
 import os
 import signal
 import socket
@@ -78,6 +79,7 @@ def _served(folder: Path, port: int) -> Iterator[str]:
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     try:
         with supervised(["server", "start"], log) as process:
+            importlib.import_module("prefect.artifacts")  # seconds, which the server needs as well
             _wait_until_healthy(process, f"{url}/api/health", log)
             try:
                 yield url

@@ -59,7 +59,11 @@ def plot(curves: Sequence[Metric]) -> str:
     names = sorted({metric.name for metric in curves})
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.6 * rows), layout="constrained")
+    width, height = 4.2 * columns, 2.6 * rows
+    figure = Figure(figsize=(width, height))  # margins in inches; a layout engine takes as long as the drawing itself
+    figure.subplots_adjust(
+        left=0.55 / width, right=1 - 0.1 / width, bottom=0.25 / height, top=1 - 0.3 / height, hspace=0.3, wspace=0.2
+    )
     FigureCanvasSVG(figure)
     for place, name in enumerate(names):
         axis = figure.add_subplot(rows, columns, place + 1)
