@@ -45,7 +45,7 @@ PRESETS = {
     "llama2-70b": _llama2(8192, 80, 64, 28_672, kv_heads=8),
     "llama3-8b": _llama3(4096, 32, 32, 14_336),
     "llama3-70b": _llama3(8192, 80, 64, 28_672),
-    "little": Architecture(128, 3, 4, 4, 344, context_length=512, tie_embeddings=True),
+    "little": Architecture(128, 3, 4, 4, 344, context_length=512),
 }
 
 

@@ -4,8 +4,8 @@ The tokens of a row stand in preorder of the tree (trie) of its sequences. Token
 where k <= q < ends[k], with `ends[k]` the column after k's last descendant: that is the whole attention mask. Positions
 are depths, so every sequence is read as if it stood alone. Nobody names a prompt: the tree shares what is equal.
 
-Order: plan (`share_prefixes`: which sequences make a row), lay out (`lay_trees`: tensors), read (`tree_scores`,
-`tree_logprobs`). The first two know no model.
+Order: plan (`share_prefixes`: which sequences make a row; `fill_rows`: which rows stand side by side in one), lay out
+(`lay_trees`: tensors), read (`tree_scores`, `tree_logprobs`). The first two know no model.
 """
 
 from collections.abc import Sequence
@@ -146,6 +146,29 @@ def share_prefixes(sequences: Sequence[Sequence[int]], cost: RowCost | None, lim
     return sorted(groups, key=lambda group: group.members)
 
 
+def fill_rows(groups: Sequence[Group], cost: RowCost) -> list[Group]:
+    """The groups again, several in one row where that costs less: rows of one batch are padded to the widest.
+
+    First fit by falling width, into rows as wide as the widest group, twice and three times that; the cheapest counts.
+    Groups in a row share nothing and see nothing of each other.
+    """
+    widest = max(group.width for group in groups)
+    layouts = [_first_fit(groups, times * widest) for times in (1, 2, 3)]
+    return min(layouts, key=lambda rows: len(rows) * cost.row(max(row.width for row in rows)))
+
+
+def _first_fit(groups: Sequence[Group], capacity: int) -> list[Group]:
+    rows: list[Group] = []
+    for group in sorted(groups, key=lambda group: (-group.width, group.members)):
+        for place, row in enumerate(rows):
+            if row.width + group.width <= capacity:
+                rows[place] = Group(tuple(sorted((*row.members, *group.members))), row.width + group.width)
+                break
+        else:
+            rows.append(group)
+    return sorted(rows, key=lambda row: row.members)
+
+
 def batch_groups(groups: Sequence[Group], limit: int) -> list[list[Group]]:
     """Batches of groups of like width with at most `limit` sequences (a larger group goes alone). Ordinary rows and
     trees never share a batch."""
@@ -161,7 +184,7 @@ def batch_groups(groups: Sequence[Group], limit: int) -> list[list[Group]]:
 
 
 def is_tree(group: Group) -> bool:
-    """Whether anything is shared."""
+    """Whether the row holds several sequences and needs the mask."""
     return len(group.members) > 1
 
 

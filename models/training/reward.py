@@ -15,7 +15,7 @@ from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_l
 from models.checkpoint import save_checkpoint
 from models.config import RewardConfig
 from models.dialogue import Renderer
-from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
+from models.prefix_tree import RowCost, TreeBatch, fill_rows, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 from models.scoring import last_token_scores, pad_right
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.reporting import Reporter
@@ -125,8 +125,8 @@ def _scores(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 class _Collator:
-    """All chosen responses, then all rejected ones; those that begin alike share a row where that costs less. The
-    rating becomes a margin here and nowhere else."""
+    """All chosen responses, then all rejected ones; those that begin alike share what they begin with, and rows are
+    filled, where that costs less. The rating becomes a margin here and nowhere else."""
 
     def __init__(self, pad_id: int, margins: str, cost: RowCost | None) -> None:
         self.pad_id, self.margins, self.cost = pad_id, margins, cost
@@ -134,6 +134,8 @@ class _Collator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples]
         groups = share_prefixes(rows, self.cost, limit=len(rows))
+        if self.cost is not None:
+            groups = fill_rows(groups, self.cost)
         if any(map(is_tree, groups)):
             laid_out = vars(lay_trees(rows, groups, self.pad_id))
         else:
