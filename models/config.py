@@ -44,6 +44,7 @@ class ArchitectureConfig(Config):
     rope_theta: float | None = None
     rms_norm_eps: float | None = None
     tie_embeddings: bool | None = Field(default=None, description="Input and output embeddings share their weights")
+    initializer_range: float | None = Field(default=None, gt=0, description="Standard deviation of fresh weights")
 
 
 class LoraConfig(Config):
