@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 
 from models.algorithms.gae import gae
@@ -205,14 +206,13 @@ def _update(
         model.train()
     for _ in range(config.epochs):
         for rows in torch.split(torch.randperm(len(rollouts.ids), generator=generator), config.mini_batch_size):
-            stats: dict[str, float] = {}
             tokens = int(rollouts.response_mask[rows].sum())
             own = rows[accelerator.process_index :: accelerator.num_processes]
-            for part in torch.split(own, -(-len(own) // config.accumulation_steps)):
-                for name, number in _accumulate(roles, rollouts, part, tokens, accelerator, config).items():
-                    stats[name] = stats.get(name, 0.0) + number
-            shares = torch.tensor(list(stats.values()), device=accelerator.device, dtype=torch.float64)
-            stats = dict(zip(stats, accelerator.reduce(shares, "sum").tolist(), strict=True))
+            parts = [
+                _accumulate(roles, rollouts, part, tokens, accelerator, config)
+                for part in torch.split(own, -(-len(own) // config.accumulation_steps))
+            ]
+            stats = _whole(gather_object(parts))
             stats["explained_variance"] = float(_explained_variance(rollouts, rows))
             for name, optimizer in optimizers.items():
                 parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -236,7 +236,7 @@ def _accumulate(
     config: PPOConfig,
 ) -> dict[str, float]:
     """Add the gradients of some rows of a mini-batch that holds `tokens` real tokens. Returns their share of its
-    means."""
+    means, and their largest ratio."""
     mask = rollouts.response_mask[rows]
     ids, attention = rollouts.ids[rows], rollouts.attention[rows]
     T, temperature = mask.shape[1], config.sampling.temperature
@@ -257,10 +257,16 @@ def _accumulate(
     share = int(mask.sum()) / tokens
     return {
         **{name: share * float(tensor) for name, tensor in stats.items()},
+        "ratio_max": float(stats["ratio_max"]),
         "policy_loss": float(loss),
         "value_loss": float(critic_loss),
         "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
     }
+
+
+def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Statistics of a mini-batch from those of its parts: shares of a mean add up, of ratios the largest counts."""
+    return {name: (max if name == "ratio_max" else sum)(part[name] for part in parts) for name in parts[0]}
 
 
 def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:

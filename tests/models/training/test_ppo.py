@@ -251,13 +251,15 @@ def test_accumulated_passes_give_the_policy_of_one_pass(
         torch.manual_seed(11)
         run_ppo(
             policy_folder, reward_folder, folder / "out", folder / "work", recorder, mini_batch_size=4,
-            accumulation_steps=steps, iterations=2, adam_eps=1e-3,
+            accumulation_steps=steps, iterations=2, epochs=2, adam_eps=1e-3,
         )  # fmt: skip
-        curves.append({name: recorder.curve(f"ppo/{name}") for name in ("policy_loss", "value_loss", "entropy", "kl")})
+        names = ("policy_loss", "value_loss", "entropy", "kl", "ratio_mean", "ratio_max")
+        curves.append({name: recorder.curve(f"ppo/{name}") for name in names})
         weights.append(recorder.curve("ppo/policy_grad_norm") + recorder.curve("ppo/value_grad_norm"))
     for name, curve in curves[0].items():
         assert curves[1][name] == pytest.approx(curve, abs=1e-4), name
     assert weights[1] == pytest.approx(weights[0], rel=1e-3)
+    assert min(curves[0]["ratio_max"]) > 1.001  # of the second epoch
 
 
 @pytest.mark.parametrize(
