@@ -2,8 +2,8 @@
 used.
 
 Several processes share the work of an iteration: each answers its part of the prompts and learns from its part of each
-mini-batch. Every process holds all numbers of the batch, so means and deviations are the batch's, and gradients are
-summed: the policy is that of one process, to rounding.
+mini-batch. Every process holds all models and all numbers of the batch, so means and deviations are the batch's, and
+gradients are summed: the policy is that of one process, to rounding.
 """
 
 import math

@@ -92,6 +92,17 @@ def test_every_role_reads_the_very_weights_of_one_base(roles: Roles, policy_fold
             assert torch.equal(weight, plain[name])
 
 
+def test_moving_the_roles_keeps_one_base(roles: Roles) -> None:
+    """To float64 here: modules replace the data of a parameter, not the parameter, as they do between devices."""
+    before = roles.weight_bytes()
+    for model in roles.models:
+        model.to(torch.float64)
+    assert roles.weight_bytes() == 2 * before
+    first = base_weights(roles.policy)
+    for model in roles.models:
+        assert all(weight is first[name] for name, weight in base_weights(model).items())
+
+
 def test_one_base_five_adapters_and_three_heads_are_all_that_is_in_memory(
     roles: Roles, adapters: Path, policy_folder: Path
 ) -> None:
