@@ -964,7 +964,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         "model: nn.Module = copy.deepcopy(base, same)",
         "model: nn.Module = base",
         (
-            ROLES + "test_every_role_reads_the_very_weights_of_one_base",
             ROLES + "test_each_role_gives_what_a_model_of_its_own_gives_to_the_bit",
             ROLES + "test_the_mode_of_one_role_leaves_the_others_as_they_are",
         ),
