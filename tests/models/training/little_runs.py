@@ -15,12 +15,14 @@ from models.config import (
     SFTConfig,
 )
 from models.dialogue import Renderer
+from models.roles import Roles, open_roles
 from models.tokenizer import load_tokenizer
 from models.training.dpo import PreferencePair, train_dpo
-from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+from models.training.ppo import train_ppo
 from models.training.pretrain import pretrain
 from models.training.reporting import Reporter
 from models.training.reward import Pair, train_reward
+from models.training.rollouts import PPOPrompt
 from models.training.sft import fine_tune
 
 LORA = LoraConfig(rank=4, alpha=8)
@@ -116,6 +118,27 @@ def run_reward(policy: Path, reward: Path, out: Path, work: Path, reporter: Repo
 
 
 def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+    roles = Roles(
+        policy=load_policy(policy, lora=LORA, trainable=True),
+        reference=load_policy(policy),
+        value=load_reward(reward, trainable=True),
+        safety=load_reward(reward),
+        helpfulness=load_reward(reward),
+    )
+    return ppo_with(roles, renderer_of(policy), out, work, reporter, **changes)
+
+
+def run_ppo_on_one_base(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
+) -> Metrics:
+    """`policy` is the base, `reward` the folder of its adapters."""
+    roles = open_roles(
+        policy=reward / "policy", safety=reward / "safety", helpfulness=reward / "helpfulness", base=policy, lora=LORA
+    )
+    return ppo_with(roles, renderer_of(policy), out, work, reporter, **changes)
+
+
+def ppo_with(roles: Roles, renderer: Renderer, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = PPOConfig(
         **{
             "learning_rate": 1e-3, "value_learning_rate": 1e-3, "iterations": 4, "batch_size": 4, "mini_batch_size": 2,
@@ -123,16 +146,8 @@ def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
             "sampling": SamplingConfig(temperature=1.3, max_new_tokens=6, batch_size=4), **changes,
         }
     )  # fmt: skip
-    renderer = renderer_of(policy)
-    models = PPOModels(
-        policy=load_policy(policy, lora=LORA, trainable=True),
-        reference=load_policy(policy),
-        value=load_reward(reward, trainable=True),
-        safety=load_reward(reward),
-        helpfulness=load_reward(reward),
-    )
     found = prompts(renderer)
-    return train_ppo(models, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+    return train_ppo(roles, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
 def run_dpo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
@@ -148,4 +163,7 @@ def run_dpo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
     return train_dpo(model, found[:4], found[4:], renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-RUNS = {"pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo, "dpo": run_dpo}
+RUNS = {
+    "pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo,
+    "ppo on one base": run_ppo_on_one_base, "dpo": run_dpo,
+}  # fmt: skip

@@ -16,7 +16,7 @@ Launch = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def launch(gqa_policy: Path, reward_folders: dict[str, Path]) -> Iterator[Launch]:
+def launch(gqa_policy: Path, reward_folders: dict[str, Path], adapter_folders: dict[str, Path]) -> Iterator[Launch]:
     """Run one training in a process of its own; returns its exit code, -9 where it was killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.models.training.launcher"],
@@ -36,7 +36,7 @@ def launch(gqa_policy: Path, reward_folders: dict[str, Path]) -> Iterator[Launch
             "trainer": trainer,
             "folder": str(folder),
             "policy": str(gqa_policy),
-            "reward": str(reward_folders["gqa"]),
+            "reward": str((adapter_folders if trainer == "ppo on one base" else reward_folders)["gqa"]),
             "die_before": die_before,
             "checkpoint_seconds": checkpoint_seconds,
         }
@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "dpo"])
+@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "ppo on one base", "dpo"])
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
 )
@@ -70,7 +70,8 @@ def test_four_steps_equal_kills_and_resumes_to_the_bit_within_an_epoch_and_at_it
     assert (broken / "work" / "writing-2").exists()  # what was cut off is never taken for a checkpoint
     assert launch(trainer, broken, die_before="checkpoint-3") == -9
     assert [path.name for path in (broken / "work").glob("checkpoint-*")] == ["checkpoint-2"]
-    if trainer != "ppo":
+    name = trainer.split()[0]
+    if name != "ppo":
         state = json.loads((broken / "work" / "checkpoint-2" / "state.json").read_text())
         assert state["trainer"]["epoch"] == 1.0
     assert not (broken / "metrics.json").exists()
@@ -78,9 +79,9 @@ def test_four_steps_equal_kills_and_resumes_to_the_bit_within_an_epoch_and_at_it
 
     assert contents(broken / "out") == contents(straight / "out")
     assert json.loads((broken / "metrics.json").read_text()) == json.loads((straight / "metrics.json").read_text())
-    unit = "iteration" if trainer == "ppo" else "step"
+    unit = "iteration" if name == "ppo" else "step"
     assert (broken / "log.txt").read_text().splitlines() == [
-        f"{trainer}: resumed from {unit} 1",
-        f"{trainer}: resumed from {unit} 2",
+        f"{name}: resumed from {unit} 1",
+        f"{name}: resumed from {unit} 2",
     ]
     assert not (straight / "log.txt").exists()
