@@ -77,7 +77,27 @@ class TrainerConfig(Config):
     threads: int = Field(default=1, ge=1, description="CPU threads of torch; more can be slower on a shared machine")
 
 
-class PretrainConfig(TrainerConfig):
+class DataParallelConfig(TrainerConfig):
+    """A trainer that can share its batches among processes."""
+
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Processes of this machine that share each batch; batch_size stays the rows of one optimizer step. "
+        "On a machine with GPUs each process takes one",
+    )
+
+    @model_validator(mode="after")
+    def _every_pass_has_rows(self) -> "DataParallelConfig":
+        if self.batch_size % (self.accumulation_steps * self.processes):
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of accumulation_steps {self.accumulation_steps} "
+                f"times processes {self.processes}"
+            )
+        return self
+
+
+class PretrainConfig(DataParallelConfig):
     """Pretraining (section 2.2): cosine to 10% of the peak after the warm-up."""
 
     learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate")
@@ -89,7 +109,7 @@ class PretrainConfig(TrainerConfig):
     )
 
 
-class SFTConfig(TrainerConfig):
+class SFTConfig(DataParallelConfig):
     """Supervised fine-tuning (section 3.1): cosine, loss on answers only, rows filled with whole dialogues."""
 
     learning_rate: float = Field(default=2e-5, gt=0, description="Peak learning rate")
@@ -99,7 +119,7 @@ class SFTConfig(TrainerConfig):
     sequence_length: int = Field(default=4096, ge=8, description="Tokens of a packed row; a longer dialogue is refused")
 
 
-class RewardConfig(TrainerConfig):
+class RewardConfig(DataParallelConfig):
     """A reward model (section 3.2): ranking loss with a margin by rating, auxiliary safety loss, data mix."""
 
     learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate")
@@ -185,7 +205,7 @@ class PPOConfig(TrainerConfig):
         return self
 
 
-class DPOConfig(TrainerConfig):
+class DPOConfig(DataParallelConfig):
     """Direct preference optimisation as in Llama 3 (arXiv 2407.21783, sections 4.1.4 and 4.2.1), cosine after the
     warm-up."""
 
