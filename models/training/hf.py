@@ -31,6 +31,7 @@ def training_arguments(config: DataParallelConfig, work: Path, seed: int, **extr
         "output_dir": str(work),
         "per_device_train_batch_size": config.batch_size // (config.accumulation_steps * config.processes),
         "gradient_accumulation_steps": config.accumulation_steps,
+        "average_tokens_across_devices": True,  # one mean over the tokens of all processes
         "learning_rate": config.learning_rate,
         "adam_beta1": config.beta1,
         "adam_beta2": config.beta2,

@@ -71,7 +71,6 @@ def same(one: Path, two: Path) -> None:
 @pytest.mark.conformance(
     "two-process training differs", equation="models.training.hf:ResumableTrainer.get_train_dataloader"
 )
-@pytest.mark.conformance("two-process training differs", equation="models.training.hf:PairMeanTrainer.through")
 @pytest.mark.conformance(
     "accumulation normalised per micro-batch", equation="models.training.hf:PairMeanTrainer.share_of_mean"
 )
