@@ -23,7 +23,7 @@ from tests.tasks.bench import Bench, call_of
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
 POLICY, PREFERENCES = AssetName("model", "policy", "V0"), AssetName("dataset", "preferences", "V1")
-STEPS = 24
+STEPS = 9
 
 
 def preference(number: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_step_on_two_processes_makes_the_model_of_one_with_one_curve_and_one_r
         assert finished is not None
         curves.append([(point.step, point.value) for point in finished.metrics if point.name == "reward/loss"])
         metrics.append({name: value for name, value in outcome.metrics.items() if name != "seconds"})
-    assert len(curves[0]) == STEPS // 2
+    assert len(curves[0]) == STEPS
     assert [step for step, _ in curves[1]] == [step for step, _ in curves[0]]
     assert [loss for _, loss in curves[1]] == pytest.approx([loss for _, loss in curves[0]], abs=1e-6)
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6)

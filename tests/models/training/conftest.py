@@ -102,4 +102,4 @@ def launch(gqa_policy: Path, reward_folders: dict[str, Path]) -> Iterator[Launch
 
     yield run
     stdin.close()
-    process.wait(timeout=30)
+    process.wait(timeout=120)
