@@ -35,7 +35,9 @@ TWO_PROCESSES = (
 ONE_BASE = "tests/models/training/test_ppo_on_one_base.py::"
 ROLES = "tests/models/test_roles.py::"
 DIVERGENCE = "tests/models/training/test_divergence.py::"
+TWO_PROCESSES = "tests/models/training/test_two_processes.py::"
 TRL = "tests/models/training/test_trl_agreement.py::"
+AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -982,15 +984,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "safety loss counts pairs without a label",
         "models/training/reward.py",
-        "(both * labelled).sum()",
-        "both.sum()",
+        'both * inputs["labelled"] / 2',
+        "both / 2",
         (REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",),
     ),
     Mutation(
         "safety loss normalised per micro-batch",
         "models/training/reward.py",
-        "/ (2 * len(labelled))",
-        "/ (2 * labelled.sum())",
+        'inputs["labelled"] / 2',
+        'inputs["labelled"] / (2 * inputs["labelled"].float().mean())',
         (
             REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",
             REWARD + "test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two",
@@ -1095,6 +1097,63 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if not bool(torch.isfinite(loss).all()):",
         "if bool(torch.isfinite(loss).all()) and False:",
         (DIVERGENCE + "test_a_loss_that_is_no_number_stops_the_run_in_its_step",),
+    ),
+    # several processes: models/training/hf.py, sft.py
+    Mutation(
+        "each process takes the mean over its own tokens",
+        "models/training/hf.py",
+        '"average_tokens_across_devices": True',
+        '"average_tokens_across_devices": False',
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "each process and pass takes the mean over its own pairs",
+        "models/training/hf.py",
+        "losses.sum() / pairs * self.args.world_size",
+        "losses.mean() / self.current_gradient_accumulation_steps",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "the batch grows with the number of processes",
+        "models/training/hf.py",
+        "config.batch_size // (config.accumulation_steps * config.processes)",
+        "config.batch_size // config.accumulation_steps",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "an epoch's last step is filled up with rows of its first",
+        "models/training/hf.py",
+        "if self.args.world_size == 1:\n            return super().get_train_dataloader()",
+        "if self.args.world_size >= 1:\n            return super().get_train_dataloader()",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "rows that fill a short step up are not all taken equally often",
+        "models/training/hf.py",
+        "rows *= math.ceil(places / len(rows))",
+        "rows += rows[: max(0, places - len(rows))]",
+        (TWO_PROCESSES + "test_every_row_of_a_step_is_taken_equally_often_and_every_process_has_some_in_every_pass",),
+    ),
+    Mutation(
+        "the wrapper that averages gradients is passed by",
+        "models/training/hf.py",
+        "return model(inputs)",
+        "return function(bare, inputs)",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "every process writes checkpoints",
+        "models/training/hf.py",
+        "if not self.is_world_process_zero():",
+        "if self.state.global_step < 0:",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "every process writes the model",
+        "models/training/sft.py",
+        "if trainer.is_world_process_zero():",
+        "if trainer.state.global_step:",
+        (TWO_PROCESSES + AS_ONE,),
     ),
 )
 

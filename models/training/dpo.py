@@ -23,7 +23,8 @@ from models.config import DPOConfig
 from models.dialogue import Renderer
 from models.generation import sample
 from models.scoring import lay_out, response_logprobs
-from models.training.hf import ResumableTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.training.hf import PairMeanTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 # What is logged of the pairs beside the loss, each the mean over pairs.
@@ -39,19 +40,16 @@ class PreferencePair:
     rejected_ids: list[int]
 
 
-class PreferenceTrainer(ResumableTrainer, Trainer):
+class PreferenceTrainer(PairMeanTrainer, Trainer):
     """Mean over the pairs of the global batch: DPO on what the responses say, likelihood of the chosen ones."""
-
-    loss_is_scaled_for_ga = True  # each pass is divided by the pairs of all passes, so that a short one weighs less
 
     def __init__(self, config: DPOConfig, collator: "_Collator", **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
         self.config, self.collator = config, collator
-        self._sums: dict[str, float] = {}
+        self._sums = torch.zeros(len(CURVES) + 1)
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
-        pairs = torch.tensor(sum(len(batch["ref_logprobs"]) for batch in batch_samples) // 2, device=device)
-        return self.accelerator.gather(pairs).sum() if self.args.world_size > 1 else pairs
+    def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
+        return len(batch["ref_logprobs"]) // 2
 
     def compute_loss(
         self,
@@ -60,22 +58,24 @@ class PreferenceTrainer(ResumableTrainer, Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """This pass's share of the mean; processes average theirs, so that it is multiplied by their number."""
-        stats = _judge(model, inputs, self.config)
-        self._sums["pairs"] = self._sums.get("pairs", 0.0) + len(stats["loss"])
-        for name in CURVES:
-            self._sums[name] = self._sums.get(name, 0.0) + float(stats[name].sum())
-        loss = stats["loss"].sum() / num_items_in_batch * self.args.world_size
+        """This pass's share of the mean over the pairs of the batch."""
+        stats = self.through(model, inputs, lambda bare, batch: _judge(bare, batch, self.config))
+        seen = [*(stats[name].detach() for name in CURVES), torch.ones_like(stats["loss"])]
+        shares = torch.stack([self.share_of_mean(values, num_items_in_batch) for values in seen])
+        self._sums = self._sums.to(shares.device) + shares
+        loss = self.share_of_mean(stats["loss"], num_items_in_batch)
         return (loss, stats) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self._sums:
-            pairs = self._sums.pop("pairs")
-            logs = {**logs, **{name: total / pairs for name, total in self._sums.items()}}
-            self._sums = {}
+        """Adds the curves: as the loss, the mean over the steps since the last time."""
+        if "loss" in logs:
+            *sums, steps = self.accelerator.reduce(self._sums, "mean").tolist()  # the shares of a step add up to one
+            logs = {**logs, **{name: total / steps for name, total in zip(CURVES, sums, strict=True)}}
+            self._sums = torch.zeros_like(self._sums)
         super().log(logs, start_time)
 
 
+@data_parallel
 def train_dpo(
     policy: nn.Module,
     pairs: Sequence[PreferencePair],
@@ -121,7 +121,8 @@ def train_dpo(
     validation = _Validation(trainer, policy, validation_pairs, renderer, config, seed, work / "best", reporter)
     trainer.add_callback(validation)
     loss = run_trainer(trainer, config, reporter, "dpo", CURVES)
-    shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
+    if trainer.is_world_process_zero():
+        shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
     best = min(_looks(trainer.state), key=lambda look: look["validation_loss"])
     return {
         "loss": loss,
@@ -185,7 +186,8 @@ class _Validation(TrainerCallback):
             if not math.isfinite(value):
                 raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
             self.reporter.metric(f"dpo/{name}", value, state.global_step)
-        if all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state)):
+        better = all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))
+        if better and self.trainer.is_world_process_zero():
             save_checkpoint(model, self.renderer.tokenizer, self.best)
         state.log_history.append({**seen, "step": state.global_step})
 

@@ -28,6 +28,7 @@ from models.dialogue import Renderer
 from models.roles import Roles
 from models.scoring import lay_out, response_logprobs
 from models.training.hf import TrainingDivergedError, require_finite
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 from models.training.rollouts import Answer, PPOPrompt, answer, mix, state_values
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
@@ -48,6 +49,7 @@ class _Rollouts:
     returns: torch.Tensor  # (B, T)
 
 
+@data_parallel
 def train_ppo(
     roles: Roles,
     prompts: Sequence[PPOPrompt],
@@ -64,14 +66,10 @@ def train_ppo(
 
     Stops early when `config.patience` looks at the held-out prompts brought nothing better. Raises
     TrainingDivergedError on NaN, KL over its limit or a collapsed entropy; the last good checkpoint stays in `work`.
-    Of several processes, which must see the same `work`, the first one writes; all report.
+    Of `config.processes` the first one writes and reports.
     """
     torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    if config.mini_batch_size % accelerator.num_processes:
-        raise ValueError(
-            f"mini_batch_size {config.mini_batch_size} must be a multiple of the {accelerator.num_processes} processes"
-        )
     roles.to(accelerator.device)
     optimizers = {
         "policy": _adamw(roles.policy, config.learning_rate, config),

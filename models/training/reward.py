@@ -17,7 +17,8 @@ from models.config import RewardConfig
 from models.dialogue import Renderer
 from models.prefix_tree import RowCost, TreeBatch, fill_rows, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 from models.scoring import last_token_scores, pad_right
-from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.hf import PairMeanTrainer, run_trainer, training_arguments
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
@@ -33,11 +34,14 @@ class Pair:
     safety_label: str | None
 
 
-class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL has no types
+class PairTrainer(PairMeanTrainer, RewardTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's trainer with the paper's loss: ranking with a margin, plus the safety classification where there is a
     label."""
 
     safety_loss_coef = 0.0
+
+    def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
+        return len(batch["margin"])
 
     def compute_loss(
         self,
@@ -46,17 +50,19 @@ class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean over the pairs of the batch: -log σ(r_c - r_r - m) + coef · (safety loss of both responses) / 2."""
-        scores = _scores(self.accelerator.unwrap_model(model), inputs)
+        """This pass's share of the mean over the pairs of the batch: -log σ(r_c - r_r - m), plus coef · (safety loss of
+        both responses) / 2 where a pair has a label."""
+        scores = self.through(model, inputs, _scores)
         chosen, rejected = scores.chunk(2)
-        loss = ranking_loss(chosen, rejected, inputs["margin"]).mean()
-        if self.safety_loss_coef > 0 and bool(inputs["labelled"].any()):
-            labelled = inputs["labelled"]
+        losses = ranking_loss(chosen, rejected, inputs["margin"])
+        if self.safety_loss_coef > 0:
             both = safety_loss(chosen, inputs["unsafe_chosen"]) + safety_loss(rejected, inputs["unsafe_rejected"])
-            loss = loss + self.safety_loss_coef * (both * labelled).sum() / (2 * len(labelled))
+            losses = losses + self.safety_loss_coef * both * inputs["labelled"] / 2
+        loss = self.share_of_mean(losses, num_items_in_batch)
         return (loss, {"scores": scores}) if return_outputs else loss
 
 
+@data_parallel
 def train_reward(
     model: nn.Module,
     pairs: Sequence[Pair],
@@ -113,7 +119,8 @@ def train_reward(
     )
     trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
     loss = run_trainer(trainer, config, reporter, "reward")
-    save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
+    if trainer.is_world_process_zero():
+        save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
 
 

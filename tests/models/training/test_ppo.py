@@ -345,3 +345,5 @@ def test_batches_that_do_not_split_evenly_are_refused() -> None:
         PPOConfig(batch_size=10, mini_batch_size=4)
     with pytest.raises(ValidationError, match="mini_batch_size 4 must be a multiple of accumulation_steps 3"):
         PPOConfig(batch_size=8, mini_batch_size=4, accumulation_steps=3)
+    with pytest.raises(ValidationError, match=r"mini_batch_size 4 must be a multiple of .* times processes 3"):
+        PPOConfig(batch_size=8, mini_batch_size=4, processes=3)

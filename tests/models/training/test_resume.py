@@ -1,56 +1,14 @@
 """A training that is killed and started again gives the bytes of one that was not, and says where it went on."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.models.training.little_runs import contents
+
 Launch = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def launch(gqa_policy: Path, reward_folders: dict[str, Path], adapter_folders: dict[str, Path]) -> Iterator[Launch]:
-    """Run one training in a process of its own; returns its exit code, -9 where it was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.models.training.launcher"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-    assert stdout.readline() == "ready\n"
-
-    def run(trainer: str, folder: Path, *, die_before: str | None = None, checkpoint_seconds: float = 1e-6) -> int:
-        job: dict[str, Any] = {
-            "trainer": trainer,
-            "folder": str(folder),
-            "policy": str(gqa_policy),
-            "reward": str((adapter_folders if trainer == "ppo on one base" else reward_folders)["gqa"]),
-            "die_before": die_before,
-            "checkpoint_seconds": checkpoint_seconds,
-        }
-        stdin.write(json.dumps(job) + "\n")
-        stdin.flush()
-        return int(stdout.readline())
-
-    yield run
-    stdin.close()
-    process.wait(timeout=30)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "ppo on one base", "dpo"])
