@@ -8,8 +8,8 @@ Order: plan (`share_prefixes`: which sequences make a row; `fill_rows`: which ro
 (`lay_trees`: tensors), read (`tree_scores`, `tree_logprobs`). The first two know no model.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
@@ -67,6 +67,11 @@ class TreeBatch:
     positions: torch.Tensor  # (B, W)
     ends: torch.Tensor  # (B, W); padding sees itself alone
     places: torch.Tensor  # (N, L) row · W + column of each token of each sequence; -1 after its end
+
+    @classmethod
+    def of(cls, batch: Mapping[str, torch.Tensor]) -> "TreeBatch":
+        """Out of a collator's batch, which holds the tensors by name beside others."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
 
     def to(self, device: torch.device) -> "TreeBatch":
         """The same on another device."""
@@ -155,6 +160,12 @@ def fill_rows(groups: Sequence[Group], cost: RowCost) -> list[Group]:
     widest = max(group.width for group in groups)
     layouts = [_first_fit(groups, times * widest) for times in (1, 2, 3)]
     return min(layouts, key=lambda rows: len(rows) * cost.row(max(row.width for row in rows)))
+
+
+def plan_batch(sequences: Sequence[Sequence[int]], cost: RowCost | None) -> list[Group]:
+    """The rows in which the sequences of one training batch cost least; without a cost a row each."""
+    groups = share_prefixes(sequences, cost, limit=len(sequences))
+    return groups if cost is None else fill_rows(groups, cost)
 
 
 def _first_fit(groups: Sequence[Group], capacity: int) -> list[Group]:

@@ -22,7 +22,8 @@ from models.checkpoint import save_checkpoint
 from models.config import DPOConfig
 from models.dialogue import Renderer
 from models.generation import sample
-from models.scoring import lay_out, response_logprobs
+from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
+from models.scoring import lay_out, pad_right, response_logprobs
 from models.training.hf import PairMeanTrainer, TrainingDivergedError, run_trainer, training_arguments
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
@@ -108,7 +109,7 @@ def train_dpo(
         )
     )
     policy.to(arguments.device)
-    collator = _Collator(renderer)
+    collator = _Collator(renderer, row_cost(policy))
     size = config.batch_size // config.accumulation_steps
     trainer = PreferenceTrainer(
         config=config,
@@ -220,25 +221,34 @@ class ReferenceDistance:
 
 
 class _Collator:
-    """Chosen rows first, rejected rows after them, prompts padded on the left and responses on the right."""
+    """Chosen responses first, rejected ones after them. A prompt is read once for both, and rows are filled, where that
+    costs less; else each response has a row, prompts padded on the left and responses on the right."""
 
-    def __init__(self, renderer: Renderer) -> None:
-        self.pad_id = renderer.pad_id
+    def __init__(self, renderer: Renderer, cost: RowCost | None) -> None:
+        self.pad_id, self.cost = renderer.pad_id, cost
         self.formatting = torch.tensor(sorted(renderer.formatting_ids))
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """N rows → input_ids and attention_mask (2N, P + T), response_mask and said_mask (2N, T): real response tokens,
-        and those of them that are no formatting; ref_logprobs (2N)."""
+        """N rows → a TreeBatch of 2N sequences and starts (2N), the lengths of their prompts; or input_ids and
+        attention_mask (2N, P + T). response_mask and said_mask (2N, T): real response tokens, and those of them that
+        are no formatting; ref_logprobs (2N)."""
         prompts = [row["prompt_ids"] for row in rows] * 2
         responses = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
-        ids, attention, mask = lay_out(prompts, responses, self.pad_id)
-        said = mask & ~torch.isin(ids[:, -mask.shape[1] :], self.formatting)
+        dialogues = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+        groups = plan_batch(dialogues, self.cost)
+        laid_out: dict[str, torch.Tensor]
+        if any(map(is_tree, groups)):
+            starts = torch.tensor([len(prompt) for prompt in prompts])
+            laid_out = {**vars(lay_trees(dialogues, groups, self.pad_id)), "starts": starts}
+        else:
+            ids, attention, _ = lay_out(prompts, responses, self.pad_id)
+            laid_out = {"input_ids": ids, "attention_mask": attention}
+        ids, mask = pad_right(responses, self.pad_id)
         ref_logprobs = [row["ref_chosen_logprob"] for row in rows] + [row["ref_rejected_logprob"] for row in rows]
         return {
-            "input_ids": ids,
-            "attention_mask": attention,
-            "response_mask": mask,
-            "said_mask": said,
+            **laid_out,
+            "response_mask": mask.bool(),
+            "said_mask": mask.bool() & ~torch.isin(ids, self.formatting),
             "ref_logprobs": torch.tensor(ref_logprobs),
         }
 
@@ -265,10 +275,14 @@ def _judge(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) 
 
 def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> torch.Tensor:
     """(2N, T), in one precision for policy and reference, so that before the first step they are equal."""
-    with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        logprobs, _ = response_logprobs(
-            model, batch["input_ids"], batch["attention_mask"], batch["response_mask"].shape[1], temperature=1.0
-        )
+    mask = batch["response_mask"]
+    with torch.autocast(mask.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+        if "places" in batch:
+            logprobs, _, _ = tree_logprobs(model, TreeBatch.of(batch), batch["starts"], temperature=1.0)
+        else:
+            logprobs, _ = response_logprobs(
+                model, batch["input_ids"], batch["attention_mask"], mask.shape[1], temperature=1.0
+            )
     return logprobs
 
 

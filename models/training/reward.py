@@ -1,7 +1,7 @@
 """Reward models (Llama 2, section 3.2.2) on TRL's RewardTrainer: margins by rating, auxiliary safety loss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_l
 from models.checkpoint import save_checkpoint
 from models.config import RewardConfig
 from models.dialogue import Renderer
-from models.prefix_tree import RowCost, TreeBatch, fill_rows, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
+from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_scores
 from models.scoring import last_token_scores, pad_right
 from models.training.hf import PairMeanTrainer, run_trainer, training_arguments
 from models.training.processes import data_parallel
@@ -127,7 +127,7 @@ def train_reward(
 def _scores(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Scores (2 · pairs) of what the collator laid out: trees, or a row for each response."""
     if "places" in inputs:
-        return tree_scores(model, TreeBatch(**{field.name: inputs[field.name] for field in fields(TreeBatch)}))
+        return tree_scores(model, TreeBatch.of(inputs))
     return last_token_scores(model, inputs["input_ids"], inputs["attention_mask"])
 
 
@@ -140,9 +140,7 @@ class _Collator:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples]
-        groups = share_prefixes(rows, self.cost, limit=len(rows))
-        if self.cost is not None:
-            groups = fill_rows(groups, self.cost)
+        groups = plan_batch(rows, self.cost)
         if any(map(is_tree, groups)):
             laid_out = vars(lay_trees(rows, groups, self.pad_id))
         else:
