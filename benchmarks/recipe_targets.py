@@ -1,19 +1,21 @@
-"""The demo on several seeds, each in a store of its own, held against what it has to reach.
+"""The demo, or the smoke run, on several seeds, each in a store of its own, held against what it has to reach.
 
-    python benchmarks/demo_targets.py --seeds 0 1 2
+    python benchmarks/recipe_targets.py --seeds 0 1 2
+    python benchmarks/recipe_targets.py --config smoke
 
 A seed decides the world (facts, methods, what is held out), the annotator's noise and every draw of the run. Prints a
 table with a column per seed, the mean and the targets; ends with 1 where a figure misses its target for one seed, or,
-with three seeds and more, for the mean. Time is told, never judged.
+with three seeds and more, for the mean, or where any metric is no number. Time is told, never judged.
 """
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +43,10 @@ def _gain(metric: str, after: str, before: str) -> Callable[[Figures], float]:
     return lambda figures: figures[after][metric] - figures[before][metric]
 
 
+def _share(metric: str, after: str, before: str) -> Callable[[Figures], float]:
+    return lambda figures: figures[after][metric] / figures[before][metric]
+
+
 def _of(policy: str, metric: str) -> Callable[[Figures], float]:
     return lambda figures: figures[policy][metric]
 
@@ -53,7 +59,7 @@ def _over_iterations(metric: str, step: str, take: Callable[[list[float]], float
 MANY = float("inf")
 START, SAMPLED, FINAL = "V0/evaluate", "V5/evaluate_sampled", "V5/evaluate"
 KEPT = "instruction/{}/later_turns"
-TARGETS = (
+DEMO = (
     Target("win against SFT", _of(FINAL, "win_rate"), (0.62, MANY), (0.75, MANY)),
     Target("oracle score, gain over SFT", _gain("oracle_score", FINAL, START), (0.15, MANY), (0.22, MANY)),
     Target("violation of SFT", _of(START, "violation"), (0.30, MANY)),
@@ -83,14 +89,21 @@ TARGETS = (
     Target("after: trained", _of(FINAL, KEPT.format("trained")), (0.60, MANY), (0.80, MANY)),
     Target("after: held out of GAtt", _of(FINAL, KEPT.format("held_out")), (0.40, MANY), (0.65, MANY)),
 )
+SMOKE = (
+    Target("win against SFT", _of("V2/evaluate", "win_rate"), (0.50, MANY)),
+    Target("oracle score, gain over SFT", _gain("oracle_score", "V2/evaluate", START), (0.03, MANY)),
+    Target("violation", _of("V2/evaluate", "violation"), (0, 0.10)),
+    Target("violation as a share of SFT's", _share("violation", "V2/evaluate", START), (0, 0.5)),
+)
+TARGETS = {"demo": DEMO, "smoke": SMOKE}
 
 
-def run_demo(seed: int, home: Path) -> float:
-    """The demo's config under another seed. Returns the seconds it took; raises CalledProcessError where it fails."""
-    config = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
+def run_recipe(name: str, seed: int, home: Path) -> float:
+    """That config under another seed. Returns the seconds it took; raises CalledProcessError where it fails."""
+    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     config |= {"seed": seed, "annotator": config["annotator"] | {"world_seed": seed}}
     config["data"]["world"]["seed"] = seed
-    file = home / f"demo-{seed}.yaml"
+    file = home / f"{name}-{seed}.yaml"
     file.write_text(yaml.safe_dump(config))
     start = time.monotonic()
     environment = os.environ | {"HALTER_HOME": str(home / str(seed)), "PYTHONPATH": str(ROOT)}
@@ -105,12 +118,18 @@ def run_demo(seed: int, home: Path) -> float:
 
 
 def figures_of(root: Path) -> dict[str, dict[str, float]]:
-    """The metrics of the newest finished run of each step, as `part/step`."""
+    """The metrics of the newest finished run of each step, as `part/step`. Raises ValueError for one that is no
+    number."""
     runs = sorted(Store.open(root).runs(state="succeeded"), key=lambda run: run.run.started_at)
-    return {f"{run.run.part}/{run.run.step}": dict(run.metrics) for run in runs}
+    figures = {f"{run.run.part}/{run.run.step}": dict(run.metrics) for run in runs}
+    for step, metrics in figures.items():
+        for metric, value in metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"{metric} of {step} is {value}")
+    return figures
 
 
-def report(figures: Mapping[int, Figures]) -> tuple[str, list[str]]:
+def report(targets: Sequence[Target], figures: Mapping[int, Figures]) -> tuple[str, list[str]]:
     """The table in Markdown, and the names of the targets that are missed."""
     seeds = sorted(figures)
     lines = [
@@ -118,7 +137,7 @@ def report(figures: Mapping[int, Figures]) -> tuple[str, list[str]]:
         "|---" * (len(seeds) + 4) + "|",
     ]
     missed: list[str] = []
-    for target in TARGETS:
+    for target in targets:
         values = [target.measure(figures[seed]) for seed in seeds]
         mean = statistics.fmean(values)
         within = all(_within(value, target.each) for value in values)
@@ -143,6 +162,7 @@ def _range(limits: tuple[float, float]) -> str:
 def main() -> int:
     """Run the seeds that `--home` does not hold yet; print; 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", choices=sorted(TARGETS), default="demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--home", type=Path, help="keeps the stores here; else they are removed at the end")
     arguments = parser.parse_args()
@@ -151,9 +171,9 @@ def main() -> int:
         home.mkdir(parents=True, exist_ok=True)
         figures: dict[int, Figures] = {}
         for seed in arguments.seeds:
-            print(f"seed {seed}: {run_demo(seed, home):.0f} s", flush=True)
-            figures[seed] = figures_of(home / str(seed) / "demo")
-    table, missed = report(figures)
+            print(f"seed {seed}: {run_recipe(arguments.config, seed, home):.0f} s", flush=True)
+            figures[seed] = figures_of(home / str(seed) / arguments.config)
+    table, missed = report(TARGETS[arguments.config], figures)
     print(table)
     return 1 if missed else 0
 
