@@ -28,7 +28,7 @@ PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
 PPO = "tests/models/training/test_ppo.py::"
 ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
-TWO_PROCESSES = (
+PPO_TWO_PROCESSES = (
     "tests/models/training/test_ppo_two_processes.py::"
     "test_two_processes_give_the_rollouts_losses_gradients_and_weights_of_one"
 )
@@ -851,28 +851,28 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/training/ppo.py",
         'accelerator.reduce(parameter.grad, "sum")',
         'accelerator.reduce(parameter.grad, "mean")',
-        (TWO_PROCESSES,),
+        (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "every process learns from the whole mini-batch",
         "models/training/ppo.py",
         "own = rows[accelerator.process_index :: accelerator.num_processes]",
         "own = rows",
-        (TWO_PROCESSES,),
+        (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "each process divides by the tokens of its own rows",
         "models/training/ppo.py",
         "tokens = int(rollouts.response_mask[rows].sum())",
         "tokens = int(rollouts.response_mask[rows[accelerator.process_index :: accelerator.num_processes]].sum())",
-        (TWO_PROCESSES,),
+        (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "the largest ratios of the parts added up",
         "models/training/ppo.py",
         '(max if name == "ratio_max" else sum)',
         "sum",
-        (TWO_PROCESSES, PPO + "test_accumulated_passes_give_the_policy_of_one_pass"),
+        (PPO_TWO_PROCESSES, PPO + "test_accumulated_passes_give_the_policy_of_one_pass"),
     ),
     # models/training/rollouts.py
     Mutation(
@@ -910,7 +910,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/training/rollouts.py",
         "mix(seed, number)",
         "mix(seed, accelerator.process_index)",
-        (TWO_PROCESSES,),
+        (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "safety and helpfulness read by the same model",

@@ -8,7 +8,6 @@ means the same whatever their number.
 import inspect
 import multiprocessing
 import os
-import pickle
 import threading
 import time
 import traceback
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from functools import wraps
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, ParamSpec
 
 from torch import distributed
@@ -75,6 +75,7 @@ def _supervise(train: Callable[..., Metrics], arguments: dict[str, Any], process
         for _, process in running.values():
             process.kill()
             process.join()
+        del store  # an error keeps this frame: its thread must not be collected in a process forked later
     return result
 
 
@@ -121,7 +122,7 @@ def _serve(
 def _sendable(error: BaseException) -> BaseException:
     """The error, or where it cannot be sent, one that says the same."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  (our own, a moment ago)
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe will do
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

@@ -1,5 +1,6 @@
 """Several processes for one training: what comes back, and how they end. The torch in it is a sum over all of them."""
 
+import gc
 import os
 import signal
 import time
@@ -68,6 +69,7 @@ def test_where_one_process_is_killed_the_error_says_which(tmp_path: Path) -> Non
 
 
 def test_the_processes_go_with_the_one_that_started_them(tmp_path: Path) -> None:
+    gc.collect()  # what other tests left must not be collected in a fork, where its threads are missing
     child = os.fork()
     if child == 0:
         add_up(1.5, TWO, folder=tmp_path, reporter=Recorder(), fails="never ends")
