@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,14 +22,14 @@ from models.checkpoint import load_policy, load_reward, reward_from_policy, save
 from models.config import LoraConfig, PPOConfig, SamplingConfig, TokenizerConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
-from models.llama_presets import Architecture
+from models.llama_presets import PRESETS, Architecture
 from models.roles import Roles, open_roles
 from models.tokenizer import load_tokenizer, train_tokenizer
 from models.training import ppo
 from models.training.rollouts import PPOPrompt
 
 MODELS = {
-    "little": Architecture(128, 3, 4, 4, 344, context_length=512, vocab_size=1024),  # of configs/demo.yaml
+    "little": replace(PRESETS["little"], vocab_size=1024),  # of configs/demo.yaml
     "135M": Architecture(576, 30, 9, 3, 1536, context_length=8192, vocab_size=49_152, tie_embeddings=True),  # SmolLM2
 }
 LORA = LoraConfig(rank=8, alpha=16)
