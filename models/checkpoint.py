@@ -30,14 +30,6 @@ from transformers import (
 
 from models.config import LoraConfig
 
-TOKENIZER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-)
-
 
 def is_adapter(folder: Path) -> bool:
     """True for a LoRA adapter, which needs its base model to open."""

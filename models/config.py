@@ -85,6 +85,12 @@ class TrainerConfig(Config):
     step_rows: ClassVar[str] = "batch_size"
     """The field that says how many rows one optimizer step has."""
 
+    @property
+    def pass_rows(self) -> int:
+        """Rows that one process reads in one forward pass."""
+        rows: int = getattr(self, self.step_rows)
+        return rows // (self.accumulation_steps * self.processes)
+
     @model_validator(mode="after")
     def _every_pass_has_rows(self) -> Self:
         if getattr(self, self.step_rows) % (self.accumulation_steps * self.processes):

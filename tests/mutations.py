@@ -1115,9 +1115,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the batch grows with the number of processes",
-        "models/training/hf.py",
-        "config.batch_size // (config.accumulation_steps * config.processes)",
-        "config.batch_size // config.accumulation_steps",
+        "models/config.py",
+        "return rows // (self.accumulation_steps * self.processes)",
+        "return rows // self.accumulation_steps",
         (TWO_PROCESSES + AS_ONE,),
     ),
     Mutation(

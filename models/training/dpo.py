@@ -110,13 +110,12 @@ def train_dpo(
     )
     policy.to(arguments.device)
     collator = _Collator(renderer, row_cost(policy))
-    size = config.batch_size // config.accumulation_steps
     trainer = PreferenceTrainer(
         config=config,
         collator=collator,
         model=policy,
         args=arguments,
-        train_dataset=Dataset.from_list(_with_reference(policy, pairs, collator, config, size)),
+        train_dataset=Dataset.from_list(_with_reference(policy, pairs, collator, config)),
         processing_class=renderer.tokenizer,
     )
     validation = _Validation(trainer, policy, validation_pairs, renderer, config, seed, work / "best", reporter)
@@ -153,8 +152,7 @@ class _Validation(TrainerCallback):
     ) -> None:
         """`reference` is the policy before its first step; it is read here and now."""
         self.trainer, self.renderer, self.config, self.best, self.reporter = trainer, renderer, config, best, reporter
-        size = config.batch_size // config.accumulation_steps
-        self.rows = _with_reference(reference, pairs, trainer.collator, config, size)
+        self.rows = _with_reference(reference, pairs, trainer.collator, config)
         self.distance = ReferenceDistance(reference, [pair.prompt_ids for pair in pairs], renderer, config, seed)
 
     def on_train_begin(
@@ -177,7 +175,7 @@ class _Validation(TrainerCallback):
     def _look(self, state: TrainerState) -> None:
         model = cast(nn.Module, self.trainer.model)
         totals: dict[str, float] = {}
-        for batch in _batches(self.rows, self.config.batch_size // self.config.accumulation_steps):
+        for batch in _batches(self.rows, self.config.pass_rows):
             stats = _judge(model, _to_device(self.trainer.collator(batch), model), self.config)
             for name in ("loss", *CURVES):
                 totals[name] = totals.get(name, 0.0) + float(stats[name].sum())
@@ -288,13 +286,13 @@ def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DP
 
 @torch.no_grad()
 def _with_reference(
-    reference: nn.Module, pairs: Sequence[PreferencePair], collator: _Collator, config: DPOConfig, size: int
+    reference: nn.Module, pairs: Sequence[PreferencePair], collator: _Collator, config: DPOConfig
 ) -> list[dict[str, Any]]:
     """The pairs as rows, with the summed log-probability of what both responses say under the reference."""
     rows: list[dict[str, Any]] = [
         {**vars(pair), "ref_chosen_logprob": 0.0, "ref_rejected_logprob": 0.0} for pair in pairs
     ]
-    for some in _batches(rows, size):
+    for some in _batches(rows, config.pass_rows):
         batch = _to_device(collator(some), reference)
         sums = (_token_logprobs(reference, batch, config) * batch["said_mask"]).sum(1).tolist()
         for row, chosen, rejected in zip(some, sums[: len(some)], sums[len(some) :], strict=True):

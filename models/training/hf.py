@@ -29,7 +29,7 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
     """Keyword arguments of `TrainingArguments` and its TRL subclasses. `extra` adds schedule and length."""
     return {
         "output_dir": str(work),
-        "per_device_train_batch_size": config.batch_size // (config.accumulation_steps * config.processes),
+        "per_device_train_batch_size": config.pass_rows,
         "gradient_accumulation_steps": config.accumulation_steps,
         "average_tokens_across_devices": True,  # one mean over the tokens of all processes
         "learning_rate": config.learning_rate,
