@@ -256,7 +256,7 @@ def _accumulate(
     return {
         **{name: share * float(tensor) for name, tensor in stats.items()},
         "ratio_max": float(stats["ratio_max"]),
-        "policy_loss": float(loss),
+        "policy_loss": float(loss.detach()),
         "value_loss": float(critic_loss),
         "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
     }

@@ -110,6 +110,8 @@ def is_alive(pid: int) -> bool:
     """Whether a process of this id runs (one that has ended and waits to be reaped does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:  # it was reaped between the opening and the reading
+        return False
     except FileNotFoundError:
         return _answers(pid) if not Path("/proc/self").exists() else False
 
