@@ -3,26 +3,22 @@
 import json
 import os
 import signal
-import sys
-import traceback
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.store import Store
+from flows import annotate_cli
+from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import build_plan
-from flows.server import ServerFailedError, prefect_server, serving
+from flows.server import prefect_server, serving
 from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
@@ -34,12 +30,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# soft_wrap leaves breaking to the terminal; what goes into a file or a pipe is wide enough for the grid
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, soft_wrap=True)
 
-RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the last one if not given.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app.command("annotate")(annotate_cli.annotate)
+app.add_typer(annotate_cli.people, name="annotators")
 
 
 def main() -> None:
@@ -47,30 +41,8 @@ def main() -> None:
     app()
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn errors into one clear message and the exit code."""
-
-    @wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except InputError as error:
-            errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            errors.print("stopped; the same command goes on from here")
-            raise typer.Exit(130) from None
-        except (StoreError, ServerFailedError, RuntimeError, OSError) as error:
-            if not str(error):
-                traceback.print_exc()
-            errors.print(f"[red]failed:[/red] {escape(str(error))}", highlight=False)
-            raise typer.Exit(1) from None
-
-    return guarded
-
-
 @app.command()
-@_guarded
+@guarded
 def run(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/smoke.yaml")],
     keep_server: Annotated[
@@ -86,25 +58,25 @@ def run(
         waiting = stale_keys(cells)
         if waiting:
             session.workers.start()  # torch loads while the server starts
-        _say(
+        say(
             as_json,
             f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
         )
         _tell_overrides(session, as_json)
         with prefect_server(home() / ".prefect") as url:
-            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
                 rows = recipe(config)
             _finish(rows, as_json, config)
             if keep_server:
-                _say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
+                say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
                 _wait_for_interrupt()
 
 
 @app.command()
-@_guarded
+@guarded
 def rerun(
     iteration: Annotated[str, typer.Argument(help="V1, V2 …; V0 for SFT, base for the foundation")],
     step: Annotated[str, typer.Argument(help="A step, such as safety-reward")],
@@ -125,13 +97,13 @@ def rerun(
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
         with prefect_server(home() / ".prefect") as url:
-            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
                 stale = rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name)
         if as_json:
-            _print_json({"step": order.step, "part": iteration, "stale": stale})
+            print_json({"step": order.step, "part": iteration, "stale": stale})
         elif stale:
             console.print(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
@@ -143,7 +115,7 @@ def rerun(
 
 
 @app.command()
-@_guarded
+@guarded
 def serve(
     config_file: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; the config of the last run if not given")
@@ -182,7 +154,7 @@ def serve(
 
 
 @app.command()
-@_guarded
+@guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, missing, failed or running, with one headline figure."""
     config = recall(name)
@@ -195,9 +167,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
         ]
-        _print_json(
-            {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
-        )
+        print_json({"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows})
         return
     _print_grid(config, cells)
     for override in store.overrides():
@@ -208,7 +178,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-@_guarded
+@guarded
 def lineage(
     asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
     name: RunOption = None,
@@ -218,7 +188,7 @@ def lineage(
     config = recall(name)
     document = lineage_document(Store.open(store_root(config.name)), AssetName.parse(asset))
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         for line in lineage_lines(document):
             console.print(escape(line), highlight=False)
@@ -271,7 +241,7 @@ def _short(value: float) -> str:
 
 def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> None:
     if as_json:
-        _print_json({"run": config.name, "figures": rows})
+        print_json({"run": config.name, "figures": rows})
     else:
         print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
 
@@ -282,15 +252,7 @@ def _judge(config: RunConfig) -> str:
 
 def _tell_overrides(session: Session, as_json: bool) -> None:
     for override in session.store.overrides():
-        _say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
-
-
-def _say(as_json: bool, text: str) -> None:
-    (errors if as_json else console).print(text, highlight=False)
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+        say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
 
 
 def _wait_for_interrupt() -> None:
