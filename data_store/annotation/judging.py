@@ -183,12 +183,7 @@ def lease_item(connection: sqlite3.Connection, item_id: int, name: str, now: flo
 
 def settle(connection: sqlite3.Connection, item_id: int) -> None:
     """Bring `open_item` in line with the facts about one item."""
-    row = connection.execute(
-        "SELECT item.batch_id, position, known_choice IS NULL AND decision.item_id IS NULL AND "
-        "(SELECT count(*) FROM standing WHERE standing.item_id = item.item_id AND chosen IS NOT NULL) "
-        "< people_per_item AS is_open FROM item JOIN batch USING (batch_id) LEFT JOIN decision USING (item_id) WHERE item.item_id = ?",
-        (item_id,),
-    ).fetchone()
+    row = connection.execute(_IS_OPEN, (item_id,)).fetchone()
     if row["is_open"]:
         connection.execute(
             "INSERT OR IGNORE INTO open_item VALUES (?, ?, ?)", (row["batch_id"], row["position"], item_id)
@@ -196,6 +191,12 @@ def settle(connection: sqlite3.Connection, item_id: int) -> None:
     else:
         connection.execute("DELETE FROM open_item WHERE item_id = ?", (item_id,))
 
+
+_IS_OPEN = """
+SELECT item.batch_id, position, known_choice IS NULL AND decision.item_id IS NULL AND (
+    SELECT count(*) FROM standing WHERE standing.item_id = item.item_id AND chosen IS NOT NULL
+) < people_per_item AS is_open
+FROM item JOIN batch USING (batch_id) LEFT JOIN decision USING (item_id) WHERE item.item_id = ?"""
 
 _HELD = """
 SELECT lease.item_id FROM lease JOIN item USING (item_id) LEFT JOIN open_item USING (item_id)

@@ -84,8 +84,9 @@ def session_annotator(book: Book, secret: str) -> Annotator | None:
     """Whose session this is; None when it is unknown, over, or the person is disabled."""
     with book.reading() as connection:
         row = connection.execute(
-            f"{_ANNOTATOR} JOIN session USING (name) WHERE session_hash = ? AND expires_at > ? AND disabled.at IS NULL "
-            "AND session_hash NOT IN (SELECT session_hash FROM session_end)",  # noqa: S608  (our own text)
+            f"{_ANNOTATOR} JOIN session USING (name) "  # noqa: S608  (our own text)
+            "WHERE session_hash = ? AND expires_at > ? AND disabled.at IS NULL "
+            "AND session_hash NOT IN (SELECT session_hash FROM session_end)",
             (_hash(secret), book.clock()),
         ).fetchone()
     return _annotator(row) if row else None
