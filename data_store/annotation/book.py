@@ -46,9 +46,13 @@ class Book:
         return book
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes: all of the block or nothing, durable when the block has ended."""
-        with self._writer, self._transaction("BEGIN IMMEDIATE") as connection:
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes: all of the block or nothing, on the disk when the block has ended.
+
+        Not durable is for what may be forgotten when the power fails, never when a process is killed; the next durable
+        one takes it along. It saves the wait for the disk.
+        """
+        with self._writer, self._transaction("BEGIN IMMEDIATE", "FULL" if durable else "NORMAL") as connection:
             yield connection
 
     @contextmanager
@@ -58,12 +62,13 @@ class Book:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
         try:
             connection = self._idle.get_nowait()
         except Empty:
             connection = self._connect()
         try:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute(begin)
             yield connection
             connection.execute("COMMIT")
@@ -77,7 +82,7 @@ class Book:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+        for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {setting}")
         return connection
 

@@ -77,7 +77,7 @@ def next_item(book: Book, batch_id: str, name: str) -> Shown | None:
     """The pair for this person: the one they have on the screen, else an attention check that is due, else the first
     that fewer than n people have judged or have on the screen. None when there is none (now).
     """
-    with book.writing() as connection:
+    with book.writing(durable=False) as connection:  # a lease that is lost costs a form, never a judgement
         batch, now = read_batch(connection, batch_id), book.clock()
         if batch is None or batch.closed is not None:
             return None

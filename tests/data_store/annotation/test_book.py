@@ -100,7 +100,7 @@ def test_threads_and_processes_at_once_lose_and_double_nothing(tmp_path: Path) -
 def test_what_a_killed_process_had_acknowledged_is_there(tmp_path: Path) -> None:
     desk = new_desk(tmp_path)
     desk.add("anna")
-    desk.open(*(pair(number) for number in range(3000)))
+    desk.open(*(pair(number) for number in range(500)))
     process = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), "anna"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     acknowledged = [int(process.stdout.readline()) for _ in range(20)]
