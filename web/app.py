@@ -7,7 +7,6 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from data_store.annotation.batches import Message
 from data_store.annotation.book import Book
@@ -29,7 +28,7 @@ def create_app(
     hosts: Collection[str] = ("127.0.0.1", "localhost", "::1"),
     https: bool = False,
     answer: Answerer | None = None,
-) -> ASGIApp:
+) -> Guard:
     """The annotation page on a book.
 
     hosts: host names under which people reach it, without port. https: they reach it by https, so cookies are Secure.

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -38,12 +39,15 @@ def running(app: ASGIApp) -> Iterator[str]:
         thread.join(10)
 
 
+TLS = ssl.create_default_context()  # no test uses it, and every client would take long to make its own
+
+
 class Person:
     """Somebody who fills in the forms of the page."""
 
     def __init__(self, url: str, token: str | None = None, language: str = "en") -> None:
         headers = {"Origin": url, "Accept-Language": language}
-        self.client = httpx.Client(base_url=url, headers=headers, timeout=60)
+        self.client = httpx.Client(base_url=url, headers=headers, timeout=60, verify=TLS)
         if token is not None:
             assert self.client.post("/login", data={"token": token}).status_code == 303
 

@@ -6,9 +6,11 @@ import httpx
 import pytest
 
 from tests.data_store.annotation.pairs import Desk, pair
-from tests.web.served import Person, hidden_fields, running
+from tests.web.served import TLS, Person, hidden_fields, running
 from web.app import create_app
 from web.guard import BODY_BYTES
+
+CLIENT = httpx.Client(verify=TLS, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -16,12 +18,12 @@ from web.guard import BODY_BYTES
     ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "127.0.0.1:x", "::1", "[::1", "a/b"],
 )
 def test_a_foreign_host_name_is_refused_so_that_no_name_can_be_rebound_to_this_address(url: str, host: str) -> None:
-    assert httpx.get(f"{url}/login", headers={"Host": host}).status_code == 421
+    assert CLIENT.get(f"{url}/login", headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4300", "LOCALHOST", "[::1]:4300"])
 def test_the_names_of_this_machine_are_served(url: str, host: str) -> None:
-    assert httpx.get(f"{url}/login", headers={"Host": host}).status_code == 200
+    assert CLIENT.get(f"{url}/login", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_a_form_that_is_not_our_own_pages_is_refused(desk: Desk, url: str, heade
     desk.add("anna")
     host = urlsplit(url).netloc
     filled = {name: value.format(host=host) for name, value in headers.items()}
-    answer = httpx.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers=filled)
+    answer = CLIENT.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers=filled)
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
@@ -51,7 +53,7 @@ def test_a_form_that_is_not_our_own_pages_is_refused(desk: Desk, url: str, heade
 def test_a_form_of_our_own_page_is_taken(desk: Desk, url: str, headers: Mapping[str, str]) -> None:
     desk.add("anna")
     filled = {name: value.format(url=url) for name, value in headers.items()}
-    assert httpx.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers=filled).status_code == 303
+    assert CLIENT.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers=filled).status_code == 303
 
 
 def test_every_answer_carries_the_headers_errors_and_refusals_included(desk: Desk) -> None:
@@ -91,7 +93,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_a_length(url: str) ->
             yield b"x" * 1000
 
     for content in (b"x" * (BODY_BYTES + 1), chunks()):
-        answer = httpx.post(f"{url}/login", content=content, headers={"Origin": url})  # type: ignore[arg-type]
+        answer = CLIENT.post(f"{url}/login", content=content, headers={"Origin": url})  # type: ignore[arg-type]
         assert answer.status_code == 413
 
 
@@ -109,9 +111,9 @@ def test_behind_https_cookies_are_secure_and_an_http_origin_is_refused(desk: Des
     with running(app) as url:
         form = {"token": desk.tokens["anna"]}
         ours = {"Host": "judge.example.org", "Origin": "https://judge.example.org"}
-        answer = httpx.post(f"{url}/login", data=form, headers=ours)
-        plain = httpx.post(f"{url}/login", data=form, headers={**ours, "Origin": "http://judge.example.org"})
-        assert httpx.get(f"{url}/login").status_code == 421  # by its address it is not reached
+        answer = CLIENT.post(f"{url}/login", data=form, headers=ours)
+        plain = CLIENT.post(f"{url}/login", data=form, headers={**ours, "Origin": "http://judge.example.org"})
+        assert CLIENT.get(f"{url}/login").status_code == 421  # by its address it is not reached
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("__Host-halter=")
@@ -134,7 +136,7 @@ def test_a_form_without_the_token_of_its_session_is_refused(desk: Desk, url: str
 
 def test_a_session_cookie_is_kept_from_scripts_and_other_sites(desk: Desk, url: str) -> None:
     desk.add("anna")
-    cookie = httpx.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers={"Origin": url}).headers[
+    cookie = CLIENT.post(f"{url}/login", data={"token": desk.tokens["anna"]}, headers={"Origin": url}).headers[
         "set-cookie"
     ]
     assert {"HttpOnly", "SameSite=strict"} <= set(cookie.split("; "))
