@@ -41,14 +41,18 @@ def create_app(
     app.include_router(adjudicating.router)
     if answer is not None:
         app.include_router(writing.router)
-    app.add_api_route("/static/style.css", lambda: FileResponse(_STATIC / "style.css"), include_in_schema=False)
-    app.add_api_route("/static/page.js", lambda: FileResponse(_STATIC / "page.js"), include_in_schema=False)
+    for file in ("style.css", "page.js", "icon.svg"):  # these and no others: no path comes from the address
+        app.add_api_route(f"/static/{file}", _giving(_STATIC / file))
     app.add_exception_handler(NotLoggedInError, _to_log_in)
     for kind, status in ((FormOutOfDateError, 409), (InputError, 422), (StoreError, 503)):
         app.add_exception_handler(kind, _told_as(status))
     app.add_exception_handler(HTTPException, _refused)
     # Around everything, not one of FastAPI's middlewares: what answers "internal error" needs the headers as well.
     return Guard(app, hosts=frozenset(host.lower() for host in hosts), https=https)
+
+
+def _giving(file: Path) -> Callable[[], Response]:
+    return lambda: FileResponse(file)
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -248,7 +248,8 @@ def test_without_a_model_there_is_no_page_to_write_prompts(desk: Desk, url: str)
     assert anna.get("/batches/v1/write").status_code == 404
 
 
-def test_static_files_are_the_two_of_ours(url: str) -> None:
+def test_static_files_have_their_types(url: str) -> None:
     person = Person(url)
     assert person.get("/static/style.css").headers["content-type"].startswith("text/css")
+    assert person.get("/static/icon.svg").headers["content-type"].startswith("image/svg")
     assert "javascript" in person.get("/static/page.js").headers["content-type"]
