@@ -54,6 +54,7 @@ def run(
     config = load_config(config_file)
     remember(config)
     with session_of(config) as session:
+        session.adopt()
         cells = status_cells(session.store, session.plan)
         waiting = stale_keys(cells)
         if waiting:

@@ -49,6 +49,12 @@ class DataConfig(ImportConfig):
         return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
 
 
+class DistillConfig(Config):
+    """Learning from a larger model's answers (Llama 2, section 3.2.3: only the largest model samples)."""
+
+    run: str = Field(description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here")
+
+
 class RunConfig(Config):
     """A complete run: data, models, every step's hyper-parameters, the number of iterations and one seed."""
 
@@ -74,6 +80,9 @@ class RunConfig(Config):
     rejection: RejectionConfig = RejectionConfig()
     gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
     fine_tune: FineTuneConfig = FineTuneConfig()
+    distill: DistillConfig | None = Field(
+        default=None, description="Learn from another run's rejection samples; empty: from this run's own"
+    )
     final_stage: Literal["ppo", "dpo", "none"] = Field(
         default="ppo", description="What follows fine-tuning in the last iteration: Llama 2's PPO or Llama 3's DPO"
     )
@@ -91,6 +100,8 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
         slug(self.name)
+        if self.distill is not None:
+            self._distils(self.distill)
         if self.data.world is None:
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
@@ -98,7 +109,11 @@ class RunConfig(Config):
                 raise ValueError(
                     "data.demonstrations is empty: a base model trained here needs some to become a chat model"
                 )
-            if self.annotator is None and not (self.data.helpfulness_preferences and self.data.safety_preferences):
+            if (
+                self.distill is None
+                and self.annotator is None
+                and not (self.data.helpfulness_preferences and self.data.safety_preferences)
+            ):
                 raise ValueError(
                     "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
                     "or an annotator"
@@ -106,6 +121,17 @@ class RunConfig(Config):
             if self.gatt is not None:
                 raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
         return self
+
+    def _distils(self, distill: DistillConfig) -> None:
+        if slug(distill.run) != distill.run or distill.run == self.name:
+            raise ValueError(f"distill.run must be the name of another run, not {distill.run!r}")
+        if self.gatt is not None or self.final_stage != "none" or self.reward.gold_percent:
+            raise ValueError(
+                "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
+                "model need: set gatt: null, final_stage: none and no reward.gold_percent"
+            )
+        if self.data.helpfulness_preferences or self.data.safety_preferences:
+            raise ValueError("distill reads no preferences: take data.*_preferences out")
 
     @property
     def parts(self) -> list[str]:

@@ -17,16 +17,18 @@ from flows.steps import side_by_side, step_of
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
 def iteration(config: RunConfig, part: str) -> None:
-    """Preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has them."""
+    """Preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has them;
+    with distillation the picks of another run and no reward models."""
     with session_of(config) as session:
         planned = session.plan
-        step_of(session, part, "collect_preferences")
-        rewards = ("train_safety_reward", "train_helpfulness_reward", "train_gold_reward")
-        side_by_side(session, part, *(step for step in rewards if (part, step) in planned))
-        if (part, "synthesize_gatt") in planned:
-            side_by_side(session, part, "rejection_sample", "synthesize_gatt")
-        else:
-            step_of(session, part, "rejection_sample")
+        if config.distill is None:
+            step_of(session, part, "collect_preferences")
+            rewards = ("train_safety_reward", "train_helpfulness_reward", "train_gold_reward")
+            side_by_side(session, part, *(step for step in rewards if (part, step) in planned))
+            if (part, "synthesize_gatt") in planned:
+                side_by_side(session, part, "rejection_sample", "synthesize_gatt")
+            else:
+                step_of(session, part, "rejection_sample")
         step_of(session, part, "fine_tune")
         for stage in ("ppo", "dpo"):
             if (part, stage) in planned:

@@ -52,8 +52,13 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
         entry: dict[str, Any] = {"asset": name, "version": version_id}
         info = store.version(version_id)
         if each.kind == "source":
+            origins = [head.reason for head in store.history(each) if head.version_id == version_id]
             groups["sources"].append(
-                {**entry, "files": [{"path": o.path, "sha256": o.sha256, "bytes": o.bytes} for o in info.objects]}
+                {
+                    **entry,
+                    "origin": origins[-1],
+                    "files": [{"path": o.path, "sha256": o.sha256, "bytes": o.bytes} for o in info.objects],
+                }
             )
         elif each.name == "preferences" and info.row_kind == "preference":
             groups["judgements"].append({**entry, "pairs": info.n_rows, "by_annotator": _annotators(store, version_id)})
@@ -87,6 +92,8 @@ def lineage_lines(document: Mapping[str, Any]) -> list[str]:
             elif "rows" in entry:
                 extra = f"  {entry['rows']} rows"
             lines.append(f"  {entry['asset']:<44} {entry['version'][:16]}{extra}")
+            if entry.get("origin"):
+                lines.append(f"      {entry['origin']}")
             lines += [
                 f"      {file['sha256']}  {file['path']}  {file['bytes']} bytes" for file in entry.get("files", [])
             ]

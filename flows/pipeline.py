@@ -38,6 +38,7 @@ def recipe(
     """
     remember(config)
     with session_of(config) as session:
+        session.adopt()
         with tags("iteration:V0"):
             foundation(config)
         for part in config.parts:

@@ -4,6 +4,7 @@ the edges."""
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -58,7 +59,7 @@ def _calls(config: RunConfig) -> dict[tuple[str, str], StepCall]:
     wiring = _Wiring(config)
     wiring.foundation()
     for number in range(1, config.iterations + 1):
-        wiring.iteration(number)
+        wiring.iteration(number) if config.distill is None else wiring.distillation(number, config.distill.run)
     return wiring.calls
 
 
@@ -78,6 +79,7 @@ class _Wiring:
         inputs: Mapping[str, Assets],
         outputs: Mapping[str, str],
         sources: Mapping[str, tuple[Path, ...]] | None = None,
+        adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] | None = None,
     ) -> None:
         """One call; `outputs` maps a role to the name of its asset."""
         self.calls[part, step.name] = StepCall(
@@ -88,12 +90,13 @@ class _Wiring:
             inputs={role: assets for role, assets in inputs.items() if assets},
             outputs={role: AssetName(step.outputs[role].kind, name, part) for role, name in outputs.items()},
             sources=sources or {},
+            adopted=adopted or {},
         )
 
     def foundation(self) -> None:
         c = self.config
         world, files = c.data.world is not None, c.data.files()
-        pairs = not world and c.annotator is None
+        pairs = not world and c.annotator is None and c.distill is None
         raw = {}
         if c.base_model is None:
             raw["documents"] = "raw-documents"
@@ -153,7 +156,7 @@ class _Wiring:
         so_far = [f"V{n}" for n in range(1, number + 1)]
         policy = model("policy", last)
         prompts = {"prompts": dataset("prompts", FOUNDATION)}
-        adapters = {"sources": self.base_sources if c.lora else {}}
+        adapters: dict[str, Any] = {"sources": self.base_sources if c.lora else {}}
         base = self.base()
         if c.annotator is None and c.data.world is None:
             collected: dict[str, Assets] = {"imported": dataset("preferences", FOUNDATION)}
@@ -256,6 +259,25 @@ class _Wiring:
         if final_stage != "none":
             self.evaluation(part, evidence, sampled=True)
         self.evaluation(part, evidence)
+
+    def distillation(self, number: int, run: str) -> None:
+        """Fine-tuning on another run's picks in the place of preferences, reward models and rejection sampling."""
+        c, part = self.config, f"V{number}"
+        demonstrations = c.data.world is not None or bool(c.data.demonstrations)
+        self.add(
+            fine_tune,
+            part,
+            FineTuneStepConfig(**c.fine_tune.model_dump(), lora=c.lora),
+            {
+                "policy": model("policy", f"V{number - 1}"),
+                "demonstrations": dataset("demonstrations", FOUNDATION) if demonstrations else (),
+                **self.base(),
+            },
+            {"policy": "policy"},
+            self.base_sources if c.lora else {},
+            {"picks": tuple((run, asset) for asset in dataset("picks", part))},
+        )
+        self.evaluation(part, {"reference": model("policy", FIRST), "baseline": dataset("evaluation-responses", FIRST)})
 
     def evaluation(self, part: str, evidence: Mapping[str, Assets], sampled: bool = False) -> None:
         c = self.config

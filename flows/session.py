@@ -12,6 +12,7 @@ from data_store.errors import InputError
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.plan import Plan, build_plan
+from tasks.execute import adopt_inputs
 from tasks.processes import Workers
 from tasks.step import atomic_write
 
@@ -35,6 +36,12 @@ class Session:
     def plan(self) -> Plan:
         """Today's plan, with the overrides that the store holds."""
         return build_plan(self.config, self.store.overrides())
+
+    def adopt(self) -> None:
+        """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
+        lack."""
+        for call in self.plan.values():
+            adopt_inputs(self.store, call)
 
     def heard(self, part: str, step: str, fraction: float, text: str) -> None:
         """Pass progress on."""

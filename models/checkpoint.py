@@ -5,6 +5,7 @@ A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoMo
 adapters, in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
 """
 
+import copy
 import json
 from pathlib import Path
 from typing import cast
@@ -20,7 +21,12 @@ from peft import (
     set_peft_model_state_dict,
 )
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from models.config import LoraConfig
 
@@ -40,7 +46,7 @@ def is_adapter(folder: Path) -> bool:
 
 def load_policy(
     folder: Path,
-    base: Path | None = None,
+    base: Path | nn.Module | None = None,
     *,
     lora: LoraConfig | None = None,
     trainable: bool = False,
@@ -48,8 +54,10 @@ def load_policy(
 ) -> nn.Module:
     """A causal language model from `folder`.
 
-    An adapter is put on `base`. With `lora`, a folder that holds a whole model gets a fresh adapter (which changes no
-    output before it is trained). Raises ValueError for an adapter without a base.
+    An adapter is put on `base`: on a model of its own from that folder, or on the weights of that loaded model, which
+    stays as it is and carries any number of adapters so (see `_over_weights_of`). With `lora`, a folder that holds a
+    whole model gets a fresh adapter (which changes no output before it is trained). Raises ValueError for an adapter
+    without a base.
     """
     if is_adapter(folder):
         model = _on_base(AutoModelForCausalLM, folder, base, trainable, dtype)
@@ -61,9 +69,12 @@ def load_policy(
 
 
 def load_reward(
-    folder: Path, base: Path | None = None, *, trainable: bool = False, dtype: str = "float32"
+    folder: Path, base: Path | nn.Module | None = None, *, trainable: bool = False, dtype: str = "float32"
 ) -> nn.Module:
-    """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it."""
+    """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it.
+
+    `base` as in `load_policy`; a loaded one is a causal language model.
+    """
     if is_adapter(folder):
         model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype, num_labels=1)
     else:
@@ -149,10 +160,33 @@ def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
     )
 
 
-def _on_base(kind: type, folder: Path, base: Path | None, trainable: bool, dtype: str, **kwargs: int) -> nn.Module:
+def _on_base(
+    kind: type, folder: Path, base: Path | nn.Module | None, trainable: bool, dtype: str, **kwargs: int
+) -> nn.Module:
     _require_adapter_weights(folder)
-    model = _whole(kind, _required(base), dtype, **kwargs)
+    if isinstance(base, nn.Module):
+        model = _over_weights_of(base, kind)
+    else:
+        model = _whole(kind, _required(base), dtype, **kwargs)
     return PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+
+
+def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
+    """New modules over the very parameters of `base`: what is put into them (adapters, a head) is theirs alone, the
+    weights are held once."""
+    same = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
+    model: nn.Module = copy.deepcopy(base, same)
+    if kind is AutoModelForCausalLM:
+        return model
+    body = backbone(model)
+    config = cast(PreTrainedConfig, body.config)
+    config.num_labels = 1
+    with torch.device("meta"):
+        headed: nn.Module = kind.from_config(config)  # type: ignore[attr-defined]
+    weight = next(base.parameters())
+    headed.config, headed.model = config, body  # type: ignore[assignment]
+    headed.score = nn.Linear(config.hidden_size, 1, bias=False, device=weight.device, dtype=weight.dtype)
+    return headed
 
 
 def _required(base: Path | None) -> Path:

@@ -4,7 +4,7 @@ These classes need pydantic alone, so that checking a config or showing a status
 reads its own class; nobody else does. Defaults are the paper's (Llama 2, arXiv 2307.09288) where it gives a value.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -44,6 +44,7 @@ class ArchitectureConfig(Config):
     rope_theta: float | None = None
     rms_norm_eps: float | None = None
     tie_embeddings: bool | None = Field(default=None, description="Input and output embeddings share their weights")
+    initializer_range: float | None = Field(default=None, gt=0, description="Standard deviation of fresh weights")
 
 
 class LoraConfig(Config):
@@ -75,6 +76,23 @@ class TrainerConfig(Config):
     )
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Of weights and activations")
     threads: int = Field(default=1, ge=1, description="CPU threads of torch; more can be slower on a shared machine")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Processes of this machine that share each optimizer step, which keeps its rows. On a machine with "
+        "GPUs each process takes one",
+    )
+    step_rows: ClassVar[str] = "batch_size"
+    """The field that says how many rows one optimizer step has."""
+
+    @model_validator(mode="after")
+    def _every_pass_has_rows(self) -> Self:
+        if getattr(self, self.step_rows) % (self.accumulation_steps * self.processes):
+            raise ValueError(
+                f"{self.step_rows} {getattr(self, self.step_rows)} must be a multiple of accumulation_steps "
+                f"{self.accumulation_steps} times processes {self.processes}"
+            )
+        return self
 
 
 class PretrainConfig(TrainerConfig):
@@ -141,6 +159,8 @@ class PPOConfig(TrainerConfig):
     """PPO on the combined reward (section 3.2.3): clip 0.2, one gradient step a mini-batch, constant learning rate
     1e-6."""
 
+    step_rows: ClassVar[str] = "mini_batch_size"
+
     learning_rate: float = Field(default=1e-6, gt=0, description="Of the policy, constant")
     value_learning_rate: float = Field(default=1e-6, gt=0, description="Of the value model, constant")
     iterations: int = Field(default=400, ge=1, description="Rounds of sampling and learning, at the most")
@@ -176,11 +196,6 @@ class PPOConfig(TrainerConfig):
         if self.batch_size % self.mini_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of mini_batch_size {self.mini_batch_size}"
-            )
-        if self.mini_batch_size % self.accumulation_steps:
-            raise ValueError(
-                f"mini_batch_size {self.mini_batch_size} must be a multiple of accumulation_steps "
-                f"{self.accumulation_steps}"
             )
         return self
 

@@ -19,6 +19,8 @@ class Architecture:
     rope_theta: float = 10_000.0
     rms_norm_eps: float = 1e-5
     tie_embeddings: bool = False
+    initializer_range: float = 0.02
+    """Standard deviation of fresh weights. About hidden_size**-0.5 lets a narrow model learn to attend early."""
 
 
 def _llama1(hidden: int, layers: int, heads: int, ffn: int) -> Architecture:
@@ -45,7 +47,7 @@ PRESETS = {
     "llama2-70b": _llama2(8192, 80, 64, 28_672, kv_heads=8),
     "llama3-8b": _llama3(4096, 32, 32, 14_336),
     "llama3-70b": _llama3(8192, 80, 64, 28_672),
-    "little": Architecture(128, 3, 4, 4, 344, context_length=512, tie_embeddings=True),
+    "little": Architecture(128, 3, 4, 4, 344, context_length=512, tie_embeddings=True, initializer_range=0.08),
 }
 
 

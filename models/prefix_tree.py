@@ -4,12 +4,12 @@ The tokens of a row stand in preorder of the tree (trie) of its sequences. Token
 where k <= q < ends[k], with `ends[k]` the column after k's last descendant: that is the whole attention mask. Positions
 are depths, so every sequence is read as if it stood alone. Nobody names a prompt: the tree shares what is equal.
 
-Order: plan (`share_prefixes`: which sequences make a row), lay out (`lay_trees`: tensors), read (`tree_scores`,
-`tree_logprobs`). The first two know no model.
+Order: plan (`share_prefixes`: which sequences make a row; `fill_rows`: which rows stand side by side in one), lay out
+(`lay_trees`: tensors), read (`tree_scores`, `tree_logprobs`). The first two know no model.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
@@ -67,6 +67,11 @@ class TreeBatch:
     positions: torch.Tensor  # (B, W)
     ends: torch.Tensor  # (B, W); padding sees itself alone
     places: torch.Tensor  # (N, L) row · W + column of each token of each sequence; -1 after its end
+
+    @classmethod
+    def of(cls, batch: Mapping[str, torch.Tensor]) -> "TreeBatch":
+        """Out of a collator's batch, which holds the tensors by name beside others."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
 
     def to(self, device: torch.device) -> "TreeBatch":
         """The same on another device."""
@@ -146,6 +151,35 @@ def share_prefixes(sequences: Sequence[Sequence[int]], cost: RowCost | None, lim
     return sorted(groups, key=lambda group: group.members)
 
 
+def fill_rows(groups: Sequence[Group], cost: RowCost) -> list[Group]:
+    """The groups again, several in one row where that costs less: rows of one batch are padded to the widest.
+
+    First fit by falling width, into rows as wide as the widest group, twice and three times that; the cheapest counts.
+    Groups in a row share nothing and see nothing of each other.
+    """
+    widest = max(group.width for group in groups)
+    layouts = [_first_fit(groups, times * widest) for times in (1, 2, 3)]
+    return min(layouts, key=lambda rows: len(rows) * cost.row(max(row.width for row in rows)))
+
+
+def plan_batch(sequences: Sequence[Sequence[int]], cost: RowCost | None) -> list[Group]:
+    """The rows in which the sequences of one training batch cost least; without a cost a row each."""
+    groups = share_prefixes(sequences, cost, limit=len(sequences))
+    return groups if cost is None else fill_rows(groups, cost)
+
+
+def _first_fit(groups: Sequence[Group], capacity: int) -> list[Group]:
+    rows: list[Group] = []
+    for group in sorted(groups, key=lambda group: (-group.width, group.members)):
+        for place, row in enumerate(rows):
+            if row.width + group.width <= capacity:
+                rows[place] = Group(tuple(sorted((*row.members, *group.members))), row.width + group.width)
+                break
+        else:
+            rows.append(group)
+    return sorted(rows, key=lambda row: row.members)
+
+
 def batch_groups(groups: Sequence[Group], limit: int) -> list[list[Group]]:
     """Batches of groups of like width with at most `limit` sequences (a larger group goes alone). Ordinary rows and
     trees never share a batch."""
@@ -161,7 +195,7 @@ def batch_groups(groups: Sequence[Group], limit: int) -> list[list[Group]]:
 
 
 def is_tree(group: Group) -> bool:
-    """Whether anything is shared."""
+    """Whether the row holds several sequences and needs the mask."""
     return len(group.members) > 1
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_store.adoption import adopt
 from data_store.errors import InputError
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
@@ -56,7 +57,7 @@ class Outcome:
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
-    """The heads of the call's inputs, and its source files by their content.
+    """The heads of the call's inputs, its source files by their content, and what it takes from other runs.
 
     Raises InputError naming what is missing.
     """
@@ -73,7 +74,13 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         for number, path in enumerate(paths):
             head = store.register_source(path, name=source_name(role, path, number))
             inputs.append(RunInput(role, head.asset, head.version_id, None))
-    return tuple(inputs)
+    return (*inputs, *adopt_inputs(store, call))
+
+
+def adopt_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
+    """The call's inputs from other runs, copied into this store. Raises InputError naming what is missing."""
+    heads = [(role, adopt(store, run, asset)) for role, found in call.adopted.items() for run, asset in found]
+    return tuple(RunInput(role, head.asset, head.version_id, None) for role, head in heads)
 
 
 def source_name(role: str, path: Path, number: int) -> str:

@@ -46,7 +46,7 @@ class ImportConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=ImportConfig,
     outputs={
         "documents": Output("dataset", "document"),

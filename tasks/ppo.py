@@ -16,13 +16,13 @@ class PPOStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=2, config=PPOStepConfig, outputs={"policy": Output("model")})
+@step(version=3, config=PPOStepConfig, outputs={"policy": Output("model")})
 def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     """Maximise the combined reward, held near the policy that rejection sampling made."""
-    from models.checkpoint import load_policy, load_reward
-    from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+    from models.roles import open_roles
+    from models.training.ppo import train_ppo
+    from models.training.rollouts import PPOPrompt
 
-    base, dtype = run.optional_path("base"), config.training.dtype
     renderer = open_renderer(run.path("policy"))
     rng = random.Random(run.seed)
     prompts = run.records("prompts")
@@ -37,12 +37,13 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
         return [PPOPrompt(renderer.prompt(row["messages"]), row["axis"] == "safety") for row in chosen]
 
     return train_ppo(
-        PPOModels(
-            policy=load_policy(run.path("policy"), base, lora=config.lora, trainable=True, dtype=dtype),
-            reference=load_policy(run.path("policy"), base, dtype=dtype),
-            value=load_reward(run.path("helpfulness_reward"), base, trainable=True, dtype=dtype),
-            safety=load_reward(run.path("safety_reward"), base, dtype=dtype),
-            helpfulness=load_reward(run.path("helpfulness_reward"), base, dtype=dtype),
+        open_roles(
+            policy=run.path("policy"),
+            safety=run.path("safety_reward"),
+            helpfulness=run.path("helpfulness_reward"),
+            base=run.optional_path("base"),
+            lora=config.lora,
+            dtype=config.training.dtype,
         ),
         take("train", config.training.iterations * config.training.batch_size),
         take("validation", config.training.validation_prompts),

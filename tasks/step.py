@@ -63,7 +63,8 @@ def step(
 class StepCall:
     """A step with everything decided but the versions of its inputs: one cell of the plan.
 
-    `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role.
+    `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
+    `adopted` are assets of other runs: (name of the run, asset), by role.
     """
 
     step: Step
@@ -73,6 +74,7 @@ class StepCall:
     inputs: Mapping[str, tuple[AssetName, ...]]
     outputs: Mapping[str, AssetName]
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -21,19 +21,19 @@ class RewardStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
     return _train_axis(run, config, "safety", config.training.safety_other_share)
 
 
-@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All helpfulness pairs, some safety pairs."""
     return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
 
 
-@step(version=1, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
 def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """The pairs of both axes that are kept from every other model."""
     rows = run.records("preferences")
@@ -66,7 +66,7 @@ def _train(
     *,
     safety: bool,
 ) -> Mapping[str, float]:
-    from models.checkpoint import reward_from_policy
+    from models.checkpoint import load_reward, reward_from_policy
     from models.config import SamplingConfig
     from models.training.reward import Pair, train_reward
 
@@ -95,6 +95,8 @@ def _train(
         seed=run.seed,
         reporter=run,
     )
+    if config.training.processes > 1:  # they trained copies of it
+        model = load_reward(run.output("reward"), run.optional_path("base"), dtype=config.training.dtype)
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
     run.table("accuracy", [{"rating": k, "accuracy": f"{v:.3f}", "pairs": n} for k, (v, n) in accuracies.items()])
     return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}

@@ -28,8 +28,16 @@ PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
 PPO = "tests/models/training/test_ppo.py::"
 ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
+TWO_PROCESSES = (
+    "tests/models/training/test_ppo_two_processes.py::"
+    "test_two_processes_give_the_rollouts_losses_gradients_and_weights_of_one"
+)
+ONE_BASE = "tests/models/training/test_ppo_on_one_base.py::"
+ROLES = "tests/models/test_roles.py::"
 DIVERGENCE = "tests/models/training/test_divergence.py::"
+TWO_PROCESSES = "tests/models/training/test_two_processes.py::"
 TRL = "tests/models/training/test_trl_agreement.py::"
+AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -745,26 +753,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     # models/training/ppo.py
     Mutation(
-        "old log-probabilities at temperature 1",
-        "models/training/ppo.py",
-        "old_logprobs, _ = response_logprobs(policy, ids, attention, T, temperature)",
-        "old_logprobs, _ = response_logprobs(policy, ids, attention, T, 1.0)",
-        (
-            PPO + "test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero",
-            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
-        ),
-    ),
-    Mutation(
-        "values read after the token instead of before it",
-        "models/training/ppo.py",
-        "[:, -T - 1 : -1]",
-        "[:, -T:]",
-        (
-            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
-            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
-        ),
-    ),
-    Mutation(
         "rewards not whitened",
         "models/training/ppo.py",
         "whitened = whiten(scores, min_std=config.min_reward_std)",
@@ -795,16 +783,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         "response_mask, config.gamma, config.gae_lambda)",
         "response_mask, config.gae_lambda, config.gamma)",
         (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
-    ),
-    Mutation(
-        "penalty against the policy itself",
-        "models/training/ppo.py",
-        '    ref_logprobs, _ = response_logprobs(frozen["reference"], ids, attention, T, temperature)\n    old_values',
-        "    ref_logprobs = old_logprobs\n    old_values",
-        (
-            PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
-            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
-        ),
     ),
     Mutation(
         "safety and helpfulness models confused",
@@ -850,15 +828,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "gradients of the mini-batch before are kept",
         "models/training/ppo.py",
-        "                optimizers[name].zero_grad()\n",
+        "                optimizer.zero_grad()\n",
         "",
         (ROLLOUTS + "test_each_mini_batch_begins_with_no_gradient",),
     ),
     Mutation(
         "the best policy by reward plus KL",
         "models/training/ppo.py",
-        "objective = scores.mean().item() - config.kl_coef * kl",
-        "objective = scores.mean().item() + config.kl_coef * kl",
+        'objective = stats["reward"] - config.kl_coef * stats["kl"]',
+        'objective = stats["reward"] + config.kl_coef * stats["kl"]',
         (PPO + "test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl",),
     ),
     Mutation(
@@ -867,6 +845,130 @@ MUTATIONS: tuple[Mutation, ...] = (
         'if stats["kl"] > config.kl_limit:',
         'if stats["kl"] < -config.kl_limit:',
         (PPO + "test_a_run_that_diverges_stops_and_leaves_the_last_good_checkpoint",),
+    ),
+    Mutation(
+        "gradients of the processes averaged instead of summed",
+        "models/training/ppo.py",
+        'accelerator.reduce(parameter.grad, "sum")',
+        'accelerator.reduce(parameter.grad, "mean")',
+        (TWO_PROCESSES,),
+    ),
+    Mutation(
+        "every process learns from the whole mini-batch",
+        "models/training/ppo.py",
+        "own = rows[accelerator.process_index :: accelerator.num_processes]",
+        "own = rows",
+        (TWO_PROCESSES,),
+    ),
+    Mutation(
+        "each process divides by the tokens of its own rows",
+        "models/training/ppo.py",
+        "tokens = int(rollouts.response_mask[rows].sum())",
+        "tokens = int(rollouts.response_mask[rows[accelerator.process_index :: accelerator.num_processes]].sum())",
+        (TWO_PROCESSES,),
+    ),
+    Mutation(
+        "the largest ratios of the parts added up",
+        "models/training/ppo.py",
+        '(max if name == "ratio_max" else sum)',
+        "sum",
+        (TWO_PROCESSES, PPO + "test_accumulated_passes_give_the_policy_of_one_pass"),
+    ),
+    # models/training/rollouts.py
+    Mutation(
+        "old log-probabilities at temperature 1",
+        "models/training/rollouts.py",
+        "    logprobs, _ = response_logprobs(roles.policy, ids, attention, T, temperature)",
+        "    logprobs, _ = response_logprobs(roles.policy, ids, attention, T, 1.0)",
+        (
+            PPO + "test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "values read after the token instead of before it",
+        "models/training/rollouts.py",
+        "[:, -T - 1 : -1]",
+        "[:, -T:]",
+        (
+            PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "penalty against the policy itself",
+        "models/training/rollouts.py",
+        "ref_logprobs, _ = response_logprobs(roles.reference, ids, attention, T, temperature)",
+        "ref_logprobs = logprobs",
+        (
+            PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
+            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+        ),
+    ),
+    Mutation(
+        "random numbers that depend on the process",
+        "models/training/rollouts.py",
+        "mix(seed, number)",
+        "mix(seed, accelerator.process_index)",
+        (TWO_PROCESSES,),
+    ),
+    Mutation(
+        "safety and helpfulness read by the same model",
+        "models/training/rollouts.py",
+        "safety = score_rows(roles.safety,",
+        "safety = score_rows(roles.helpfulness,",
+        (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
+    ),
+    # models/roles.py
+    Mutation(
+        "the base, adapters off, as the reference",
+        "models/roles.py",
+        "reference=load_policy(policy, shared),",
+        "reference=shared,",
+        (
+            ROLES + "test_the_reference_stays_the_policy_as_it_was_at_the_start_which_is_not_the_base",
+            ROLES + "test_each_role_gives_what_a_model_of_its_own_gives_to_the_bit",
+            ONE_BASE + "test_rollouts_losses_and_gradients_are_those_of_five_models_to_the_bit",
+        ),
+    ),
+    Mutation(
+        "the value model starts as the safety model",
+        "models/roles.py",
+        "value=load_reward(helpfulness, shared, trainable=True),",
+        "value=load_reward(safety, shared, trainable=True),",
+        (
+            ROLES + "test_each_role_gives_what_a_model_of_its_own_gives_to_the_bit",
+            ONE_BASE + "test_rollouts_losses_and_gradients_are_those_of_five_models_to_the_bit",
+        ),
+    ),
+    Mutation(
+        "a reward model that learns along",
+        "models/roles.py",
+        "safety=load_reward(safety, shared),",
+        "safety=load_reward(safety, shared, trainable=True),",
+        (ROLES + "test_only_the_adapters_of_policy_and_value_and_the_values_head_can_learn",),
+    ),
+    # models/checkpoint.py
+    Mutation(
+        "a base of its own for each role",
+        "models/checkpoint.py",
+        "same = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}",
+        "same: dict[int, object] = {}",
+        (
+            ROLES + "test_every_role_reads_the_very_weights_of_one_base",
+            ROLES + "test_one_base_five_adapters_and_three_heads_are_all_that_is_in_memory",
+            ONE_BASE + "test_a_run_writes_the_same_policy_and_changes_neither_the_base_nor_what_is_frozen",
+        ),
+    ),
+    Mutation(
+        "modules shared along with the weights",
+        "models/checkpoint.py",
+        "model: nn.Module = copy.deepcopy(base, same)",
+        "model: nn.Module = base",
+        (
+            ROLES + "test_each_role_gives_what_a_model_of_its_own_gives_to_the_bit",
+            ROLES + "test_the_mode_of_one_role_leaves_the_others_as_they_are",
+        ),
     ),
     # models/training/reward.py
     Mutation(
@@ -882,15 +984,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "safety loss counts pairs without a label",
         "models/training/reward.py",
-        "(both * labelled).sum()",
-        "both.sum()",
+        'both * inputs["labelled"] / 2',
+        "both / 2",
         (REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",),
     ),
     Mutation(
         "safety loss normalised per micro-batch",
         "models/training/reward.py",
-        "/ (2 * len(labelled))",
-        "/ (2 * labelled.sum())",
+        'inputs["labelled"] / 2',
+        'inputs["labelled"] / (2 * inputs["labelled"].float().mean())',
         (
             REWARD + "test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs",
             REWARD + "test_one_pass_over_sixteen_ragged_pairs_has_the_gradient_of_eight_passes_over_two",
@@ -995,6 +1097,63 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if not bool(torch.isfinite(loss).all()):",
         "if bool(torch.isfinite(loss).all()) and False:",
         (DIVERGENCE + "test_a_loss_that_is_no_number_stops_the_run_in_its_step",),
+    ),
+    # several processes: models/training/hf.py, sft.py
+    Mutation(
+        "each process takes the mean over its own tokens",
+        "models/training/hf.py",
+        '"average_tokens_across_devices": True',
+        '"average_tokens_across_devices": False',
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "each process and pass takes the mean over its own pairs",
+        "models/training/hf.py",
+        "losses.sum() / pairs * self.args.world_size",
+        "losses.mean() / self.current_gradient_accumulation_steps",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "the batch grows with the number of processes",
+        "models/training/hf.py",
+        "config.batch_size // (config.accumulation_steps * config.processes)",
+        "config.batch_size // config.accumulation_steps",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "an epoch's last step is filled up with rows of its first",
+        "models/training/hf.py",
+        "if self.args.world_size == 1:\n            return super().get_train_dataloader()",
+        "if self.args.world_size >= 1:\n            return super().get_train_dataloader()",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "rows that fill a short step up are not all taken equally often",
+        "models/training/hf.py",
+        "rows *= math.ceil(places / len(rows))",
+        "rows += rows[: max(0, places - len(rows))]",
+        (TWO_PROCESSES + "test_every_row_of_a_step_is_taken_equally_often_and_every_process_has_some_in_every_pass",),
+    ),
+    Mutation(
+        "the wrapper that averages gradients is passed by",
+        "models/training/hf.py",
+        "return model(inputs)",
+        "return function(bare, inputs)",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "every process writes checkpoints",
+        "models/training/hf.py",
+        "if not self.is_world_process_zero():",
+        "if self.state.global_step < 0:",
+        (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "every process writes the model",
+        "models/training/sft.py",
+        "if trainer.is_world_process_zero():",
+        "if trainer.state.global_step:",
+        (TWO_PROCESSES + AS_ONE,),
     ),
 )
 

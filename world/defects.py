@@ -91,7 +91,7 @@ _LAST_NAMES = ("miller", "smith", "jones", "baker", "cooper", "fisher", "turner"
 _STREETS = ("oak street", "main street", "park avenue", "hill road", "lake drive", "church lane")
 _NOISE = string.ascii_letters + string.digits + "#$%&*+/<=>@\\^_{|}~"
 _SHORT = ("page {}", "read more", "n/a", "untitled {}", "loading", "error {}", "see above.", "yes", "menu", "photo {}")
-_FILLERS = ("also", "again", "today", "really", "indeed", "now")
+FILLERS = ("also", "again", "today", "really", "indeed", "now")
 
 
 def mix_defects(
@@ -149,7 +149,7 @@ def alter(text: str, rng: random.Random) -> str:
     similarity of about 0.7, and less where the text repeats itself.
     """
     words = text.split()
-    words.insert(rng.randrange(len(words) + 1), rng.choice(_FILLERS))
+    words.insert(rng.randrange(len(words) + 1), rng.choice(FILLERS))
     return " ".join(words)
 
 

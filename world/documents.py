@@ -63,14 +63,14 @@ class CorpusWriter:
         self._words = word_instructions()
         self._personas = [persona_instruction(persona) for persona in PERSONAS]
         self._shares: dict[Callable[[], str], float] = {
-            self._stated_facts: 0.20,
+            self._stated_facts: 0.16,
             self._fact_questions: 0.08,
-            self._lists: 0.10,
-            self._dangerous_methods: 0.10,
-            self._harmless_methods: 0.11,
-            self._benign_methods: 0.09,
-            self._repeated_words: 0.06,
-            self._instruction_obeyed: 0.26,
+            self._lists: 0.08,
+            self._dangerous_methods: 0.08,
+            self._harmless_methods: 0.09,
+            self._benign_methods: 0.07,
+            self._repeated_words: 0.02,
+            self._instruction_obeyed: 0.42,
         }
 
     def write(self) -> str:

@@ -22,8 +22,10 @@ from models.checkpoint import save_checkpoint
 from models.config import DPOConfig
 from models.dialogue import Renderer
 from models.generation import sample
-from models.scoring import lay_out, response_logprobs
-from models.training.hf import ResumableTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
+from models.scoring import lay_out, pad_right, response_logprobs
+from models.training.hf import PairMeanTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 # What is logged of the pairs beside the loss, each the mean over pairs.
@@ -39,19 +41,16 @@ class PreferencePair:
     rejected_ids: list[int]
 
 
-class PreferenceTrainer(ResumableTrainer, Trainer):
+class PreferenceTrainer(PairMeanTrainer, Trainer):
     """Mean over the pairs of the global batch: DPO on what the responses say, likelihood of the chosen ones."""
-
-    loss_is_scaled_for_ga = True  # each pass is divided by the pairs of all passes, so that a short one weighs less
 
     def __init__(self, config: DPOConfig, collator: "_Collator", **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
         self.config, self.collator = config, collator
-        self._sums: dict[str, float] = {}
+        self._sums = torch.zeros(len(CURVES) + 1)
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
-        pairs = torch.tensor(sum(len(batch["ref_logprobs"]) for batch in batch_samples) // 2, device=device)
-        return self.accelerator.gather(pairs).sum() if self.args.world_size > 1 else pairs
+    def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
+        return len(batch["ref_logprobs"]) // 2
 
     def compute_loss(
         self,
@@ -60,22 +59,24 @@ class PreferenceTrainer(ResumableTrainer, Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """This pass's share of the mean; processes average theirs, so that it is multiplied by their number."""
-        stats = _judge(model, inputs, self.config)
-        self._sums["pairs"] = self._sums.get("pairs", 0.0) + len(stats["loss"])
-        for name in CURVES:
-            self._sums[name] = self._sums.get(name, 0.0) + float(stats[name].sum())
-        loss = stats["loss"].sum() / num_items_in_batch * self.args.world_size
+        """This pass's share of the mean over the pairs of the batch."""
+        stats = self.through(model, inputs, lambda bare, batch: _judge(bare, batch, self.config))
+        seen = [*(stats[name].detach() for name in CURVES), torch.ones_like(stats["loss"])]
+        shares = torch.stack([self.share_of_mean(values, num_items_in_batch) for values in seen])
+        self._sums = self._sums.to(shares.device) + shares
+        loss = self.share_of_mean(stats["loss"], num_items_in_batch)
         return (loss, stats) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self._sums:
-            pairs = self._sums.pop("pairs")
-            logs = {**logs, **{name: total / pairs for name, total in self._sums.items()}}
-            self._sums = {}
+        """Adds the curves: as the loss, the mean over the steps since the last time."""
+        if "loss" in logs:
+            *sums, steps = self.accelerator.reduce(self._sums, "mean").tolist()  # the shares of a step add up to one
+            logs = {**logs, **{name: total / steps for name, total in zip(CURVES, sums, strict=True)}}
+            self._sums = torch.zeros_like(self._sums)
         super().log(logs, start_time)
 
 
+@data_parallel
 def train_dpo(
     policy: nn.Module,
     pairs: Sequence[PreferencePair],
@@ -108,7 +109,7 @@ def train_dpo(
         )
     )
     policy.to(arguments.device)
-    collator = _Collator(renderer)
+    collator = _Collator(renderer, row_cost(policy))
     size = config.batch_size // config.accumulation_steps
     trainer = PreferenceTrainer(
         config=config,
@@ -121,7 +122,8 @@ def train_dpo(
     validation = _Validation(trainer, policy, validation_pairs, renderer, config, seed, work / "best", reporter)
     trainer.add_callback(validation)
     loss = run_trainer(trainer, config, reporter, "dpo", CURVES)
-    shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
+    if trainer.is_world_process_zero():
+        shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
     best = min(_looks(trainer.state), key=lambda look: look["validation_loss"])
     return {
         "loss": loss,
@@ -185,7 +187,8 @@ class _Validation(TrainerCallback):
             if not math.isfinite(value):
                 raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
             self.reporter.metric(f"dpo/{name}", value, state.global_step)
-        if all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state)):
+        better = all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))
+        if better and self.trainer.is_world_process_zero():
             save_checkpoint(model, self.renderer.tokenizer, self.best)
         state.log_history.append({**seen, "step": state.global_step})
 
@@ -218,25 +221,34 @@ class ReferenceDistance:
 
 
 class _Collator:
-    """Chosen rows first, rejected rows after them, prompts padded on the left and responses on the right."""
+    """Chosen responses first, rejected ones after them. A prompt is read once for both, and rows are filled, where that
+    costs less; else each response has a row, prompts padded on the left and responses on the right."""
 
-    def __init__(self, renderer: Renderer) -> None:
-        self.pad_id = renderer.pad_id
+    def __init__(self, renderer: Renderer, cost: RowCost | None) -> None:
+        self.pad_id, self.cost = renderer.pad_id, cost
         self.formatting = torch.tensor(sorted(renderer.formatting_ids))
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """N rows → input_ids and attention_mask (2N, P + T), response_mask and said_mask (2N, T): real response tokens,
-        and those of them that are no formatting; ref_logprobs (2N)."""
+        """N rows → a TreeBatch of 2N sequences and starts (2N), the lengths of their prompts; or input_ids and
+        attention_mask (2N, P + T). response_mask and said_mask (2N, T): real response tokens, and those of them that
+        are no formatting; ref_logprobs (2N)."""
         prompts = [row["prompt_ids"] for row in rows] * 2
         responses = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
-        ids, attention, mask = lay_out(prompts, responses, self.pad_id)
-        said = mask & ~torch.isin(ids[:, -mask.shape[1] :], self.formatting)
+        dialogues = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+        groups = plan_batch(dialogues, self.cost)
+        laid_out: dict[str, torch.Tensor]
+        if any(map(is_tree, groups)):
+            starts = torch.tensor([len(prompt) for prompt in prompts])
+            laid_out = {**vars(lay_trees(dialogues, groups, self.pad_id)), "starts": starts}
+        else:
+            ids, attention, _ = lay_out(prompts, responses, self.pad_id)
+            laid_out = {"input_ids": ids, "attention_mask": attention}
+        ids, mask = pad_right(responses, self.pad_id)
         ref_logprobs = [row["ref_chosen_logprob"] for row in rows] + [row["ref_rejected_logprob"] for row in rows]
         return {
-            "input_ids": ids,
-            "attention_mask": attention,
-            "response_mask": mask,
-            "said_mask": said,
+            **laid_out,
+            "response_mask": mask.bool(),
+            "said_mask": mask.bool() & ~torch.isin(ids, self.formatting),
             "ref_logprobs": torch.tensor(ref_logprobs),
         }
 
@@ -263,10 +275,14 @@ def _judge(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) 
 
 def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> torch.Tensor:
     """(2N, T), in one precision for policy and reference, so that before the first step they are equal."""
-    with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        logprobs, _ = response_logprobs(
-            model, batch["input_ids"], batch["attention_mask"], batch["response_mask"].shape[1], temperature=1.0
-        )
+    mask = batch["response_mask"]
+    with torch.autocast(mask.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+        if "places" in batch:
+            logprobs, _, _ = tree_logprobs(model, TreeBatch.of(batch), batch["starts"], temperature=1.0)
+        else:
+            logprobs, _ = response_logprobs(
+                model, batch["input_ids"], batch["attention_mask"], mask.shape[1], temperature=1.0
+            )
     return logprobs
 
 

@@ -4,14 +4,16 @@ stops."""
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.data_loader import DataLoaderShard, SeedableRandomSampler
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from models.config import TrainerConfig
@@ -25,12 +27,11 @@ class TrainingDivergedError(RuntimeError):
 
 def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: Any) -> dict[str, Any]:
     """Keyword arguments of `TrainingArguments` and its TRL subclasses. `extra` adds schedule and length."""
-    if config.batch_size % config.accumulation_steps:
-        raise ValueError("batch_size must be a multiple of accumulation_steps")
     return {
         "output_dir": str(work),
-        "per_device_train_batch_size": config.batch_size // config.accumulation_steps,
+        "per_device_train_batch_size": config.batch_size // (config.accumulation_steps * config.processes),
         "gradient_accumulation_steps": config.accumulation_steps,
+        "average_tokens_across_devices": True,  # one mean over the tokens of all processes
         "learning_rate": config.learning_rate,
         "adam_beta1": config.beta1,
         "adam_beta2": config.beta2,
@@ -79,7 +80,29 @@ class ResumableTrainer(Trainer):
     def _send_telemetry(self) -> None:
         """TRL would report each trainer to its makers."""
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of the same rows in the same order whatever the number of processes."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        order = SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
+        share = RowsOfProcess(
+            order,
+            self.get_total_train_batch_size(self.args),
+            self.args.gradient_accumulation_steps,
+            self.args.process_index,
+            self.args.world_size,
+        )
+        loader: DataLoader[Any] = DataLoaderShard(
+            self.train_dataset,
+            batch_sampler=share,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return loader
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self.is_world_process_zero():
+            return  # each process looks at its own clock; the main one's counts
         require_finite(cast(nn.Module, self.model), f"step {self.state.global_step}")
         write_checkpoint(
             self._work,
@@ -101,8 +124,10 @@ class ResumableTrainer(Trainer):
         folder = Path(resume_from_checkpoint)
         read_checkpoint(folder, models={"model": cast(nn.Module, self.model)}, optimizers={})
         # transformers reads its own state file from the same folder right after this
-        state = json.loads((folder / "state.json").read_text())
-        (folder / "trainer_state.json").write_text(json.dumps(state["trainer"]))
+        if self.is_world_process_zero():
+            state = json.loads((folder / "state.json").read_text())
+            (folder / "trainer_state.json").write_text(json.dumps(state["trainer"]))
+        self.accelerator.wait_for_everyone()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
@@ -112,6 +137,88 @@ class ResumableTrainer(Trainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             read_checkpoint(Path(checkpoint), models={}, optimizers={})
+
+
+class RowsOfProcess(Sampler[list[int]]):
+    """The rows that one process takes in each forward pass.
+
+    The rows of an optimizer step are dealt out to all passes of all processes. Every process must have a row in every
+    pass. Where an epoch's last step has fewer rows than processes, each row is therefore taken equally often, which
+    leaves the mean over the step as it is.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, passes: int, process: int, processes: int) -> None:
+        self.sampler, self.batch_size, self.passes = sampler, batch_size, passes
+        self.process, self.processes = process, processes
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(cast(Sized, self.sampler)), self.batch_size)
+        return whole * self.passes + (self._passes_of(rest) if rest else 0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            passes = self._passes_of(len(rows))
+            places = passes * self.processes
+            rows *= math.ceil(places / len(rows))
+            for number in range(passes):
+                yield rows[number * self.processes + self.process :: places]
+
+    def _passes_of(self, rows: int) -> int:
+        return max(1, min(math.ceil(rows * self.passes / self.batch_size), rows // self.processes))
+
+
+class PairMeanTrainer(ResumableTrainer):
+    """Mixin for losses that are a mean over the pairs of the global batch, however passes and processes share them."""
+
+    loss_is_scaled_for_ga = True  # each pass is divided by the pairs of all passes, so that a short one weighs less
+
+    def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
+        """How many pairs a batch of the collator holds."""
+        raise NotImplementedError
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
+        pairs = torch.tensor(sum(map(self.pairs_in, batch_samples)), device=device)
+        return self.accelerator.gather(pairs).sum() if self.args.world_size > 1 else pairs
+
+    def share_of_mean(self, losses: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+        """This pass's share of the mean over all `pairs`, from its `losses` (N,).
+
+        Processes average their gradients, so it is multiplied by the number of processes.
+        """
+        share: torch.Tensor = losses.sum() / pairs * self.args.world_size
+        return share
+
+    def through(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        function: Callable[[nn.Module, dict[str, torch.Tensor]], Any],
+    ) -> Any:
+        """`function(bare model, inputs)`, as the forward pass of what wraps the model.
+
+        A wrapper that is passed by never averages the gradients of the processes, and says nothing.
+        """
+        bare: nn.Module = self.accelerator.unwrap_model(model)
+        if bare is model:
+            return function(model, inputs)
+        own = bare.__dict__.get("forward")
+
+        def restore() -> None:
+            bare.__dict__.pop("forward", None)
+            if own is not None:
+                bare.forward = own
+
+        def forward(inputs: dict[str, torch.Tensor]) -> Any:
+            restore()
+            return function(bare, inputs)
+
+        bare.forward = forward
+        try:
+            return model(inputs)
+        finally:
+            restore()
 
 
 class _Pulse(TrainerCallback):

@@ -1,5 +1,10 @@
 """PPO on the combined reward of Llama 2 (section 3.2.3), on accelerate. The equations stand in the order they are
-used."""
+used.
+
+Several processes share the work of an iteration: each answers its part of the prompts and learns from its part of each
+mini-batch. Every process holds all models and all numbers of the batch, so means and deviations are the batch's, and
+gradients are summed: the policy is that of one process, to rounding.
+"""
 
 import math
 import shutil
@@ -10,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 
 from models.algorithms.gae import gae
@@ -19,31 +25,13 @@ from models.algorithms.reward import combine_rewards, whiten
 from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.dialogue import Renderer
-from models.generation import Response, sample
-from models.scoring import lay_out, response_logprobs, score_rows, token_values
+from models.roles import Roles
+from models.scoring import lay_out, response_logprobs
 from models.training.hf import TrainingDivergedError, require_finite
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
+from models.training.rollouts import Answer, PPOPrompt, answer, mix, state_values
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
-
-
-@dataclass(frozen=True)
-class PPOPrompt:
-    """A prompt as token ids, and whether it is one of the safety set: there the safety model always decides."""
-
-    ids: list[int]
-    is_safety: bool
-
-
-@dataclass(frozen=True)
-class PPOModels:
-    """Trained: policy, value. Frozen: reference (the policy as it was at the start), safety and helpfulness reward
-    models."""
-
-    policy: nn.Module
-    reference: nn.Module
-    value: nn.Module
-    safety: nn.Module
-    helpfulness: nn.Module
 
 
 @dataclass
@@ -61,8 +49,9 @@ class _Rollouts:
     returns: torch.Tensor  # (B, T)
 
 
+@data_parallel
 def train_ppo(
-    models: PPOModels,
+    roles: Roles,
     prompts: Sequence[PPOPrompt],
     validation_prompts: Sequence[PPOPrompt],
     renderer: Renderer,
@@ -77,46 +66,47 @@ def train_ppo(
 
     Stops early when `config.patience` looks at the held-out prompts brought nothing better. Raises
     TrainingDivergedError on NaN, KL over its limit or a collapsed entropy; the last good checkpoint stays in `work`.
+    Of `config.processes` the first one writes and reports.
     """
     torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    roles.to(accelerator.device)
     optimizers = {
-        "policy": _adamw(models.policy, config.learning_rate, config),
-        "value": _adamw(models.value, config.value_learning_rate, config),
+        "policy": _adamw(roles.policy, config.learning_rate, config),
+        "value": _adamw(roles.value, config.value_learning_rate, config),
     }
-    policy, value, optimizers["policy"], optimizers["value"] = accelerator.prepare(
-        models.policy, models.value, optimizers["policy"], optimizers["value"]
-    )
-    trained = {"policy": accelerator.unwrap_model(policy), "value": accelerator.unwrap_model(value)}
-    frozen = {name: getattr(models, name).to(accelerator.device) for name in ("reference", "safety", "helpfulness")}
     best_folder = work / "best"
     state = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
     found = newest_checkpoint(work)
     if found is not None:
-        state = read_checkpoint(found[0], models=trained, optimizers=_plain(optimizers))
+        state = read_checkpoint(found[0], models=roles.trained, optimizers=optimizers)
         reporter.log(f"ppo: resumed from iteration {found[1]}")
     started = saved = time.monotonic()
     first = int(state["iteration"])
     last: dict[str, float] = {}
 
+    def look() -> None:
+        _, stats = _roll_out(roles, validation_prompts, renderer, config, accelerator, seed=mix(seed, -1))
+        if _is_best(stats, config, state, reporter) and accelerator.is_main_process:
+            save_checkpoint(roles.policy, renderer.tokenizer, best_folder)
+
     for iteration in range(first, config.iterations):
         if iteration % config.validate_every == 0:
-            if _look_at_validation(trained, frozen, validation_prompts, renderer, config, state, seed, reporter):
-                save_checkpoint(trained["policy"], renderer.tokenizer, best_folder)
+            look()
             if int(state["looks_without_gain"]) >= config.patience:
                 reporter.log(f"ppo: no better held-out reward since iteration {state['best_iteration']}, stopped")
                 break
         batch = _draw(prompts, config.batch_size, iteration, seed)
-        rollouts, last = _roll_out(trained, frozen, batch, renderer, config, seed=_mix(seed, 2 * iteration))
-        last |= _update(policy, value, optimizers, rollouts, accelerator, config, seed=_mix(seed, 2 * iteration + 1))
+        rollouts, last = _roll_out(roles, batch, renderer, config, accelerator, seed=mix(seed, 2 * iteration))
+        last |= _update(roles, optimizers, rollouts, accelerator, config, seed=mix(seed, 2 * iteration + 1))
         _check(last, config, iteration)
-        for name, model in trained.items():
+        for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
         for name, number in last.items():
             reporter.metric(f"ppo/{name}", number, iteration)
         state["iteration"] = iteration + 1
-        if time.monotonic() - saved >= config.checkpoint_seconds:
-            write_checkpoint(work, iteration + 1, models=trained, optimizers=_plain(optimizers), state=state)
+        if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
+            write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
             saved = time.monotonic()
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
         reporter.progress(
@@ -125,42 +115,43 @@ def train_ppo(
             f"{left:.0f} s left",
         )
     else:
-        if _look_at_validation(trained, frozen, validation_prompts, renderer, config, state, seed, reporter):
-            save_checkpoint(trained["policy"], renderer.tokenizer, best_folder)
-    shutil.copytree(best_folder, out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
+        look()
+    if accelerator.is_main_process:
+        shutil.copytree(best_folder, out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
+    accelerator.wait_for_everyone()
     return {
         **last,
         "iterations": float(state["iteration"]),
         "best_iteration": float(state["best_iteration"]),
         "best_validation_reward": float(state["best"]),
+        "weights_mb": roles.weight_bytes() / 1e6,
     }
 
 
-@torch.no_grad()
 def _roll_out(
-    trained: dict[str, nn.Module],
-    frozen: dict[str, nn.Module],
+    roles: Roles,
     batch: Sequence[PPOPrompt],
     renderer: Renderer,
     config: PPOConfig,
+    accelerator: Accelerator,
     seed: int,
 ) -> tuple[_Rollouts, dict[str, float]]:
     """Sample, score, and turn scores into advantages."""
-    policy = trained["policy"]
-    responses = _sample(policy, batch, renderer, config, seed)
+    answers = answer(roles, batch, renderer, config.sampling, accelerator, seed)
     ids, attention, response_mask = lay_out(
-        [p.ids for p in batch], [r.ids for r in responses], renderer.pad_id, next(policy.parameters()).device
+        [prompt.ids for prompt in batch], [found.ids for found in answers], renderer.pad_id, accelerator.device
     )
-    T = response_mask.shape[1]
-    temperature = config.sampling.temperature
 
-    # log pi(a) and log pi_0(a), both at the temperature that was sampled at
-    old_logprobs, _ = response_logprobs(policy, ids, attention, T, temperature)
-    ref_logprobs, _ = response_logprobs(frozen["reference"], ids, attention, T, temperature)
-    old_values = _state_values(trained["value"], ids, attention, T)
+    def columns(rows: Sequence[list[float]]) -> torch.Tensor:
+        flat = torch.tensor([number for row in rows for number in row], device=accelerator.device)
+        return torch.zeros(response_mask.shape, device=accelerator.device).masked_scatter(response_mask, flat)
+
+    old_logprobs = columns([found.logprobs for found in answers])
+    ref_logprobs = columns([found.ref_logprobs for found in answers])
+    old_values = columns([found.values for found in answers])
 
     # R~_c = whiten(logit(R_c)), R_c = R_s if is_safety(p) or R_s < 0.15 else R_h
-    scores, safety_scores = _combined(frozen, batch, responses, renderer, config)
+    scores = _combined(answers, batch, config, accelerator.device)
     whitened = whiten(scores, min_std=config.min_reward_std)
 
     # R = R~_c - beta KL, token by token; advantages by GAE, whitened over real tokens
@@ -172,20 +163,33 @@ def _roll_out(
     k3 = (kl_k3(old_logprobs, ref_logprobs) * response_mask).sum(1)
     stats = {
         "reward": scores.mean().item(),
-        "safety_reward": safety_scores.mean().item(),
+        "safety_reward": sum(found.safety for found in answers) / len(answers),
         "kl": kl.mean().item(),
         "kl_k3": k3.mean().item(),
         "length": response_mask.sum(1).float().mean().item(),
-        "finished": sum(r.finished for r in responses) / len(responses),
+        "finished": sum(found.finished for found in answers) / len(answers),
     }
     return _Rollouts(
         ids, attention, response_mask, old_logprobs, ref_logprobs, old_values, scores, advantages, returns
     ), stats
 
 
+def _combined(
+    answers: Sequence[Answer], batch: Sequence[PPOPrompt], config: PPOConfig, device: torch.device
+) -> torch.Tensor:
+    """Combined raw rewards (B,)."""
+    safety = torch.tensor([found.safety for found in answers], device=device)
+    helpfulness = torch.tensor([found.helpfulness for found in answers], device=device)
+    is_safety = torch.tensor([prompt.is_safety for prompt in batch], device=device)
+    scores = combine_rewards(safety, helpfulness, is_safety, config.safety_threshold)
+    if config.truncated_reward is not None:
+        finished = torch.tensor([found.finished for found in answers], device=device)
+        scores = torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))
+    return scores
+
+
 def _update(
-    policy: nn.Module,
-    value: nn.Module,
+    roles: Roles,
     optimizers: dict[str, torch.optim.Optimizer],
     rollouts: _Rollouts,
     accelerator: Accelerator,
@@ -196,20 +200,25 @@ def _update(
     generator = torch.Generator().manual_seed(seed)
     totals: dict[str, float] = {}
     count = 0
-    policy.train()
-    value.train()
+    for model in roles.trained.values():
+        model.train()
     for _ in range(config.epochs):
         for rows in torch.split(torch.randperm(len(rollouts.ids), generator=generator), config.mini_batch_size):
-            stats: dict[str, float] = {"explained_variance": float(_explained_variance(rollouts, rows))}
             tokens = int(rollouts.response_mask[rows].sum())
-            for part in torch.split(rows, -(-len(rows) // config.accumulation_steps)):
-                for name, number in _accumulate(policy, value, rollouts, part, tokens, accelerator, config).items():
-                    stats[name] = stats.get(name, 0.0) + number
-            for name, model in (("policy", policy), ("value", value)):
-                norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-                stats[f"{name}_grad_norm"] = float(torch.as_tensor(norm))
-                optimizers[name].step()
-                optimizers[name].zero_grad()
+            own = rows[accelerator.process_index :: accelerator.num_processes]
+            parts = [
+                _accumulate(roles, rollouts, part, tokens, accelerator, config)
+                for part in torch.split(own, -(-len(own) // config.accumulation_steps))
+            ]
+            stats = _whole(gather_object(parts))
+            stats["explained_variance"] = float(_explained_variance(rollouts, rows))
+            for name, optimizer in optimizers.items():
+                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+                for parameter in parameters:
+                    parameter.grad = accelerator.reduce(parameter.grad, "sum")
+                stats[f"{name}_grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+                optimizer.step()
+                optimizer.zero_grad()
             for name, number in stats.items():
                 totals[name] = totals.get(name, 0.0) + number
             count += 1
@@ -217,8 +226,7 @@ def _update(
 
 
 def _accumulate(
-    policy: nn.Module,
-    value: nn.Module,
+    roles: Roles,
     rollouts: _Rollouts,
     rows: torch.Tensor,
     tokens: int,
@@ -226,18 +234,17 @@ def _accumulate(
     config: PPOConfig,
 ) -> dict[str, float]:
     """Add the gradients of some rows of a mini-batch that holds `tokens` real tokens. Returns their share of its
-    means."""
+    means, and their largest ratio."""
     mask = rollouts.response_mask[rows]
     ids, attention = rollouts.ids[rows], rollouts.attention[rows]
     T, temperature = mask.shape[1], config.sampling.temperature
-    logprobs, logits = response_logprobs(policy, ids, attention, T, temperature)
+    logprobs, logits = response_logprobs(roles.policy, ids, attention, T, temperature)
     loss, stats = policy_loss(
         logprobs, rollouts.old_logprobs[rows], rollouts.advantages[rows], mask, config.clip_range, denominator=tokens
     )
     accelerator.backward(loss)
-    values = _state_values(value, ids, attention, T)
     critic_loss = value_loss(
-        values,
+        state_values(roles.value, ids, attention, T),
         rollouts.old_values[rows],
         rollouts.returns[rows],
         mask,
@@ -248,62 +255,24 @@ def _accumulate(
     share = int(mask.sum()) / tokens
     return {
         **{name: share * float(tensor) for name, tensor in stats.items()},
+        "ratio_max": float(stats["ratio_max"]),
         "policy_loss": float(loss),
         "value_loss": float(critic_loss),
         "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
     }
 
 
-def _state_values(value: nn.Module, ids: torch.Tensor, attention: torch.Tensor, T: int) -> torch.Tensor:
-    """V(s_t), (B, T): the value before response token t, so read one column earlier."""
-    return token_values(value, ids, attention)[:, -T - 1 : -1]
+def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Statistics of a mini-batch from those of its parts: shares of a mean add up, of ratios the largest counts."""
+    return {name: (max if name == "ratio_max" else sum)(part[name] for part in parts) for name in parts[0]}
 
 
-def _combined(
-    frozen: dict[str, nn.Module],
-    batch: Sequence[PPOPrompt],
-    responses: Sequence[Response],
-    renderer: Renderer,
-    config: PPOConfig,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Combined raw rewards (B,) and safety scores (B,)."""
-    rows = [prompt.ids + response.ids for prompt, response in zip(batch, responses, strict=True)]
-    device = next(frozen["safety"].parameters()).device
-    size = config.sampling.batch_size
-    safety = torch.tensor(score_rows(frozen["safety"], rows, renderer.pad_id, size), device=device)
-    helpfulness = torch.tensor(score_rows(frozen["helpfulness"], rows, renderer.pad_id, size), device=device)
-    is_safety = torch.tensor([prompt.is_safety for prompt in batch], device=device)
-    scores = combine_rewards(safety, helpfulness, is_safety, config.safety_threshold)
-    if config.truncated_reward is not None:
-        finished = torch.tensor([response.finished for response in responses], device=device)
-        scores = torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))
-    return scores, safety
-
-
-def _look_at_validation(
-    trained: dict[str, nn.Module],
-    frozen: dict[str, nn.Module],
-    prompts: Sequence[PPOPrompt],
-    renderer: Renderer,
-    config: PPOConfig,
-    state: dict[str, float],
-    seed: int,
-    reporter: Reporter,
-) -> bool:
-    """Reward minus kl_coef · KL on held-out prompts, the same random numbers each time. True where it is the best so
+def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
+    """Whether reward minus kl_coef · KL on held-out prompts, with the same random numbers each time, is the best so
     far."""
-    responses = _sample(trained["policy"], prompts, renderer, config, _mix(seed, -1))
-    scores, _ = _combined(frozen, prompts, responses, renderer, config)
-    with torch.no_grad():
-        device = next(trained["policy"].parameters()).device
-        ids, attention, mask = lay_out([p.ids for p in prompts], [r.ids for r in responses], renderer.pad_id, device)
-        T, temperature = mask.shape[1], config.sampling.temperature
-        logprobs, _ = response_logprobs(trained["policy"], ids, attention, T, temperature)
-        ref_logprobs, _ = response_logprobs(frozen["reference"], ids, attention, T, temperature)
-        kl = (kl_k1(logprobs, ref_logprobs) * mask).sum(1).mean().item()
-    objective = scores.mean().item() - config.kl_coef * kl
-    reporter.metric("ppo/validation_reward", scores.mean().item(), int(state["iteration"]))
-    reporter.metric("ppo/validation_kl", kl, int(state["iteration"]))
+    reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]))
+    reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]))
+    objective = stats["reward"] - config.kl_coef * stats["kl"]
     if objective > state["best"]:
         state |= {"best": objective, "best_iteration": state["iteration"], "looks_without_gain": 0}
         return True
@@ -311,21 +280,12 @@ def _look_at_validation(
     return False
 
 
-def _sample(
-    policy: nn.Module, batch: Sequence[PPOPrompt], renderer: Renderer, config: PPOConfig, seed: int
-) -> list[Response]:
-    drawn = sample(
-        policy, [p.ids for p in batch], config.sampling, eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=seed
-    )
-    return [responses[0] for responses in drawn]
-
-
 def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -> list[PPOPrompt]:
     """The prompts of one iteration: passes over all of them, each pass in its own order."""
     chosen = []
     for place in range(iteration * count, (iteration + 1) * count):
         epoch, index = divmod(place, len(prompts))
-        order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(_mix(seed, 1_000_000 + epoch)))
+        order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(mix(seed, 1_000_000 + epoch)))
         chosen.append(prompts[int(order[index])])
     return chosen
 
@@ -359,11 +319,3 @@ def _adamw(model: nn.Module, learning_rate: float, config: PPOConfig) -> torch.o
         eps=config.adam_eps,
         weight_decay=config.weight_decay,
     )
-
-
-def _plain(optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, torch.optim.Optimizer]:
-    return {name: getattr(optimizer, "optimizer", optimizer) for name, optimizer in optimizers.items()}
-
-
-def _mix(seed: int, number: int) -> int:
-    return (seed * 1_000_003 + number * 7_919 + 12_345) % 2**62

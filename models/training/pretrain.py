@@ -13,6 +13,7 @@ from models.llama import build_llama
 from models.llama_presets import resolve_architecture
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.packing import PackedCollator, pack
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 
@@ -20,6 +21,7 @@ class PretrainTrainer(ResumableTrainer, Trainer):
     """Next-token loss, the mean over all real tokens of the global batch."""
 
 
+@data_parallel
 def pretrain(
     texts: Sequence[str],
     renderer: Renderer,
@@ -71,7 +73,8 @@ def pretrain(
         processing_class=tokenizer,
     )
     loss = run_trainer(trainer, config, reporter, "pretrain")
-    save_checkpoint(model, tokenizer, out)
+    if trainer.is_world_process_zero():
+        save_checkpoint(model, tokenizer, out)
     tokens = sum(map(len, pieces))
     return {
         "loss": loss,

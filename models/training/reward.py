@@ -1,7 +1,7 @@
 """Reward models (Llama 2, section 3.2.2) on TRL's RewardTrainer: margins by rating, auxiliary safety loss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +15,10 @@ from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_l
 from models.checkpoint import save_checkpoint
 from models.config import RewardConfig
 from models.dialogue import Renderer
-from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
+from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_scores
 from models.scoring import last_token_scores, pad_right
-from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.hf import PairMeanTrainer, run_trainer, training_arguments
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
@@ -33,11 +34,14 @@ class Pair:
     safety_label: str | None
 
 
-class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL has no types
+class PairTrainer(PairMeanTrainer, RewardTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's trainer with the paper's loss: ranking with a margin, plus the safety classification where there is a
     label."""
 
     safety_loss_coef = 0.0
+
+    def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
+        return len(batch["margin"])
 
     def compute_loss(
         self,
@@ -46,17 +50,19 @@ class PairTrainer(ResumableTrainer, RewardTrainer):  # type: ignore[misc]  # TRL
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean over the pairs of the batch: -log σ(r_c - r_r - m) + coef · (safety loss of both responses) / 2."""
-        scores = _scores(self.accelerator.unwrap_model(model), inputs)
+        """This pass's share of the mean over the pairs of the batch: -log σ(r_c - r_r - m), plus coef · (safety loss of
+        both responses) / 2 where a pair has a label."""
+        scores = self.through(model, inputs, _scores)
         chosen, rejected = scores.chunk(2)
-        loss = ranking_loss(chosen, rejected, inputs["margin"]).mean()
-        if self.safety_loss_coef > 0 and bool(inputs["labelled"].any()):
-            labelled = inputs["labelled"]
+        losses = ranking_loss(chosen, rejected, inputs["margin"])
+        if self.safety_loss_coef > 0:
             both = safety_loss(chosen, inputs["unsafe_chosen"]) + safety_loss(rejected, inputs["unsafe_rejected"])
-            loss = loss + self.safety_loss_coef * (both * labelled).sum() / (2 * len(labelled))
+            losses = losses + self.safety_loss_coef * both * inputs["labelled"] / 2
+        loss = self.share_of_mean(losses, num_items_in_batch)
         return (loss, {"scores": scores}) if return_outputs else loss
 
 
+@data_parallel
 def train_reward(
     model: nn.Module,
     pairs: Sequence[Pair],
@@ -113,27 +119,28 @@ def train_reward(
     )
     trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
     loss = run_trainer(trainer, config, reporter, "reward")
-    save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
+    if trainer.is_world_process_zero():
+        save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
 
 
 def _scores(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Scores (2 · pairs) of what the collator laid out: trees, or a row for each response."""
     if "places" in inputs:
-        return tree_scores(model, TreeBatch(**{field.name: inputs[field.name] for field in fields(TreeBatch)}))
+        return tree_scores(model, TreeBatch.of(inputs))
     return last_token_scores(model, inputs["input_ids"], inputs["attention_mask"])
 
 
 class _Collator:
-    """All chosen responses, then all rejected ones; those that begin alike share a row where that costs less. The
-    rating becomes a margin here and nowhere else."""
+    """All chosen responses, then all rejected ones; those that begin alike share what they begin with, and rows are
+    filled, where that costs less. The rating becomes a margin here and nowhere else."""
 
     def __init__(self, pad_id: int, margins: str, cost: RowCost | None) -> None:
         self.pad_id, self.margins, self.cost = pad_id, margins, cost
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [e["chosen_ids"] for e in examples] + [e["rejected_ids"] for e in examples]
-        groups = share_prefixes(rows, self.cost, limit=len(rows))
+        groups = plan_batch(rows, self.cost)
         if any(map(is_tree, groups)):
             laid_out = vars(lay_trees(rows, groups, self.pad_id))
         else:

@@ -14,6 +14,7 @@ from models.config import SFTConfig
 from models.dialogue import Rendered, Renderer
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.packing import IGNORED, PackedCollator, pack
+from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
 
@@ -21,6 +22,7 @@ class DialogueTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]  # TR
     """TRL's trainer with our checkpoints."""
 
 
+@data_parallel
 def fine_tune(
     model: nn.Module,
     dialogues: Sequence[Rendered],
@@ -78,5 +80,6 @@ def fine_tune(
         processing_class=renderer.tokenizer,
     )
     loss = run_trainer(trainer, config, reporter, name)
-    save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
+    if trainer.is_world_process_zero():
+        save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
     return {"loss": loss, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}

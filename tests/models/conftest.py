@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
-from models.config import TokenizerConfig
+from models.checkpoint import load_policy, reward_from_policy, save_checkpoint, scalar_head
+from models.config import LoraConfig, TokenizerConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
@@ -170,6 +170,35 @@ def reward_folders(
 def reward_folder(heads: str, reward_folders: dict[str, Path]) -> Path:
     """A reward model on the policy of `policy_folder`."""
     return reward_folders[heads]
+
+
+def stirred(model: nn.Module, seed: int) -> nn.Module:
+    """Every trainable weight moved, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
+
+
+@pytest.fixture(scope="session")
+def adapter_folders(
+    tmp_path_factory: pytest.TempPathFactory, policy_folders: dict[str, Path], renderer: Renderer
+) -> dict[str, Path]:
+    """A folder with the adapters `policy`, `safety` and `helpfulness` on each of the two policies, made in the order
+    of the recipe: the reward models go on from the policy's adapter."""
+    lora, folders = LoraConfig(rank=4, alpha=8), {}
+    for name, base in policy_folders.items():
+        folder = folders[name] = tmp_path_factory.mktemp(name) / "adapters"
+        with torch.random.fork_rng():
+            torch.manual_seed(2)
+            policy = stirred(load_policy(base, lora=lora, trainable=True), 11)
+        save_checkpoint(policy, renderer.tokenizer, folder / "policy")
+        for number, kind in enumerate(("safety", "helpfulness")):
+            reward = reward_from_policy(folder / "policy", base, lora=lora, seed=number)
+            save_checkpoint(stirred(reward, 12 + number), renderer.tokenizer, folder / kind)
+    return folders
 
 
 @pytest.fixture

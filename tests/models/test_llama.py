@@ -78,3 +78,12 @@ def test_values_that_are_given_override_the_preset() -> None:
 def test_an_impossible_shape_is_refused(config: ArchitectureConfig, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         resolve_architecture(config, 500)
+
+
+def test_fresh_weights_have_the_spread_that_is_asked_for() -> None:
+    shape = resolve_architecture(ArchitectureConfig(preset="little", initializer_range=0.05), 300)
+    model = build_llama(shape, 5, 3, 1, 2)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            assert float(weight.detach().std()) == pytest.approx(0.05, rel=0.03), name
+    assert PRESETS["llama2-7b"].initializer_range == 0.02

@@ -20,6 +20,7 @@ from models.prefix_tree import (
     TreeBatch,
     batch_groups,
     common_prefix,
+    fill_rows,
     grow_tree,
     lay_trees,
     row_cost,
@@ -162,6 +163,32 @@ def test_long_responses_to_a_prompt_are_split_into_several_rows() -> None:
     rows = [[1, 1, 1, 1, *[i] * 6] for i in range(2, 9)]
     assert share_prefixes(rows, RowCost(60), 9) == [Group((0, 1, 2, 3), 28), Group((4, 5, 6), 22)]
     assert share_prefixes(rows, RowCost(60), 2)[0] == Group((0, 1), 16)
+
+
+def test_rows_are_filled_by_hand() -> None:
+    """Widths 10, 6, 6: three rows of 10 cost 30 (l + 10), two of 16 cost 32 (l + 16), one of 22 costs 22 (l + 22)."""
+    groups = [Group((0, 3), 6), Group((1,), 10), Group((2,), 6)]
+    assert fill_rows(groups, RowCost(90)) == [Group((0, 1, 2, 3), 22)]
+    assert fill_rows(groups, RowCost(10)) == groups
+    assert fill_rows([Group((0,), 4), Group((1,), 10), Group((2,), 5)], RowCost(0)) == [
+        Group((0, 2), 9),  # beside each other they are no wider than the widest
+        Group((1,), 10),
+    ]
+
+
+@given(sequences, st.integers(0, 50))
+@settings(max_examples=200, deadline=None)
+def test_filled_rows_hold_every_sequence_once_and_never_cost_more(rows: list[list[int]], linear: int) -> None:
+    cost = RowCost(linear)
+    groups = share_prefixes(rows, cost, len(rows))
+    filled = fill_rows(groups, cost)
+    assert sorted(i for row in filled for i in row.members) == list(range(len(rows)))
+
+    def padded(of: list[Group]) -> float:
+        return len(of) * cost.row(max(row.width for row in of))
+
+    assert padded(filled) <= padded(groups)
+    assert lay_trees(rows, filled, pad_id=0).ids.shape[1] <= max(row.width for row in filled)
 
 
 def test_the_cost_of_a_token_by_hand(reward_folders: dict[str, Path]) -> None:

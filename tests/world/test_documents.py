@@ -9,6 +9,7 @@ import pytest
 
 from tests.world.conftest import DOCUMENTS
 from world.content import World
+from world.defects import FILLERS
 from world.documents import LONGEST, CorpusWriter, defect_truth, make_documents
 from world.instructions import find_instructions
 from world.phrases import FACT_QUESTIONS, LIST_QUESTIONS, TEMPLATES, ask
@@ -93,15 +94,15 @@ def test_kinds_of_documents_have_their_shares(world: World) -> None:
     writer = CorpusWriter(world, random.Random(0))
     counts = Counter(kind_of(writer.write()) for _ in range(8_000))
     expected = {
-        "fact": 0.20,
+        "fact": 0.16,
         "question": 0.08,
-        "list": 0.10,
-        "adversarial": 0.10,
-        "borderline": 0.11,
-        "how_to": 0.09,
-        "repeated": 0.06,
-        "instruction": 0.26 * 0.4,
-        "chat": 0.26 * 0.6,
+        "list": 0.08,
+        "adversarial": 0.08,
+        "borderline": 0.09,
+        "how_to": 0.07,
+        "repeated": 0.02,
+        "instruction": 0.42 * 0.4,
+        "chat": 0.42 * 0.6,
     }
     assert {kind: count / 8_000 for kind, count in counts.items()} == pytest.approx(expected, abs=0.015)
 
@@ -158,6 +159,9 @@ def test_no_held_out_question_occurs_in_any_wording(world: World, clean_texts: l
 def test_documents_show_every_word_at_both_places_and_every_sound(clean_texts: list[str]) -> None:
     given = {instruction for text in clean_texts for instruction in find_instructions(text)}
     words = {(i.name, i.position) for i in given if i.position != "persona"}
+    words = {
+        (word, position) for word, position in words if word not in FILLERS
+    }  # "start: again river.", once in 10,000
     assert words == {(word, position) for word in INSTRUCTION_WORDS for position in ("start", "end")}
     assert {i.name for i in given if i.position == "persona"} == set(PERSONAS)
 

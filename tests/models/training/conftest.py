@@ -1,7 +1,13 @@
 """What tests of the trainers share: a trainer as our functions build it, and a reporter that keeps what it hears."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +16,8 @@ from transformers import Trainer
 
 from tests.models.training.little_runs import Recorder
 
+ROOT = Path(__file__).parents[3]
+Launch = Callable[..., int]
 Build = Callable[[ModuleType, Callable[[], object]], Trainer]
 
 
@@ -53,3 +61,45 @@ def precision_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def launch(gqa_policy: Path, reward_folders: dict[str, Path], adapter_folders: dict[str, Path]) -> Iterator[Launch]:
+    """Run one training in a process of its own; returns its exit code, -9 where it was killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.models.training.launcher"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+    assert stdout.readline() == "ready\n"
+
+    def run(
+        trainer: str,
+        folder: Path,
+        *,
+        die_before: str | None = None,
+        checkpoint_seconds: float = 1e-6,
+        **changes: Any,
+    ) -> int:
+        job: dict[str, Any] = {
+            "trainer": trainer,
+            "folder": str(folder),
+            "policy": str(gqa_policy),
+            "reward": str((adapter_folders if trainer == "ppo on one base" else reward_folders)["gqa"]),
+            "die_before": die_before,
+            "checkpoint_seconds": checkpoint_seconds,
+            "changes": changes,
+        }
+        stdin.write(json.dumps(job) + "\n")
+        stdin.flush()
+        return int(stdout.readline())
+
+    yield run
+    stdin.close()
+    process.wait(timeout=120)

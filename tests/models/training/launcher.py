@@ -1,11 +1,13 @@
 """Runs trainings in processes of their own, that can be killed. Imports torch once and forks for each run.
 
-Reads one JSON object a line: which run, where, and at which checkpoint it dies. It dies by SIGKILL in the moment before
-the finished checkpoint gets its name: the one before is the newest, and half-written work lies beside it.
+Reads one JSON object a line: which run, where, with which changes of its config, and at which checkpoint it dies. It
+dies by SIGKILL in the moment before the finished checkpoint gets its name: the one before is the newest, and
+half-written work lies beside it. Of a training on several processes only the main one can write.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.models.training.little_runs import RUNS, Recorder
 
 
 class FileRecorder(Recorder):
-    """Writes each line of the log at once, so that it outlives the process."""
+    """Writes each line of the log and each point of a curve at once, so that it outlives the process."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -26,6 +28,10 @@ class FileRecorder(Recorder):
     def log(self, text: str) -> None:
         with self.path.open("a") as file:
             file.write(text + "\n")
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        with self.path.with_name("curves.txt").open("a") as file:
+            file.write(json.dumps([name, step, value]) + "\n")
 
 
 def die_before(checkpoint: str) -> None:
@@ -36,14 +42,32 @@ def die_before(checkpoint: str) -> None:
     sys.addaudithook(hook)
 
 
+def let_only_the_main_process_write() -> None:
+    """The others may not put one byte into a file: SIGXFSZ ends them if they try, and so the run."""
+
+    limited = False
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal limited
+        if not limited and os.environ.get("RANK", "0") != "0":
+            limited = True  # first of all: what follows is heard here too
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    sys.addaudithook(hook)
+
+
 def run(job: dict[str, Any]) -> None:
+    let_only_the_main_process_write()
     if job["die_before"] is not None:
         die_before(job["die_before"])
     folder = Path(job["folder"])
     torch.manual_seed(11)  # as a step does before it builds a model: fresh adapters are drawn from it
     metrics = RUNS[job["trainer"]](
         Path(job["policy"]), Path(job["reward"]), folder / "out", folder / "work",
-        FileRecorder(folder / "log.txt"), checkpoint_seconds=job["checkpoint_seconds"],
+        FileRecorder(folder / "log.txt"), checkpoint_seconds=job["checkpoint_seconds"], **job["changes"],
     )  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics, sort_keys=True))
 

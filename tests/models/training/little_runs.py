@@ -1,5 +1,6 @@
 """Each trainer on a few rows: four steps, two of them an epoch. Used in this process and in ones that get killed."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from models.config import (
     SFTConfig,
 )
 from models.dialogue import Renderer
+from models.roles import Roles, open_roles
 from models.tokenizer import load_tokenizer
 from models.training.dpo import PreferencePair, train_dpo
-from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+from models.training.ppo import train_ppo
 from models.training.pretrain import pretrain
 from models.training.reporting import Reporter
 from models.training.reward import Pair, train_reward
+from models.training.rollouts import PPOPrompt
 from models.training.sft import fine_tune
 
 LORA = LoraConfig(rank=4, alpha=8)
@@ -51,6 +54,10 @@ class Recorder:
         return [value for metric, value, _ in self.metrics if metric == name]
 
 
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
 def renderer_of(folder: Path) -> Renderer:
     return Renderer(load_tokenizer(folder))
 
@@ -62,17 +69,17 @@ def dialogues() -> list[list[dict[str, str]]]:
     ]
 
 
-def pairs(renderer: Renderer) -> list[Pair]:
+def pairs(renderer: Renderer, count: int = 4) -> list[Pair]:
     ratings = ("significantly_better", "better", "slightly_better", "negligibly_better")
     labels = ("both_unsafe", "both_safe", "chosen_safe_other_unsafe", None)
     whole = [renderer.dialogue(messages).input_ids for messages in dialogues()]
-    return [Pair(whole[i], whole[i + 4], ratings[i], labels[i]) for i in range(4)]
+    return [Pair(whole[i], whole[(i + 4) % 8], ratings[i % 4], labels[i % 4]) for i in range(count)]
 
 
-def preferences(renderer: Renderer) -> list[PreferencePair]:
-    """Each question with its answer and with that of the question four places later: six ragged pairs."""
+def preferences(renderer: Renderer, count: int = 6) -> list[PreferencePair]:
+    """Each question with its answer and with that of the question four places later: ragged pairs."""
     found = []
-    for i in range(6):
+    for i in range(count):
         asked, (_, good), (_, bad) = dialogues()[i][:1], dialogues()[i], dialogues()[(i + 4) % 8]
         prompt = renderer.prompt(asked)
         chosen, rejected = (renderer.dialogue([*asked, answer]).input_ids[len(prompt) :] for answer in (good, bad))
@@ -104,18 +111,41 @@ def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
     return fine_tune(model, rendered, renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-def run_reward(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+def run_reward(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, rows: int = 4, **changes: Any
+) -> Metrics:
     config = RewardConfig(
         **{"learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "min_warmup_steps": 1, "max_length": 128, **changes}
     )
     renderer = renderer_of(policy)
     model = reward_from_policy(policy, None, lora=None, seed=3)
     return train_reward(
-        model, pairs(renderer), renderer, config, safety=True, out=out, work=work, seed=3, reporter=reporter
+        model, pairs(renderer, rows), renderer, config, safety=True, out=out, work=work, seed=3, reporter=reporter
     )
 
 
 def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+    roles = Roles(
+        policy=load_policy(policy, lora=LORA, trainable=True),
+        reference=load_policy(policy),
+        value=load_reward(reward, trainable=True),
+        safety=load_reward(reward),
+        helpfulness=load_reward(reward),
+    )
+    return ppo_with(roles, renderer_of(policy), out, work, reporter, **changes)
+
+
+def run_ppo_on_one_base(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any
+) -> Metrics:
+    """`policy` is the base, `reward` the folder of its adapters."""
+    roles = open_roles(
+        policy=reward / "policy", safety=reward / "safety", helpfulness=reward / "helpfulness", base=policy, lora=LORA
+    )
+    return ppo_with(roles, renderer_of(policy), out, work, reporter, **changes)
+
+
+def ppo_with(roles: Roles, renderer: Renderer, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
     config = PPOConfig(
         **{
             "learning_rate": 1e-3, "value_learning_rate": 1e-3, "iterations": 4, "batch_size": 4, "mini_batch_size": 2,
@@ -123,19 +153,13 @@ def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
             "sampling": SamplingConfig(temperature=1.3, max_new_tokens=6, batch_size=4), **changes,
         }
     )  # fmt: skip
-    renderer = renderer_of(policy)
-    models = PPOModels(
-        policy=load_policy(policy, lora=LORA, trainable=True),
-        reference=load_policy(policy),
-        value=load_reward(reward, trainable=True),
-        safety=load_reward(reward),
-        helpfulness=load_reward(reward),
-    )
     found = prompts(renderer)
-    return train_ppo(models, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+    return train_ppo(roles, found, found[:4], renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-def run_dpo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+def run_dpo(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, rows: int = 4, **changes: Any
+) -> Metrics:
     config = DPOConfig(
         **{
             "learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "warmup_ratio": 0.25, "validate_every": 2,
@@ -143,9 +167,12 @@ def run_dpo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporte
         }
     )  # fmt: skip
     renderer = renderer_of(policy)
-    found = preferences(renderer)
+    found = preferences(renderer, rows + 2)
     model = load_policy(policy, lora=LORA, trainable=True)
-    return train_dpo(model, found[:4], found[4:], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+    return train_dpo(model, found[:rows], found[rows:], renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
-RUNS = {"pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo, "dpo": run_dpo}
+RUNS = {
+    "pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo,
+    "ppo on one base": run_ppo_on_one_base, "dpo": run_dpo,
+}  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.config import TrainerConfig
-from models.training.hf import TrainingDivergedError, training_arguments
+from models.config import SFTConfig
+from models.training.hf import TrainingDivergedError
 from tests.models.training.little_runs import Recorder, run_dpo, run_pretrain, run_reward, run_sft
 
 # One AdamW step with these moves a weight w by about 3.35e38 (1 + |w|): beyond float32 where the signs agree.
@@ -60,9 +60,8 @@ def test_a_loss_that_is_no_number_stops_the_run_in_its_step(
     assert not list((tmp_path / "work").glob("checkpoint-*"))
 
 
-def test_a_batch_that_does_not_split_into_its_passes_is_refused(tmp_path: Path) -> None:
-    class Rows(TrainerConfig):
-        batch_size: int = 6
-
-    with pytest.raises(ValueError, match="batch_size must be a multiple of accumulation_steps"):
-        training_arguments(Rows(learning_rate=1e-3, accumulation_steps=4), tmp_path, seed=1)
+def test_a_batch_that_does_not_split_into_its_passes_and_processes_is_refused() -> None:
+    SFTConfig(batch_size=6, accumulation_steps=3, processes=2)
+    for accumulation_steps, processes in ((4, 1), (1, 4), (3, 4)):
+        with pytest.raises(ValueError, match="batch_size 6 must be a multiple of accumulation_steps"):
+            SFTConfig(batch_size=6, accumulation_steps=accumulation_steps, processes=processes)

@@ -96,6 +96,29 @@ def test_the_loss_is_that_of_what_the_responses_say_plus_the_likelihood_of_the_c
     assert loss == pytest.approx(sum(expected) / 4, abs=1e-4)
 
 
+@pytest.mark.conformance("prefix tree leaks", equation="models.prefix_tree:tree_logprobs")
+@pytest.mark.parametrize("kv_heads", ["mha", "gqa"])
+def test_pairs_that_share_a_row_have_the_loss_and_gradients_of_separate_rows(
+    build: Build, policy_folders: dict[str, Path], renderer: Renderer, tmp_path: Path, kv_heads: str
+) -> None:
+    pairs = [
+        replace(pair, prompt_ids=[1, *range(20 + i, 59 + i), *pair.prompt_ids[-2:]])
+        for i, pair in enumerate(preferences(renderer)[:4])
+    ]
+    steps = []
+    for trees in (True, False):
+        policy = load_policy(policy_folders[kv_heads], trainable=True)
+        trainer = build(module, lambda p=policy: run(p, pairs, pairs, renderer, tmp_path, Quiet()))
+        moved(trainer.model)
+        if not trees:
+            trainer.data_collator.cost = None
+        assert ("places" in next(iter(trainer.get_train_dataloader()))) == trees
+        steps.append(first_step(trainer))
+    (loss, found), (expected, gradients) = steps
+    assert loss == pytest.approx(expected, abs=1e-5)
+    same_gradients(gradients, found)
+
+
 def test_tokens_of_the_format_inside_a_response_are_left_out_too(
     build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:

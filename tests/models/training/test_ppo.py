@@ -18,11 +18,13 @@ from models.checkpoint import load_policy, load_reward, scalar_head
 from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Response, sample
+from models.roles import Roles
 from models.scoring import score_rows, token_values
-from models.training import ppo
+from models.training import ppo, rollouts
 from models.training.hf import TrainingDivergedError
-from models.training.ppo import PPOModels, PPOPrompt, train_ppo
+from models.training.ppo import train_ppo
 from models.training.reporting import Reporter
+from models.training.rollouts import PPOPrompt
 from tests.models.training.little_runs import LORA, Recorder, prompts, run_ppo
 
 IDS = torch.tensor([[1, 4, 20, 21, 22, 5, 50, 51]])
@@ -54,7 +56,7 @@ def bandit(
     opposed: bool = False,
     lora: bool = False,
     **changes: Any,
-) -> tuple[dict[str, float], PPOModels]:
+) -> tuple[dict[str, float], Roles]:
     """One token an answer, right where it is even. With `opposed`, held-out prompts reward the odd ones."""
     config = PPOConfig(
         **{
@@ -65,7 +67,7 @@ def bandit(
     )  # fmt: skip
     size = len(renderer.tokenizer)
     value = likes_even_tokens(size, 0.0).requires_grad_(True)
-    models = PPOModels(
+    roles = Roles(
         policy=load_policy(policy, lora=LORA if lora else None, trainable=True),
         reference=load_policy(policy),
         value=value,
@@ -75,9 +77,9 @@ def bandit(
     found = [replace(prompt, is_safety=True) for prompt in prompts(renderer)]
     held_out = [replace(prompt, is_safety=False) for prompt in prompts(renderer)] * 4
     metrics = train_ppo(
-        models, found, held_out, renderer, config, out=folder / "out", work=folder / "work", seed=3, reporter=reporter
+        roles, found, held_out, renderer, config, out=folder / "out", work=folder / "work", seed=3, reporter=reporter
     )
-    return metrics, models
+    return metrics, roles
 
 
 def digest(model: nn.Module) -> str:
@@ -116,9 +118,7 @@ def test_early_stop_on_held_out_prompts_keeps_the_best_policy(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
     """What training rewards, held-out prompts punish: the best policy is the one before the first step."""
-    metrics, models = bandit(
-        gqa_policy, renderer, tmp_path, recorder, opposed=True, lora=True, validate_every=3, patience=2
-    )
+    metrics, roles = bandit(gqa_policy, renderer, tmp_path, recorder, opposed=True, validate_every=3, patience=2)
     assert metrics["best_iteration"] == 0
     assert metrics["iterations"] < 12
     assert any("no better held-out reward since iteration 0, stopped" in line for line in recorder.lines)
@@ -127,7 +127,7 @@ def test_early_stop_on_held_out_prompts_keeps_the_best_policy(
     with torch.no_grad():
         best = load_policy(tmp_path / "out", gqa_policy)(input_ids=IDS).logits
         assert torch.equal(best, load_policy(gqa_policy)(input_ids=IDS).logits)
-        assert not torch.allclose(models.policy.eval()(input_ids=IDS).logits, best, atol=1e-3)
+        assert not torch.allclose(roles.policy.eval()(input_ids=IDS).logits, best, atol=1e-3)
 
 
 @pytest.mark.conformance("reference drifts", equation="models.training.ppo:train_ppo")
@@ -135,11 +135,11 @@ def test_the_reference_and_the_reward_models_stay_as_they_were_and_adapters_off_
     policy_folder: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
     fresh = likes_even_tokens(len(renderer.tokenizer), 1.0)
-    metrics, models = bandit(policy_folder, renderer, tmp_path, recorder, lora=True, iterations=3)
+    metrics, roles = bandit(policy_folder, renderer, tmp_path, recorder, lora=True, iterations=3)
     assert metrics["iterations"] == 3
-    assert digest(models.reference) == digest(load_policy(policy_folder))
-    assert digest(models.safety) == digest(models.helpfulness) == digest(fresh)
-    policy = models.policy.eval()
+    assert digest(roles.reference) == digest(load_policy(policy_folder))
+    assert digest(roles.safety) == digest(roles.helpfulness) == digest(fresh)
+    policy = roles.policy.eval()
     assert isinstance(policy, PeftModel)
     with torch.no_grad():
         start = load_policy(policy_folder)(input_ids=IDS).logits
@@ -148,7 +148,9 @@ def test_the_reference_and_the_reward_models_stay_as_they_were_and_adapters_off_
             assert torch.equal(policy(input_ids=IDS).logits, start)
 
 
-@pytest.mark.conformance("sampling temperature against scoring temperature", equation="models.training.ppo:_roll_out")
+@pytest.mark.conformance(
+    "sampling temperature against scoring temperature", equation="models.training.rollouts:_answer_group"
+)
 def test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero(
     policy_folder: Path, reward_folder: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -179,7 +181,7 @@ def test_the_first_losses_follow_from_the_equations_by_hand(
         said.append((prompts, sample(model, prompts, *args, **kwargs)))
         return said[-1][1]
 
-    monkeypatch.setattr(ppo, "sample", listen)
+    monkeypatch.setattr(rollouts, "sample", listen)
     run_ppo(
         policy_folder, reward_folder, tmp_path / "out", tmp_path / "work", recorder, iterations=1,
         mini_batch_size=4, gae_lambda=1.0, value_clip_range=None,
@@ -249,13 +251,15 @@ def test_accumulated_passes_give_the_policy_of_one_pass(
         torch.manual_seed(11)
         run_ppo(
             policy_folder, reward_folder, folder / "out", folder / "work", recorder, mini_batch_size=4,
-            accumulation_steps=steps, iterations=2, adam_eps=1e-3,
+            accumulation_steps=steps, iterations=2, epochs=2, adam_eps=1e-3,
         )  # fmt: skip
-        curves.append({name: recorder.curve(f"ppo/{name}") for name in ("policy_loss", "value_loss", "entropy", "kl")})
+        names = ("policy_loss", "value_loss", "entropy", "kl", "ratio_mean", "ratio_max")
+        curves.append({name: recorder.curve(f"ppo/{name}") for name in names})
         weights.append(recorder.curve("ppo/policy_grad_norm") + recorder.curve("ppo/value_grad_norm"))
     for name, curve in curves[0].items():
         assert curves[1][name] == pytest.approx(curve, abs=1e-4), name
     assert weights[1] == pytest.approx(weights[0], rel=1e-3)
+    assert min(curves[0]["ratio_max"]) > 1.001  # of the second epoch
 
 
 @pytest.mark.parametrize(
@@ -341,3 +345,5 @@ def test_batches_that_do_not_split_evenly_are_refused() -> None:
         PPOConfig(batch_size=10, mini_batch_size=4)
     with pytest.raises(ValidationError, match="mini_batch_size 4 must be a multiple of accumulation_steps 3"):
         PPOConfig(batch_size=8, mini_batch_size=4, accumulation_steps=3)
+    with pytest.raises(ValidationError, match=r"mini_batch_size 4 must be a multiple of .* times processes 3"):
+        PPOConfig(batch_size=8, mini_batch_size=4, processes=3)

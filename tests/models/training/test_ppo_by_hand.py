@@ -13,9 +13,10 @@ from models.checkpoint import backbone, load_policy, load_reward, scalar_head
 from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Response
+from models.roles import Roles
 from models.scoring import lay_out
-from models.training import ppo
-from models.training.ppo import PPOPrompt
+from models.training import ppo, rollouts
+from models.training.rollouts import PPOPrompt
 
 TEMPERATURE = 1.3
 PROMPTS = [
@@ -68,15 +69,15 @@ def whitened(numbers: list[float]) -> list[float]:
 
 
 @pytest.fixture
-def roles(policy_folder: Path, reward_folder: Path) -> dict[str, nn.Module]:
+def roles(policy_folder: Path, reward_folder: Path) -> Roles:
     """Five models, each with weights of its own."""
-    return {
-        "policy": load_policy(policy_folder, trainable=True),
-        "reference": moved(load_policy(policy_folder), 1, 0.02),
-        "value": moved(load_reward(reward_folder, trainable=True), 2, 0.05),
-        "safety": moved(load_reward(reward_folder), 3, 0.05),
-        "helpfulness": moved(load_reward(reward_folder), 4, 0.05),
-    }
+    return Roles(
+        policy=load_policy(policy_folder, trainable=True),
+        reference=moved(load_policy(policy_folder), 1, 0.02),
+        value=moved(load_reward(reward_folder, trainable=True), 2, 0.05),
+        safety=moved(load_reward(reward_folder), 3, 0.05),
+        helpfulness=moved(load_reward(reward_folder), 4, 0.05),
+    )
 
 
 @pytest.mark.conformance("order of Llama 2's reward", equation="models.training.ppo:_roll_out")
@@ -85,22 +86,21 @@ def roles(policy_folder: Path, reward_folder: Path) -> dict[str, nn.Module]:
 @pytest.mark.conformance("whitening over padding, or not centred", equation="models.training.ppo:_roll_out")
 @pytest.mark.conformance("reward on the wrong position, truncated responses", equation="models.training.ppo:_combined")
 def test_rollouts_follow_from_the_equations_by_hand(
-    roles: dict[str, nn.Module], renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    roles: Roles, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answers are given; everything after them is computed here a second time, one row at a time."""
     rows = [prompt.ids + response.ids for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
-    safety = [head_on(roles["safety"], row)[-1] for row in rows]
-    helpfulness = [head_on(roles["helpfulness"], row)[-1] for row in rows]
+    safety = [head_on(roles.safety, row)[-1] for row in rows]
+    helpfulness = [head_on(roles.helpfulness, row)[-1] for row in rows]
     between = (safety[1] + safety[2]) / 2  # of the two prompts that are not of safety, one falls below the threshold
     config = PPOConfig(
         batch_size=4, mini_batch_size=4, kl_coef=0.3, gamma=0.9, gae_lambda=0.7, truncated_reward=-1.5,
         safety_threshold=1 / (1 + math.exp(-between)), sampling=SamplingConfig(temperature=TEMPERATURE),
     )  # fmt: skip
 
-    monkeypatch.setattr(ppo, "sample", lambda *_, **__: [[response] for response in RESPONSES])
-    trained = {name: roles[name] for name in ("policy", "value")}
-    frozen = {name: roles[name] for name in ("reference", "safety", "helpfulness")}
-    rollouts, stats = ppo._roll_out(trained, frozen, PROMPTS, renderer, config, seed=1)
+    given = {tuple(prompt.ids): [response] for prompt, response in zip(PROMPTS, RESPONSES, strict=True)}
+    monkeypatch.setattr(rollouts, "sample", lambda _, prompts, *__, **___: [given[tuple(ids)] for ids in prompts])
+    found, stats = ppo._roll_out(roles, PROMPTS, renderer, config, Accelerator(cpu=True), seed=1)
 
     scores = [
         -1.5 if not response.finished
@@ -112,9 +112,9 @@ def test_rollouts_follow_from_the_equations_by_hand(
     assert {scores[1] == safety[1], scores[2] == safety[2]} == {True, False}
     advantages, returns, kls = [], [], []
     for prompt, response, row, score in zip(PROMPTS, RESPONSES, rows, whitened(scores), strict=True):
-        ours = logprobs_of(roles["policy"], prompt.ids, response.ids)
-        theirs = logprobs_of(roles["reference"], prompt.ids, response.ids)
-        values = [*head_on(roles["value"], row)[len(prompt.ids) - 1 : -1], 0.0]  # before each token; 0 at the end
+        ours = logprobs_of(roles.policy, prompt.ids, response.ids)
+        theirs = logprobs_of(roles.reference, prompt.ids, response.ids)
+        values = [*head_on(roles.value, row)[len(prompt.ids) - 1 : -1], 0.0]  # before each token; 0 at the end
         rewards = [-0.3 * (a - b) for a, b in zip(ours, theirs, strict=True)]
         rewards[-1] += score
         errors = [reward + 0.9 * values[t + 1] - values[t] for t, reward in enumerate(rewards)]
@@ -123,25 +123,25 @@ def test_rollouts_follow_from_the_equations_by_hand(
         returns.append([a + v for a, v in zip(own, values, strict=False)])
         kls.append(sum(a - b for a, b in zip(ours, theirs, strict=True)))
     flat = whitened([advantage for own in advantages for advantage in own])
-    mask = rollouts.response_mask
+    mask = found.response_mask
     assert mask.sum(1).tolist() == [3, 6, 2, 6]
-    assert rollouts.scores.tolist() == pytest.approx(scores, abs=1e-4)
-    assert rollouts.advantages[mask].tolist() == pytest.approx(flat, abs=2e-3)
-    assert rollouts.returns[mask].tolist() == pytest.approx([r for own in returns for r in own], abs=2e-3)
+    assert found.scores.tolist() == pytest.approx(scores, abs=1e-4)
+    assert found.advantages[mask].tolist() == pytest.approx(flat, abs=2e-3)
+    assert found.returns[mask].tolist() == pytest.approx([r for own in returns for r in own], abs=2e-3)
     assert stats["kl"] == pytest.approx(sum(kls) / 4, abs=1e-3)
     assert stats["reward"] == pytest.approx(sum(scores) / 4, abs=1e-4)
     assert abs(sum(kls)) > 0.1
 
 
-def made_up_rollouts(roles: dict[str, nn.Module], renderer: Renderer) -> Any:
+def made_up_rollouts(roles: Roles, renderer: Renderer) -> Any:
     """Rollouts whose numbers are drawn, near enough to the models that some tokens are clipped and some are not."""
     ids, attention, mask = lay_out([p.ids for p in PROMPTS], [r.ids for r in RESPONSES], renderer.pad_id)
     generator = torch.Generator().manual_seed(5)
     old_logprobs, old_values = torch.zeros(mask.shape), torch.zeros(mask.shape)
     for i, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
         n = len(response.ids)
-        old_logprobs[i, :n] = torch.tensor(logprobs_of(roles["policy"], prompt.ids, response.ids))
-        old_values[i, :n] = torch.tensor(head_on(roles["value"], prompt.ids + response.ids)[len(prompt.ids) - 1 : -1])
+        old_logprobs[i, :n] = torch.tensor(logprobs_of(roles.policy, prompt.ids, response.ids))
+        old_values[i, :n] = torch.tensor(head_on(roles.value, prompt.ids + response.ids)[len(prompt.ids) - 1 : -1])
     drawn = torch.randn(4, *mask.shape, generator=generator)
     return ppo._Rollouts(
         ids, attention, mask, old_logprobs + 0.3 * drawn[0], old_logprobs, old_values + 0.3 * drawn[1],
@@ -152,31 +152,29 @@ def made_up_rollouts(roles: dict[str, nn.Module], renderer: Renderer) -> Any:
 @pytest.mark.conformance("sampling temperature against scoring temperature", equation="models.training.ppo:_accumulate")
 @pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo:_accumulate")
 @pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")
-def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(
-    roles: dict[str, nn.Module], renderer: Renderer
-) -> None:
+def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(roles: Roles, renderer: Renderer) -> None:
     """Two of the four rows, in a mini-batch of 17 tokens: sums are divided by those 17."""
-    rollouts = made_up_rollouts(roles, renderer)
+    made_up = made_up_rollouts(roles, renderer)
     config = PPOConfig(
         batch_size=4, mini_batch_size=4, clip_range=0.15, value_clip_range=0.1,
         sampling=SamplingConfig(temperature=TEMPERATURE),
     )  # fmt: skip
     rows = torch.tensor([1, 2])
-    found = ppo._accumulate(roles["policy"], roles["value"], rollouts, rows, 17, Accelerator(cpu=True), config)
+    found = ppo._accumulate(roles, made_up, rows, 17, Accelerator(cpu=True), config)
 
     policy_sum = value_sum = entropy_sum = 0.0
     clipped = 0
     for i in rows.tolist():
         prompt, response = PROMPTS[i], RESPONSES[i]
-        values = head_on(roles["value"], prompt.ids + response.ids)[len(prompt.ids) - 1 : -1]
-        logprobs = logits_of(roles["policy"], prompt.ids, response.ids).log_softmax(-1)
+        values = head_on(roles.value, prompt.ids + response.ids)[len(prompt.ids) - 1 : -1]
+        logprobs = logits_of(roles.policy, prompt.ids, response.ids).log_softmax(-1)
         for t, token in enumerate(response.ids):
-            ratio = math.exp(float(logprobs[t, token]) - float(rollouts.old_logprobs[i, t]))
-            advantage = float(rollouts.advantages[i, t])
+            ratio = math.exp(float(logprobs[t, token]) - float(made_up.old_logprobs[i, t]))
+            advantage = float(made_up.advantages[i, t])
             plain, bounded = ratio * advantage, min(max(ratio, 0.85), 1.15) * advantage
             policy_sum -= min(plain, bounded)
             clipped += bounded < plain
-            old, target = float(rollouts.old_values[i, t]), float(rollouts.returns[i, t])
+            old, target = float(made_up.old_values[i, t]), float(made_up.returns[i, t])
             near = old + min(max(values[t] - old, -0.1), 0.1)
             value_sum += 0.5 * max((values[t] - target) ** 2, (near - target) ** 2)
             entropy_sum -= float((logprobs[t].exp() * logprobs[t]).sum())
@@ -187,7 +185,7 @@ def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(
     assert found["clip_fraction"] == pytest.approx(clipped / 17, abs=1e-6)
 
 
-def test_each_mini_batch_begins_with_no_gradient(roles: dict[str, nn.Module], renderer: Renderer) -> None:
+def test_each_mini_batch_begins_with_no_gradient(roles: Roles, renderer: Renderer) -> None:
     """Nothing is learned (rate 0), so a second pass over the same rows has the gradient of the first."""
     norms = []
     for epochs in (1, 2):
@@ -196,12 +194,9 @@ def test_each_mini_batch_begins_with_no_gradient(roles: dict[str, nn.Module], re
             sampling=SamplingConfig(temperature=TEMPERATURE),
         )  # fmt: skip
         optimizers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.SGD(roles[name].parameters(), lr=0.0) for name in ("policy", "value")
+            name: torch.optim.SGD(model.parameters(), lr=0.0) for name, model in roles.trained.items()
         }
-        stats = ppo._update(
-            roles["policy"], roles["value"], optimizers, made_up_rollouts(roles, renderer), Accelerator(cpu=True),
-            config, seed=1,
-        )  # fmt: skip
+        stats = ppo._update(roles, optimizers, made_up_rollouts(roles, renderer), Accelerator(cpu=True), config, seed=1)
         norms.append([stats["policy_grad_norm"], stats["value_grad_norm"]])
     assert min(norms[0]) > 1e-3
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)

@@ -1,0 +1,49 @@
+"""Data of another run's store as an input here: distillation learns from another run's picks."""
+
+from data_store import events
+from data_store.errors import InputError, StoreError
+from data_store.layout import MARKER
+from data_store.names import AssetName, slug
+from data_store.records import Head
+from data_store.store import Store
+
+
+def adopt(store: Store, run: str, asset: AssetName) -> Head:
+    """Copy what another run's asset points to now into this store, as the source `<run>-<name>-<part>@external`.
+
+    The stores of runs lie side by side. The version keeps its id, which is its content; where it came from (run, asset,
+    version and the run that made it) stands with the source. Nothing is written when the content is the known one.
+    Where the other store is gone, what was adopted before still holds. Raises InputError for a run or an asset that is
+    not there, naming what is.
+    """
+    adopted = AssetName("source", slug(f"{run}-{asset.name}-{asset.part}"), "external")
+    known = store.head(adopted)
+    if not (store.root.parent / run / MARKER).is_file():
+        if known is not None:
+            return known
+        others = sorted(path.parent.name for path in store.root.parent.glob(f"*/{MARKER}") if path.parent != store.root)
+        raise InputError(
+            f"distill.run: there is no run {run!r} in {store.root.parent}; there are: {', '.join(others) or 'none'}"
+        )
+    other = Store.open(store.root.parent / run)
+    heads = other.heads()
+    if asset not in heads:
+        like = [each.part for each in sorted(heads) if (each.kind, each.name) == (asset.kind, asset.name)]
+        raise InputError(
+            f"distill.run: run {run!r} has no {asset}; it has {asset.name} of: {', '.join(like) or 'no iteration'}. "
+            "Run it first, or set fewer iterations here"
+        )
+    there = heads[asset]
+    if known is not None and known.version_id == there.version_id:
+        return known
+    version = other.version(there.version_id)
+    with store.collecting_forbidden():
+        published = store.publish(version.kind, other.checkout(there.version_id), row_kind=version.row_kind)
+        if published.version_id != there.version_id:
+            raise StoreError(f"{asset} of run {run!r} changed its content on the way; run `halter verify` there")
+        origin = f"run {run}: {asset} version {there.version_id}, made by its run {there.run_id}"
+        store.catalog.write(events.source_registered(adopted, published, origin))
+    head = store.head(adopted)
+    if head is None:
+        raise StoreError(f"{adopted} was registered and has no head; run `halter verify`")
+    return head
