@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -23,6 +23,7 @@ from flows.session import CONFIG_FILE, Session, home, recall, remember, session_
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
+from flows.waiting import judged_and_unread, waits_of
 
 app = typer.Typer(
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
@@ -69,8 +70,8 @@ def run(
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
-                rows = recipe(config)
-            _finish(rows, as_json, config)
+                rows = cast(list[dict[str, object]], recipe(config))
+            _finish(rows, as_json, session)
             if keep_server:
                 say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
                 _wait_for_interrupt()
@@ -102,10 +103,15 @@ def rerun(
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                stale = rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name)
+                stale = cast(
+                    list[dict[str, object]],
+                    rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name),
+                )
         if as_json:
             print_json({"step": order.step, "part": iteration, "stale": stale})
-        elif stale:
+            return
+        _tell_waits(session)
+        if stale:
             console.print(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
                 highlight=False,
@@ -148,7 +154,7 @@ def serve(
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
-                now.wait()
+                now.wait(lambda: _judged(config.name), _tell_start)
             except KeyboardInterrupt:
                 console.print("stopping what is running; it goes on from there when it is started again")
     console.print("stopped")
@@ -157,7 +163,7 @@ def serve(
 @app.command()
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, missing, failed or running, with one headline figure."""
+    """The grid: iterations by steps, each fresh, stale, missing, failed, running or waiting, with a headline figure."""
     config = recall(name)
     store = Store.open(store_root(config.name))
     plan = build_plan(config, store.overrides())
@@ -211,7 +217,7 @@ class _Displayed:
 
 
 def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
-    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan"}
+    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "waiting": "magenta"}
     parts = list(dict.fromkeys(cell.part for cell in cells))
     steps = list(dict.fromkeys(cell.step for cell in cells))
     by_key = {(cell.step, cell.part): cell for cell in cells}
@@ -240,11 +246,22 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
 
 
-def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> None:
+def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
+    config = session.config
     if as_json:
-        print_json({"run": config.name, "figures": rows})
+        waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
+        print_json({"run": config.name, "figures": rows, "waiting": waits})
     else:
         print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        _tell_waits(session)
+
+
+def _tell_waits(session: Session) -> None:
+    for wait in waits_of(session.store, session.plan).values():
+        console.print(f"{wait.part} waits for people: {wait}", highlight=False)
+        console.print(
+            "they judge on the page of `halter annotate`; then the same command goes on from here", highlight=False
+        )
 
 
 def _judge(config: RunConfig) -> str:
@@ -254,6 +271,19 @@ def _judge(config: RunConfig) -> str:
 def _tell_overrides(session: Session, as_json: bool) -> None:
     for override in session.store.overrides():
         say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
+
+
+def _judged(name: str) -> list[str]:
+    """The batches of the served run that people are done with, and that its config, as it was last run, waits for."""
+    config = recall(name)
+    if config.collect.people is None:
+        return []
+    store = Store.open(store_root(name))
+    return judged_and_unread(store, build_plan(config, store.overrides()))
+
+
+def _tell_start(batch: str) -> None:
+    console.print(f"people are done with batch {batch}; the recipe goes on", highlight=False)
 
 
 def _wait_for_interrupt() -> None:

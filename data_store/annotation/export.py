@@ -58,6 +58,17 @@ def judgements(book: Book, batch_id: str) -> list[Judged]:
         return [_judged(row) for row in connection.execute(_JUDGED, {"batch": batch_id})]
 
 
+def count_judgements(book: Book, batch_id: str) -> int:
+    """How many judgements of a batch stand, attention checks left out."""
+    with book.reading() as connection:
+        (count,) = connection.execute(_COUNT, {"batch": batch_id}).fetchone()
+    return int(count)
+
+
+_COUNT = """
+SELECT count(*) FROM item JOIN standing USING (item_id)
+WHERE batch_id = :batch AND known_choice IS NULL AND chosen IS NOT NULL"""
+
 _ROWS = """
 SELECT item.*, given.name, given.chosen, given.rating, given.safety_label
 FROM item JOIN (
