@@ -5,7 +5,8 @@ What is waited for is told by the book and the catalog alone, so it does not mat
 between. Knows no Prefect.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -60,12 +61,12 @@ class Wait:
         return asdict(self)
 
 
-def await_judgements(session: Session, part: str, step: str) -> Wait | None:
+def await_judgements(session: Session, part: str, step: str, clock: Callable[[], float] = time.time) -> Wait | None:
     """What this step has to wait for; None when it can run.
 
     Opens the batch of its pairs when there is none, and closes it when enough is judged or its deadline has passed;
-    then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. Raises
-    StepFailedError where the deadline has passed and the config does not go on with less.
+    then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. `clock` gives
+    seconds since 1970. Raises StepFailedError where the deadline has passed and the config does not go on with less.
     """
     call = session.plan[part, step]
     people = session.config.collect.people
@@ -76,7 +77,7 @@ def await_judgements(session: Session, part: str, step: str) -> Wait | None:
     if pairs not in heads:
         raise InputError(f"{step} of {part} needs {pairs}, which no step has made yet: run the recipe first")
     batch_id = batch_name(part, heads[pairs].version_id)
-    book = Book.open(store.root)
+    book = Book.open(store.root, clock)
     try:
         batch = find_batch(book, batch_id)
         if batch is None and judgements_asset(batch_id) in heads:
@@ -86,12 +87,8 @@ def await_judgements(session: Session, part: str, step: str) -> Wait | None:
             wait = _wait_for(book, batch, call)
             if wait.ended is None:
                 return wait
-            if wait.ended == DEADLINE and people.at_deadline == "fail":
-                raise StepFailedError(
-                    f"{part} waited for people in vain: {wait.judgements} of {wait.wanted} judgements in batch "
-                    f"{batch_id} at its deadline; to go on with them set collect.people.at_deadline: "
-                    "train_on_what_is_there"
-                )
+            if wait.ended == DEADLINE and (people.at_deadline == "fail" or not wait.judgements):
+                raise StepFailedError(_in_vain(wait))
             close_batch(book, batch_id, wait.ended)
         hand_over(store, book, batch_id)
         return None
@@ -134,6 +131,16 @@ def _batches(store: Store, plan: Plan) -> Iterator[tuple[Book, Batch, StepCall]]
 
 def _is_read(store: Store, judgements: AssetName) -> bool:
     return store.head(judgements) is not None and bool(store.descendants(judgements).runs)
+
+
+def _in_vain(wait: Wait) -> str:
+    way_out = (
+        "set collect.people.at_deadline: train_on_what_is_there to go on with them"
+        if wait.judgements
+        else f"other pairs get a batch of their own: halter rerun {wait.part} draw-pairs --set KEY=VALUE"
+    )
+    found = f"{wait.judgements} of {wait.wanted} judgements in batch {wait.batch_id} at its deadline"
+    return f"{wait.part} waited for people in vain, {found}; {way_out}"
 
 
 def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
