@@ -260,6 +260,36 @@ def test_a_run_on_files_imports_its_pairs_once_and_deals_them_out() -> None:
     assert "instructions" not in reads(plan, "V2", "evaluate")
 
 
+def test_what_people_judge_is_read_beside_the_pairs_and_changes_no_other_step() -> None:
+    collect = yaml.safe_load(POCKET)["collect"]
+    simulated, people = (config_of(), config_of(annotator=None, collect={**collect, "people": {"per_item": 2}}))
+    plan, before = build_plan(people), build_plan(simulated)
+    call = plan["V2", "collect_preferences"]
+    assert {role: str(asset) for role, asset in call.judged.items()} == {"judgements": "dataset/pairs@V2"}
+    assert reads(plan, "V2", "collect_preferences") == {"pairs": ["dataset/pairs@V2"]}
+    assert [key for key, call in plan.items() if call.judged] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
+    assert not any(call.judged for call in before.values())
+    changed = {step for (part, step), call in plan.items() if call.recipe() != before[part, step].recipe()}
+    assert changed == {"collect_preferences", "evaluate", "evaluate_sampled"}, "the annotator is gone"
+
+
+def test_what_is_asked_of_people_makes_nothing_stale() -> None:
+    """The judgements themselves are an input; how they were asked for is not."""
+    collect = yaml.safe_load(POCKET)["collect"]
+    one, other = (
+        build_plan(config_of(annotator=None, collect={**collect, "people": people}))
+        for people in ({}, {"per_item": 3, "deadline_hours": 5, "quota_percent": 10, "attention_checks": 9})
+    )
+    assert [key for key in one if one[key].recipe() != other[key].recipe()] == []
+
+
+def test_on_files_people_judge_pairs_that_are_drawn_and_none_are_imported() -> None:
+    plan = build_plan(imported(collect={"people": {}}))
+    assert "preferences" not in plan["base", "import_data"].outputs
+    assert reads(plan, "V1", "draw_pairs")["prompts"] == ["dataset/prompts@base"]
+    assert "draw_pairs" not in {step for _, step in build_plan(imported())}
+
+
 def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     plan = build_plan(on_base(tmp_path))
     assert [step for part, step in plan if part == "base"] == ["import_data", "fit_context"]
