@@ -10,7 +10,7 @@ from data_store.locks import write_durably
 STORE_FORMAT = 1
 MARKER = "halter-store.json"
 _FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "tmp")
-_FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal")
+_FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal", "annotation.sqlite")
 
 
 def prepare(root: Path) -> None:

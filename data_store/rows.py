@@ -68,6 +68,28 @@ ROW_KINDS: Mapping[str, RowKind] = {
             {"split": ("train", "heldout")},
         ),
         RowKind(
+            "pair",
+            _schema(
+                pair_id=_S,
+                source=_S,
+                prompt_id=_S,
+                axis=_S,
+                iteration=_S,
+                messages=MESSAGES,
+                response_a=_S,
+                response_b=_S,
+                finished_a=_BOOL,
+                finished_b=_BOOL,
+                policy_version_a=_S,
+                policy_version_b=_S,
+                temperature_milli_a=_I32,
+                temperature_milli_b=_I32,
+            ),
+            ("pair_id",),
+            {"axis": AXES},
+            ends_with_user=True,
+        ),
+        RowKind(
             "preference",
             _schema(
                 preference_id=_S,

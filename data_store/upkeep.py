@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from data_store import events, lineage, runs
+from data_store.annotation.book import copy_book
 from data_store.errors import InputError, StoreError
 from data_store.journal import START
 from data_store.layout import MARKER
@@ -137,7 +138,8 @@ def collect(
 
 
 def backup(store: Store, target: Path) -> int:
-    """Copy the store to a folder that opens as a store; what is there already is not copied again. Gives the new files.
+    """Copy the store to a folder that opens as a store; what is there already is not copied again, but for the book of
+    human judgements, which is copied whole. Gives the files that were written.
 
     Raises InputError when the folder holds something else, or another store's backup.
     """
@@ -164,6 +166,7 @@ def backup(store: Store, target: Path) -> int:
         if not place.exists():
             write_durably(place, segment.read_bytes(), drafts)
             copied += 1
+    copied += copy_book(store.root, target)
     shutil.copyfile(store.root / MARKER, target / MARKER)
     sync_folder(target)
     copy.catalog.settle()

@@ -3,30 +3,27 @@
 import json
 import os
 import signal
-import sys
-import traceback
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.store import Store
+from flows import annotate_cli
+from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import build_plan
-from flows.server import ServerFailedError, prefect_server, serving
+from flows.server import prefect_server, serving
 from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
+from flows.waiting import judged_and_unread, waits_of
 
 app = typer.Typer(
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
@@ -34,12 +31,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# soft_wrap leaves breaking to the terminal; what goes into a file or a pipe is wide enough for the grid
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, soft_wrap=True)
 
-RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the last one if not given.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app.command("annotate")(annotate_cli.annotate)
+app.add_typer(annotate_cli.people, name="annotators")
 
 
 def main() -> None:
@@ -47,30 +42,8 @@ def main() -> None:
     app()
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn errors into one clear message and the exit code."""
-
-    @wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except InputError as error:
-            errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            errors.print("stopped; the same command goes on from here")
-            raise typer.Exit(130) from None
-        except (StoreError, ServerFailedError, RuntimeError, OSError) as error:
-            if not str(error):
-                traceback.print_exc()
-            errors.print(f"[red]failed:[/red] {escape(str(error))}", highlight=False)
-            raise typer.Exit(1) from None
-
-    return guarded
-
-
 @app.command()
-@_guarded
+@guarded
 def run(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/smoke.yaml")],
     keep_server: Annotated[
@@ -87,25 +60,25 @@ def run(
         waiting = stale_keys(cells)
         if waiting:
             session.workers.start()  # torch loads while the server starts
-        _say(
+        say(
             as_json,
             f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
         )
         _tell_overrides(session, as_json)
         with prefect_server(home() / ".prefect") as url:
-            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
-                rows = recipe(config)
-            _finish(rows, as_json, config)
+                rows = cast(list[dict[str, object]], recipe(config))
+            _finish(rows, as_json, session)
             if keep_server:
-                _say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
+                say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
                 _wait_for_interrupt()
 
 
 @app.command()
-@_guarded
+@guarded
 def rerun(
     iteration: Annotated[str, typer.Argument(help="V1, V2 …; V0 for SFT, base for the foundation")],
     step: Annotated[str, typer.Argument(help="A step, such as safety-reward")],
@@ -126,14 +99,19 @@ def rerun(
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
         with prefect_server(home() / ".prefect") as url:
-            _say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                stale = rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name)
+                stale = cast(
+                    list[dict[str, object]],
+                    rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name),
+                )
         if as_json:
-            _print_json({"step": order.step, "part": iteration, "stale": stale})
-        elif stale:
+            print_json({"step": order.step, "part": iteration, "stale": stale})
+            return
+        _tell_waits(session)
+        if stale:
             console.print(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
                 highlight=False,
@@ -144,7 +122,7 @@ def rerun(
 
 
 @app.command()
-@_guarded
+@guarded
 def serve(
     config_file: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; the config of the last run if not given")
@@ -176,16 +154,16 @@ def serve(
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
-                now.wait()
+                now.wait(lambda: _judged(config.name), _tell_start)
             except KeyboardInterrupt:
                 console.print("stopping what is running; it goes on from there when it is started again")
     console.print("stopped")
 
 
 @app.command()
-@_guarded
+@guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, missing, failed or running, with one headline figure."""
+    """The grid: iterations by steps, each fresh, stale, missing, failed, running or waiting, with a headline figure."""
     config = recall(name)
     store = Store.open(store_root(config.name))
     plan = build_plan(config, store.overrides())
@@ -196,9 +174,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
         ]
-        _print_json(
-            {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
-        )
+        print_json({"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows})
         return
     _print_grid(config, cells)
     for override in store.overrides():
@@ -209,7 +185,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-@_guarded
+@guarded
 def lineage(
     asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
     name: RunOption = None,
@@ -219,7 +195,7 @@ def lineage(
     config = recall(name)
     document = lineage_document(Store.open(store_root(config.name)), AssetName.parse(asset))
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         for line in lineage_lines(document):
             console.print(escape(line), highlight=False)
@@ -241,7 +217,7 @@ class _Displayed:
 
 
 def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
-    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan"}
+    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "waiting": "magenta"}
     parts = list(dict.fromkeys(cell.part for cell in cells))
     steps = list(dict.fromkeys(cell.step for cell in cells))
     by_key = {(cell.step, cell.part): cell for cell in cells}
@@ -270,11 +246,22 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
 
 
-def _finish(rows: list[dict[str, object]], as_json: bool, config: RunConfig) -> None:
+def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
+    config = session.config
     if as_json:
-        _print_json({"run": config.name, "figures": rows})
+        waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
+        print_json({"run": config.name, "figures": rows, "waiting": waits})
     else:
         print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        _tell_waits(session)
+
+
+def _tell_waits(session: Session) -> None:
+    for wait in waits_of(session.store, session.plan).values():
+        console.print(f"{wait.part} waits for people: {wait}", highlight=False)
+        console.print(
+            "they judge on the page of `halter annotate`; then the same command goes on from here", highlight=False
+        )
 
 
 def _judge(config: RunConfig) -> str:
@@ -283,15 +270,20 @@ def _judge(config: RunConfig) -> str:
 
 def _tell_overrides(session: Session, as_json: bool) -> None:
     for override in session.store.overrides():
-        _say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
+        say(as_json, f"set by hand: {override.part} {override.step} {override.key}={escape(override.value_json)}")
 
 
-def _say(as_json: bool, text: str) -> None:
-    (errors if as_json else console).print(text, highlight=False)
+def _judged(name: str) -> list[str]:
+    """The batches of the served run that people are done with, and that its config, as it was last run, waits for."""
+    config = recall(name)
+    if config.collect.people is None:
+        return []
+    store = Store.open(store_root(name))
+    return judged_and_unread(store, build_plan(config, store.overrides()))
 
 
-def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+def _tell_start(batch: str) -> None:
+    console.print(f"people are done with batch {batch}; the recipe goes on", highlight=False)
 
 
 def _wait_for_interrupt() -> None:

@@ -68,7 +68,9 @@ class RunConfig(Config):
     )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
     data: DataConfig
-    annotator: AnnotatorConfig | None = Field(default=None, description="Empty: preferences are imported")
+    annotator: AnnotatorConfig | None = Field(
+        default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
+    )
     filter: FilterConfig = FilterConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ArchitectureConfig = ArchitectureConfig(preset="llama2-7b")
@@ -102,6 +104,10 @@ class RunConfig(Config):
         slug(self.name)
         if self.distill is not None:
             self._distils(self.distill)
+        elif self.annotator is not None and self.collect.people is not None:
+            raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
+        elif self.data.world is not None and not self.draws_pairs:
+            raise ValueError("nobody judges the pairs: give an annotator, or collect.people")
         if self.data.world is None:
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
@@ -111,12 +117,12 @@ class RunConfig(Config):
                 )
             if (
                 self.distill is None
-                and self.annotator is None
+                and not self.draws_pairs
                 and not (self.data.helpfulness_preferences and self.data.safety_preferences)
             ):
                 raise ValueError(
                     "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
-                    "or an annotator"
+                    "an annotator, or collect.people"
                 )
             if self.gatt is not None:
                 raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
@@ -130,8 +136,15 @@ class RunConfig(Config):
                 "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
                 "model need: set gatt: null, final_stage: none and no reward.gold_percent"
             )
+        if self.collect.people is not None:
+            raise ValueError("distill draws no pairs for people to judge: take collect.people out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def draws_pairs(self) -> bool:
+        """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
+        return self.annotator is not None or self.collect.people is not None
 
     @property
     def parts(self) -> list[str]:

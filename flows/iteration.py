@@ -3,25 +3,32 @@
 from typing import Any, cast
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import RunConfig
 from flows.session import session_of
-from flows.steps import side_by_side, step_of
+from flows.steps import side_by_side, step_of, waiting
+from flows.waiting import await_judgements
 
 
 @flow(
     name="iteration",
     flow_run_name="RLHF-{part}",
-    description="Preferences → reward models → rejection sampling, GAtt → fine-tuning → PPO or DPO → evaluation",
+    description="Pairs, preferences → reward models → rejection sampling, GAtt → fine-tuning → PPO or DPO → evaluation",
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
-def iteration(config: RunConfig, part: str) -> None:
-    """Preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has them;
-    with distillation the picks of another run and no reward models."""
+def iteration(config: RunConfig, part: str) -> State[Any] | None:
+    """Pairs, preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has
+    them; with distillation the picks of another run and no reward models. Where people have not judged the pairs yet,
+    it ends there, in the state «Waiting», whose result says what it waits for."""
     with session_of(config) as session:
         planned = session.plan
         if config.distill is None:
+            if (part, "draw_pairs") in planned:
+                step_of(session, part, "draw_pairs")
+            if (wait := await_judgements(session, part, "collect_preferences")) is not None:
+                return waiting(wait, str(wait))
             step_of(session, part, "collect_preferences")
             rewards = ("train_safety_reward", "train_helpfulness_reward", "train_gold_reward")
             side_by_side(session, part, *(step for step in rewards if (part, step) in planned))
@@ -34,3 +41,4 @@ def iteration(config: RunConfig, part: str) -> None:
             if (part, stage) in planned:
                 side_by_side(session, part, "evaluate_sampled", stage)
         step_of(session, part, "evaluate")
+    return None

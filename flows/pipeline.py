@@ -1,17 +1,20 @@
 """The whole recipe on one page."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
 from flows.config import RunConfig, load_config
 from flows.foundation import foundation
 from flows.iteration import iteration
 from flows.session import recall, remember, session_of
+from flows.steps import waiting
 from flows.summary import COLUMNS, judge_of, summary_rows
+from flows.waiting import waits_of
 
 
 def _opened(config: object) -> object:
@@ -30,8 +33,9 @@ def recipe(
     config: Annotated[
         RunConfig, BeforeValidator(_opened), WithJsonSchema({"type": "string", "examples": ["configs/demo.yaml"]})
     ],
-) -> list[dict[str, object]]:
-    """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration.
+) -> list[dict[str, object]] | State[Any]:
+    """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration. Where people have to
+    judge first it ends in the state «Waiting»; start it again when they have.
 
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
@@ -43,12 +47,15 @@ def recipe(
             foundation(config)
         for part in config.parts:
             with tags(f"iteration:{part}"):
-                iteration(config, part)
+                waits = iteration(config, part)
+            if waits:
+                break
         rows = summary_rows(session)
+        wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
     judge = judge_of(config)
     create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
     create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
-    return rows
+    return rows if wait is None else waiting(wait, rows)
 
 
 def _guide(judge: str) -> str:

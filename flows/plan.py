@@ -13,8 +13,9 @@ from data_store.names import AssetName
 from data_store.records import Override
 from flows.config import RunConfig, with_values
 from models.llama_presets import PRESETS
-from tasks.collect_preferences import CollectStepConfig, collect_preferences
+from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
 from tasks.dpo import DPOStepConfig, dpo
+from tasks.draw_pairs import DrawConfig, draw_pairs
 from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
@@ -80,23 +81,27 @@ class _Wiring:
         outputs: Mapping[str, str],
         sources: Mapping[str, tuple[Path, ...]] | None = None,
         adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] | None = None,
+        judged: Mapping[str, AssetName] | None = None,
+        seed_of: str = "",
     ) -> None:
-        """One call; `outputs` maps a role to the name of its asset."""
+        """One call; `outputs` maps a role to the name of its asset, `seed_of` is the name that its seed is derived
+        from where that is not the step's own."""
         self.calls[part, step.name] = StepCall(
             step=step,
             part=part,
             config=config,
-            seed=derive_seed(self.config.seed, step.name, part),
+            seed=derive_seed(self.config.seed, seed_of or step.name, part),
             inputs={role: assets for role, assets in inputs.items() if assets},
             outputs={role: AssetName(step.outputs[role].kind, name, part) for role, name in outputs.items()},
             sources=sources or {},
             adopted=adopted or {},
+            judged=judged or {},
         )
 
     def foundation(self) -> None:
         c = self.config
         world, files = c.data.world is not None, c.data.files()
-        pairs = not world and c.annotator is None and c.distill is None
+        pairs = not world and not c.draws_pairs and c.distill is None
         raw = {}
         if c.base_model is None:
             raw["documents"] = "raw-documents"
@@ -158,22 +163,32 @@ class _Wiring:
         prompts = {"prompts": dataset("prompts", FOUNDATION)}
         adapters: dict[str, Any] = {"sources": self.base_sources if c.lora else {}}
         base = self.base()
-        if c.annotator is None and c.data.world is None:
-            collected: dict[str, Assets] = {"imported": dataset("preferences", FOUNDATION)}
-        else:
+        if c.draws_pairs:
             before = model("policy", f"V{max(number - 2, 0)}")
-            collected = {"policy": policy, "previous": before, **prompts, **base}
+            self.add(
+                draw_pairs,
+                part,
+                DrawConfig(**{name: getattr(c.collect, name) for name in DrawConfig.model_fields}),
+                {"policy": policy, "previous": before, **prompts, **base},
+                {"pairs": "pairs"},
+                **adapters,
+                # one seed for a batch of pairs and for judging it, which itself draws nothing
+                seed_of=collect_preferences.name,
+            )
+            collected = {"pairs": dataset("pairs", part)}
+        else:
+            collected = {"imported": dataset("preferences", FOUNDATION)}
         self.add(
             collect_preferences,
             part,
             CollectStepConfig(
-                **c.collect.model_dump(),
+                **{name: getattr(c.collect, name) for name in JudgeConfig.model_fields},
                 annotator=c.annotator,
-                iterations=c.iterations if "imported" in collected else 1,
+                iterations=1 if c.draws_pairs else c.iterations,
             ),
             collected,
             {"preferences": "preferences"},
-            **({} if "imported" in collected else adapters),
+            judged={"judgements": collected["pairs"][0]} if c.collect.people is not None else None,
         )
         pairs = {"preferences": dataset("preferences", *so_far)}
         reward = RewardStepConfig(training=c.reward, lora=c.lora)
@@ -335,7 +350,7 @@ def _limits(config: RunConfig) -> dict[str, int]:
     elif config.final_stage == "dpo":
         answers.append(config.dpo.sampling)
         pairs = min(pairs, config.dpo.max_length)
-    if config.annotator is not None:
+    if config.draws_pairs:
         answers.append(config.collect.sampling)
         learned = min(learned, pairs)
     dialogue = min(config.sft.sequence_length, context)

@@ -1,17 +1,19 @@
 """Redoing one step of one iteration, and on request all that it feeds: `halter rerun` and the steps' deployments."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import step_of
+from flows.steps import step_of, waiting
+from flows.waiting import await_judgements
 
 
 @flow(
@@ -27,8 +29,9 @@ def rerun(
     unset: list[str] = [],  # noqa: B006
     downstream: bool = False,
     run: str = "",
-) -> list[dict[str, object]]:
-    """Redo a step; returns the cells that are stale afterwards, as plain values.
+) -> list[dict[str, object]] | State[Any]:
+    """Redo a step; returns the cells that are stale afterwards, as plain values. Before a step that needs people's
+    judgements it ends in the state «Waiting».
 
     With a changed value the step's fingerprint decides whether something has to be computed; without one a step that
     is up to date is computed again all the same. Raises InputError for what does not fit the run's plan. The UI shows
@@ -52,6 +55,8 @@ def rerun(
         force = not order.values and not order.unset and before[order.key].state == "fresh"
         later = descendants(session.plan, *order.key) if downstream else []
         for number, (part, name) in enumerate([order.key, *later]):
+            if (wait := await_judgements(session, part, name)) is not None:
+                break
             step_of(session, part, name, force=force and number == 0)
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state == "stale"]
         create_markdown_artifact(
@@ -59,7 +64,8 @@ def rerun(
             markdown=_report(session, order, stale),
             description=f"{order.step} of {order.part}: what is stale now, and what made it",
         )
-    return [cell.as_json() for cell in stale]
+    found = [cell.as_json() for cell in stale]
+    return found if wait is None else waiting(wait, found)
 
 
 def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
@@ -27,11 +28,12 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling, Crashed
 from prefect.workers.process import ProcessWorker
 
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from flows.server import ServerFailedError, supervised
 
 POOL = "halter"
 SECONDS_TO_CANCEL = 60.0
+SECONDS_BETWEEN_LOOKS = 5.0
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -51,11 +53,29 @@ class Served:
     deployments: Sequence[tuple[str, str]]
     worker: "subprocess.Popen[bytes]"
     log: Path
+    go_on: Callable[[Sequence[str]], list[str]]
 
-    def wait(self) -> None:
-        """Until the worker ends by itself, which it should not do. Raises ServerFailedError then."""
+    def wait(self, judged: Callable[[], Sequence[str]], on_start: Callable[[str], None]) -> None:
+        """Until the worker ends by itself, which it should not do. Raises ServerFailedError then.
+
+        Meanwhile the recipe is started for each batch that `judged` names, and `on_start` hears of it.
+        """
+        looked = time.monotonic()
         while self.worker.poll() is None:
             time.sleep(0.5)
+            if time.monotonic() - looked < SECONDS_BETWEEN_LOOKS:
+                continue
+            try:
+                for batch in self.go_on(judged()):
+                    on_start(batch)
+            except (
+                StoreError,
+                InputError,
+                OSError,
+                HTTPError,
+            ):  # a store or a server that is busy: the next look tells
+                pass
+            looked = time.monotonic()
         raise ServerFailedError(f"the worker ended; its log {self.log} ends with:\n{self.log.read_text()[-1500:]}")
 
 
@@ -80,7 +100,7 @@ def served(folder: Path, environment: Mapping[str, str], schedule: CronSchedule 
                     (f"{client.read_flow(each.flow_id).name}/{each.name}", each.description or "")
                     for each in client.read_deployments(work_pool_filter=_our_pool())
                 )
-                yield Served(names, worker, log)
+                yield Served(names, worker, log, _starter(client))
             finally:
                 client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
                 _cancel_all(client, worker)
@@ -133,6 +153,22 @@ def _switch_on(client: SyncPrefectClient, schedule: CronSchedule) -> None:
     deployment = client.read_deployment_by_name("recipe/recipe")
     (planned,) = deployment.schedules
     client.update_deployment_schedule(deployment.id, planned.id, active=True, schedule=schedule)
+
+
+def _starter(client: SyncPrefectClient) -> Callable[[Sequence[str]], list[str]]:
+    """What starts the recipe once for each batch that people are done with, when nothing else is running."""
+    started: set[str] = set()
+
+    def go_on(batches: Sequence[str]) -> list[str]:
+        new = [batch for batch in batches if batch not in started]
+        if not new or _runs(client, UNDER_WAY):
+            return []
+        recipe = client.read_deployment_by_name("recipe/recipe")
+        run = client.create_flow_run_from_deployment(recipe.id, tags=[f"judged:{batch}" for batch in new])
+        started.update(new)
+        return [f"{batch} ({run.name})" for batch in new]
+
+    return go_on
 
 
 def _cancel_all(client: SyncPrefectClient, worker: "subprocess.Popen[bytes]") -> None:

@@ -1,5 +1,5 @@
-"""The grid of a run: each step of each part is fresh, stale, missing, failed, cancelled, crashed or running, with one
-headline figure."""
+"""The grid of a run: each step of each part is fresh, stale, missing, failed, cancelled, crashed, running or waiting
+for people, with one headline figure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ from data_store.names import AssetName
 from data_store.records import RunSummary
 from data_store.store import Store
 from flows.plan import Plan
+from flows.waiting import waits_of
 from tasks.execute import is_at_work
 from tasks.step import StepCall
 
@@ -18,6 +19,7 @@ HEADLINES = {
     "fit_context": "dropped",
     "pretrain": "loss",
     "sft": "loss",
+    "draw_pairs": "pairs",
     "collect_preferences": "pairs",
     "train_safety_reward": "accuracy/all",
     "train_helpfulness_reward": "accuracy/all",
@@ -72,6 +74,7 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         if run.run.config != plan[key].recipe() or _rewired(plan[key], read.get(run.run.run_id, {}))
     }
     stale = store.stale(changed)
+    waits = waits_of(store, plan)
     cells = []
     for key, call in plan.items():
         maker, last = makers.get(key), newest.get(key)
@@ -81,6 +84,8 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
             state, reason = "running", f"since {last.run.started_at:%H:%M:%S} UTC"
         elif maker is not None and not reasons:  # whatever was tried since then, the result of today's recipe is there
             state, reason = "fresh", ""
+        elif key in waits:
+            state, reason = "waiting", str(waits[key])
         elif (
             last is not None
             and last.state != "succeeded"

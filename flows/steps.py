@@ -1,11 +1,14 @@
 """Running steps from flows."""
 
-from typing import cast
+from typing import Any, cast
 
+from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
+from prefect.states import Completed
 
 from data_store.errors import InputError
 from flows.session import Session
+from flows.waiting import Wait
 from tasks.run_step import StepContext, run_step
 
 
@@ -21,6 +24,11 @@ def side_by_side(session: Session, part: str, *steps: str) -> None:
         futures = [run_step.submit(step, part, _context(session, part, step)) for step in steps]
     for future in futures:
         future.result()
+
+
+def waiting(wait: Wait, result: Any) -> State[Any]:
+    """The state in which a flow ends that cannot go on before people have judged, with its result so far."""
+    return Completed(name="Waiting", message=f"{wait.part} waits for people: {wait}", data=result)
 
 
 def _untagged() -> TagsContext:

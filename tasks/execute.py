@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data_store.adoption import adopt
+from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.errors import InputError
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
@@ -57,7 +58,8 @@ class Outcome:
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
-    """The heads of the call's inputs, its source files by their content, and what it takes from other runs.
+    """The heads of the call's inputs, its source files by their content, what people judged, and what it takes from
+    other runs.
 
     Raises InputError naming what is missing.
     """
@@ -74,6 +76,14 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         for number, path in enumerate(paths):
             head = store.register_source(path, name=source_name(role, path, number))
             inputs.append(RunInput(role, head.asset, head.version_id, None))
+    for role, pairs in call.judged.items():
+        judgements = judgements_asset(batch_name(call.part, heads[pairs].version_id))
+        if judgements not in heads:
+            raise InputError(
+                f"{call.step.name} of {call.part} needs {judgements}, which people have not finished: "
+                "they judge on the page of `halter annotate`"
+            )
+        inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
     return (*inputs, *adopt_inputs(store, call))
 
 

@@ -64,7 +64,8 @@ class StepCall:
     """A step with everything decided but the versions of its inputs: one cell of the plan.
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
-    `adopted` are assets of other runs: (name of the run, asset), by role.
+    `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
+    are read, by role.
     """
 
     step: Step
@@ -75,6 +76,7 @@ class StepCall:
     outputs: Mapping[str, AssetName]
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
+    judged: Mapping[str, AssetName] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:

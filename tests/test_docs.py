@@ -33,7 +33,11 @@ def calls(pattern: str) -> list[tuple[str, str]]:
 def test_each_halter_command_of_the_docs_exists_with_its_options(page: str, line: str) -> None:
     words = line.split()[1:]
     assert words[0] in COMMANDS, f"{page}: halter has no command {words[0]}"
-    known = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+    command = COMMANDS[words[0]]
+    if hasattr(command, "commands"):
+        assert words[1] in command.commands, f"{page}: halter {words[0]} has no command {words[1]}"
+        command = command.commands[words[1]]
+    known = {option for parameter in command.params for option in parameter.opts}
     for word in words[1:]:
         if word.startswith("--"):
             assert word.split("=")[0] in known, f"{page}: halter {words[0]} has no option {word}"

@@ -184,7 +184,7 @@ def test_commands_that_speak_of_a_run_say_how_to_start_one(halter: Halter, comma
     ("command", "message"),
     [
         (["rerun", "V7", "ppo"], "there is no iteration 'V7'; there are base, V0, V1, V2"),
-        (["rerun", "V1", "ppo"], "V1 has no step 'ppo'; there are collect-preferences"),
+        (["rerun", "V1", "ppo"], "V1 has no step 'ppo'; there are draw-pairs, collect-preferences"),
         (["rerun", "V1", "safety-reward", "--set", "sft.epochs=3"], "step train_safety_reward of V1 does not read it"),
         (["rerun", "V1", "safety-reward", "--set", "reward.margin=large"], "did you mean reward.margins?"),
         (["rerun", "V1", "safety-reward", "--set", "reward.margins=huge"], "(given: 'huge')"),

@@ -54,6 +54,17 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"final_stage": "grpo"}, "final_stage: Input should be 'ppo', 'dpo' or 'none' (given: 'grpo')"),
         ({"ppo": None}, "ppo: must hold values; to leave the stage out, set final_stage: none"),
         ({"dpo": {"betta": 0.2}}, "there is no key dpo.betta; did you mean dpo.beta?"),
+        (
+            {"collect__people": {"per_itm": 2}},
+            "there is no key collect.people.per_itm; did you mean collect.people.per_item",
+        ),
+        ({"collect__people": {"at_deadline": "wait"}}, "'train_on_what_is_there' or 'fail' (given: 'wait')"),
+        (
+            {"collect__people": {"quota": 9, "quota_percent": 50}},
+            "collect.people: quota and quota_percent are two ways",
+        ),
+        ({"collect__people": {}}, "either the simulated annotator judges or people do"),
+        ({"annotator": None}, "nobody judges the pairs: give an annotator, or collect.people"),
         ({"ppo__mini_batch_size": 3}, "ppo: batch_size 8 must be a multiple of mini_batch_size 3"),
         ({"data": ...}, "data: Field required"),
         ({"name": ...}, "name: Field required"),
@@ -177,7 +188,7 @@ def test_the_configs_that_come_with_halter_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     files = [name for value in content["data"].values() if isinstance(value, list) for name in value]
     if not all((path.parent / name).is_file() for name in [*files, *filter(None, [content.get("base_model")])]):
-        content["data"] = {"world": {}}
+        content |= {"data": {"world": {}}, "annotator": {"world_seed": 0}}
         RunConfig.model_validate({**content, "base_model": None})
     else:
         assert load_config(path).name

@@ -9,7 +9,8 @@ import pytest
 from tests.flows.recipe_runs import Finished, Home, ask
 
 FOUNDATION = ["import_data", "filter_corpus", "train_tokenizer", "fit_context", "pretrain"]
-ITERATION = ["collect_preferences", "train_safety_reward", "train_helpfulness_reward", "rejection_sample", "fine_tune"]
+REWARDS = ["train_safety_reward", "train_helpfulness_reward"]
+ITERATION = ["draw_pairs", "collect_preferences", *REWARDS, "rejection_sample", "fine_tune"]
 STEPS = {
     *(("base", step) for step in FOUNDATION),
     ("V0", "sft"),
@@ -145,10 +146,10 @@ def test_a_second_run_trains_nothing(
     home, finished, before = second_run
     assert home.runs() == before
     assert home.heads() == first_run[0].heads()
-    assert "22 of 22 steps are finished" in finished.err
+    assert "24 of 24 steps are finished" in finished.err
     assert finished.document == first_run[1].document
     lines = [line for line in finished.err.splitlines() if line.strip().endswith("cached")]
-    assert len(lines) == 22
+    assert len(lines) == 24
     assert "done in" not in finished.err
 
 

@@ -77,17 +77,18 @@ def test_the_parts_and_steps_of_five_iterations(five: Plan) -> None:
     assert list(steps) == ["base", "V0", "V1", "V2", "V3", "V4", "V5"]
     assert steps["base"] == ["import_data", "filter_corpus", "train_tokenizer", "fit_context", "pretrain"]
     assert steps["V0"] == ["sft", "evaluate"]
-    plain = ["collect_preferences", "train_safety_reward", "train_helpfulness_reward", "rejection_sample", "fine_tune"]
-    assert steps["V1"] == steps["V2"] == [*plain, "evaluate"]
-    assert steps["V3"] == steps["V4"] == [*plain[:4], "synthesize_gatt", "fine_tune", "evaluate"]
-    assert steps["V5"] == [*plain[:4], "synthesize_gatt", "fine_tune", "ppo", "evaluate_sampled", "evaluate"]
+    rewards = ["train_safety_reward", "train_helpfulness_reward"]
+    plain = ["draw_pairs", "collect_preferences", *rewards, "rejection_sample"]
+    assert steps["V1"] == steps["V2"] == [*plain, "fine_tune", "evaluate"]
+    assert steps["V3"] == steps["V4"] == [*plain, "synthesize_gatt", "fine_tune", "evaluate"]
+    assert steps["V5"] == [*plain, "synthesize_gatt", "fine_tune", "ppo", "evaluate_sampled", "evaluate"]
 
 
 def test_each_iteration_starts_from_the_policy_before_it(five: Plan) -> None:
     for number in range(1, 6):
         part, before = f"V{number}", [f"model/policy@V{number - 1}"]
         for step in (
-            "collect_preferences",
+            "draw_pairs",
             "train_safety_reward",
             "train_helpfulness_reward",
             "rejection_sample",
@@ -98,7 +99,7 @@ def test_each_iteration_starts_from_the_policy_before_it(five: Plan) -> None:
 
 
 def test_responses_come_from_the_newest_policy_and_the_one_before(five: Plan) -> None:
-    previous = [reads(five, f"V{number}", "collect_preferences")["previous"] for number in range(1, 6)]
+    previous = [reads(five, f"V{number}", "draw_pairs")["previous"] for number in range(1, 6)]
     assert previous == [[f"model/policy@V{number}"] for number in (0, 0, 1, 2, 3)]
 
 
@@ -197,9 +198,11 @@ def test_no_step_that_trains_reads_what_the_evaluation_says(five: Plan) -> None:
 
 
 def test_no_two_calls_share_a_seed_and_adding_iterations_changes_none(five: Plan) -> None:
-    assert len({call.seed for call in five.values()}) == len(five)
+    drawing = {key: call for key, call in five.items() if key[1] != "collect_preferences"}  # which draws nothing
+    assert len({call.seed for call in drawing.values()}) == len(drawing)
     two = build_plan(config_of(iterations=2, final_stage="none", gatt=None))
-    assert all(call.seed == derive_seed(3, step, part) for (part, step), call in five.items())
+    named = {"draw_pairs": "collect_preferences"}
+    assert all(call.seed == derive_seed(3, named.get(step, step), part) for (part, step), call in five.items())
     assert all(five[key].seed == call.seed for key, call in two.items())
 
 
@@ -257,6 +260,36 @@ def test_a_run_on_files_imports_its_pairs_once_and_deals_them_out() -> None:
     assert "instructions" not in reads(plan, "V2", "evaluate")
 
 
+def test_what_people_judge_is_read_beside_the_pairs_and_changes_no_other_step() -> None:
+    collect = yaml.safe_load(POCKET)["collect"]
+    simulated, people = (config_of(), config_of(annotator=None, collect={**collect, "people": {"per_item": 2}}))
+    plan, before = build_plan(people), build_plan(simulated)
+    call = plan["V2", "collect_preferences"]
+    assert {role: str(asset) for role, asset in call.judged.items()} == {"judgements": "dataset/pairs@V2"}
+    assert reads(plan, "V2", "collect_preferences") == {"pairs": ["dataset/pairs@V2"]}
+    assert [key for key, call in plan.items() if call.judged] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
+    assert not any(call.judged for call in before.values())
+    changed = {step for (part, step), call in plan.items() if call.recipe() != before[part, step].recipe()}
+    assert changed == {"collect_preferences", "evaluate", "evaluate_sampled"}, "the annotator is gone"
+
+
+def test_what_is_asked_of_people_makes_nothing_stale() -> None:
+    """The judgements themselves are an input; how they were asked for is not."""
+    collect = yaml.safe_load(POCKET)["collect"]
+    one, other = (
+        build_plan(config_of(annotator=None, collect={**collect, "people": people}))
+        for people in ({}, {"per_item": 3, "deadline_hours": 5, "quota_percent": 10, "attention_checks": 9})
+    )
+    assert [key for key in one if one[key].recipe() != other[key].recipe()] == []
+
+
+def test_on_files_people_judge_pairs_that_are_drawn_and_none_are_imported() -> None:
+    plan = build_plan(imported(collect={"people": {}}))
+    assert "preferences" not in plan["base", "import_data"].outputs
+    assert reads(plan, "V1", "draw_pairs")["prompts"] == ["dataset/prompts@base"]
+    assert "draw_pairs" not in {step for _, step in build_plan(imported())}
+
+
 def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     plan = build_plan(on_base(tmp_path))
     assert [step for part, step in plan if part == "base"] == ["import_data", "fit_context"]
@@ -281,7 +314,7 @@ def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_pat
     assert {step for (_, step), call in given.items() if call.sources.get("base") == (tmp_path,)} == opening
     trained = build_plan(config_of(lora={"rank": 4}))
     with_base = {step for (_, step), call in trained.items() if "base" in call.inputs}
-    assert with_base == opening | {"collect_preferences", "synthesize_gatt"}
+    assert with_base == opening | {"draw_pairs", "synthesize_gatt"}
 
 
 def test_whole_models_need_no_base_beside_them() -> None:
@@ -312,6 +345,7 @@ def test_the_descendants_of_a_step_are_all_that_it_feeds_in_later_iterations_too
         ("V1", "rejection_sample"),
         ("V1", "fine_tune"),
         ("V1", "evaluate"),
+        ("V2", "draw_pairs"),
         ("V2", "collect_preferences"),
         ("V2", "train_safety_reward"),
         ("V2", "train_helpfulness_reward"),
@@ -345,7 +379,7 @@ def test_a_step_is_found_by_what_people_call_it(part: str, name: str, found: str
     ("part", "name", "message"),
     [
         ("V9", "ppo", "there is no iteration 'V9'; there are base, V0, V1, V2"),
-        ("V1", "ppo", "V1 has no step 'ppo'; there are collect-preferences, train-safety-reward"),
+        ("V1", "ppo", "V1 has no step 'ppo'; there are draw-pairs, collect-preferences, train-safety-reward"),
         ("V1", "reward", "V1 has no step 'reward'"),
     ],
 )

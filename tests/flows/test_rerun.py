@@ -12,6 +12,7 @@ FED = {
     ("V1", "rejection_sample"),
     ("V1", "fine_tune"),
     ("V1", "evaluate"),
+    ("V2", "draw_pairs"),
     ("V2", "collect_preferences"),
     ("V2", "train_safety_reward"),
     ("V2", "train_helpfulness_reward"),

@@ -1,0 +1,108 @@
+"""The book of human judgements: a SQLite file beside the catalog, written by many people at once.
+
+DuckDB lets one process write, and every judgement is a small transaction of its own, so what is being collected lies
+here; a finished batch becomes an immutable version in the catalog, as every other data set. A judgement that was
+acknowledged is on the disk (WAL with synchronous=FULL).
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, LifoQueue
+
+from data_store.annotation.schema import create
+from data_store.errors import InputError, StoreError
+
+BOOK_FILE = "annotation.sqlite"
+WAIT_SECONDS = 30.0  # for another process that writes
+
+
+class Book:
+    """An open book; threads may share it. Other processes open their own. Do not fork with one open."""
+
+    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+        self.file = file
+        self.clock = clock
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        # Threads of this process wait in line here: SQLite's own wait is a poll, and slow under fifty writers.
+        self._writer = threading.Lock()
+
+    @classmethod
+    def open(cls, root: Path, clock: Callable[[], float] = time.time) -> "Book":
+        """The book of the store at `root`, made when it is not there; `clock` gives seconds since 1970.
+
+        Raises InputError when there is no such folder, StoreError for a book of a newer halter.
+        """
+        if not root.is_dir():
+            raise InputError(
+                f"there is no store {root}: start the run first, for example `halter run configs/smoke.yaml`"
+            )
+        book = cls(root / BOOK_FILE, clock)
+        with book.writing() as connection:
+            create(connection)
+        return book
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes: all of the block or nothing, on the disk when the block has ended.
+
+        Not durable is for what may be forgotten when the power fails, never when a process is killed; the next durable
+        one takes it along. It saves the wait for the disk.
+        """
+        with self._writer, self._transaction("BEGIN IMMEDIATE", "FULL" if durable else "NORMAL") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the book for the length of the block; nobody waits for it."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._connect()
+        try:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute(begin)
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.file}: {error}; look for a full disk or a process that hangs") from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._idle.put(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
+            connection.execute(f"PRAGMA {setting}")
+        return connection
+
+    def close(self) -> None:
+        """Close the connections that nobody uses; the book can be used again."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except Empty:
+                return
+
+
+def copy_book(root: Path, target: Path) -> bool:
+    """Copy the book of one store into another, whole, also while people judge; False where there is none."""
+    if not (root / BOOK_FILE).exists():
+        return False
+    source, copy = sqlite3.connect(root / BOOK_FILE), sqlite3.connect(target / BOOK_FILE)
+    try:
+        source.backup(copy)
+    finally:
+        source.close()
+        copy.close()
+    return True

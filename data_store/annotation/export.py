@@ -1,0 +1,119 @@
+"""Reading a batch: its rows for the catalog, and every judgement with its time for statistics."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from data_store.annotation.batches import Batch, batch_of, preference_row
+from data_store.annotation.book import Book
+from data_store.encoding import content_hash
+from data_store.errors import InputError
+from data_store.rows import ROW_KINDS, conform
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A standing judgement. seconds are on the pair, at is since 1970; passed: whether an attention check was, None for
+    an ordinary pair; flagged: this person left a note; superseded: an adjudicator decided or dropped the pair.
+    preference_id: of the row it becomes.
+    """
+
+    preference_id: str
+    item_id: int
+    axis: str
+    annotator: str
+    chosen: str
+    rating: str
+    safety_label: str | None
+    seconds: float
+    at: float
+    passed: bool | None
+    flagged: bool
+    superseded: bool
+
+
+def preference_rows(book: Book, batch_id: str, split_of: Callable[[str], str]) -> pa.Table:
+    """The rows of kind `preference` of a closed batch, one per judgement; a pair that an adjudicator decided has that
+    decision alone, one that was dropped has none. `split_of` gives train or heldout for a prompt_id.
+
+    Raises InputError for a batch that is unknown or still open: what it says could change.
+    """
+    batch = batch_of(book, batch_id)
+    if batch.closed is None:
+        raise InputError(f"batch {batch_id} is still open: close it first, then its judgements stay what they are")
+    with book.reading() as connection:
+        rows = [_preference(row, batch, split_of) for row in connection.execute(_ROWS, {"batch": batch_id})]
+    table = pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema)
+    return conform(table, ROW_KINDS["preference"], f"batch {batch_id}")
+
+
+def judgements(book: Book, batch_id: str) -> list[Judged]:
+    """Every standing judgement of a batch, attention checks included, in the order they were given."""
+    batch_of(book, batch_id)
+    with book.reading() as connection:
+        return [_judged(row) for row in connection.execute(_JUDGED, {"batch": batch_id})]
+
+
+def count_judgements(book: Book, batch_id: str) -> int:
+    """How many judgements of a batch stand, attention checks left out."""
+    with book.reading() as connection:
+        (count,) = connection.execute(_COUNT, {"batch": batch_id}).fetchone()
+    return int(count)
+
+
+_COUNT = """
+SELECT count(*) FROM item JOIN standing USING (item_id)
+WHERE batch_id = :batch AND known_choice IS NULL AND chosen IS NOT NULL"""
+
+_ROWS = """
+SELECT item.*, given.name, given.chosen, given.rating, given.safety_label
+FROM item JOIN (
+    SELECT item_id, name, chosen, rating, safety_label FROM standing
+    WHERE item_id NOT IN (SELECT item_id FROM decision)
+    UNION ALL SELECT item_id, name, chosen, rating, safety_label FROM decision
+) AS given USING (item_id)
+WHERE batch_id = :batch AND known_choice IS NULL AND given.chosen IS NOT NULL ORDER BY position, given.name"""
+
+_JUDGED = """
+SELECT item.batch_id, item.key, item.axis, item.known_choice, standing.*, decision.item_id IS NOT NULL AS superseded,
+    EXISTS (SELECT 1 FROM flag WHERE flag.item_id = item.item_id AND flag.name = standing.name) AS flagged
+FROM item JOIN standing USING (item_id) LEFT JOIN decision USING (item_id)
+WHERE batch_id = :batch AND standing.chosen IS NOT NULL ORDER BY answer_id"""
+
+
+def _id(row: sqlite3.Row) -> str:
+    return content_hash([row["batch_id"], row["key"], row["name"]])[:24]
+
+
+def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) -> dict[str, Any]:
+    verdict = {
+        "preference_id": _id(row),
+        "split": split_of(row["prompt_id"]),
+        "chosen": row["chosen"],
+        "rating": row["rating"],
+        "safety_label": row["safety_label"],
+        "annotator": row["name"],
+    }
+    item = {**dict(row), "messages": json.loads(row["messages"])}
+    return preference_row(item, batch.spec.part, batch.spec.source, verdict)
+
+
+def _judged(row: sqlite3.Row) -> Judged:
+    return Judged(
+        preference_id=_id(row),
+        item_id=row["item_id"],
+        axis=row["axis"],
+        annotator=row["name"],
+        chosen=row["chosen"],
+        rating=row["rating"],
+        safety_label=row["safety_label"],
+        seconds=row["milliseconds"] / 1000,
+        at=row["at"],
+        passed=None if row["known_choice"] is None else row["known_choice"] == row["chosen"],
+        flagged=bool(row["flagged"]),
+        superseded=bool(row["superseded"]),
+    )

@@ -1,0 +1,98 @@
+"""Between the catalog and the book: pairs are laid out as a batch, and the judgements of the closed batch become a
+version that steps read.
+
+A batch is named by the version of its pairs, so the same pairs are judged once, whoever asks and however often. Its
+judgements are the source `judgements-<batch>@external`: their version is the hash of the rows, and what is kept of
+where they came from names the batch and the people.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from data_store import events
+from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
+from data_store.annotation.book import Book
+from data_store.annotation.export import preference_rows
+from data_store.encoding import text_hash
+from data_store.errors import StoreError
+from data_store.names import AssetName
+from data_store.records import Head
+from data_store.rowsets import ROWS_FILE
+from data_store.store import Store
+
+_WORDS_OF_A_CHECK = 6
+
+
+def batch_name(part: str, pairs_version: str) -> str:
+    """The batch in which these pairs of this iteration are judged."""
+    return f"{part.lower()}-{pairs_version[:16]}"
+
+
+def judgements_asset(batch_id: str) -> AssetName:
+    """The source that a batch's judgements become."""
+    return AssetName("source", f"judgements-{batch_id}", "external")
+
+
+def find_batch(book: Book, batch_id: str) -> Batch | None:
+    """The batch, or None where the book has none of this name."""
+    with book.reading() as connection:
+        return read_batch(connection, batch_id)
+
+
+def drafts(pairs: Iterable[Mapping[str, Any]]) -> list[ItemDraft]:
+    """Rows of kind `pair` as items to judge, in the order of their ids: no variant, axis or topic comes first."""
+    copied = ("prompt_id", "axis", "messages", "response_a", "response_b", "policy_version_a", "policy_version_b")
+    rest = ("temperature_milli_a", "temperature_milli_b")
+    return [
+        ItemDraft(key=pair["pair_id"], **{name: pair[name] for name in (*copied, *rest)})
+        for pair in sorted(pairs, key=lambda pair: str(pair["pair_id"]))
+    ]
+
+
+def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
+    """Up to `count` pairs whose right answer is known: a response of some words against the same words out of order.
+
+    They are made of answers to ordinary prompts, and are the same each time for the same items.
+    """
+    made: list[ItemDraft] = []
+    for item in sorted(items, key=lambda item: text_hash(f"check {item.key}")):
+        words = item.response_a.split()
+        mixed = random.Random(item.key).sample(words, len(words))
+        if len(made) == count:
+            break
+        if item.axis != "helpfulness" or len(words) < _WORDS_OF_A_CHECK or mixed == words:
+            continue
+        right = "a" if int(text_hash(item.key)[:8], 16) % 2 else "b"
+        sides = (item.response_a, " ".join(mixed))
+        a, b = sides if right == "a" else sides[::-1]
+        made.append(ItemDraft(f"check-{item.key}", item.prompt_id, item.axis, item.messages, a, b, known_choice=right))
+    return made
+
+
+def hand_over(store: Store, book: Book, batch_id: str) -> Head:
+    """Register the judgements of a closed batch as a source of this store; nothing is written when it has them.
+
+    All rows have the split `train`: which are held out is decided by the step that reads them. Raises InputError for a
+    batch that is unknown or still open.
+    """
+    table = preference_rows(book, batch_id, lambda _: "train")
+    asset, known = judgements_asset(batch_id), store.head(judgements_asset(batch_id))
+    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
+        pq.write_table(table, Path(folder) / ROWS_FILE)
+        published = store.publish("dataset", Path(folder), row_kind="preference")
+        if known is not None and known.version_id == published.version_id:
+            return known
+        counts = Counter(table.column("annotator").to_pylist())
+        people = ", ".join(f"{count} judgements by {name}" for name, count in sorted(counts.items())) or "no judgement"
+        origin = f"annotation batch {batch_id}, closed because {batch_of(book, batch_id).closed}: {people}"
+        store.catalog.write(events.source_registered(asset, published, origin))
+    head = store.head(asset)
+    if head is None:
+        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+    return head

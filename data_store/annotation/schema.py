@@ -1,0 +1,112 @@
+"""The tables of the annotation book. What people did is only ever added to; triggers of the database hold that.
+
+Two tables are no facts and do change: `lease` (who has which item on the screen now) and `open_item` (the items that
+still need a judgement, which follows from the facts and keeps the search for the next item short).
+"""
+
+import sqlite3
+
+from data_store.errors import StoreError
+from data_store.rows import AXES, RATINGS, SAFETY_LABELS
+
+VERSION = 1
+ROLES = ("annotator", "adjudicator")
+
+
+def _one_of(column: str, words: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(word) for word in words)})"
+
+
+_VERDICT = f"""
+    chosen TEXT CHECK ({_one_of("chosen", ("a", "b"))}),
+    rating TEXT CHECK ({_one_of("rating", RATINGS)}),
+    safety_label TEXT CHECK ({_one_of("safety_label", SAFETY_LABELS)}),
+    CHECK ((chosen IS NULL) = (rating IS NULL)), CHECK (safety_label IS NULL OR chosen IS NOT NULL)"""
+
+_FACTS = {
+    "annotator": f"""
+        name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE, created_at REAL NOT NULL,
+        role TEXT NOT NULL CHECK ({_one_of("role", ROLES)})""",
+    "disabled": "name TEXT PRIMARY KEY REFERENCES annotator, at REAL NOT NULL",
+    "session": """
+        session_hash TEXT PRIMARY KEY, name TEXT NOT NULL REFERENCES annotator,
+        created_at REAL NOT NULL, expires_at REAL NOT NULL""",
+    "session_end": "session_hash TEXT PRIMARY KEY REFERENCES session, at REAL NOT NULL",
+    "batch": """
+        batch_id TEXT PRIMARY KEY, part TEXT NOT NULL, source TEXT NOT NULL, quota INTEGER NOT NULL CHECK (quota > 0),
+        people_per_item INTEGER NOT NULL CHECK (people_per_item > 0), deadline REAL,
+        check_every INTEGER NOT NULL CHECK (check_every > 0), guidelines TEXT NOT NULL,
+        written_prompts INTEGER NOT NULL, content_hash TEXT NOT NULL, created_at REAL NOT NULL""",
+    "batch_end": "batch_id TEXT PRIMARY KEY REFERENCES batch, reason TEXT NOT NULL, at REAL NOT NULL",
+    "item": f"""
+        item_id INTEGER PRIMARY KEY, batch_id TEXT NOT NULL REFERENCES batch, position INTEGER NOT NULL,
+        key TEXT NOT NULL, prompt_id TEXT NOT NULL, axis TEXT NOT NULL CHECK ({_one_of("axis", AXES)}),
+        messages TEXT NOT NULL, response_a TEXT NOT NULL, response_b TEXT NOT NULL,
+        policy_version_a TEXT, policy_version_b TEXT, temperature_milli_a INTEGER, temperature_milli_b INTEGER,
+        known_choice TEXT CHECK ({_one_of("known_choice", ("a", "b"))}), written_by TEXT REFERENCES annotator,
+        UNIQUE (batch_id, key), UNIQUE (batch_id, position)""",
+    "answer": f"""
+        answer_id INTEGER PRIMARY KEY, form_key TEXT NOT NULL UNIQUE, item_id INTEGER NOT NULL REFERENCES item,
+        name TEXT NOT NULL REFERENCES annotator, milliseconds INTEGER NOT NULL CHECK (milliseconds >= 0),
+        at REAL NOT NULL, {_VERDICT}""",  # nothing chosen: skipped
+    "undo": "answer_id INTEGER PRIMARY KEY REFERENCES answer, at REAL NOT NULL",
+    "flag": """
+        item_id INTEGER NOT NULL REFERENCES item, name TEXT NOT NULL REFERENCES annotator, note TEXT NOT NULL,
+        at REAL NOT NULL, PRIMARY KEY (item_id, name, note)""",
+    "decision": f"""
+        item_id INTEGER PRIMARY KEY REFERENCES item, name TEXT NOT NULL REFERENCES annotator, at REAL NOT NULL,
+        {_VERDICT}""",  # nothing chosen: the item is dropped
+}
+_WORKING = """
+CREATE TABLE lease (
+    item_id INTEGER NOT NULL REFERENCES item, name TEXT NOT NULL REFERENCES annotator, form_key TEXT NOT NULL UNIQUE,
+    shown_at REAL NOT NULL, expires_at REAL NOT NULL, PRIMARY KEY (item_id, name)
+) STRICT;
+CREATE TABLE open_item (
+    batch_id TEXT NOT NULL, position INTEGER NOT NULL, item_id INTEGER NOT NULL UNIQUE REFERENCES item,
+    PRIMARY KEY (batch_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW standing AS
+    SELECT answer.* FROM answer WHERE NOT EXISTS (SELECT 1 FROM undo WHERE undo.answer_id = answer.answer_id);
+CREATE INDEX answer_of_item ON answer (item_id, name);
+CREATE INDEX answer_of_name ON answer (name, answer_id);
+CREATE INDEX lease_of_name ON lease (name);
+CREATE INDEX ordinary_item ON item (batch_id) WHERE known_choice IS NULL;
+CREATE INDEX check_item ON item (batch_id) WHERE known_choice IS NOT NULL;
+CREATE TRIGGER one_answer_each BEFORE INSERT ON answer
+    WHEN EXISTS (SELECT 1 FROM standing WHERE item_id = NEW.item_id AND name = NEW.name)
+    BEGIN SELECT RAISE(ABORT, 'this annotator has answered this item'); END;
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database; leave those of this version alone. Raises StoreError for a newer one.
+
+    Runs in the caller's transaction, so that of two first openers the second finds the first one's work.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise StoreError(f"the annotation book has format {found}, this halter knows {VERSION}; upgrade halter")
+    if found == VERSION:
+        return
+    script = [f"CREATE TABLE {table} ({columns}) STRICT;" for table, columns in _FACTS.items()]
+    for table in _FACTS:
+        for act in ("UPDATE", "DELETE"):
+            script.append(
+                f"CREATE TRIGGER no_{act.lower()}_of_{table} BEFORE {act} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{table} is only added to'); END;"
+            )
+    for statement in _statements("\n".join(script) + _WORKING):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script one by one: `executescript` would commit the caller's transaction."""
+    found, current = [], ""
+    for line in script.splitlines():
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            found.append(current)
+            current = ""
+    return found

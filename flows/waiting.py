@@ -1,0 +1,181 @@
+"""Waiting for people: between the drawing of pairs and the collecting of preferences stands a batch in the annotation
+book. Nothing waits in a process: a run looks, and ends where people are not done; the next run goes on from there.
+
+What is waited for is told by the book and the catalog alone, so it does not matter what is killed or started anew in
+between. Knows no Prefect.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from data_store.annotation.batches import Batch, BatchSpec, close_batch, open_batch
+from data_store.annotation.book import BOOK_FILE, Book
+from data_store.annotation.export import count_judgements
+from data_store.annotation.handover import (
+    attention_checks,
+    batch_name,
+    drafts,
+    find_batch,
+    hand_over,
+    judgements_asset,
+)
+from data_store.errors import InputError
+from data_store.names import AssetName
+from data_store.records import Head
+from data_store.store import Store
+from flows.plan import Plan
+from flows.session import Session
+from tasks.collect_preferences import PeopleConfig
+from tasks.execute import StepFailedError
+from tasks.step import StepCall
+
+_CHECK_EVERY = 20
+DEADLINE = "the deadline has passed"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a part waits for. `judgements` of `wanted` are there; `deadline` is in seconds since 1970; `ended` says why
+    there is nothing more to wait for: the next run goes on."""
+
+    part: str
+    step: str
+    batch_id: str
+    judgements: int
+    wanted: int
+    deadline: float | None
+    ended: str | None
+
+    def __str__(self) -> str:
+        text = f"{self.judgements} of {self.wanted} judgements in batch {self.batch_id}"
+        if self.ended is not None:
+            return f"{text}: {self.ended}, the next run goes on"
+        if self.deadline is None:
+            return text
+        return f"{text}, until {datetime.fromtimestamp(self.deadline, UTC):%F %R} UTC"
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+def await_judgements(session: Session, part: str, step: str, clock: Callable[[], float] = time.time) -> Wait | None:
+    """What this step has to wait for; None when it can run.
+
+    Opens the batch of its pairs when there is none, and closes it when enough is judged or its deadline has passed;
+    then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. `clock` gives
+    seconds since 1970. Raises StepFailedError where the deadline has passed and the config does not go on with less.
+    """
+    call = session.plan[part, step]
+    people = session.config.collect.people
+    if not call.judged or people is None:
+        return None
+    store, heads = session.store, session.store.heads()
+    (pairs,) = call.judged.values()
+    if pairs not in heads:
+        raise InputError(f"{step} of {part} needs {pairs}, which no step has made yet: run the recipe first")
+    batch_id = batch_name(part, heads[pairs].version_id)
+    book = Book.open(store.root, clock)
+    try:
+        batch = find_batch(book, batch_id)
+        if batch is None and judgements_asset(batch_id) in heads:
+            return None  # the book is gone; what it gave still holds
+        batch = batch or _lay_out(book, store, call, batch_id, heads[pairs], people)
+        if batch.closed is None:
+            wait = _wait_for(book, batch, call)
+            if wait.ended is None:
+                return wait
+            if wait.ended == DEADLINE and (people.at_deadline == "fail" or not wait.judgements):
+                raise StepFailedError(_in_vain(wait))
+            close_batch(book, batch_id, wait.ended)
+        hand_over(store, book, batch_id)
+        return None
+    finally:
+        book.close()
+
+
+def waits_of(store: Store, plan: Plan) -> dict[tuple[str, str], Wait]:
+    """The open batches that steps of the plan wait for, by (part, step). Changes nothing."""
+    return {
+        call.key: _wait_for(book, batch, call) for book, batch, call in _batches(store, plan) if batch.closed is None
+    }
+
+
+def judged_and_unread(store: Store, plan: Plan) -> list[str]:
+    """The batches that people are done with, and whose judgements no step has read yet."""
+    return [
+        batch.spec.batch_id
+        for book, batch, call in _batches(store, plan)
+        if (batch.closed is not None or _wait_for(book, batch, call).ended is not None)
+        and not _is_read(store, judgements_asset(batch.spec.batch_id))
+    ]
+
+
+def _batches(store: Store, plan: Plan) -> Iterator[tuple[Book, Batch, StepCall]]:
+    """The batches of the pairs that are the heads now, each with the step that reads it."""
+    asking = [call for call in plan.values() if call.judged]
+    if not asking or not (store.root / BOOK_FILE).exists():
+        return
+    heads, book = store.heads(), Book.open(store.root)
+    try:
+        for call in asking:
+            (pairs,) = call.judged.values()
+            batch = find_batch(book, batch_name(call.part, heads[pairs].version_id)) if pairs in heads else None
+            if batch is not None:
+                yield book, batch, call
+    finally:
+        book.close()
+
+
+def _is_read(store: Store, judgements: AssetName) -> bool:
+    return store.head(judgements) is not None and bool(store.descendants(judgements).runs)
+
+
+def _in_vain(wait: Wait) -> str:
+    way_out = (
+        "set collect.people.at_deadline: train_on_what_is_there to go on with them"
+        if wait.judgements
+        else f"other pairs get a batch of their own: halter rerun {wait.part} draw-pairs --set KEY=VALUE"
+    )
+    found = f"{wait.judgements} of {wait.wanted} judgements in batch {wait.batch_id} at its deadline"
+    return f"{wait.part} waited for people in vain, {found}; {way_out}"
+
+
+def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
+    items = drafts(store.rows(pairs.version_id).to_pylist())
+    checks = attention_checks(items, people.attention_checks)
+    deadline = None if people.deadline_hours is None else book.clock() + 3600 * people.deadline_hours
+    spec = BatchSpec(
+        batch_id=batch_id,
+        part=call.part,
+        source=f"annotation batch {batch_id}",
+        quota=people.pairs_wanted(len(items)),
+        people_per_item=people.per_item,
+        deadline=deadline,
+        check_every=max(1, min(_CHECK_EVERY, len(items) // (len(checks) + 1))),
+    )
+    try:
+        open_batch(book, spec, [*items, *checks])
+    except InputError:
+        if find_batch(book, batch_id) is None:  # else another process was quicker, by a moment of the deadline
+            raise
+    batch = find_batch(book, batch_id)
+    if batch is None:
+        raise AssertionError(f"batch {batch_id} was opened and is not there")
+    return batch
+
+
+def _wait_for(book: Book, batch: Batch, call: StepCall) -> Wait:
+    spec = batch.spec
+    ended = None
+    if batch.done >= spec.quota:
+        ended = "all that was asked for is judged"
+    elif batch.waiting == 0:
+        ended = "no pair is left to judge"
+    elif batch.is_finished(book.clock()):
+        ended = DEADLINE
+    wanted = spec.quota * spec.people_per_item
+    judged = count_judgements(book, spec.batch_id)
+    return Wait(call.part, call.step.name, spec.batch_id, judged, wanted, spec.deadline, ended)

@@ -1,0 +1,82 @@
+"""Write the pictures of the annotation page that the documentation shows: `python -m tests.web.screenshots`."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Browser
+
+from data_store.annotation.batches import ItemDraft
+from tests.data_store.annotation.pairs import Desk, new_desk, pair
+from tests.web.browsing import browsing
+from tests.web.served import Person, serving
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+DESKTOP, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
+
+ENGLISH = pair(
+    1,
+    "safety",
+    messages=[
+        {"role": "user", "content": "My grandmother takes blood thinners. Can she eat spinach?"},
+        {
+            "role": "assistant",
+            "content": "Spinach has much vitamin K, which works against some blood thinners such as warfarin.",
+        },
+        {"role": "user", "content": "She wants to stop the tablets for a week so that she can. How do we do that?"},
+    ],
+    response_a=(
+        "Please do not stop them without her doctor: a clot can form within days.\n\nShe need not give up spinach. "
+        "What matters with warfarin is that the amount stays about the same from week to week. Her doctor can adjust "
+        "the dose to what she likes to eat."
+    ),
+    response_b=(
+        "A week without the tablets is fine for most people. Stop them in the evening, eat what you like, and take a "
+        "double dose afterwards to catch up."
+    ),
+)
+KOREAN = pair(
+    1,
+    messages=[{"role": "user", "content": "라마와 알파카는 어떻게 구별하나요? 세 가지만 짧게 알려 주세요."}],
+    response_a=(
+        "1. 라마가 더 큽니다.\n2. 라마의 귀는 길고 바나나처럼 휘었고, 알파카의 귀는 짧고 뾰족합니다.\n"
+        "3. 라마는 얼굴이 길고, 알파카는 얼굴이 짧고 털이 많습니다."
+    ),
+    response_b=(
+        "라마와 알파카는 모두 낙타과 동물로 남아메리카에 살며, 오래전부터 사람이 길러 왔습니다. 둘은 매우 비슷합니다."
+    ),
+)
+
+
+def shoot(browser: Browser, item: ItemDraft, language: str, size: dict[str, int], scheme: str, keys: str) -> None:
+    """The judging page with some keys pressed, as `annotate-<language>-<width>.png`."""
+    with TemporaryDirectory() as folder:
+        desk = new_desk(Path(folder))
+        desk.add("anna")
+        others = [pair(number, item.axis) for number in range(2, 41)]
+        desk.open(*others[:13], item, *others[13:], batch_id="preferences-v2", part="V2")
+        with serving(desk.book) as url:
+            _judge_thirteen(desk, url)
+            context = browser.new_context(viewport=size, base_url=url, color_scheme=scheme, locale=language)
+            page = context.new_page()
+            page.goto("/login")
+            page.fill("#token", desk.tokens["anna"])
+            page.click("button.main")
+            page.goto("/batches/preferences-v2")
+            for key in keys:
+                page.keyboard.press(key)
+            page.screenshot(path=IMAGES / f"annotate-{language}-{size['width']}.png", full_page=True)
+            context.close()
+
+
+def _judge_thirteen(desk: Desk, url: str) -> None:
+    anna = Person(url, desk.tokens["anna"])
+    for _ in range(13):
+        anna.judge("preferences-v2")
+
+
+if __name__ == "__main__":
+    with browsing() as chromium:
+        shoot(chromium, ENGLISH, "en", DESKTOP, "light", "1q")
+        shoot(chromium, ENGLISH, "en", PHONE, "dark", "1q")
+        shoot(chromium, KOREAN, "ko", DESKTOP, "light", "2")
+        shoot(chromium, KOREAN, "ko", PHONE, "light", "2")
