@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_store.errors import InputError
+from flows import prefect_database
 
 START_SECONDS = 180.0
 DEFAULT_PORT = 4200
@@ -48,7 +49,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(folder))
+    prefect_database.furnish(Path(os.environ.setdefault("PREFECT_HOME", str(folder))))
     with reserved_port() as port:
         yield from _served(folder, port)
 
