@@ -12,7 +12,7 @@ smoke: $(READY)  ## the same in two minutes: two iterations
 	$(VENV)/bin/halter run configs/smoke.yaml
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
