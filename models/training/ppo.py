@@ -257,7 +257,7 @@ def _accumulate(
         **{name: share * float(tensor) for name, tensor in stats.items()},
         "ratio_max": float(stats["ratio_max"]),
         "policy_loss": float(loss.detach()),
-        "value_loss": float(critic_loss),
+        "value_loss": float(critic_loss.detach()),
         "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
     }
 

@@ -55,6 +55,7 @@ def bandit(
     *,
     opposed: bool = False,
     lora: bool = False,
+    seed: int = 3,
     **changes: Any,
 ) -> tuple[dict[str, float], Roles]:
     """One token an answer, right where it is even. With `opposed`, held-out prompts reward the odd ones."""
@@ -77,7 +78,7 @@ def bandit(
     found = [replace(prompt, is_safety=True) for prompt in prompts(renderer)]
     held_out = [replace(prompt, is_safety=False) for prompt in prompts(renderer)] * 4
     metrics = train_ppo(
-        roles, found, held_out, renderer, config, out=folder / "out", work=folder / "work", seed=3, reporter=reporter
+        roles, found, held_out, renderer, config, out=folder / "out", work=folder / "work", seed=seed, reporter=reporter
     )
     return metrics, roles
 
