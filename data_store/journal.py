@@ -21,6 +21,7 @@ from data_store.locks import remove_stale, write_durably
 
 APPLIED = "applied"
 START = "0" * 64
+_REPAIR = "`halter repair --from BACKUP` takes it from a backup"
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,30 @@ class Journal:
         """
         while (path := self._segment(seq + 1)).exists():
             for number, line in enumerate(_lines(path), start=1):
-                entry = Entry(**json.loads(line))
-                sound = entry.seq == seq + 1 and entry.prev == prev
-                if not sound or entry.sha256 != _chain(entry.seq, entry.prev, entry.outcome, entry.event):
-                    raise StoreError(f"{path}: line {number}: the chain of hashes is broken; restore it from a backup")
+                try:
+                    entry = Entry(**json.loads(line))
+                    sound = (entry.seq, entry.prev) == (seq + 1, prev)
+                    sound = sound and entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
+                except (TypeError, ValueError):  # it is no JSON, or not of these fields
+                    sound = False
+                if not sound:
+                    raise StoreError(f"{path}: line {number}: the chain of hashes is broken; {_REPAIR}")
                 _check_format(entry.event, path)
                 yield entry
                 seq, prev = entry.seq, entry.sha256
+
+    def whole(self, known: tuple[int, str] = (0, START)) -> Iterator[Entry]:
+        """All entries. Raises StoreError where the chain is broken, and where it ends before a segment that is there
+        or before `known`, the number and the hash of an entry that the journal once held.
+        """
+        seq, sha256 = 0, START
+        for entry in self.after(0, START):
+            seq, sha256 = entry.seq, entry.sha256
+            if seq == known[0] and sha256 != known[1]:
+                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_REPAIR}")
+            yield entry
+        if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
+            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_REPAIR}")
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether there are entries behind number `seq`."""

@@ -93,8 +93,15 @@ CREATE VIEW current_override AS
 """
 
 
+def reads() -> str:
+    """3: what a run that has begun reads, known before it ends; the edges of lineage are written when it succeeds."""
+    return """
+CREATE TABLE run_read (run_id TEXT NOT NULL, version_id TEXT NOT NULL, PRIMARY KEY (run_id, version_id));
+"""
+
+
 VIEWS_SQL = views()
-MIGRATIONS: tuple[Migration, ...] = (tables, views)
+MIGRATIONS: tuple[Migration, ...] = (tables, views, reads)
 
 # What `halter query` offers, in this order; the row kinds come on top.
 PUBLIC_TABLES = (

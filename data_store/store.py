@@ -140,9 +140,12 @@ class Store:
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
-    def begin_run(self, run: RunRecord) -> None:
-        """Record that a run has started, so that a crash is visible. Raises InputError if it has begun before."""
-        self.catalog.write(events.run_begun(run))
+    def begin_run(self, run: RunRecord, reads: Collection[str] = ()) -> None:
+        """Record that a run has started, so that a crash is visible and the collector leaves the versions that it
+        `reads` alone. Raises InputError if it has begun before, or the content of such a version was just removed.
+        """
+        with self.collecting_forbidden():
+            self.catalog.write(events.run_begun(run, reads))
 
     def commit_run(
         self,

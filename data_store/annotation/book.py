@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-from data_store.annotation.schema import create
+from data_store.annotation.schema import migrate
 from data_store.errors import InputError, StoreError
 
 BOOK_FILE = "annotation.sqlite"
@@ -42,7 +42,7 @@ class Book:
             )
         book = cls(root / BOOK_FILE, clock)
         with book.writing() as connection:
-            create(connection)
+            migrate(connection)
         return book
 
     @contextmanager

@@ -86,7 +86,9 @@ def answers(store: Store) -> dict[str, Any]:
         "heads": {str(asset): asdict(head) for asset, head in heads.items()},
         "history": {str(asset): [asdict(head) for head in store.history(asset)] for asset in heads},
         "runs": [asdict(run) for run in store.runs()],
-        "metrics": {run.run.run_id: [asdict(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()},
+        "metrics": {
+            run.run.run_id: [asdict(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()
+        },
         "versions": {head.version_id: asdict(store.version(head.version_id)) for head in heads.values()},
         "lineage": {str(asset): asdict(store.lineage(asset)) for asset in heads},
         "descendants": {str(asset): asdict(store.descendants(asset)) for asset in heads},
