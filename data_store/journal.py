@@ -22,6 +22,7 @@ from data_store.locks import remove_stale, write_durably
 APPLIED = "applied"
 START = "0" * 64
 _REPAIR = "`halter repair --from BACKUP` takes it from a backup"
+_BROKEN = f"the chain of hashes is broken; {_REPAIR}"
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,24 @@ class Journal:
         A segment begins where the one before ended, so finding the next costs one look and no listing.
         """
         while (path := self._segment(seq + 1)).exists():
-            for number, line in enumerate(_lines(path), start=1):
-                try:
-                    entry = Entry(**json.loads(line))
-                    sound = (entry.seq, entry.prev) == (seq + 1, prev)
-                    sound = sound and entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
-                except (TypeError, ValueError):  # it is no JSON, or not of these fields
-                    sound = False
-                if not sound:
-                    raise StoreError(f"{path}: line {number}: the chain of hashes is broken; {_REPAIR}")
-                _check_format(entry.event, path)
+            for number, entry in enumerate(self.read(path), start=1):
+                if (entry.seq, entry.prev) != (seq + 1, prev):
+                    raise StoreError(f"{path}: line {number}: {_BROKEN}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
+
+    def read(self, segment: Path) -> Iterator[Entry]:
+        """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
+        for number, line in enumerate(_lines(segment), start=1):
+            try:
+                entry = Entry(**json.loads(line))
+                sound = entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
+            except (TypeError, ValueError):  # it is no JSON, or not of these fields
+                sound = False
+            if not sound:
+                raise StoreError(f"{segment}: line {number}: {_BROKEN}")
+            _check_format(entry.event, segment)
+            yield entry
 
     def whole(self, known: tuple[int, str] = (0, START)) -> Iterator[Entry]:
         """All entries. Raises StoreError where the chain is broken, and where it ends before a segment that is there

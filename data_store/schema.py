@@ -103,7 +103,7 @@ CREATE TABLE run_read (run_id TEXT NOT NULL, version_id TEXT NOT NULL, PRIMARY K
 VIEWS_SQL = views()
 MIGRATIONS: tuple[Migration, ...] = (tables, views, reads)
 
-# What `halter query` offers, in this order; the row kinds come on top.
+# What the views of `halter query` are made of.
 PUBLIC_TABLES = (
     "asset",
     "version",
@@ -119,7 +119,6 @@ PUBLIC_TABLES = (
     "metric",
     "config_override",
 )
-PUBLIC_VIEWS = ("current_head", "current_object", "run_state", "last_metric", "current_override")
 
 
 def statements(upto: int | None = None) -> list[tuple[int, str, str]]:

@@ -23,6 +23,7 @@ from data_store.annotation.handover import hand_over
 from data_store.annotation.people import annotators
 from data_store.names import AssetName
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.retention import Retention
 from data_store.schema import MIGRATIONS
 from data_store.store import Store
 from data_store.upkeep import collect
@@ -64,7 +65,7 @@ def furnish(bench: Bench) -> None:
         store.set_override("V1", "ppo", "ppo.kl_coef", value)
     store.set_override("V1", "dpo", "dpo.beta", 0.3)
     store.unset_override("V1", "dpo", "dpo.beta")
-    collect(store, dry_run=False, superseded=True)
+    collect(store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0))
     time = [START]
     book = Book.open(store.root, lambda: time[0])
     desk = Desk(book, time)

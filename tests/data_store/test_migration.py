@@ -15,7 +15,7 @@ from data_store.errors import StoreError
 from data_store.records import RunRecord
 from data_store.schema import MIGRATIONS
 from data_store.store import Store
-from data_store.upkeep import verify
+from data_store.verification import verify
 from tests.data_store.fixture_store import STORES, answers, unpack
 
 FIXTURES = sorted(STORES.glob("*.tar.gz"))
