@@ -84,11 +84,14 @@ class Journal:
         A segment begins where the one before ended, so finding the next costs one look and no listing.
         """
         while (path := self._segment(seq + 1)).exists():
+            start = seq
             for number, entry in enumerate(self.read(path), start=1):
                 if (entry.seq, entry.prev) != (seq + 1, prev):
                     raise StoreError(f"{path}: line {number}: {_BROKEN}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
+            if seq == start:
+                raise StoreError(f"{path}: it is empty: {_BROKEN}")
 
     def read(self, segment: Path) -> Iterator[Entry]:
         """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""

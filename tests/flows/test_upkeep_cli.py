@@ -8,14 +8,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
+from data_store.errors import InputError
 from data_store.names import AssetName
+from data_store.retention import Retention
 from data_store.store import Store
 from data_store.verification import verify
 from flows.cli import app
@@ -115,7 +117,7 @@ def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:
         flip(desk.store.objects.path(sha256))
     assert desk.document("verify", "--quick")["sound"], "their sizes are what they were"
     found = desk.document("verify", code=1)
-    assert [damage["object"] for damage in found["damages"]] == hashes[::2]
+    assert sorted(damage["object"] for damage in found["damages"]) == hashes[::2]
     assert {damage["fault"] for damage in found["damages"]} == {"damaged"}
     assert all(damage["versions"][0]["asset"] for damage in found["damages"])
 
@@ -181,8 +183,6 @@ def test_a_segment_that_is_no_journal_at_all_is_named(desk: Desk, content: bytes
 
 
 def test_a_catalog_that_says_other_than_the_journal_is_made_anew(desk: Desk) -> None:
-    import duckdb
-
     with duckdb.connect(str(desk.store.catalog.file)) as connection:
         connection.execute("DELETE FROM run_output WHERE asset_id = 'model/policy@V1'")
     found = desk.document("verify", code=1)
@@ -321,8 +321,7 @@ def test_damage_is_reported_and_never_copied_into_a_backup(desk: Desk) -> None:
         (["query", "SELECT 1 AS a, 2 AS a"], "name them with AS"),
         (["query", "SELECT 1", "--csv", "--json"], "give one of the two"),
         (
-            ["query", "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range = 7"]
-            + ["--seconds", "0.2"],
+            ["query", "--seconds", "0.2", "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b"],
             "longer than 0.2 s",
         ),
         (["stale", "--run", "other"], "no run 'other'"),
@@ -376,10 +375,9 @@ def test_every_command_of_the_page_runs(desk: Desk) -> None:
 
 
 def test_the_retention_of_a_config_is_read_and_checked(tmp_path: Path) -> None:
-    load: Callable[[str], Any] = lambda text: (  # noqa: E731
-        (tmp_path / "run.yaml").write_text(POCKET + text),
-        load_config(tmp_path / "run.yaml"),
-    )[1]
-    assert load("retention: {keep_versions: 3, keep_days: 0.5}\n").retention.keep_versions == 3
-    with pytest.raises(ValueError, match="retention.keep_days"):
-        load("retention: {keep_days: -1}\n")
+    path = tmp_path / "run.yaml"
+    path.write_text(POCKET + "retention: {keep_versions: 3, keep_days: 0.5}\n")
+    assert load_config(path).retention == Retention(keep_versions=3, keep_days=0.5)
+    path.write_text(POCKET + "retention: {keep_days: -1}\n")
+    with pytest.raises(InputError, match=r"retention\.keep_days: .*greater than or equal to 0 \(given: -1\)"):
+        load_config(path)
