@@ -6,6 +6,7 @@ import pytest
 from data_store.backups import backup
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
+from data_store.records import RunRecord
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
@@ -176,3 +177,39 @@ def test_leftovers_of_killed_processes_are_removed_once_they_are_old(bench: Benc
     Store.open(bench.store.root)
     assert not old.exists()
     assert young.exists()
+
+
+def three_policies(bench: Bench) -> list[str]:
+    """Three policies in turn; gives their versions, oldest first."""
+    for text in ("one", "two", "three"):
+        bench.run("train", {"model/policy@V1": text})
+    return [head.version_id for head in reversed(bench.store.history(POLICY))]
+
+
+def test_a_superseded_version_stays_while_count_or_age_says_so(bench: Bench) -> None:
+    first, second, _ = three_policies(bench)
+    for versions, days, leaving in ((0, 0, [first, second]), (1, 0, [first]), (2, 0, []), (0, 1, [])):
+        plan = collect(bench.store, retention=Retention(keep_versions=versions, keep_days=days))
+        assert plan.retired == tuple(sorted(leaving)), (versions, days)
+
+
+@pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep:collect")
+def test_what_a_begun_run_reads_stays_with_its_folder_while_it_is_at_work(bench: Bench) -> None:
+    first, second, _ = three_policies(bench)
+    bench.store.begin_run(RunRecord("evaluate", "V1", "at work", "1", {}, 0), [first])
+    bench.store.begin_run(RunRecord("evaluate", "V1", "died", "1", {}, 0), [second])
+    for version in (first, second):
+        os.utime(bench.store.checkout(version), (0, 0))
+    done = collect(
+        bench.store, dry_run=False, retention=NOTHING_OLD, is_at_work=lambda fingerprint: fingerprint == "at work"
+    )
+    assert done.retired == (second,)
+    assert (bench.store.checkouts.path(first) / "weights").read_text() == "one"
+    assert not bench.store.checkouts.path(second).exists()
+
+
+def test_a_run_cannot_begin_on_what_was_just_removed(bench: Bench) -> None:
+    first, *_ = three_policies(bench)
+    collect(bench.store, dry_run=False, retention=NOTHING_OLD)
+    with pytest.raises(InputError, match="was removed meanwhile; start it again"):
+        bench.store.begin_run(RunRecord("evaluate", "V1", "f", "1", {}, 0), [first])
