@@ -37,7 +37,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
     if known is not None and known.version_id == there.version_id:
         return known
     version = other.version(there.version_id)
-    with store.collecting_forbidden():
+    with store.collecting_forbidden(), other.collecting_forbidden():
         published = store.publish(version.kind, other.checkout(there.version_id), row_kind=version.row_kind)
         if published.version_id != there.version_id:
             raise StoreError(f"{asset} of run {run!r} changed its content on the way; run `halter verify` there")

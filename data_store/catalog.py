@@ -178,6 +178,21 @@ class Catalog:
             connection = self._connect(read_only=False)
         return connection
 
+    def _known_tail(self) -> tuple[int, str]:
+        """What the present file has read of the journal: a new one must not know less."""
+        if not self.file.exists():
+            return 0, START
+        try:
+            connection = self._connect(read_only=True)
+        except _DamagedError:
+            return 0, START
+        try:
+            return tail(connection)
+        except duckdb.CatalogException:  # the file was never laid out
+            return 0, START
+        finally:
+            connection.close()
+
     def _drain(self, *, crowded: bool = False) -> None:
         connection = self._open_for_writing()
         try:
@@ -255,7 +270,7 @@ class Catalog:
 
     def _rebuild(self) -> None:
         draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
-        build(draft, self.journal.after(0, START))
+        build(draft, self.journal.whole(self._known_tail()))
         # First the old ones away, then the new one in: an old write-ahead log must never meet the new file.
         self.file.unlink(missing_ok=True)
         self.file.with_name("catalog.duckdb.wal").unlink(missing_ok=True)

@@ -46,6 +46,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "run_output": (("run_id", "role", "asset_id", "version_id"), False),
     "head": (("asset_id", "seq", "version_id", "run_id", "ts", "reason"), False),
     "metric": (("run_id", "name", "step", "value"), False),
+    "run_read": (("run_id", "version_id"), True),
     "config_override": (("seq", "part", "step", "name", "value_json", "ts"), False),
     "applied_event": (("event_id", "seq", "prev", "sha256", "outcome"), False),
 }
@@ -64,9 +65,9 @@ def _run(run: RunRecord) -> dict[str, Any]:
     return {**asdict(run), "started_at": _time(run.started_at)}
 
 
-def run_begun(run: RunRecord) -> Event:
-    """A run has started; should its process die, this is what remains visible."""
-    return _event("run_begun", run=_run(run))
+def run_begun(run: RunRecord, reads: Iterable[str]) -> Event:
+    """A run has started and reads these versions; should its process die, this is what remains visible."""
+    return _event("run_begun", run=_run(run), reads=sorted(set(reads)))
 
 
 def run_ended(run_id: str, state: str, detail: str) -> Event:
@@ -137,7 +138,16 @@ def _state(connection: duckdb.DuckDBPyConnection, run_id: str) -> str | None:
 
 def _refuse_begun(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
     run_id = event["run"]["run_id"]
-    return f"run {run_id} has already begun" if _state(connection, run_id) else None
+    if _state(connection, run_id):
+        return f"run {run_id} has already begun"
+    gone = "SELECT version_id FROM current_object WHERE is_retired AND version_id IN (SELECT unnest(?::TEXT[]))"
+    found = connection.execute(gone, [_reads(event)]).fetchone()
+    return f"version {found[0]}, which run {run_id} reads, was removed meanwhile; start it again" if found else None
+
+
+def _reads(event: Event) -> list[str]:
+    """What a begun run reads; events of before it was written down say nothing."""
+    return list(event.get("reads", ()))
 
 
 def _refuse_ended(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
@@ -231,6 +241,8 @@ def _add_run(rows: Rows, run: dict[str, Any]) -> None:
 def _project_begun(event: Event, seq: int, rows: Rows) -> None:
     _add_run(rows, event["run"])
     _add(rows, "run_event", event["run"]["run_id"], seq, "running", event["run"]["started_at"], "")
+    for version_id in _reads(event):
+        _add(rows, "run_read", event["run"]["run_id"], version_id)
 
 
 def _project_ended(event: Event, seq: int, rows: Rows) -> None:

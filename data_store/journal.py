@@ -21,6 +21,8 @@ from data_store.locks import remove_stale, write_durably
 
 APPLIED = "applied"
 START = "0" * 64
+_REPAIR = "`halter repair --from BACKUP` takes it from a backup"
+_BROKEN = f"the chain of hashes is broken; {_REPAIR}"
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,40 @@ class Journal:
         A segment begins where the one before ended, so finding the next costs one look and no listing.
         """
         while (path := self._segment(seq + 1)).exists():
-            for number, line in enumerate(_lines(path), start=1):
-                entry = Entry(**json.loads(line))
-                sound = entry.seq == seq + 1 and entry.prev == prev
-                if not sound or entry.sha256 != _chain(entry.seq, entry.prev, entry.outcome, entry.event):
-                    raise StoreError(f"{path}: line {number}: the chain of hashes is broken; restore it from a backup")
-                _check_format(entry.event, path)
+            start = seq
+            for number, entry in enumerate(self.read(path), start=1):
+                if (entry.seq, entry.prev) != (seq + 1, prev):
+                    raise StoreError(f"{path}: line {number}: {_BROKEN}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
+            if seq == start:
+                raise StoreError(f"{path}: it is empty: {_BROKEN}")
+
+    def read(self, segment: Path) -> Iterator[Entry]:
+        """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
+        for number, line in enumerate(_lines(segment), start=1):
+            try:
+                entry = Entry(**json.loads(line))
+                sound = entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
+            except (TypeError, ValueError):  # it is no JSON, or not of these fields
+                sound = False
+            if not sound:
+                raise StoreError(f"{segment}: line {number}: {_BROKEN}")
+            _check_format(entry.event, segment)
+            yield entry
+
+    def whole(self, known: tuple[int, str] = (0, START)) -> Iterator[Entry]:
+        """All entries. Raises StoreError where the chain is broken, and where it ends before a segment that is there
+        or before `known`, the number and the hash of an entry that the journal once held.
+        """
+        seq, sha256 = 0, START
+        for entry in self.after(0, START):
+            seq, sha256 = entry.seq, entry.sha256
+            if seq == known[0] and sha256 != known[1]:
+                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_REPAIR}")
+            yield entry
+        if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
+            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_REPAIR}")
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether there are entries behind number `seq`."""

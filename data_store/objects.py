@@ -77,6 +77,19 @@ class Objects:
         finally:
             draft.unlink(missing_ok=True)
 
+    def take(self, sha256: str, source: Path) -> bool:
+        """Store the object that a file claims to be; False when it was there. Raises StoreError when its bytes hash to
+        something else; nothing is stored then.
+        """
+        draft = self.temporary / f"{uuid.uuid4().hex}.tmp"
+        try:
+            found = _copy_hashing(source, draft)
+            if found != sha256:
+                raise StoreError(f"{source} is damaged: its bytes hash to {found}")
+            return self._admit(draft, sha256)[2]
+        finally:
+            draft.unlink(missing_ok=True)
+
     def _admit(self, draft: Path, sha256: str) -> tuple[str, int, bool]:
         size = draft.stat().st_size
         target = self.path(sha256)

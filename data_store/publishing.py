@@ -187,6 +187,11 @@ class Checkouts:
         if target.is_dir():
             remove_tree(target)
 
+    def bytes(self, version: str) -> int:
+        """What the disk gets back when the folder goes: links to objects do not count."""
+        stats = [Path(base, name).stat() for base, _, names in os.walk(self.path(version)) for name in names]
+        return sum(stat.st_size for stat in stats if stat.st_nlink == 1)
+
     def cached(self) -> list[tuple[str, float]]:
         """(version id, last use in seconds since the epoch) of the folders there are."""
         return [(entry.name, entry.stat().st_mtime) for fan in self.folder.iterdir() for entry in fan.iterdir()]

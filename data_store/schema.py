@@ -93,10 +93,17 @@ CREATE VIEW current_override AS
 """
 
 
-VIEWS_SQL = views()
-MIGRATIONS: tuple[Migration, ...] = (tables, views)
+def reads() -> str:
+    """3: what a run that has begun reads, known before it ends; the edges of lineage are written when it succeeds."""
+    return """
+CREATE TABLE run_read (run_id TEXT NOT NULL, version_id TEXT NOT NULL, PRIMARY KEY (run_id, version_id));
+"""
 
-# What `halter query` offers, in this order; the row kinds come on top.
+
+VIEWS_SQL = views()
+MIGRATIONS: tuple[Migration, ...] = (tables, views, reads)
+
+# What the views of `halter query` are made of.
 PUBLIC_TABLES = (
     "asset",
     "version",
@@ -112,7 +119,6 @@ PUBLIC_TABLES = (
     "metric",
     "config_override",
 )
-PUBLIC_VIEWS = ("current_head", "current_object", "run_state", "last_metric", "current_override")
 
 
 def statements(upto: int | None = None) -> list[tuple[int, str, str]]:

@@ -27,6 +27,7 @@ from data_store.locks import LOCK_WAIT_SECONDS, locked, remove_stale
 from data_store.names import AssetName, slug
 from data_store.objects import Objects
 from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows
+from data_store.query_views import ROW_VIEWS
 from data_store.records import (
     EndState,
     FinishedRun,
@@ -140,9 +141,12 @@ class Store:
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
-    def begin_run(self, run: RunRecord) -> None:
-        """Record that a run has started, so that a crash is visible. Raises InputError if it has begun before."""
-        self.catalog.write(events.run_begun(run))
+    def begin_run(self, run: RunRecord, reads: Collection[str] = ()) -> None:
+        """Record that a run has started, so that a crash is visible and the collector leaves the versions that it
+        `reads` alone. Raises InputError if it has begun before, or the content of such a version was just removed.
+        """
+        with self.collecting_forbidden():
+            self.catalog.write(events.run_begun(run, reads))
 
     def commit_run(
         self,
@@ -250,22 +254,24 @@ class Store:
         with self.catalog.reading() as connection:
             return lineage.stale(connection, changed_runs)
 
-    def query(self, sql: str, *, seconds: float = query.QUERY_SECONDS) -> pa.Table:
-        """The answer to one SELECT of the user over the catalog's tables and views and the rows of current versions.
+    def query(self, sql: str, *, seconds: float = query.QUERY_SECONDS, limit: int | None = None) -> pa.Table:
+        """The answer to one SELECT of the user over the views of `query_views.py` and the rows of current versions, at
+        most its first `limit` rows.
 
         Raises InputError for anything that is not a SELECT, reads a file, or takes longer than `seconds`.
         """
-        files: dict[str, list[tuple[AssetName, str, Path]]] = {kind: [] for kind in query.row_kinds_in(sql)}
+        views = {ROW_VIEWS[view]: view for view in query.row_views_in(sql)}
+        files: dict[str, list[tuple[AssetName, str, Path]]] = {view: [] for view in views.values()}
         with self.catalog.reading() as connection:
             tables = query.copy_tables(connection)
             heads = runs.read_heads(connection).values() if files else ()
             versions = [(head.asset, runs.read_version(connection, head.version_id)) for head in heads]
         with self.collecting_forbidden():
             for asset, version in versions:
-                if version and version.row_kind in files:
+                if version and version.row_kind in views:
                     path = self.checkouts.get(version) / ROWS_FILE
-                    files[version.row_kind].append((asset, version.version_id, path))
-            return query.run_sql(sql, tables, files, seconds=seconds)
+                    files[views[version.row_kind]].append((asset, version.version_id, path))
+            return query.run_sql(sql, tables, files, seconds=seconds, limit=limit)
 
     # --- settings by hand ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli
+from flows import annotate_cli, query_cli, upkeep_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
@@ -35,6 +35,11 @@ app = typer.Typer(
 
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
+app.command("query")(query_cli.query)
+for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
+    app.command()(command)
+for command in (upkeep_cli.backup, upkeep_cli.restore):
+    app.command()(command)
 
 
 def main() -> None:

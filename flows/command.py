@@ -29,6 +29,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def guarded_function(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
+        except typer.Exit:  # it is a RuntimeError, and says with which code the command ends
+            raise
         except InputError as error:
             errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
             raise typer.Exit(2) from None

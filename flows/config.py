@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from data_store.errors import InputError
 from data_store.filters import FilterConfig
 from data_store.names import slug
+from data_store.retention import Retention
 from models.config import (
     ArchitectureConfig,
     Config,
@@ -91,6 +92,7 @@ class RunConfig(Config):
     ppo: PPOConfig = PPOConfig()
     dpo: DPOConfig = DPOConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
 
     @field_validator("ppo", "dpo", mode="before")
     @classmethod

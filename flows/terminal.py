@@ -5,7 +5,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 _SECONDS_BETWEEN_LINES = 15.0
@@ -52,6 +60,41 @@ class StepDisplay:
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self.started:6.1f}s"
+
+
+class ByteDisplay:
+    """How far a long reading or copying is, on stderr. On a terminal a bar; elsewhere a line each 15 seconds."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.spoken = time.monotonic()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.bar = self.progress.add_task(verb, total=None)
+
+    def __enter__(self) -> "ByteDisplay":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def heard(self, done: int, total: int) -> None:
+        """Bytes done, and in all."""
+        self.progress.update(self.bar, completed=done, total=total)
+        if self.progress.disable and time.monotonic() - self.spoken >= _SECONDS_BETWEEN_LINES:
+            self.spoken = time.monotonic()
+            share = done / total if total else 1.0
+            self.console.print(f"{self.verb} {share:4.0%} of {total / 1e6:,.1f} MB", highlight=False)
 
 
 def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:

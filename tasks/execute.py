@@ -165,7 +165,7 @@ def _compute(
         prefect_task_run_id=ids.task_run,
         prefect_root_flow_run_id=ids.root_flow_run,
     )
-    store.begin_run(record)
+    store.begin_run(record, [entry.version_id for entry in inputs])
     try:
         metrics = _run_in_worker(store, workers, call, inputs, folder, on_progress)
         forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]

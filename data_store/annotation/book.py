@@ -5,6 +5,7 @@ here; a finished batch becomes an immutable version in the catalog, as every oth
 acknowledged is on the disk (WAL with synchronous=FULL).
 """
 
+import os
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-from data_store.annotation.schema import create
+from data_store.annotation.schema import migrate
 from data_store.errors import InputError, StoreError
 
 BOOK_FILE = "annotation.sqlite"
@@ -42,7 +43,7 @@ class Book:
             )
         book = cls(root / BOOK_FILE, clock)
         with book.writing() as connection:
-            create(connection)
+            migrate(connection)
         return book
 
     @contextmanager
@@ -99,7 +100,9 @@ def copy_book(root: Path, target: Path) -> bool:
     """Copy the book of one store into another, whole, also while people judge; False where there is none."""
     if not (root / BOOK_FILE).exists():
         return False
-    source, copy = sqlite3.connect(root / BOOK_FILE), sqlite3.connect(target / BOOK_FILE)
+    # What cannot be written to changes for nobody; SQLite would want to lay its own files beside it.
+    address = f"{(root / BOOK_FILE).absolute().as_uri()}?mode=ro{'' if os.access(root, os.W_OK) else '&immutable=1'}"
+    source, copy = sqlite3.connect(address, uri=True), sqlite3.connect(target / BOOK_FILE)
     try:
         source.backup(copy)
     finally:

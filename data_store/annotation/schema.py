@@ -1,15 +1,16 @@
-"""The tables of the annotation book. What people did is only ever added to; triggers of the database hold that.
+"""The tables of the annotation book as appended migrations. What people did is only ever added to; triggers of the
+database hold that. A migration that has been released is never edited, only followed by another.
 
 Two tables are no facts and do change: `lease` (who has which item on the screen now) and `open_item` (the items that
 still need a judgement, which follows from the facts and keeps the search for the next item short).
 """
 
 import sqlite3
+from collections.abc import Callable
 
 from data_store.errors import StoreError
 from data_store.rows import AXES, RATINGS, SAFETY_LABELS
 
-VERSION = 1
 ROLES = ("annotator", "adjudicator")
 
 
@@ -79,16 +80,8 @@ CREATE TRIGGER one_answer_each BEFORE INSERT ON answer
 """
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty database; leave those of this version alone. Raises StoreError for a newer one.
-
-    Runs in the caller's transaction, so that of two first openers the second finds the first one's work.
-    """
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found > VERSION:
-        raise StoreError(f"the annotation book has format {found}, this halter knows {VERSION}; upgrade halter")
-    if found == VERSION:
-        return
+def tables() -> str:
+    """1: the tables, and the triggers that hold that facts are only added to."""
     script = [f"CREATE TABLE {table} ({columns}) STRICT;" for table, columns in _FACTS.items()]
     for table in _FACTS:
         for act in ("UPDATE", "DELETE"):
@@ -96,9 +89,25 @@ def create(connection: sqlite3.Connection) -> None:
                 f"CREATE TRIGGER no_{act.lower()}_of_{table} BEFORE {act} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{table} is only added to'); END;"
             )
-    for statement in _statements("\n".join(script) + _WORKING):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+    return "\n".join(script) + _WORKING
+
+
+MIGRATIONS: tuple[Callable[[], str], ...] = (tables,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a book of any earlier format, or an empty database, up to date. Raises StoreError for a newer one.
+
+    Runs in the caller's transaction, so that of two first openers the second finds the first one's work.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > len(MIGRATIONS):
+        raise StoreError(f"the annotation book has format {found}, this halter knows {len(MIGRATIONS)}; upgrade halter")
+    for migration in MIGRATIONS[found:]:
+        for statement in _statements(migration()):
+            connection.execute(statement)
+    if found < len(MIGRATIONS):
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 def _statements(script: str) -> list[str]:

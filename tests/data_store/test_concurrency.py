@@ -8,9 +8,11 @@ from pathlib import Path
 from data_store.errors import StoreError
 from data_store.journal import START
 from data_store.names import AssetName
+from data_store.retention import Retention
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
-from data_store.upkeep import collect, verify
+from data_store.upkeep import collect
+from data_store.verification import verify
 from tests.data_store.store_bench import Bench
 from tests.data_store.writers import nursery
 
@@ -110,7 +112,7 @@ def test_collecting_beside_publishing_never_leaves_a_version_without_its_content
 
     def gather() -> None:
         while not stop.wait(0.05):  # a moment for the others: polled locks know no queue
-            collect(bench.store, dry_run=False, superseded=True, grace_seconds=-1.0)
+            collect(bench.store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0), grace_seconds=-1.0)
 
     collector = threading.Thread(target=gather)
     collector.start()

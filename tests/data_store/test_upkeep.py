@@ -3,13 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from data_store.backups import backup
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
+from data_store.records import RunRecord
+from data_store.retention import Retention
 from data_store.store import Store
-from data_store.upkeep import backup, collect, verify
+from data_store.upkeep import collect
+from data_store.verification import verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
+NOTHING_OLD = Retention(keep_versions=0, keep_days=0)
 
 
 def age(bench: Bench) -> None:
@@ -88,7 +93,7 @@ def test_publishing_again_what_is_about_to_go_saves_it(bench: Bench) -> None:
 def test_a_dry_run_removes_nothing_and_names_what_would_go(bench: Bench) -> None:
     superseded(bench)
     before = list(bench.store.objects.all())
-    plan = collect(bench.store, superseded=True)
+    plan = collect(bench.store, retention=NOTHING_OLD)
     assert [item.what.split(" ")[0] for item in plan.garbage] == ["model/policy@V1"]
     assert list(bench.store.objects.all()) == before
     assert bench.store.find_finished("f1") is not None
@@ -99,7 +104,7 @@ def test_superseded_content_goes_and_what_made_a_head_stays(bench: Bench) -> Non
     version = superseded(bench)
     bench.store.checkout(version)
     assert names(bench) == []  # never without being asked
-    collect(bench.store, dry_run=False, superseded=True)
+    collect(bench.store, dry_run=False, retention=NOTHING_OLD)
     with pytest.raises(StoreError, match="missing"):
         bench.store.checkout(version)
     assert bench.store.find_finished("f1") is None  # it would be done again, not taken for done
@@ -111,7 +116,7 @@ def test_superseded_content_goes_and_what_made_a_head_stays(bench: Bench) -> Non
 
 def test_retired_content_that_is_made_again_is_there_again(bench: Bench) -> None:
     version = superseded(bench)
-    collect(bench.store, dry_run=False, superseded=True)
+    collect(bench.store, dry_run=False, retention=NOTHING_OLD)
     bench.run("train", {"model/policy@V1": "first"}, ("dataset/old@V1",), fingerprint="f1")
     assert (bench.store.checkout(version) / "weights").read_text() == "first"
     assert bench.store.find_finished("f1") is not None
@@ -125,7 +130,7 @@ def test_a_segment_that_a_kept_version_shares_stays(bench: Bench) -> None:
     bench.run("filter", {asset: first})
     second = bench.store.publish("dataset", bench.documents("b"), row_kind="document", parent=first.version_id)
     bench.run("filter", {asset: second})
-    collect(bench.store, dry_run=False, superseded=True)
+    collect(bench.store, dry_run=False, retention=NOTHING_OLD)
     assert bench.store.rows(second.version_id).column("text").to_pylist() == ["b"]
 
 
@@ -144,10 +149,10 @@ def test_checkouts_long_unused_are_evicted(bench: Bench) -> None:
 def test_a_backup_opens_as_a_store_and_grows_by_what_is_new(bench: Bench, tmp_path: Path) -> None:
     bench.run("train", {"model/policy@V1": "first"})
     target = tmp_path / "backup"
-    assert backup(bench.store, target) == 2  # an object and a segment of the journal
+    assert backup(bench.store, target).files == 2  # an object and a segment of the journal
     bench.run("train", {"model/policy@V1": "second"})
-    assert backup(bench.store, target) == 2
-    assert backup(bench.store, target) == 0
+    assert backup(bench.store, target).files == 2
+    assert backup(bench.store, target).files == 0
     copy = Store.open(target)
     assert copy.heads() == bench.store.heads()
     assert verify(copy).problems == ()
@@ -172,3 +177,39 @@ def test_leftovers_of_killed_processes_are_removed_once_they_are_old(bench: Benc
     Store.open(bench.store.root)
     assert not old.exists()
     assert young.exists()
+
+
+def three_policies(bench: Bench) -> list[str]:
+    """Three policies in turn; gives their versions, oldest first."""
+    for text in ("one", "two", "three"):
+        bench.run("train", {"model/policy@V1": text})
+    return [head.version_id for head in reversed(bench.store.history(POLICY))]
+
+
+def test_a_superseded_version_stays_while_count_or_age_says_so(bench: Bench) -> None:
+    first, second, _ = three_policies(bench)
+    for versions, days, leaving in ((0, 0, [first, second]), (1, 0, [first]), (2, 0, []), (0, 1, [])):
+        plan = collect(bench.store, retention=Retention(keep_versions=versions, keep_days=days))
+        assert plan.retired == tuple(sorted(leaving)), (versions, days)
+
+
+@pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep:collect")
+def test_what_a_begun_run_reads_stays_with_its_folder_while_it_is_at_work(bench: Bench) -> None:
+    first, second, _ = three_policies(bench)
+    bench.store.begin_run(RunRecord("evaluate", "V1", "at work", "1", {}, 0), [first])
+    bench.store.begin_run(RunRecord("evaluate", "V1", "died", "1", {}, 0), [second])
+    for version in (first, second):
+        os.utime(bench.store.checkout(version), (0, 0))
+    done = collect(
+        bench.store, dry_run=False, retention=NOTHING_OLD, is_at_work=lambda fingerprint: fingerprint == "at work"
+    )
+    assert done.retired == (second,)
+    assert (bench.store.checkouts.path(first) / "weights").read_text() == "one"
+    assert not bench.store.checkouts.path(second).exists()
+
+
+def test_a_run_cannot_begin_on_what_was_just_removed(bench: Bench) -> None:
+    first, *_ = three_policies(bench)
+    collect(bench.store, dry_run=False, retention=NOTHING_OLD)
+    with pytest.raises(InputError, match="was removed meanwhile; start it again"):
+        bench.store.begin_run(RunRecord("evaluate", "V1", "f", "1", {}, 0), [first])

@@ -1,0 +1,129 @@
+"""A copy of a store elsewhere, and a store made of such a copy again."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_store.annotation.book import copy_book
+from data_store.contents import uses_by_object
+from data_store.errors import InputError, StoreError
+from data_store.layout import MARKER
+from data_store.locks import remove_stale, remove_tree, sync_folder, write_durably
+from data_store.store import Store
+from data_store.verification import Progress, Verification, verify
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What was copied, and what could not be, one sentence each: objects that are damaged or missing here."""
+
+    files: int
+    bytes: int
+    problems: tuple[str, ...]
+
+
+def backup(store: Store, target: Path, *, on_progress: Progress = lambda _done, _total: None) -> Backup:
+    """Copy the store to a folder that opens as a store; what is there already is not copied again, but for the book of
+    human judgements, which is copied whole. Others may write meanwhile: the backup is the store at one moment.
+
+    Every byte is hashed on its way, so that damage is reported and never copied. Raises InputError when the folder
+    holds something else, or another store's backup.
+    """
+    target = target.absolute()
+    if target.is_relative_to(store.root):
+        raise InputError(f"{target} lies inside the store; give a folder elsewhere, best on another disk")
+    store.catalog.settle()
+    copy = Store.open(target)
+    with store.collecting_forbidden():
+        # The journal is listed first: every object that these segments speak of exists by now.
+        segments = store.catalog.journal.segments_there()
+        ours = {segment.name: segment for segment in segments}
+        earlier = copy.catalog.journal.segments_there()
+        if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
+            raise InputError(
+                f"{target} is not an earlier backup of {store.root}, or the journal here was changed since "
+                "(`halter verify` tells): give another folder"
+            )
+        copied = _copy(store, copy, segments, on_progress)
+    found = verify(copy, deep=False)
+    return Backup(copied.files, copied.bytes, (*copied.problems, *found.problems))
+
+
+def restore(
+    source: Path,
+    target: Path,
+    finish: Callable[[Path], None],
+    *,
+    on_progress: Progress = lambda _done, _total: None,
+) -> Verification:
+    """Make a store of a backup, which is only read. It is built beside `target`, verified to the last byte, handed to
+    `finish`, and only then given its name: it is there whole or not at all.
+
+    Raises InputError when the source is no backup or the target is there, StoreError when the backup is not sound.
+    """
+    if not (source / MARKER).is_file():
+        raise InputError(f"{source} is no backup: it has no {MARKER}; give a folder that `halter backup` wrote")
+    if target.exists():
+        raise _is_there(target)
+    building = target.parent / ".restoring"
+    building.mkdir(parents=True, exist_ok=True)
+    remove_stale(building)
+    draft = building / f"{target.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        origin, copy = Store(source.absolute()), Store.open(draft)
+        copied = _copy(origin, copy, origin.catalog.journal.segments_there(), on_progress)
+        found = verify(Store.open(draft))  # opened again: it may be a store of a later halter
+        if problems := (*copied.problems, *found.problems):
+            listed = "\n".join(problems[:10])
+            raise StoreError(f"{source} is not sound, so nothing was restored:\n{listed}")
+        finish(draft)
+        sync_folder(draft)
+        try:
+            draft.rename(target)
+        except OSError:
+            raise _is_there(target) from None
+        sync_folder(target.parent)
+    finally:
+        if draft.exists():
+            remove_tree(draft)
+        if not any(building.iterdir()):
+            building.rmdir()
+    return found
+
+
+def _is_there(target: Path) -> InputError:
+    return InputError(f"{target} is there already, and nothing is overwritten: restore under another name")
+
+
+def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress) -> Backup:
+    """Copy the objects, then the segments that speak of them, then the book; what is there is left alone."""
+    wanted = [(sha256, stat.st_size) for sha256, stat in store.objects.all() if not copy.objects.exists(sha256)]
+    total, done, files = sum(size for _, size in wanted), 0, 0
+    damaged = []
+    for sha256, size in wanted:
+        on_progress(done, total)
+        try:
+            files += copy.objects.take(sha256, store.objects.path(sha256))
+        except StoreError:
+            damaged.append(sha256)
+        done += size
+    on_progress(total, total)
+    journal = copy.catalog.journal
+    for segment in segments:
+        place = journal.segments / segment.name
+        if not place.exists():
+            write_durably(place, segment.read_bytes(), journal.drafts)
+            files += 1
+    files += copy_book(store.root, copy.root)
+    shutil.copyfile(store.root / MARKER, copy.root / MARKER)
+    sync_folder(copy.root)
+    copy.catalog.settle()
+    with copy.catalog.reading() as connection:
+        uses = uses_by_object(connection)
+    problems = tuple(
+        f"{'; '.join(map(str, uses.get(sha256, ()))) or sha256}: {store.objects.path(sha256)} is damaged"
+        for sha256 in damaged
+    )
+    return Backup(files, done, problems)

@@ -1,0 +1,50 @@
+"""The views that a user's SQL is written against. Their names and columns stay when the catalog's tables change.
+
+`docs/look-after-a-store.md` lists them; a test holds the page against this file.
+"""
+
+from collections.abc import Mapping
+
+from data_store.rows import ROW_KINDS
+
+VIEWS: Mapping[str, str] = {
+    "runs": """
+        SELECT run.run_id, run.step, run.part, run.attempt, run_state.state, run_state.detail, run.started_at,
+            CASE WHEN run_state.state <> 'running' THEN run_state.ts END AS finished_at,
+            CASE WHEN run_state.state <> 'running' THEN date_diff('millisecond', run.started_at, run_state.ts) / 1000
+                END AS seconds,
+            run.seed, run.config, run.fingerprint, run.code_version, run.git_commit, run.git_dirty, run.host
+        FROM run JOIN run_state ON run_state.run_id = run.run_id""",
+    "versions": """
+        SELECT named.asset, version.version_id, version.kind, version.row_kind, version.n_rows AS rows, version.bytes,
+            named.made_by, named.since, current_head.version_id IS NOT NULL AS is_current,
+            coalesce(gone.is_removed, FALSE) AS is_removed
+        FROM (SELECT asset_id AS asset, version_id, arg_max(run_id, seq) AS made_by, max(ts) AS since FROM head
+            GROUP BY asset_id, version_id) named
+        JOIN version ON version.version_id = named.version_id
+        LEFT JOIN current_head
+            ON current_head.asset_id = named.asset AND current_head.version_id = named.version_id
+        LEFT JOIN (SELECT version_id, bool_or(is_retired) AS is_removed FROM current_object GROUP BY version_id) gone
+            ON gone.version_id = named.version_id""",
+    "files": """
+        SELECT version_id, path, sha256, bytes, role FROM current_object""",
+    "inputs": """
+        SELECT run.run_id, run.step, run.part, run_input.role, run_input.asset_id AS asset, run_input.version_id,
+            run_input.producer_run_id AS made_by
+        FROM run_input JOIN run ON run.run_id = run_input.run_id""",
+    "outputs": """
+        SELECT run.run_id, run.step, run.part, run_output.role, run_output.asset_id AS asset, run_output.version_id
+        FROM run_output JOIN run ON run.run_id = run_output.run_id""",
+    "metrics": """
+        SELECT run.run_id, run.step, run.part, metric.name, metric.step AS training_step, metric.value
+        FROM metric JOIN run ON run.run_id = metric.run_id""",
+    "history": """
+        SELECT asset_id AS asset, version_id, run_id AS made_by, ts AS since, reason FROM head""",
+    "sources": """
+        SELECT asset_id AS asset, version_id, location, ts AS registered_at FROM source""",
+    "settings": """
+        SELECT part, step, name AS key, value_json, ts AS set_at FROM current_override""",
+}
+
+# The rows of data sets: the name of the view → the kind of rows.
+ROW_VIEWS: Mapping[str, str] = {kind if kind == "dropped" else f"{kind}s": kind for kind in ROW_KINDS}

@@ -1,0 +1,149 @@
+"""A small store in which everything has happened once, as a file: what a store of an earlier schema looked like.
+
+    python -m tests.data_store.fixture_store
+
+writes `stores/schema-<n>-book-<m>.tar.gz` of today's schema n of the catalog and m of the annotation book. It is made
+once, right before a commit adds a migration of either, and never again: the file stands for the stores that people
+have. `answers.json` in it holds what the store said of itself then.
+"""
+
+import io
+import json
+import sqlite3
+import tarfile
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data_store.annotation.batches import batches, close_batch
+from data_store.annotation.book import BOOK_FILE, Book
+from data_store.annotation.export import judgements
+from data_store.annotation.handover import hand_over
+from data_store.annotation.people import annotators
+from data_store.names import AssetName
+from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.retention import Retention
+from data_store.schema import MIGRATIONS
+from data_store.store import Store
+from data_store.upkeep import collect
+from tests.data_store.annotation.pairs import START, Desk, pair
+from tests.data_store.store_bench import Bench
+
+STORES = Path(__file__).parent / "stores"
+ANSWERS = "answers.json"
+POLICY, DOCUMENTS = AssetName.parse("model/policy@V1"), AssetName.parse("dataset/documents@base")
+
+
+def furnish(bench: Bench) -> None:
+    """Make everything happen once in an empty store."""
+    store = bench.store
+    store.register_source(bench.files(corpus="a b") / "corpus")
+    first = store.publish("dataset", bench.documents("a", "b"), row_kind="document")
+    bench.run("filter_corpus", {str(DOCUMENTS): first}, ("source/corpus@external",))
+    more = store.publish("dataset", bench.documents("a", "b", "c"), row_kind="document", parent=first.version_id)
+    bench.run("filter_corpus", {str(DOCUMENTS): more}, ("source/corpus@external",))
+    made = bench.run("sft", {str(POLICY): "weights 1"}, (str(DOCUMENTS),), fingerprint="sft-1")
+    bench.run("sft", {str(POLICY): "weights 2"}, (str(DOCUMENTS),))
+    store.move_heads(made.run_id, {POLICY: bench.publish("weights 1").version_id}, "taken up again")
+    bench.run("sft", {"model/policy@V9": "weights 3"})
+    bench.run("sft", {"model/policy@V9": "weights 4"})
+    head = store.heads()[POLICY]
+    scores = [{"response_id": f"r{n}", "reward_version": "rm", "kind": "safety", "value": n / 4} for n in range(3)]
+    table = store.publish("dataset", bench.rows("score", scores), row_kind="score")
+    store.commit_run(
+        RunRecord("rejection_sample", "V1", "f", "1", {"samples": 3}, 7, code_files={"a.py": "0" * 64}),
+        [RunInput("policy", POLICY, head.version_id, head.run_id)],
+        {"scores": RunOutput(AssetName.parse("dataset/scores@V1"), table)},
+        [Metric("reward", 0.5, 1), Metric("reward", float("nan"), 2), Metric("seconds", 3.0)],
+    )
+    lost = RunRecord("ppo", "V1", "g", "1", {}, 0)
+    store.begin_run(lost)
+    store.finish_run(lost.run_id, "failed", "out of memory")
+    store.begin_run(RunRecord("dpo", "V1", "h", "1", {}, 0))
+    for value in (0.1, 0.2):
+        store.set_override("V1", "ppo", "ppo.kl_coef", value)
+    store.set_override("V1", "dpo", "dpo.beta", 0.3)
+    store.unset_override("V1", "dpo", "dpo.beta")
+    collect(store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0))
+    time = [START]
+    book = Book.open(store.root, lambda: time[0])
+    desk = Desk(book, time)
+    desk.add("anna")
+    desk.open(pair(1), pair(2))
+    desk.judge("anna")
+    desk.judge("anna", "b", "slightly_better")
+    close_batch(book, "v1", "quota")
+    hand_over(store, book, "v1")
+    desk.open(pair(3), batch_id="v2", part="V2")
+    book.close()
+
+
+def answers(store: Store) -> dict[str, Any]:
+    """What a store says of itself, by its own functions; as JSON, the same whatever the schema."""
+    book = Book.open(store.root)
+    heads = store.heads()
+    told = {
+        "heads": {str(asset): asdict(head) for asset, head in heads.items()},
+        "history": {str(asset): [asdict(head) for head in store.history(asset)] for asset in heads},
+        "runs": [asdict(run) for run in store.runs()],
+        "metrics": {
+            run.run.run_id: [asdict(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()
+        },
+        "versions": {head.version_id: asdict(store.version(head.version_id)) for head in heads.values()},
+        "lineage": {str(asset): asdict(store.lineage(asset)) for asset in heads},
+        "descendants": {str(asset): asdict(store.descendants(asset)) for asset in heads},
+        "stale": {str(asset): reason for asset, reason in store.stale().items()},
+        "overrides": [asdict(override) for override in store.overrides()],
+        "documents": store.rows(heads[DOCUMENTS].version_id).to_pylist(),
+        "policy": (store.checkout(heads[POLICY].version_id) / "weights").read_text(),
+        "taken up": str(store.find_finished("sft-1")),
+        "annotators": [asdict(one) for one in annotators(book)],
+        "judgements": {
+            batch.spec.batch_id: [asdict(one) for one in judgements(book, batch.spec.batch_id)]
+            for batch in batches(book)
+        },
+    }
+    book.close()
+    return dict(json.loads(json.dumps(told, default=str)))
+
+
+def unpack(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The root of the store in a fixture, laid out in a folder, and its answers."""
+    with tarfile.open(file) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "store", json.loads((folder / ANSWERS).read_text())
+
+
+def main() -> None:
+    """Write the fixture of today's schema."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = Bench(Store.open(folder / "store"), folder / "work")
+        furnish(bench)
+        told = json.dumps(answers(bench.store)).encode()
+        connection = sqlite3.connect(bench.store.root / BOOK_FILE)
+        (book,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.close()
+        STORES.mkdir(exist_ok=True)
+        target = STORES / f"schema-{len(MIGRATIONS)}-book-{book}.tar.gz"
+        with tarfile.open(target, "x:gz") as archive:
+            archive.add(bench.store.root, "store", filter=_anonymous)
+            entry = tarfile.TarInfo(ANSWERS)
+            entry.size = len(told)
+            archive.addfile(entry, io.BytesIO(told))
+        print(f"{target}: {target.stat().st_size} bytes")
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Nothing of the machine that made it: no user; folders that can be laid out and removed again; no checkouts,
+    which are made anew."""
+    if entry.name.startswith("store/checkouts/"):
+        return None
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+if __name__ == "__main__":
+    main()
