@@ -150,8 +150,10 @@ def backup(store: Store, target: Path) -> int:
     copy = Store.open(target)
     copied = 0
     with store.collecting_forbidden():
-        # The journal is listed first: every object that these segments speak of exists by now.
-        segments = store.catalog.journal.segments_there()
+        # The journal is listed first: every object that these segments speak of exists by now. No leader is at work
+        # while it is listed, so none of the segments grows any more.
+        with locked(store.catalog.lock, exclusive=False, wait_seconds=store.catalog.wait_seconds):
+            segments = store.catalog.journal.segments_there()
         ours = {segment.name: segment for segment in segments}
         earlier = copy.catalog.journal.segments_there()
         if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
