@@ -3,7 +3,7 @@
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -79,6 +79,12 @@ class Publication:
     new_bytes: int
     parent: str | None
     objects: tuple[ObjectRef, ...]
+
+    @classmethod
+    def of(cls, version: "VersionInfo") -> "Publication":
+        """A version of another store, as it is named in this one; it adds nothing to the disk by itself."""
+        shared = {one.name: getattr(version, one.name) for one in fields(cls) if one.name != "new_bytes"}
+        return cls(**shared, new_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,17 @@ class LineageEdge:
     asset: AssetName
     version_id: str
     producer_run_id: str | None
+
+
+@dataclass(frozen=True)
+class ImportedStep:
+    """A run that succeeded in another store, with its edges and all that it measured."""
+
+    run: RunRecord
+    finished_at: datetime
+    inputs: tuple[LineageEdge, ...]
+    outputs: tuple[LineageEdge, ...]
+    metrics: tuple[Metric, ...]
 
 
 @dataclass(frozen=True)
