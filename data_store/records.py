@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from data_store.names import AssetName
 
@@ -182,8 +183,7 @@ class Override:
     at: datetime
 
 
-@dataclass(frozen=True)
-class LineageEdge:
+class LineageEdge(NamedTuple):
     """One use or one product: `run_id` read (direction 'input') or wrote ('output') the version under this role."""
 
     run_id: str
@@ -215,8 +215,15 @@ class LineageGraph:
 
     def inputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
         """What the run read."""
-        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "input")
+        return tuple(edge for edge in self._by_run.get(run_id, ()) if edge.direction == "input")
 
     def outputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
         """What the run wrote."""
-        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "output")
+        return tuple(edge for edge in self._by_run.get(run_id, ()) if edge.direction == "output")
+
+    @cached_property
+    def _by_run(self) -> Mapping[str, list[LineageEdge]]:
+        found: dict[str, list[LineageEdge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.run_id, []).append(edge)
+        return found

@@ -100,6 +100,14 @@ def read_heads(connection: duckdb.DuckDBPyConnection) -> dict[AssetName, Head]:
     return {head.asset: head for head in heads}
 
 
+def read_head(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> Head | None:
+    """One asset's head, without a look at the others."""
+    sql = """
+        SELECT asset_id, version_id, run_id, seq, ts, reason FROM head WHERE asset_id = ? ORDER BY seq DESC LIMIT 1"""
+    found = connection.execute(sql, [str(asset)]).fetchone()
+    return None if found is None else _head(found)
+
+
 def read_history(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> list[Head]:
     """All heads that an asset ever had, newest first."""
     sql = "SELECT asset_id, version_id, run_id, seq, ts, reason FROM head WHERE asset_id = ? ORDER BY seq DESC"

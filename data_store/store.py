@@ -200,7 +200,8 @@ class Store:
 
     def head(self, asset: AssetName) -> Head | None:
         """Where the asset points now."""
-        return self.heads().get(asset)
+        with self.catalog.reading() as connection:
+            return runs.read_head(connection, asset)
 
     def heads(self) -> dict[AssetName, Head]:
         """Where every asset points now."""
