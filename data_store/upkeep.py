@@ -119,16 +119,15 @@ def collect(
             for sha256, stat in store.objects.all()
             if sha256 not in needed and (sha256 in known or stat.st_mtime < limit)
         ]
-        unused = [
-            version
-            for version, used in store.checkouts.cached()
-            if version in leaving or used < time.time() - checkout_seconds
-        ]
+        oldest = time.time() - checkout_seconds
+        laid_out = (*store.checkouts.cached(), *store.arrow_files.cached())
+        unused = sorted({version for version, used in laid_out if version in leaving or used < oldest})
         if not dry_run:
             if retired:
                 store.catalog.write(events.versions_retired(retired, "superseded"))
             for version in unused:
                 store.checkouts.evict(version)
+                store.arrow_files.evict(version)
             for item in garbage:
                 if item.sha256:
                     store.objects.remove(item.sha256)
