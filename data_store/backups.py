@@ -10,7 +10,7 @@ from data_store.annotation.book import copy_book
 from data_store.contents import uses_by_object
 from data_store.errors import InputError, StoreError
 from data_store.layout import MARKER
-from data_store.locks import remove_stale, remove_tree, sync_folder, write_durably
+from data_store.locks import locked, remove_stale, remove_tree, sync_folder, write_durably
 from data_store.store import Store
 from data_store.verification import Progress, Verification, verify
 
@@ -37,8 +37,10 @@ def backup(store: Store, target: Path, *, on_progress: Progress = lambda _done, 
     store.catalog.settle()
     copy = Store.open(target)
     with store.collecting_forbidden():
-        # The journal is listed first: every object that these segments speak of exists by now.
-        segments = store.catalog.journal.segments_there()
+        # The journal is listed first: every object that these segments speak of exists by now. No leader is at work
+        # while it is listed, so none of the segments grows any more.
+        with locked(store.catalog.lock, exclusive=False, wait_seconds=store.catalog.wait_seconds):
+            segments = store.catalog.journal.segments_there()
         ours = {segment.name: segment for segment in segments}
         earlier = copy.catalog.journal.segments_there()
         if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):

@@ -1,10 +1,11 @@
 """The catalog: a DuckDB file that is a projection of the journal.
 
 One process may write a DuckDB file, so writers do not compete for it: each puts its event into the spool, and whoever
-holds the lock on the sidecar file (the leader) applies everything that waits, in one commit. Order of a batch: apply
-inside a transaction -> append to the journal, fsynced -> commit -> remove from the spool. Killed in between, the next
-leader finds the journal ahead of the catalog and catches up, or finds events in the spool that the journal holds and
-drops them.
+holds the lock on the sidecar file (the leader) applies everything that waits, batch after batch, for a short term.
+Order of a batch: apply inside the term's transaction -> append to the journal, fsynced -> remove from the spool, which
+is the acknowledgement. The transaction is committed at the end of the term, before the lock is let go: so readers, who
+take the lock shared, see whatever was acknowledged. Killed in between, the journal is ahead of the catalog, and the
+next leader or reader catches up; or events in the spool are in the journal already, and the next leader drops them.
 
 Nobody keeps a connection between two calls. Nothing but this module opens the file: DuckDB's own lock is POSIX, and any
 open and close of the file in the owning process would drop it.
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,27 @@ from data_store.errors import InputError, StoreError
 from data_store.events import Event, Rows, is_judged, refusal
 from data_store.journal import APPLIED, START, Entry, Journal
 from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, sync_folder, take_lock, try_lock, unlock
-from data_store.projection import CONFIG, build, insert, merge, migrations_in, migrations_wanted, replay, rows_of, tail
+from data_store.projection import (
+    CONFIG,
+    build,
+    insert,
+    last_seq,
+    merge,
+    migrations_in,
+    migrations_wanted,
+    replay,
+    rows_of,
+    tail,
+)
 
 _BATCH = 500
-_TERM_SECONDS = 0.5  # how long one leader serves others before it lets somebody else lead
+# How long one leader serves others before it lets somebody else lead: many times what opening the file cost it, which
+# on a busy machine is ten times what it is on a quiet one.
+_TERM_SECONDS = 0.2
+_TERM_OPENINGS = 5
+_LONGEST_TERM_SECONDS = 2.0
 _LINGER_SECONDS = 0.02
+_CATCH_UPS = 10
 # What an event can cause that lies in the event itself, not in the store.
 _FAULTS_OF_EVENTS = (
     *(duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException),
@@ -68,6 +86,10 @@ class Catalog:
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:
+                try:
+                    self.journal.keep(waiting)
+                except FileNotFoundError:
+                    break  # applied this very moment
                 raise StoreError(
                     f"{self.lock}: somebody has held this lock for {self.wait_seconds:g} s; the write waits in "
                     f"{waiting} and will be applied by the next writer; look for a halter process that hangs"
@@ -89,14 +111,13 @@ class Catalog:
         """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""
         try:
             connection, lock = self._open_for_reading()
-        except (FileNotFoundError, _DamagedError):
+        except _BehindError:
             return False
         try:
-            seq, _ = tail(connection) if migrations_in(connection) == migrations_wanted() else (-1, START)
+            return migrations_in(connection) == migrations_wanted() and not self.journal.pending(1)
         finally:
             connection.close()
             unlock(lock)
-        return seq >= 0 and not self.journal.goes_on_after(seq) and not self.journal.pending(1)
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -104,11 +125,15 @@ class Catalog:
 
         Raises StoreError when the catalog cannot be opened. Do not write inside the block.
         """
-        try:
-            connection, lock = self._open_for_reading()
-        except (FileNotFoundError, _DamagedError):
-            self.settle()
-            connection, lock = self._open_for_reading()
+        for _ in range(_CATCH_UPS):
+            try:
+                connection, lock = self._open_for_reading()
+            except _BehindError:
+                self.settle()
+            else:
+                break
+        else:
+            raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
         try:
             yield connection
         finally:
@@ -127,11 +152,21 @@ class Catalog:
             self._drain()
 
     def _open_for_reading(self) -> tuple[duckdb.DuckDBPyConnection, int]:
+        """A connection to a catalog that holds the whole journal, and the lock; raises _BehindError for any other."""
         lock = take_lock(self.lock, exclusive=False, wait_seconds=self.wait_seconds)
         try:
             if not self.file.exists():
-                raise FileNotFoundError(self.file)
-            return self._connect(read_only=True), lock
+                raise _BehindError(f"{self.file} is missing")
+            connection = self._connect(read_only=True)
+            try:
+                if self.journal.goes_on_after(last_seq(connection)):
+                    raise _BehindError("a leader was killed before its commit")
+            except BaseException as error:
+                connection.close()
+                if isinstance(error, duckdb.CatalogException):
+                    raise _BehindError(f"{self.file} has no tables") from error
+                raise
+            return connection, lock
         except BaseException:
             unlock(lock)
             raise
@@ -194,59 +229,67 @@ class Catalog:
             connection.close()
 
     def _drain(self, *, crowded: bool = False) -> None:
+        started = time.monotonic()
         connection = self._open_for_writing()
         try:
-            seq, prev = tail(connection)
-            entries = list(self.journal.after(seq, prev))
-            if entries:
-                replay(connection, entries)
-                seq, prev = entries[-1].seq, entries[-1].sha256
-            term = time.monotonic() + _TERM_SECONDS
-            while batch := self._next_batch(linger=crowded):
+            term = _Term(connection, *self._catch_up(connection))
+            opened = time.monotonic()
+            cost = opened - started
+            end = opened + min(max(_TERM_SECONDS, _TERM_OPENINGS * cost), _LONGEST_TERM_SECONDS)
+            while batch := self._next_batch(max(_LINGER_SECONDS, cost) if crowded else 0.0):
                 crowded = crowded or len(batch) > 1
                 try:
-                    seq, prev = self._apply(connection, batch, seq, prev)
+                    self._apply(term, batch)
                 except _FAULTS_OF_EVENTS:
                     # The checks let something through that DuckDB does not take: find it, the others must not suffer.
-                    connection.rollback()
+                    self._start_over(term)
                     for single in batch:
-                        seq, prev = self._apply_or_refuse(connection, single, seq, prev)
-                if time.monotonic() > term:
+                        self._apply_or_refuse(term, single)
+                if time.monotonic() > end:
                     break
+            term.commit()
         finally:
             connection.close()
 
-    def _next_batch(self, *, linger: bool) -> list[tuple[Path, Event]]:
+    def _catch_up(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
+        """Apply what the journal holds and the catalog does not; gives the end of the chain."""
+        seq, prev = tail(connection)
+        entries = list(self.journal.after(seq, prev))
+        if entries:
+            replay(connection, entries)
+            seq, prev = entries[-1].seq, entries[-1].sha256
+        return seq, prev
+
+    def _start_over(self, term: "_Term") -> None:
+        """Undo a batch that failed; those of the term before it are in the journal."""
+        term.connection.rollback()
+        term.segment, term.is_begun = None, False
+        term.seq, term.prev = self._catch_up(term.connection)
+
+    def _next_batch(self, linger_seconds: float) -> list[tuple[Path, Event]]:
         """What waits. With several writers about, those just served are back sooner than a file is opened again."""
-        deadline = time.monotonic() + _LINGER_SECONDS
-        while not (batch := self.journal.pending(_BATCH)) and linger and time.monotonic() < deadline:
+        deadline = time.monotonic() + linger_seconds
+        while not (batch := self.journal.pending(_BATCH)) and time.monotonic() < deadline:
             time.sleep(0.002)
         return batch
 
-    def _apply_or_refuse(
-        self, connection: duckdb.DuckDBPyConnection, item: tuple[Path, Event], seq: int, prev: str
-    ) -> tuple[int, str]:
+    def _apply_or_refuse(self, term: "_Term", item: tuple[Path, Event]) -> None:
         try:
-            return self._apply(connection, [item], seq, prev)
+            self._apply(term, [item])
         except _FAULTS_OF_EVENTS as error:
-            connection.rollback()
-            return self._apply(connection, [item], seq, prev, refuse_all=str(error))
+            self._start_over(term)
+            self._apply(term, [item], refuse_all=str(error))
 
-    def _apply(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        batch: list[tuple[Path, Event]],
-        seq: int,
-        prev: str,
-        refuse_all: str | None = None,
-    ) -> tuple[int, str]:
-        """Apply a batch in one commit; gives the new end of the chain."""
+    def _apply(self, term: "_Term", batch: list[tuple[Path, Event]], refuse_all: str | None = None) -> None:
+        """Apply a batch and acknowledge it."""
+        connection, seq, prev = term.connection, term.seq, term.prev
         entries: list[Entry] = []
         rows: Rows = {}
-        connection.begin()
+        term.begin()
         ids = [event["event_id"] for _, event in batch]
-        known = connection.execute("SELECT event_id FROM applied_event WHERE event_id IN (SELECT unnest(?))", [ids])
-        done = {event_id for (event_id,) in known.fetchall()}
+        marks = ", ".join("?" * len(ids))
+        known = f"SELECT event_id FROM applied_event WHERE event_id IN ({marks})"  # noqa: S608  (question marks)
+        done = {event_id for (event_id,) in connection.execute(known, ids).fetchall()}
         for _, event in batch:
             if event["event_id"] in done:
                 continue
@@ -259,14 +302,13 @@ class Catalog:
             seq, prev = entry.seq, entry.sha256
         insert(connection, rows)
         if entries:
-            self.journal.append(entries)
-        connection.commit()
+            term.segment = self.journal.append(entries, term.segment)
+            term.seq, term.prev = seq, prev
         for entry in entries:
             if entry.outcome != APPLIED:
                 self.journal.refuse(entry.event["event_id"], entry.outcome)
         for path, _ in batch:
             path.unlink(missing_ok=True)
-        return seq, prev
 
     def _rebuild(self) -> None:
         draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
@@ -278,5 +320,33 @@ class Catalog:
         sync_folder(self.root)
 
 
-class _DamagedError(Exception):
+@dataclass
+class _Term:
+    """One leader's transaction: the end of the chain so far, and the segment it appends to.
+
+    A segment ends with the transaction, so that the catalog's end is always the end of a segment.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    seq: int
+    prev: str
+    segment: Path | None = None
+    is_begun: bool = False
+
+    def begin(self) -> None:
+        if not self.is_begun:
+            self.connection.begin()
+            self.is_begun = True
+
+    def commit(self) -> None:
+        if self.is_begun:
+            self.connection.commit()
+            self.segment, self.is_begun = None, False
+
+
+class _BehindError(Exception):
+    """The catalog does not hold all that the journal holds."""
+
+
+class _DamagedError(_BehindError):
     """The catalog's file is not sound; the journal can make it anew."""

@@ -14,9 +14,21 @@ import duckdb
 
 from data_store.encoding import canonical_json, text_hash
 from data_store.names import AssetName
-from data_store.records import Metric, ObjectRef, Publication, RunInput, RunOutput, RunRecord, now
+from data_store.records import (
+    ImportedStep,
+    LineageEdge,
+    Metric,
+    ObjectRef,
+    Publication,
+    RunInput,
+    RunOutput,
+    RunRecord,
+    VersionInfo,
+    now,
+)
 
-EVENT_FORMAT = 1
+EVENT_FORMAT = 2
+_FIRST_FORMAT = 1
 
 Event = dict[str, Any]
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -58,7 +70,9 @@ def _time(moment: datetime) -> str:
 
 
 def _event(kind: str, **payload: Any) -> Event:
-    return {"event_id": uuid.uuid4().hex, "format": EVENT_FORMAT, "kind": kind, "at": _time(now()), **payload}
+    # The format is the oldest that knows this kind of event, so that an older halter reads all it can understand.
+    spoken = EVENT_FORMAT if kind == "run_imported" else _FIRST_FORMAT
+    return {"event_id": uuid.uuid4().hex, "format": spoken, "kind": kind, "at": _time(now()), **payload}
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
@@ -108,6 +122,41 @@ def heads_moved(run_id: str, heads: Mapping[AssetName, str], reason: str) -> Eve
 def source_registered(asset: AssetName, publication: Publication, location: str) -> Event:
     """A file or folder outside the store is an input from now on."""
     return _event("source_registered", asset=str(asset), publication=asdict(publication), location=location)
+
+
+def run_imported(
+    origin: str,
+    versions: Iterable[VersionInfo],
+    steps: Iterable[ImportedStep],
+    heads: Mapping[AssetName, tuple[str, str | None]],
+) -> Event:
+    """What another store knows of its current versions: the finished steps behind them, in order, and where the heads
+    point, as asset -> (version, run). `origin` names that store; all of it goes in or nothing.
+    """
+    return _event(
+        "run_imported",
+        origin=origin,
+        versions=[
+            {**asdict(Publication.of(info)), "created_at": _time(info.created_at)}
+            for info in sorted(versions, key=lambda info: info.version_id)
+        ],
+        steps=[
+            {
+                "run": _run(step.run),
+                "finished_at": _time(step.finished_at),
+                "inputs": [_edge(edge) for edge in step.inputs],
+                "outputs": [_edge(edge) for edge in step.outputs],
+                "metrics": [[m.name, m.step, repr(float(m.value))] for m in step.metrics],
+            }
+            for step in steps
+        ],
+        heads=[[str(asset), version, run_id] for asset, (version, run_id) in sorted(heads.items())],
+    )
+
+
+def _edge(edge: LineageEdge) -> dict[str, Any]:
+    role, asset = edge.role, str(edge.asset)
+    return {"role": role, "asset": asset, "version_id": edge.version_id, "producer_run_id": edge.producer_run_id}
 
 
 def versions_retired(versions: Sequence[str], reason: str) -> Event:
@@ -194,11 +243,19 @@ def _refuse_retired(connection: duckdb.DuckDBPyConnection, event: Event) -> str 
     return f"{found[0]} points to a version that was to be retired" if found else None
 
 
+def _refuse_imported(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    for step in event["steps"]:
+        if _state(connection, step["run"]["run_id"]):
+            return f"run {step['run']['run_id']} has come into this store meanwhile; import again"
+    return None
+
+
 _CHECKS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Event], str | None]] = {
     "run_begun": _refuse_begun,
     "run_ended": _refuse_ended,
     "run_succeeded": _refuse_succeeded,
     "heads_moved": _refuse_moved,
+    "run_imported": _refuse_imported,
     "versions_retired": _refuse_retired,
 }
 
@@ -279,6 +336,26 @@ def _project_source(event: Event, seq: int, rows: Rows) -> None:
     _add(rows, "head", asset, seq, version_id, None, at, f"registered from {event['location']}")
 
 
+def _project_imported(event: Event, seq: int, rows: Rows) -> None:
+    for version in event["versions"]:
+        _add_publication(rows, version, seq, version["created_at"])
+    for step in event["steps"]:
+        run_id = step["run"]["run_id"]
+        _add_run(rows, step["run"])
+        _add(rows, "run_event", run_id, seq, "succeeded", step["finished_at"], "")
+        for item in step["inputs"]:
+            _add_asset(rows, item["asset"])
+            _add(rows, "run_input", run_id, item["role"], item["asset"], item["version_id"], item["producer_run_id"])
+        for item in step["outputs"]:
+            _add_asset(rows, item["asset"])
+            _add(rows, "run_output", run_id, item["role"], item["asset"], item["version_id"])
+        for name, number, value in step["metrics"]:
+            _add(rows, "metric", run_id, name, number, float(value))
+    for asset, version_id, run_id in event["heads"]:
+        _add_asset(rows, asset)
+        _add(rows, "head", asset, seq, version_id, run_id, event["at"], f"imported from {event['origin']}")
+
+
 def _project_retired(event: Event, seq: int, rows: Rows) -> None:
     for version_id in event["versions"]:
         _add(rows, "retired", version_id, seq, event["at"], event["reason"])
@@ -295,6 +372,7 @@ _PROJECTIONS: Mapping[str, Callable[[Event, int, Rows], None]] = {
     "run_succeeded": _project_succeeded,
     "heads_moved": _project_moved,
     "source_registered": _project_source,
+    "run_imported": _project_imported,
     "versions_retired": _project_retired,
     "override_set": _project_override,
 }

@@ -1,15 +1,22 @@
-"""The journal: every transaction as an event, durable before it is visible, chained by hashes.
+"""The journal: every transaction as an event, durable before it is acknowledged, chained by hashes.
 
-    spool/<time>-<event>.json    one event waiting to be applied (written to spool/tmp, fsynced, renamed)
+    spool/<time>-<event>.json    one event waiting to be applied (written to spool/tmp, renamed)
     spool/refused/<event>.txt    why an event was refused, for its writer
-    journal/<first seq>.jsonl    the applied and refused events, one segment per batch, in order, never changed
+    journal/<first seq>.jsonl    the applied and refused events in order; a segment is what one leader appended while it
+                                 held the catalog's lock, and never changed afterwards
 
 Each line of a segment is {"seq", "prev", "outcome", "event", "sha256"}; sha256 is over the canonical JSON of the rest,
 and prev is the sha256 of the line before. The journal is the truth; the catalog in DuckDB is a projection of it.
+
+What waits in the spool outlives its writer, but not a power failure: it is not acknowledged before it is in the
+journal, which is fsynced. So a write costs one flush of the disk, shared with all others of its batch. A last line that
+a power failure cut off has no newline and does not count.
 """
 
 import json
+import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +24,7 @@ from pathlib import Path
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import StoreError
 from data_store.events import EVENT_FORMAT, Event
-from data_store.locks import remove_stale, write_durably
+from data_store.locks import remove_stale, sync_folder, write_durably
 
 APPLIED = "applied"
 START = "0" * 64
@@ -61,22 +68,38 @@ class Journal:
         self.refused = self.spool / "refused"
 
     def submit(self, event: Event) -> Path:
-        """Put an event into the spool, durably; the leader removes the file once the event is applied or refused."""
+        """Put an event into the spool; the leader removes the file once the event is in the journal or refused."""
         target = self.spool / f"{time.time_ns():020d}-{event['event_id']}.json"
-        write_durably(target, canonical_json(event).encode(), self.drafts)
+        self._place(target, canonical_json(event).encode())
         return target
 
-    def pending(self, limit: int) -> list[tuple[Path, Event]]:
-        """The oldest waiting events, at most `limit`."""
-        return [(path, _read_event(path)) for path in sorted(self.spool.glob("*.json"))[:limit]]
+    def keep(self, waiting: Path) -> None:
+        """Make an event in the spool durable: its writer goes before it is applied."""
+        with waiting.open("rb") as file:
+            os.fsync(file.fileno())
+        sync_folder(self.spool)
 
-    def append(self, entries: list[Entry]) -> None:
-        """Write one batch as a new segment, durably; a segment that exists is never replaced."""
-        target = self._segment(entries[0].seq)
-        if target.exists():
-            raise StoreError(f"{target} exists already; try again, the catalog catches up with it first")
-        text = "".join(entry.line() + "\n" for entry in entries)
-        write_durably(target, text.encode(), self.drafts)
+    def pending(self, limit: int) -> list[tuple[Path, Event]]:
+        """The oldest waiting events, at most `limit`. One that a power failure cut off is set aside."""
+        found = ((path, self._read_event(path)) for path in sorted(self.spool.glob("*.json"))[:limit])
+        return [(path, event) for path, event in found if event is not None]
+
+    def append(self, entries: list[Entry], segment: Path | None = None) -> Path:
+        """Write a batch, durably, behind what this leader wrote into its `segment` before, or as a new one; gives it.
+
+        A segment of another leader is never touched: raises StoreError where a new one exists already.
+        """
+        text = "".join(entry.line() + "\n" for entry in entries).encode()
+        if segment is None:
+            segment = self._segment(entries[0].seq)
+            if segment.exists():
+                raise StoreError(f"{segment} exists already; try again, the catalog catches up with it first")
+            write_durably(segment, text, self.drafts)
+        else:
+            with segment.open("ab", buffering=0) as file:
+                file.write(text)
+                os.fdatasync(file.fileno())
+        return segment
 
     def after(self, seq: int, prev: str) -> Iterator[Entry]:
         """The entries behind number `seq`, the chain checked from `prev` on; raises StoreError where it is broken.
@@ -129,7 +152,7 @@ class Journal:
 
     def refuse(self, event_id: str, reason: str) -> None:
         """Leave word for the writer of a refused event."""
-        write_durably(self.refused / f"{event_id}.txt", reason.encode(), self.drafts)
+        self._place(self.refused / f"{event_id}.txt", reason.encode())
 
     def take_refusal(self, event_id: str) -> str | None:
         """Why the event was refused, or None when it was applied; asked once, by its writer."""
@@ -146,6 +169,25 @@ class Journal:
         remove_stale(self.drafts)
         remove_stale(self.refused)
 
+    def _place(self, target: Path, content: bytes) -> None:
+        """A whole file or none, for processes that live now."""
+        draft = self.drafts / f"{uuid.uuid4().hex}.tmp"
+        draft.write_bytes(content)
+        draft.rename(target)
+
+    def _read_event(self, path: Path) -> Event | None:
+        """An event of the spool; None for one that cannot be read."""
+        try:
+            event = json.loads(path.read_bytes())
+            if not isinstance(event, dict) or "kind" not in event:
+                raise ValueError("it is no event")
+        except ValueError as error:
+            self.refuse(path.stem.rpartition("-")[2], f"{path.name} could not be read ({error}): write it again")
+            path.rename(self.refused / path.name)
+            return None
+        _check_format(event, path)
+        return event
+
     def _segment(self, first_seq: int) -> Path:
         return self.segments / f"{first_seq:012d}.jsonl"
 
@@ -153,17 +195,6 @@ class Journal:
 def _lines(path: Path) -> list[bytes]:
     """The lines of a segment; only a newline ends one (str.splitlines would break texts at U+2028 and others)."""
     return path.read_bytes().split(b"\n")[:-1]
-
-
-def _read_event(path: Path) -> Event:
-    try:
-        event = json.loads(path.read_bytes())
-        if not isinstance(event, dict) or "kind" not in event:
-            raise ValueError("it is no event")
-    except ValueError as error:
-        raise StoreError(f"{path}: not readable ({error}); move it out of the spool, then try again") from None
-    _check_format(event, path)
-    return event
 
 
 def _check_format(event: Event, path: Path) -> None:

@@ -9,7 +9,7 @@ from data_store.locks import write_durably
 
 STORE_FORMAT = 1
 MARKER = "halter-store.json"
-_FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "tmp")
+_FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "datasets", "tmp")
 _FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal", "annotation.sqlite")
 
 

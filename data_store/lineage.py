@@ -7,36 +7,15 @@ and a walk by version would merge their histories.
 from collections.abc import Collection, Mapping
 
 import duckdb
+import pyarrow.compute as pc
 
 from data_store.errors import InputError
+from data_store.links import Links
 from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
-from data_store.runs import read_heads, read_runs, read_version
+from data_store.runs import read_head, read_runs, read_version
 
-# Each round of a recursion reads all edges, so they are laid out once, narrow and without repetition.
-_ANCESTORS = """
-WITH RECURSIVE edge AS MATERIALIZED (
-    SELECT DISTINCT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL
-),
-up (run_id) AS (
-    SELECT unnest(?::TEXT[])
-    UNION
-    SELECT edge.producer_run_id FROM up JOIN edge ON edge.run_id = up.run_id
-)
-SELECT run_id FROM up
-"""
-
-_DESCENDANTS = """
-WITH RECURSIVE edge AS MATERIALIZED (
-    SELECT DISTINCT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL
-),
-down (run_id) AS (
-    SELECT unnest(?::TEXT[])
-    UNION
-    SELECT edge.run_id FROM down JOIN edge ON edge.producer_run_id = down.run_id
-)
-SELECT run_id FROM down
-"""
+_PRODUCED = "SELECT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL"
 
 _EDGES = """
 SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input
@@ -47,49 +26,31 @@ WHERE run_id IN (SELECT unnest(?::TEXT[]))
 ORDER BY run_id, direction, role, asset_id
 """
 
-# A head is stale when the run behind it was changed by the caller's word, or read a version that is no longer the head
-# of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to identical
-# bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
-_STALE = """
-WITH RECURSIVE
-used AS (
-    SELECT current_head.asset_id, current_head.run_id, run_input.asset_id AS input_id,
-        run_input.version_id = newest.version_id AS is_current
-    FROM current_head
-    JOIN run_input ON run_input.run_id = current_head.run_id
-    JOIN current_head newest ON newest.asset_id = run_input.asset_id
-),
-direct (asset_id, cause, reason) AS (
-    SELECT asset_id, 0, 'the step or its config changed' FROM current_head
-    WHERE run_id IN (SELECT unnest(?::TEXT[]))
-    UNION ALL
-    SELECT asset_id, 1, 'a newer ' || input_id || ' is there' FROM used WHERE NOT is_current
-),
-stale (asset_id) AS (
-    SELECT asset_id FROM direct
-    UNION
-    SELECT used.asset_id FROM stale JOIN used ON used.input_id = stale.asset_id
-),
-causes (asset_id, cause, reason) AS (
-    SELECT asset_id, cause, reason FROM direct
-    UNION ALL
-    SELECT used.asset_id, 2, used.input_id || ' is stale' FROM stale JOIN used ON used.input_id = stale.asset_id
-),
-ranked AS (
-    SELECT asset_id, reason, row_number() OVER (PARTITION BY asset_id ORDER BY cause, reason) AS place FROM causes
-)
-SELECT asset_id, reason FROM ranked WHERE place = 1 ORDER BY asset_id
+# What the run behind each head read, and whether that is still the head of its asset.
+_USED = """
+SELECT current_head.asset_id, run_input.asset_id AS input_id, run_input.version_id = newest.version_id AS is_current
+FROM current_head
+JOIN run_input ON run_input.run_id = current_head.run_id
+JOIN current_head newest ON newest.asset_id = run_input.asset_id
 """
+_CHANGED = "SELECT asset_id FROM current_head WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY asset_id"
 
 
 def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that led to these runs, these included, and all that they read and wrote."""
-    return _graph(connection, _ANCESTORS, roots)
+    return _graph(connection, roots, ancestor_ids(connection, roots))
+
+
+def ancestor_ids(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> list[str]:
+    """The ids of the runs that led to these runs, these included."""
+    produced = connection.execute(_PRODUCED).to_arrow_table()
+    return Links(produced["run_id"], produced["producer_run_id"]).reached(roots)
 
 
 def descendants(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that built on these runs, these included, and all that they read and wrote."""
-    return _graph(connection, _DESCENDANTS, roots)
+    produced = connection.execute(_PRODUCED).to_arrow_table()
+    return _graph(connection, roots, Links(produced["producer_run_id"], produced["run_id"]).reached(roots))
 
 
 def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[str]:
@@ -97,11 +58,10 @@ def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[s
     newest first. None for an external source. Raises InputError for a name that is unknown.
     """
     if isinstance(of, AssetName):
-        heads = read_heads(connection)
-        if of not in heads:
+        head = read_head(connection, of)
+        if head is None:
             raise InputError(f"there is no asset {of}; `halter status` shows the assets there are")
-        run_id = heads[of].run_id
-        return [run_id] if run_id else []
+        return [head.run_id] if head.run_id else []
     _require_version(connection, of)
     pointing = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
     wrote = """
@@ -133,16 +93,31 @@ def _require_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> 
 
 
 def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) -> Mapping[AssetName, str]:
-    """Stale heads with the reason, closed transitively over all iterations."""
-    found = connection.execute(_STALE, [sorted(changed_runs)]).fetchall()
-    return {AssetName.parse(asset): reason for asset, reason in found}
+    """Stale heads with the reason, closed transitively over all iterations.
+
+    A head is stale when the run behind it was changed by the caller's word, or read a version that is no longer the
+    head of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to
+    identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
+    """
+    reasons: dict[str, str] = {}
+    for (asset,) in connection.execute(_CHANGED, [sorted(changed_runs)]).fetchall():
+        reasons[asset] = "the step or its config changed"
+    used = connection.execute(_USED).to_arrow_table()
+    older = used.filter(pc.invert(used["is_current"])).select(["asset_id", "input_id"]).to_pylist()
+    for asset, source in sorted((row["asset_id"], row["input_id"]) for row in older):
+        reasons.setdefault(asset, f"a newer {source} is there")
+    if reasons:
+        found = Links(used["input_id"], used["asset_id"]).first_sources(reasons)
+        for asset, source in found.items():
+            reasons.setdefault(asset, f"{source} is stale")
+    return {AssetName.parse(asset): reasons[asset] for asset in sorted(reasons)}
 
 
-def _graph(connection: duckdb.DuckDBPyConnection, walk: str, roots: Collection[str]) -> LineageGraph:
-    ids = [run_id for (run_id,) in connection.execute(walk, [list(roots)]).fetchall()]
+def _graph(connection: duckdb.DuckDBPyConnection, roots: Collection[str], ids: list[str]) -> LineageGraph:
     runs = read_runs(connection, "run.run_id IN (SELECT unnest(?::TEXT[]))", [ids])
-    edges = tuple(
-        LineageEdge(run_id, direction, role, AssetName.parse(asset), version, producer)
-        for run_id, direction, role, asset, version, producer in connection.execute(_EDGES, [ids, ids]).fetchall()
-    )
+    found = connection.execute(_EDGES, [ids, ids]).to_arrow_table()
+    columns = [column.to_pylist() for column in found.columns]
+    assets = {text: AssetName.parse(text) for text in set(columns[3])}
+    columns[3] = [assets[text] for text in columns[3]]
+    edges = tuple(map(LineageEdge._make, zip(*columns, strict=True)))
     return LineageGraph(tuple(roots), {summary.run.run_id: summary for summary in runs}, edges)

@@ -82,6 +82,12 @@ def tail(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
     return (int(found[0]), str(found[1])) if found else (0, START)
 
 
+def last_seq(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of the newest entry that the catalog holds, 0 for none."""
+    found = connection.execute("SELECT max(seq) FROM applied_event").fetchone()
+    return int(found[0] or 0) if found else 0
+
+
 def migrations_wanted() -> list[tuple[int, str]]:
     """(n, sha256) of the migrations that this code knows."""
     return [(n, sha256) for n, _, sha256 in statements()]

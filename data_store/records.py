@@ -3,9 +3,10 @@
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from data_store.names import AssetName
 
@@ -79,6 +80,12 @@ class Publication:
     new_bytes: int
     parent: str | None
     objects: tuple[ObjectRef, ...]
+
+    @classmethod
+    def of(cls, version: "VersionInfo") -> "Publication":
+        """A version of another store, as it is named in this one; it adds nothing to the disk by itself."""
+        shared = {one.name: getattr(version, one.name) for one in fields(cls) if one.name != "new_bytes"}
+        return cls(**shared, new_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,7 @@ class Override:
     at: datetime
 
 
-@dataclass(frozen=True)
-class LineageEdge:
+class LineageEdge(NamedTuple):
     """One use or one product: `run_id` read (direction 'input') or wrote ('output') the version under this role."""
 
     run_id: str
@@ -186,6 +192,17 @@ class LineageEdge:
     asset: AssetName
     version_id: str
     producer_run_id: str | None
+
+
+@dataclass(frozen=True)
+class ImportedStep:
+    """A run that succeeded in another store, with its edges and all that it measured."""
+
+    run: RunRecord
+    finished_at: datetime
+    inputs: tuple[LineageEdge, ...]
+    outputs: tuple[LineageEdge, ...]
+    metrics: tuple[Metric, ...]
 
 
 @dataclass(frozen=True)
@@ -198,8 +215,15 @@ class LineageGraph:
 
     def inputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
         """What the run read."""
-        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "input")
+        return tuple(edge for edge in self._by_run.get(run_id, ()) if edge.direction == "input")
 
     def outputs_of(self, run_id: str) -> tuple[LineageEdge, ...]:
         """What the run wrote."""
-        return tuple(edge for edge in self.edges if edge.run_id == run_id and edge.direction == "output")
+        return tuple(edge for edge in self._by_run.get(run_id, ()) if edge.direction == "output")
+
+    @cached_property
+    def _by_run(self) -> Mapping[str, list[LineageEdge]]:
+        found: dict[str, list[LineageEdge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.run_id, []).append(edge)
+        return found

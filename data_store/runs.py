@@ -8,7 +8,17 @@ from typing import Any
 import duckdb
 
 from data_store.names import AssetName
-from data_store.records import FinishedRun, Head, Metric, ObjectRef, Override, RunRecord, RunSummary, VersionInfo
+from data_store.records import (
+    FinishedRun,
+    Head,
+    LineageEdge,
+    Metric,
+    ObjectRef,
+    Override,
+    RunRecord,
+    RunSummary,
+    VersionInfo,
+)
 
 _RUNS = """
 SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_version, run.git_commit, run.git_dirty,
@@ -69,11 +79,33 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
     return RunSummary(record, state, detail, seq, finished_at, seconds, metrics)
 
 
+def read_edges(connection: duckdb.DuckDBPyConnection) -> dict[str, list[LineageEdge]]:
+    """What every run read and wrote, by run."""
+    sql = """
+        SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input
+        UNION ALL
+        SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
+        ORDER BY run_id, direction, role, asset_id"""
+    found: dict[str, list[LineageEdge]] = {}
+    for run_id, direction, role, asset, version, producer in connection.execute(sql).fetchall():
+        edge = LineageEdge(run_id, direction, role, AssetName.parse(asset), version, producer)
+        found.setdefault(run_id, []).append(edge)
+    return found
+
+
 def read_heads(connection: duckdb.DuckDBPyConnection) -> dict[AssetName, Head]:
     """Every asset's head."""
     sql = "SELECT asset_id, version_id, run_id, seq, ts, reason FROM current_head ORDER BY asset_id"
     heads = [_head(row) for row in connection.execute(sql).fetchall()]
     return {head.asset: head for head in heads}
+
+
+def read_head(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> Head | None:
+    """One asset's head, without a look at the others."""
+    sql = """
+        SELECT asset_id, version_id, run_id, seq, ts, reason FROM head WHERE asset_id = ? ORDER BY seq DESC LIMIT 1"""
+    found = connection.execute(sql, [str(asset)]).fetchone()
+    return None if found is None else _head(found)
 
 
 def read_history(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> list[Head]:

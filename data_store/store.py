@@ -3,7 +3,7 @@
     halter-store.json   which store this is          journal/, spool/   what happened (the truth)
     objects/            content by its sha256        catalog.duckdb     the journal as tables
     checkouts/          versions as folders          catalog.lock, gc.lock
-    tmp/                drafts of files
+    datasets/           versions as Arrow files      tmp/                drafts of files
 
 Steps publish folders, then commit the run with its edges in one transaction. Everything here may be called by many
 processes and threads at once, and killed at any moment.
@@ -13,12 +13,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store import events, lineage, query, runs
+from data_store.arrow_files import ArrowFiles
 from data_store.catalog import Catalog
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
@@ -45,6 +46,9 @@ from data_store.records import (
 )
 from data_store.rowsets import ROWS_FILE
 
+if TYPE_CHECKING:
+    import datasets
+
 _KIND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -55,6 +59,7 @@ class Store:
         self.root = root
         self.objects = Objects(root / "objects", root / "tmp")
         self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects)
+        self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts)
         self.catalog = Catalog(root, wait_seconds=wait_seconds)
 
     @classmethod
@@ -106,9 +111,23 @@ class Store:
 
     def rows(self, version_id: str) -> pa.Table:
         """The rows of a version, in order of row hash; raises InputError for a version that holds no rows."""
-        if self.version(version_id).row_kind is None:
+        version = self._rows_version(version_id)
+        with self.collecting_forbidden():
+            return pq.read_table(self.checkouts.get(version) / ROWS_FILE)
+
+    def dataset(self, version_id: str) -> "datasets.Dataset":
+        """The rows of a version as a data set mapped into memory, in order of row hash; raises as `rows` does."""
+        import datasets
+
+        version = self._rows_version(version_id)
+        with self.collecting_forbidden():
+            return datasets.Dataset.from_file(str(self.arrow_files.get(version)))
+
+    def _rows_version(self, version_id: str) -> VersionInfo:
+        version = self.version(version_id)
+        if version.row_kind is None:
             raise InputError(f"version {version_id} holds files, not rows; use its checkout")
-        return pq.read_table(self.checkout(version_id) / ROWS_FILE)
+        return version
 
     def version(self, version_id: str) -> VersionInfo:
         """What the catalog knows of a version; raises InputError when that is nothing."""
@@ -204,7 +223,8 @@ class Store:
 
     def head(self, asset: AssetName) -> Head | None:
         """Where the asset points now."""
-        return self.heads().get(asset)
+        with self.catalog.reading() as connection:
+            return runs.read_head(connection, asset)
 
     def heads(self) -> dict[AssetName, Head]:
         """Where every asset points now."""

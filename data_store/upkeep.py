@@ -77,19 +77,21 @@ def collect(
             why = next((leaving[use.version_id] for use in whose if use.version_id in leaving), "no version needs it")
             what = "; ".join(map(str, whose)) or "published, never committed"
             garbage.append(Garbage(what, sha256, stat.st_size, why))
-        unused = [
-            version
-            for version, used in store.checkouts.cached()
-            if version in leaving or (used < time.time() - checkout_seconds and version not in in_use)
-        ]
+        oldest = time.time() - checkout_seconds
+        laid_out = (*store.checkouts.cached(), *store.arrow_files.cached())
+        unused = sorted(
+            {version for version, used in laid_out if version in leaving or (used < oldest and version not in in_use)}
+        )
         for version in unused:
             why = leaving.get(version, "long unused; it is built again when it is wanted")
-            garbage.append(Garbage(f"checkout of {version}", None, store.checkouts.bytes(version), why))
+            size = store.checkouts.bytes(version) + store.arrow_files.bytes(version)
+            garbage.append(Garbage(f"checkout of {version}", None, size, why))
         if not dry_run:
             if leaving:
                 store.catalog.write(events.versions_retired(sorted(leaving), "superseded"))
             for version in unused:
                 store.checkouts.evict(version)
+                store.arrow_files.evict(version)
             for item in garbage:
                 if item.sha256:
                     store.objects.remove(item.sha256)

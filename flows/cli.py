@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, query_cli, upkeep_cli
+from flows import annotate_cli, export_cli, query_cli, upkeep_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
@@ -40,6 +40,8 @@ for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_c
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):
     app.command()(command)
+app.add_typer(export_cli.exports, name="export")
+app.command("import")(export_cli.import_run)
 
 
 def main() -> None:

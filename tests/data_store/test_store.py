@@ -7,6 +7,7 @@ from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
 from data_store.store import Store
+from data_store.upkeep import collect
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
@@ -132,6 +133,25 @@ def test_files_are_not_rows(bench: Bench) -> None:
     assert head is not None
     with pytest.raises(InputError, match="holds files, not rows"):
         bench.store.rows(head.version_id)
+
+
+def test_a_version_opens_as_a_data_set_of_its_rows_built_once(bench: Bench) -> None:
+    bench.run(
+        "import", {"dataset/d@V1": bench.store.publish("dataset", bench.documents("a", "b"), row_kind="document")}
+    )
+    version = bench.store.heads()[AssetName.parse("dataset/d@V1")].version_id
+    found = bench.store.dataset(version)
+    assert found.to_list() == bench.store.rows(version).to_pylist()
+    file = bench.store.arrow_files.path(version)
+    before = file.stat().st_ino
+    assert bench.store.dataset(version)["text"] == found["text"]
+    assert file.stat().st_ino == before
+    collect(bench.store, dry_run=False, checkout_seconds=-1.0)
+    assert bench.store.arrow_files.cached() == []
+    assert len(bench.store.dataset(version)) == 2
+    bench.run("train", {"model/policy@V1": "a"})
+    with pytest.raises(InputError, match="holds files, not rows"):
+        bench.store.dataset(bench.store.heads()[POLICY].version_id)
 
 
 def test_two_stores_with_the_same_content_have_the_same_versions(bench: Bench, tmp_path: Path) -> None:
