@@ -175,7 +175,7 @@ class _Events:
             "version": self._facet("DatasetVersionDatasetFacet", datasetVersion=version.version_id),
             "halter_version": self._custom("DatasetFacet", **ours),
         }
-        if version.row_kind in ROW_KINDS:
+        if version.row_kind is not None and version.row_kind in ROW_KINDS:
             fields = [{"name": field.name, "type": str(field.type)} for field in ROW_KINDS[version.row_kind].schema]
             facets["schema"] = self._facet("SchemaDatasetFacet", fields=fields)
         return {"namespace": self.namespace, "name": str(edge.asset), "facets": facets}

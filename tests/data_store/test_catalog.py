@@ -175,6 +175,31 @@ def test_a_leader_killed_before_its_commit_is_finished_by_the_next(bench: Bench)
     assert list(journal.spool.glob("*.json")) == []
 
 
+def test_a_reader_sees_what_a_killed_leader_acknowledged_and_never_committed(bench: Bench) -> None:
+    store = bench.store
+    first = Entry.after(0, START, APPLIED, events.override_set("V1", "train", "lr", "1"))
+    second = Entry.after(1, first.sha256, APPLIED, events.override_set("V2", "train", "lr", "2"))
+    segment = store.catalog.journal.append([first])
+    store.catalog.journal.append([second], segment)
+    assert [(o.part, o.value_json) for o in store.overrides()] == [("V1", "1"), ("V2", "2")]
+    assert [path.name for path in store.catalog.journal.segments_there()] == [segment.name]
+
+
+def test_a_line_and_an_event_that_a_power_failure_cut_off_were_never_acknowledged(bench: Bench) -> None:
+    store, journal = bench.store, bench.store.catalog.journal
+    store.set_override("V1", "train", "lr", 1)
+    (segment,) = journal.segments_there()
+    with segment.open("ab") as file:
+        file.write(segment.read_bytes()[:60])
+    waiting = journal.submit(events.override_set("V1", "train", "lr", "2"))
+    waiting.write_bytes(waiting.read_bytes()[:40])
+    store.set_override("V1", "train", "lr", 3)
+    assert [e["value_json"] for e in events_in(store)] == ["1", "3"]
+    assert not waiting.exists()
+    store.rebuild()
+    assert [o.value_json for o in store.overrides()] == ["3"]
+
+
 def test_a_writer_killed_before_it_led_is_applied_by_the_next(bench: Bench) -> None:
     bench.store.catalog.journal.submit(events.override_set("V1", "train", "lr", "1"))
     assert bench.store.overrides() == []
