@@ -22,10 +22,10 @@ from data_store.encoding import content_hash
 from data_store.errors import InputError
 from data_store.events import TABLES
 from data_store.locks import remove_tree, sync_folder
+from data_store.query_views import VIEWS
 from data_store.records import LineageEdge, RunSummary, VersionInfo
 from data_store.rows import ROW_KINDS
 from data_store.rowsets import ROWS_FILE
-from data_store.schema import PUBLIC_VIEWS
 from data_store.store import Store
 
 _SPEC = "https://openlineage.io/spec"
@@ -36,7 +36,8 @@ Json = dict[str, Any]
 
 
 def export_parquet(store: Store, target: Path) -> list[Path]:
-    """Write `catalog/<table or view>.parquet` and `rows/<kind>/<name>@<part>.parquet` for the heads that are rows.
+    """Write `catalog/<table>.parquet`, the same for the views of `halter query`, and for the heads that are rows
+    `rows/<kind>/<name>@<part>.parquet`.
 
     Gives the files below `target`. Raises InputError when `target` is a file or a folder with something in it, or lies
     in the store.
@@ -216,8 +217,8 @@ def _uuid(run_id: str) -> str:
 def _write_tables(store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
     with store.catalog.reading() as connection:
-        for name in (*TABLES, *PUBLIC_VIEWS):
-            pq.write_table(connection.table(name).to_arrow_table(), folder / f"{name}.parquet", compression="zstd")
+        for name, sql in {**{table: f"FROM {table}" for table in TABLES}, **VIEWS}.items():
+            pq.write_table(connection.sql(sql).to_arrow_table(), folder / f"{name}.parquet", compression="zstd")
 
 
 def _write_rows(store: Store, folder: Path) -> None:

@@ -22,7 +22,7 @@ from data_store.annotation.export import judgements
 from data_store.annotation.handover import hand_over
 from data_store.annotation.people import annotators
 from data_store.names import AssetName
-from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord
 from data_store.retention import Retention
 from data_store.schema import MIGRATIONS
 from data_store.store import Store
@@ -91,8 +91,8 @@ def answers(store: Store) -> dict[str, Any]:
             run.run.run_id: [asdict(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()
         },
         "versions": {head.version_id: asdict(store.version(head.version_id)) for head in heads.values()},
-        "lineage": {str(asset): asdict(store.lineage(asset)) for asset in heads},
-        "descendants": {str(asset): asdict(store.descendants(asset)) for asset in heads},
+        "lineage": {str(asset): _graph(store.lineage(asset)) for asset in heads},
+        "descendants": {str(asset): _graph(store.descendants(asset)) for asset in heads},
         "stale": {str(asset): reason for asset, reason in store.stale().items()},
         "overrides": [asdict(override) for override in store.overrides()],
         "documents": store.rows(heads[DOCUMENTS].version_id).to_pylist(),
@@ -106,6 +106,11 @@ def answers(store: Store) -> dict[str, Any]:
     }
     book.close()
     return dict(json.loads(json.dumps(told, default=str)))
+
+
+def _graph(graph: LineageGraph) -> dict[str, Any]:
+    edges = [{**edge._asdict(), "asset": asdict(edge.asset)} for edge in graph.edges]
+    return {"roots": graph.roots, "runs": {key: asdict(run) for key, run in graph.runs.items()}, "edges": edges}
 
 
 def unpack(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -8,9 +8,11 @@ import pytest
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
+from data_store.retention import Retention
 from data_store.store import Store
 from data_store.transfer import Imported, import_store
-from data_store.upkeep import collect, verify
+from data_store.upkeep import collect
+from data_store.verification import verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
@@ -33,7 +35,7 @@ def there(tmp_path: Path, empty_store: Path) -> Bench:
 def test_heads_runs_edges_and_content_are_those_of_the_other_store(bench: Bench, there: Bench) -> None:
     metrics = [Metric("loss", 1.0, 1), Metric("loss", 0.5, 2), Metric("kl", float("nan"))]
     record = RunRecord("ppo", "V2", "f-ppo", "1", {"kl_coef": 0.01}, 3, code_files={"a.py": "1"}, git_commit="abc")
-    there.store.begin_run(record)
+    there.store.begin_run(record, [])
     outputs = {"model": RunOutput(AssetName.parse("model/policy@V3"), there.publish("ppo"))}
     there.store.commit_run(record, [], outputs, metrics)
     added = import_store(bench.store, there.store.root)
@@ -116,7 +118,7 @@ def test_content_that_the_other_store_has_removed_stays_removed(bench: Bench, th
     there.run("tune", {"model/late@V3": "late"}, (str(POLICY),))
     there.run("tune", {str(POLICY): "best weights"})
     there.run("tune", {"model/policy@V2": "tuned best"}, ("model/late@V3",))
-    retired = collect(there.store, dry_run=False, superseded=True).retired
+    retired = collect(there.store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0)).retired
     assert retired
     import_store(bench.store, there.store.root)
     assert verify(bench.store).problems == ()
