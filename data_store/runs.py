@@ -8,7 +8,18 @@ from typing import Any
 import duckdb
 
 from data_store.names import AssetName
-from data_store.records import FinishedRun, Head, Metric, ObjectRef, Override, RunRecord, RunSummary, VersionInfo
+from data_store.records import (
+    FinishedRun,
+    Head,
+    Metric,
+    ObjectRef,
+    Override,
+    RunInput,
+    RunRecord,
+    RunSummary,
+    VersionInfo,
+    Withdrawal,
+)
 
 _RUNS = """
 SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_version, run.git_commit, run.git_dirty,
@@ -131,3 +142,17 @@ def read_overrides(connection: duckdb.DuckDBPyConnection) -> list[Override]:
     sql = "SELECT part, step, name, value_json, ts FROM current_override ORDER BY part, step, name"
     found = connection.execute(sql).fetchall()
     return [Override(part, step, key, value, utc(ts)) for part, step, key, value, ts in found]
+
+
+def read_inputs(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[RunInput]:
+    """What a run reads, by its newest word."""
+    sql = "SELECT role, asset_id, version_id, producer_run_id FROM current_input WHERE run_id = ?"
+    found = connection.execute(sql, [run_id]).fetchall()
+    return [RunInput(role, AssetName.parse(asset), version, producer) for role, asset, version, producer in found]
+
+
+def read_withdrawals(connection: duckdb.DuckDBPyConnection) -> list[Withdrawal]:
+    """The withdrawals in force, oldest first."""
+    sql = "SELECT what, name, reason, ts, seq FROM current_withdrawal ORDER BY seq"
+    found = connection.execute(sql).fetchall()
+    return [Withdrawal(what, name, reason, utc(ts), seq) for what, name, reason, ts, seq in found]

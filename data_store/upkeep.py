@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -94,6 +95,7 @@ def collect(
     *,
     dry_run: bool = True,
     superseded: bool = False,
+    erased: Mapping[str, str] = MappingProxyType({}),
     grace_seconds: float = STALE_SECONDS,
     checkout_seconds: float = CHECKOUT_SECONDS,
 ) -> Collection:
@@ -101,16 +103,17 @@ def collect(
 
     With `superseded`, also the content of versions that are no head and that no run behind a head read; what the
     catalog knows of them stays, and a run that made them counts as unfinished from then on, so it would be done again.
+    `erased` names versions, with the reason, whose content goes whatever is known of it; none of them may be a head.
     Publishers are kept out meanwhile.
     """
     with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
         store.catalog.settle()
         with store.catalog.reading() as connection:
-            retired = _superseded(connection) if superseded else []
+            reasons = {**dict.fromkeys(_superseded(connection) if superseded else [], "superseded"), **erased}
             sql = "SELECT version_id, sha256 FROM current_object WHERE role <> 'external' AND NOT is_retired"
             content = connection.execute(sql).fetchall()
             names = _readable_names(connection)
-        leaving = set(retired)
+        leaving = set(reasons)
         needed = {sha256 for version, sha256 in content if version not in leaving}
         known = {sha256 for _, sha256 in content}
         limit = time.time() - grace_seconds
@@ -125,8 +128,9 @@ def collect(
             if version in leaving or used < time.time() - checkout_seconds
         ]
         if not dry_run:
-            if retired:
-                store.catalog.write(events.versions_retired(retired, "superseded"))
+            for reason in sorted(set(reasons.values())):
+                going = [version for version, why in reasons.items() if why == reason]
+                store.catalog.write(events.versions_retired(going, reason))
             for version in unused:
                 store.checkouts.evict(version)
             for item in garbage:
@@ -134,7 +138,7 @@ def collect(
                     store.objects.remove(item.sha256)
             remove_stale(store.root / "tmp")
     evicted = [Garbage(f"checkout of {version}", None, 0) for version in unused]
-    return Collection(dry_run, (*garbage, *evicted), tuple(retired))
+    return Collection(dry_run, (*garbage, *evicted), tuple(sorted(reasons)))
 
 
 def backup(store: Store, target: Path) -> int:
