@@ -1,11 +1,25 @@
 """Data of another run's store as an input here: distillation learns from another run's picks."""
 
+import re
+
 from data_store import events
 from data_store.errors import InputError, StoreError
 from data_store.layout import MARKER
 from data_store.names import AssetName, slug
 from data_store.records import Head
 from data_store.store import Store
+
+_ORIGIN = "run {run}: {asset} version {version}, made by its run {made_by}"
+_RUN = re.compile(r"run (\S+): \S+@\S+ version \w+, made by its run ")
+
+
+def adopted_from(store: Store) -> dict[str, set[str]]:
+    """Run → the versions that this store has ever taken from it."""
+    found: dict[str, set[str]] = {}
+    for version_id, location in store.catalog.read("SELECT version_id, location FROM source ORDER BY seq"):
+        if match := _RUN.match(location):
+            found.setdefault(match[1], set()).add(version_id)
+    return found
 
 
 def adopt(store: Store, run: str, asset: AssetName) -> Head:
@@ -41,7 +55,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
         published = store.publish(version.kind, other.checkout(there.version_id), row_kind=version.row_kind)
         if published.version_id != there.version_id:
             raise StoreError(f"{asset} of run {run!r} changed its content on the way; run `halter verify` there")
-        origin = f"run {run}: {asset} version {there.version_id}, made by its run {there.run_id}"
+        origin = _ORIGIN.format(run=run, asset=asset, version=there.version_id, made_by=there.run_id)
         store.catalog.write(events.source_registered(adopted, published, origin))
     head = store.head(adopted)
     if head is None:

@@ -60,6 +60,9 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "metric": (("run_id", "name", "step", "value"), False),
     "run_read": (("run_id", "version_id"), True),
     "config_override": (("seq", "part", "step", "name", "value_json", "ts"), False),
+    "withdrawal": (("seq", "what", "name", "in_force", "reason", "ts"), False),
+    "withdrawn_rows": (("seq", "version_id", "n_rows"), False),
+    "run_input_again": (("run_id", "seq", "role", "asset_id", "version_id", "producer_run_id"), False),
     "applied_event": (("event_id", "seq", "prev", "sha256", "outcome"), False),
 }
 
@@ -71,12 +74,20 @@ def _time(moment: datetime) -> str:
 
 def _event(kind: str, **payload: Any) -> Event:
     # The format is the oldest that knows this kind of event, so that an older halter reads all it can understand.
-    spoken = EVENT_FORMAT if kind == "run_imported" else _FIRST_FORMAT
+    later = kind in ("run_imported", "withdrawal_set") or (kind == "heads_moved" and payload["inputs"])
+    spoken = EVENT_FORMAT if later else _FIRST_FORMAT
     return {"event_id": uuid.uuid4().hex, "format": spoken, "kind": kind, "at": _time(now()), **payload}
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
     return {**asdict(run), "started_at": _time(run.started_at)}
+
+
+def _inputs(inputs: Sequence[RunInput]) -> list[dict[str, Any]]:
+    return [
+        {"role": i.role, "asset": str(i.asset), "version_id": i.version_id, "producer_run_id": i.producer_run_id}
+        for i in inputs
+    ]
 
 
 def run_begun(run: RunRecord, reads: Iterable[str]) -> Event:
@@ -100,10 +111,7 @@ def run_succeeded(
     return _event(
         "run_succeeded",
         run=_run(run),
-        inputs=[
-            {"role": i.role, "asset": str(i.asset), "version_id": i.version_id, "producer_run_id": i.producer_run_id}
-            for i in inputs
-        ],
+        inputs=_inputs(inputs),
         outputs=[
             {"role": role, "asset": str(output.asset), "publication": asdict(output.publication)}
             for role, output in sorted(outputs.items())
@@ -114,9 +122,11 @@ def run_succeeded(
     )
 
 
-def heads_moved(run_id: str, heads: Mapping[AssetName, str], reason: str) -> Event:
-    """A finished run is taken up again: the heads point to what it wrote."""
-    return _event("heads_moved", run_id=run_id, heads={str(a): v for a, v in heads.items()}, reason=reason)
+def heads_moved(run_id: str, heads: Mapping[AssetName, str], reason: str, inputs: Sequence[RunInput] = ()) -> Event:
+    """A finished run is taken up again: the heads point to what it wrote. `inputs`: the versions that it read, where
+    other runs have made them since."""
+    moved = {str(a): v for a, v in heads.items()}
+    return _event("heads_moved", run_id=run_id, heads=moved, reason=reason, inputs=_inputs(inputs))
 
 
 def source_registered(asset: AssetName, publication: Publication, location: str) -> Event:
@@ -169,6 +179,14 @@ def override_set(part: str, step: str, name: str, value_json: str | None) -> Eve
     return _event("override_set", part=part, step=step, name=name, value_json=value_json)
 
 
+def withdrawal_set(what: str, name: str, in_force: bool, reason: str, holding: Mapping[str, int]) -> Event:
+    """The rows of an annotator or of a source are withdrawn, or (`in_force` False) may be used again. `holding`: how
+    many of them each version holds now."""
+    return _event(
+        "withdrawal_set", what=what, name=name, in_force=in_force, reason=reason, holding=dict(sorted(holding.items()))
+    )
+
+
 def is_judged(event: Event) -> bool:
     """Whether `refusal` looks at the catalog for this event."""
     return event["kind"] in _CHECKS
@@ -215,7 +233,12 @@ def _refuse_succeeded(connection: duckdb.DuckDBPyConnection, event: Event) -> st
     begun = connection.execute("SELECT fingerprint FROM run WHERE run_id = ?", [run_id]).fetchone()
     if begun and begun[0] != event["run"]["fingerprint"]:
         return f"run {run_id} began with fingerprint {begun[0]} and ended with {event['run']['fingerprint']}"
-    for item in event["inputs"]:
+    return _unmade(connection, event["inputs"])
+
+
+def _unmade(connection: duckdb.DuckDBPyConnection, inputs: Sequence[dict[str, Any]]) -> str | None:
+    """Why these inputs cannot be, or None."""
+    for item in inputs:
         version, producer = item["version_id"], item["producer_run_id"]
         if not connection.execute("SELECT 1 FROM version WHERE version_id = ?", [version]).fetchone():
             return f"input {item['role']!r}: version {version} of {item['asset']} is not in the catalog"
@@ -234,7 +257,13 @@ def _refuse_moved(connection: duckdb.DuckDBPyConnection, event: Event) -> str | 
         wrote = "SELECT 1 FROM run_output WHERE run_id = ? AND asset_id = ? AND version_id = ?"
         if not connection.execute(wrote, [run_id, asset, version]).fetchone():
             return f"run {run_id} did not write {asset} as version {version}"
-    return None
+    inputs = event.get("inputs")  # older events have none
+    if not inputs:
+        return None
+    read = connection.execute("SELECT role, version_id FROM run_input WHERE run_id = ?", [run_id]).fetchall()
+    if sorted(read) != sorted((item["role"], item["version_id"]) for item in inputs):
+        return f"run {run_id} did not read these versions"
+    return _unmade(connection, inputs)
 
 
 def _refuse_retired(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
@@ -250,6 +279,14 @@ def _refuse_imported(connection: duckdb.DuckDBPyConnection, event: Event) -> str
     return None
 
 
+def _refuse_withdrawal(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
+    held = "SELECT 1 FROM current_withdrawal WHERE what = ? AND name = ?"
+    in_force = connection.execute(held, [event["what"], event["name"]]).fetchone() is not None
+    if in_force == event["in_force"]:
+        return f"{event['what']} {event['name']!r} is {'already' if in_force else 'not'} withdrawn"
+    return None
+
+
 _CHECKS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Event], str | None]] = {
     "run_begun": _refuse_begun,
     "run_ended": _refuse_ended,
@@ -257,6 +294,7 @@ _CHECKS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Event], str | None]] 
     "heads_moved": _refuse_moved,
     "run_imported": _refuse_imported,
     "versions_retired": _refuse_retired,
+    "withdrawal_set": _refuse_withdrawal,
 }
 
 
@@ -326,6 +364,10 @@ def _project_succeeded(event: Event, seq: int, rows: Rows) -> None:
 def _project_moved(event: Event, seq: int, rows: Rows) -> None:
     for asset, version_id in event["heads"].items():
         _add(rows, "head", asset, seq, version_id, event["run_id"], event["at"], event["reason"])
+    for item in event.get("inputs", ()):
+        again = (item["role"], item["asset"], item["version_id"], item["producer_run_id"])
+        _add_asset(rows, item["asset"])
+        _add(rows, "run_input_again", event["run_id"], seq, *again)
 
 
 def _project_source(event: Event, seq: int, rows: Rows) -> None:
@@ -366,6 +408,13 @@ def _project_override(event: Event, seq: int, rows: Rows) -> None:
     _add(rows, "config_override", seq, *values, event["at"])
 
 
+def _project_withdrawal(event: Event, seq: int, rows: Rows) -> None:
+    values = (event["what"], event["name"], event["in_force"], event["reason"])
+    _add(rows, "withdrawal", seq, *values, event["at"])
+    for version_id, count in event["holding"].items():
+        _add(rows, "withdrawn_rows", seq, version_id, count)
+
+
 _PROJECTIONS: Mapping[str, Callable[[Event, int, Rows], None]] = {
     "run_begun": _project_begun,
     "run_ended": _project_ended,
@@ -375,4 +424,5 @@ _PROJECTIONS: Mapping[str, Callable[[Event, int, Rows], None]] = {
     "run_imported": _project_imported,
     "versions_retired": _project_retired,
     "override_set": _project_override,
+    "withdrawal_set": _project_withdrawal,
 }

@@ -1,7 +1,8 @@
 """Where things come from, where they went, and what is out of date: the SQL over runs and their edges.
 
 Ancestry is walked by the run that produced an input, never by the version alone: two runs can produce the same bytes,
-and a walk by version would merge their histories.
+and a walk by version would merge their histories. Where a run was taken up again on the same versions made by other
+runs, it is these that are walked: its result follows from them as well.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,10 +16,10 @@ from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
 from data_store.runs import read_head, read_runs, read_version
 
-_PRODUCED = "SELECT run_id, producer_run_id FROM run_input WHERE producer_run_id IS NOT NULL"
+_PRODUCED = "SELECT run_id, producer_run_id FROM current_input WHERE producer_run_id IS NOT NULL"
 
 _EDGES = """
-SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input
+SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM current_input
 WHERE run_id IN (SELECT unnest(?::TEXT[]))
 UNION ALL
 SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
@@ -28,10 +29,11 @@ ORDER BY run_id, direction, role, asset_id
 
 # What the run behind each head read, and whether that is still the head of its asset.
 _USED = """
-SELECT current_head.asset_id, run_input.asset_id AS input_id, run_input.version_id = newest.version_id AS is_current
+SELECT current_head.asset_id, current_input.asset_id AS input_id,
+    current_input.version_id = newest.version_id AS is_current
 FROM current_head
-JOIN run_input ON run_input.run_id = current_head.run_id
-JOIN current_head newest ON newest.asset_id = run_input.asset_id
+JOIN current_input ON current_input.run_id = current_head.run_id
+JOIN current_head newest ON newest.asset_id = current_input.asset_id
 """
 _CHANGED = "SELECT asset_id FROM current_head WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY asset_id"
 
@@ -80,10 +82,10 @@ def users(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[st
     """
     if isinstance(of, AssetName):
         makers(connection, of)
-        sql = "SELECT DISTINCT run_id FROM run_input WHERE asset_id = ? ORDER BY run_id"
+        sql = "SELECT DISTINCT run_id FROM current_input WHERE asset_id = ? ORDER BY run_id"
     else:
         _require_version(connection, of)
-        sql = "SELECT DISTINCT run_id FROM run_input WHERE version_id = ? ORDER BY run_id"
+        sql = "SELECT DISTINCT run_id FROM current_input WHERE version_id = ? ORDER BY run_id"
     return [str(run_id) for (run_id,) in connection.execute(sql, [str(of)]).fetchall()]
 
 

@@ -103,6 +103,15 @@ def read_preferences(
     return import_rows(records, preference, "preference")
 
 
+def annotators_in(paths: Sequence[Path], format: str) -> set[str]:
+    """The annotators whom the pairs of these files name, or would be given. Raises InputError as `read_preferences`."""
+    given = f"import:{format}"
+    if format == "hh":
+        return {given}
+    records = (record for file in source_files(paths) for record in read_records(file))
+    return {record.text("annotator") if record.fields.get("annotator") else given for record in records}
+
+
 def _from_hh(record: Record) -> dict[str, Any]:
     chosen, rejected = (_hh_dialogue(record, field) for field in ("chosen", "rejected"))
     for field, messages in (("chosen", chosen), ("rejected", rejected)):

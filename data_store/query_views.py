@@ -29,9 +29,9 @@ VIEWS: Mapping[str, str] = {
     "files": """
         SELECT version_id, path, sha256, bytes, role FROM current_object""",
     "inputs": """
-        SELECT run.run_id, run.step, run.part, run_input.role, run_input.asset_id AS asset, run_input.version_id,
-            run_input.producer_run_id AS made_by
-        FROM run_input JOIN run ON run.run_id = run_input.run_id""",
+        SELECT run.run_id, run.step, run.part, read.role, read.asset_id AS asset, read.version_id,
+            read.producer_run_id AS made_by
+        FROM current_input read JOIN run ON run.run_id = read.run_id""",
     "outputs": """
         SELECT run.run_id, run.step, run.part, run_output.role, run_output.asset_id AS asset, run_output.version_id
         FROM run_output JOIN run ON run.run_id = run_output.run_id""",
@@ -42,6 +42,8 @@ VIEWS: Mapping[str, str] = {
         SELECT asset_id AS asset, version_id, run_id AS made_by, ts AS since, reason FROM head""",
     "sources": """
         SELECT asset_id AS asset, version_id, location, ts AS registered_at FROM source""",
+    "withdrawals": """
+        SELECT what, name, reason, ts AS since FROM current_withdrawal""",
     "settings": """
         SELECT part, step, name AS key, value_json, ts AS set_at FROM current_override""",
 }

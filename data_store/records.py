@@ -183,6 +183,21 @@ class Override:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Withdrawal:
+    """The rows of an annotator or of a source are not to be learned from. `name` is the annotator's, or the source's as
+    the rows say it (a file's name, `world:prompts`); `seq` is the number of the event."""
+
+    what: Literal["annotator", "source"]
+    name: str
+    reason: str
+    at: datetime
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name}"
+
+
 class LineageEdge(NamedTuple):
     """One use or one product: `run_id` read (direction 'input') or wrote ('output') the version under this role."""
 

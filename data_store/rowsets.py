@@ -75,15 +75,17 @@ def store_rows(
     return refs, new_bytes + (size if new else 0)
 
 
-def load_rows(objects: Objects, refs: Iterable[ObjectRef]) -> pa.Table:
-    """The rows of a version in the canonical order, without their hashes; raises StoreError when rows are lost."""
+def load_rows(objects: Objects, refs: Iterable[ObjectRef], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a version in the canonical order, without their hashes, or some columns of them; raises StoreError
+    when rows are lost."""
     segments = [ref for ref in refs if ref.role == "segment"]
     (ids,) = (ref for ref in refs if ref.role == "ids")
     objects.require(ids.sha256)
     packed = objects.path(ids.sha256).read_bytes()
     wanted = pa.array([packed[at : at + _DIGEST] for at in range(0, len(packed), _DIGEST)], pa.binary(_DIGEST))
     lost = [ref.sha256 for ref in segments if not objects.exists(ref.sha256)]
-    tables = [pq.read_table(objects.path(ref.sha256)) for ref in segments if ref.sha256 not in lost]
+    chosen = None if columns is None else [*columns, "row_hash"]
+    tables = [pq.read_table(objects.path(ref.sha256), columns=chosen) for ref in segments if ref.sha256 not in lost]
     if not tables:
         raise StoreError(f"the segments {lost} are missing from {objects.folder}; restore them or run the step again")
     table = pa.concat_tables(tables)

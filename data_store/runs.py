@@ -15,9 +15,11 @@ from data_store.records import (
     Metric,
     ObjectRef,
     Override,
+    RunInput,
     RunRecord,
     RunSummary,
     VersionInfo,
+    Withdrawal,
 )
 
 _RUNS = """
@@ -82,7 +84,7 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
 def read_edges(connection: duckdb.DuckDBPyConnection) -> dict[str, list[LineageEdge]]:
     """What every run read and wrote, by run."""
     sql = """
-        SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM run_input
+        SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM current_input
         UNION ALL
         SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
         ORDER BY run_id, direction, role, asset_id"""
@@ -163,3 +165,17 @@ def read_overrides(connection: duckdb.DuckDBPyConnection) -> list[Override]:
     sql = "SELECT part, step, name, value_json, ts FROM current_override ORDER BY part, step, name"
     found = connection.execute(sql).fetchall()
     return [Override(part, step, key, value, utc(ts)) for part, step, key, value, ts in found]
+
+
+def read_inputs(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[RunInput]:
+    """What a run reads, by its newest word."""
+    sql = "SELECT role, asset_id, version_id, producer_run_id FROM current_input WHERE run_id = ?"
+    found = connection.execute(sql, [run_id]).fetchall()
+    return [RunInput(role, AssetName.parse(asset), version, producer) for role, asset, version, producer in found]
+
+
+def read_withdrawals(connection: duckdb.DuckDBPyConnection) -> list[Withdrawal]:
+    """The withdrawals in force, oldest first."""
+    sql = "SELECT what, name, reason, ts, seq FROM current_withdrawal ORDER BY seq"
+    found = connection.execute(sql).fetchall()
+    return [Withdrawal(what, name, reason, utc(ts), seq) for what, name, reason, ts, seq in found]

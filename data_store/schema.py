@@ -100,8 +100,42 @@ CREATE TABLE run_read (run_id TEXT NOT NULL, version_id TEXT NOT NULL, PRIMARY K
 """
 
 
-VIEWS_SQL = views()
-MIGRATIONS: tuple[Migration, ...] = (tables, views, reads)
+def withdrawal_tables() -> str:
+    """4: whose rows are withdrawn, which versions held them then, and what a run that is taken up again reads today."""
+    return """
+CREATE TABLE withdrawal (
+    seq BIGINT PRIMARY KEY, what TEXT NOT NULL, name TEXT NOT NULL, in_force BOOLEAN NOT NULL, reason TEXT NOT NULL,
+    ts TIMESTAMP NOT NULL);
+CREATE TABLE withdrawn_rows (
+    seq BIGINT NOT NULL, version_id TEXT NOT NULL, n_rows BIGINT NOT NULL, PRIMARY KEY (seq, version_id));
+CREATE TABLE run_input_again (
+    run_id TEXT NOT NULL, seq BIGINT NOT NULL, role TEXT NOT NULL, asset_id TEXT NOT NULL, version_id TEXT NOT NULL,
+    producer_run_id TEXT, PRIMARY KEY (run_id, seq, role, asset_id));
+"""
+
+
+def withdrawal_views() -> str:
+    """5: the withdrawals in force, and what each run reads by its newest word."""
+    return """
+CREATE VIEW current_withdrawal AS
+    SELECT withdrawal.seq, withdrawal.what, withdrawal.name, withdrawal.reason, withdrawal.ts
+    FROM withdrawal JOIN (SELECT what, name, max(seq) AS seq FROM withdrawal GROUP BY what, name) newest
+        ON withdrawal.seq = newest.seq
+    WHERE withdrawal.in_force;
+CREATE VIEW current_input AS
+    SELECT run_input.run_id, run_input.role, run_input.asset_id, run_input.version_id, run_input.producer_run_id
+    FROM run_input LEFT JOIN (SELECT DISTINCT run_id FROM run_input_again) again ON again.run_id = run_input.run_id
+    WHERE again.run_id IS NULL
+    UNION ALL
+    SELECT again.run_id, again.role, again.asset_id, again.version_id, again.producer_run_id
+    FROM run_input_again again
+    JOIN (SELECT run_id, max(seq) AS seq FROM run_input_again GROUP BY run_id) newest
+        ON newest.run_id = again.run_id AND newest.seq = again.seq;
+"""
+
+
+VIEWS_SQL = views() + withdrawal_views()
+MIGRATIONS: tuple[Migration, ...] = (tables, views, reads, withdrawal_tables, withdrawal_views)
 
 # What the views of `halter query` are made of.
 PUBLIC_TABLES = (
@@ -118,6 +152,9 @@ PUBLIC_TABLES = (
     "head",
     "metric",
     "config_override",
+    "withdrawal",
+    "withdrawn_rows",
+    "run_input_again",
 )
 
 

@@ -43,6 +43,7 @@ from data_store.records import (
     RunState,
     RunSummary,
     VersionInfo,
+    Withdrawal,
 )
 from data_store.rowsets import ROWS_FILE
 
@@ -236,10 +237,14 @@ class Store:
         with self.catalog.reading() as connection:
             return runs.read_history(connection, asset)
 
-    def move_heads(self, run_id: str, heads: Mapping[AssetName, str], reason: str) -> None:
+    def move_heads(
+        self, run_id: str, heads: Mapping[AssetName, str], reason: str, inputs: Sequence[RunInput] = ()
+    ) -> None:
         """Take a finished run up again: point assets to what it wrote. Heads that point there already are left alone.
 
-        Raises InputError when the run has not succeeded or did not write such a version under that name.
+        inputs: what the run would read today: the same versions, perhaps made by other runs since. Its lineage goes by
+        these from now on. Raises InputError when the run has not succeeded, did not write such a version under that
+        name, or read other versions.
         """
         present = self.heads()
         moved = {
@@ -251,8 +256,11 @@ class Store:
             for version in moved.values():
                 for ref in self.version(version).objects:
                     self.objects.require(ref.sha256)
-            if moved:
-                self.catalog.write(events.heads_moved(run_id, moved, reason))
+            with self.catalog.reading() as connection:
+                known = runs.read_inputs(connection, run_id) if inputs else []
+            renewed = () if set(inputs) == set(known) else inputs
+            if moved or renewed:
+                self.catalog.write(events.heads_moved(run_id, moved, reason, renewed))
 
     # --- questions -------------------------------------------------------------------------------------------------
 
@@ -311,6 +319,11 @@ class Store:
     def unset_override(self, part: str, step: str, key: str) -> None:
         """Take a value set by hand back."""
         self.catalog.write(events.override_set(part, step, key, None))
+
+    def withdrawals(self) -> list[Withdrawal]:
+        """Whose rows are withdrawn today, oldest first."""
+        with self.catalog.reading() as connection:
+            return runs.read_withdrawals(connection)
 
     # --- upkeep ----------------------------------------------------------------------------------------------------
 

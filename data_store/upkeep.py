@@ -1,9 +1,10 @@
 """What of a store can go: content that nothing needs any more, by the rule that the user gives."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import duckdb
 
@@ -47,6 +48,7 @@ def collect(
     *,
     dry_run: bool = True,
     retention: Retention | None = None,
+    erased: Mapping[str, str] = MappingProxyType({}),
     is_at_work: Callable[[str], bool] = lambda _fingerprint: True,
     grace_seconds: float = STALE_SECONDS,
     checkout_seconds: float = CHECKOUT_SECONDS,
@@ -56,13 +58,15 @@ def collect(
     With a `retention`, also the content of superseded versions that it does not keep. A head, what the runs behind the
     heads read, and what a run that has begun reads stay in any case; `is_at_work` tells, by fingerprint, a run that
     still goes on from one that died without a word. What the catalog knows of a removed version stays, and a run that
-    made it counts as unfinished from then on, so it would be done again. Publishers are kept out meanwhile.
+    made it counts as unfinished from then on, so it would be done again. `erased` names versions, with the reason,
+    whose content goes whatever is known of it; none of them may be a head. Publishers are kept out meanwhile.
     """
     with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
         store.catalog.settle()
         with store.catalog.reading() as connection:
             in_use = _read_now(connection, is_at_work)
-            leaving = {} if retention is None else _superseded(connection, retention, in_use)
+            superseded = {} if retention is None else _superseded(connection, retention, in_use)
+            leaving = {**superseded, **erased}
             sql = "SELECT version_id, sha256 FROM current_object WHERE role <> 'external' AND NOT is_retired"
             content = connection.execute(sql).fetchall()
             uses = uses_by_object(connection)
@@ -87,8 +91,10 @@ def collect(
             size = store.checkouts.bytes(version) + store.arrow_files.bytes(version)
             garbage.append(Garbage(f"checkout of {version}", None, size, why))
         if not dry_run:
-            if leaving:
-                store.catalog.write(events.versions_retired(sorted(leaving), "superseded"))
+            retired = {**dict.fromkeys(superseded, "superseded"), **erased}
+            for reason in sorted(set(retired.values())):
+                going = [version for version, why in retired.items() if why == reason]
+                store.catalog.write(events.versions_retired(going, reason))
             for version in unused:
                 store.checkouts.evict(version)
                 store.arrow_files.evict(version)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, export_cli, query_cli, upkeep_cli
+from flows import annotate_cli, export_cli, query_cli, upkeep_cli, withdraw_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
@@ -42,6 +42,8 @@ for command in (upkeep_cli.backup, upkeep_cli.restore):
     app.command()(command)
 app.add_typer(export_cli.exports, name="export")
 app.command("import")(export_cli.import_run)
+app.add_typer(withdraw_cli.rows, name="withdraw")
+app.command("withdrawals")(withdraw_cli.withdrawals)
 
 
 def main() -> None:
@@ -170,10 +172,10 @@ def serve(
 @app.command()
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, missing, failed, running or waiting, with a headline figure."""
+    """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running or waiting, with a figure."""
     config = recall(name)
     store = Store.open(store_root(config.name))
-    plan = build_plan(config, store.overrides())
+    plan = build_plan(config, store.overrides(), store.withdrawals())
     cells = status_cells(store, plan)
     with session_of(config) as session:
         rows = summary_rows(session)
@@ -224,7 +226,14 @@ class _Displayed:
 
 
 def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
-    colours = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "waiting": "magenta"}
+    colours = {
+        "fresh": "green",
+        "stale": "yellow",
+        "tainted": "bright_red",
+        "missing": "dim",
+        "running": "cyan",
+        "waiting": "magenta",
+    }
     parts = list(dict.fromkeys(cell.part for cell in cells))
     steps = list(dict.fromkeys(cell.step for cell in cells))
     by_key = {(cell.step, cell.part): cell for cell in cells}
@@ -286,7 +295,7 @@ def _judged(name: str) -> list[str]:
     if config.collect.people is None:
         return []
     store = Store.open(store_root(name))
-    return judged_and_unread(store, build_plan(config, store.overrides()))
+    return judged_and_unread(store, build_plan(config, store.overrides(), store.withdrawals()))
 
 
 def _tell_start(batch: str) -> None:

@@ -2,7 +2,7 @@
 the edges."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.records import Override
+from data_store.records import Override, Withdrawal
 from flows.config import RunConfig, with_values
 from models.llama_presets import PRESETS
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
@@ -37,10 +37,11 @@ Plan = Mapping[tuple[str, str], StepCall]
 Assets = tuple[AssetName, ...]
 
 
-def build_plan(config: RunConfig, overrides: Iterable[Override] = ()) -> Plan:
+def build_plan(config: RunConfig, overrides: Iterable[Override] = (), withdrawals: Collection[Withdrawal] = ()) -> Plan:
     """Every step call of a run, by (part, step name), in an order in which they can be made.
 
-    An override holds for its own step of its own part. Raises InputError for one that no longer fits the config.
+    An override holds for its own step of its own part, a withdrawal for the steps by which such rows enter. Raises
+    InputError for an override that no longer fits the config.
     """
     values: dict[tuple[str, str], dict[str, object]] = {}
     for override in overrides:
@@ -52,7 +53,7 @@ def build_plan(config: RunConfig, overrides: Iterable[Override] = ()) -> Plan:
             where = f"override of {key[1]} in {key[0]} (`halter rerun {key[0]} {key[1]} {unset}` takes it back)"
             changed = with_values(config, values[key], where)
             call = _calls(changed)[key]
-        calls[key] = call
+        calls[key] = call.without(withdrawals)
     return calls
 
 

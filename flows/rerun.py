@@ -58,7 +58,7 @@ def rerun(
             if (wait := await_judgements(session, part, name)) is not None:
                 break
             step_of(session, part, name, force=force and number == 0)
-        stale = [cell for cell in status_cells(session.store, session.plan) if cell.state == "stale"]
+        stale = [cell for cell in status_cells(session.store, session.plan) if cell.state in ("stale", "tainted")]
         create_markdown_artifact(
             key=f"rerun-{order.step}-{order.part}".replace("_", "-").lower(),
             markdown=_report(session, order, stale),

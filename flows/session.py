@@ -34,8 +34,8 @@ class Session:
 
     @property
     def plan(self) -> Plan:
-        """Today's plan, with the overrides that the store holds."""
-        return build_plan(self.config, self.store.overrides())
+        """Today's plan, with the overrides and the withdrawals that the store holds."""
+        return build_plan(self.config, self.store.overrides(), self.store.withdrawals())
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they

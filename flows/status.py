@@ -1,5 +1,5 @@
-"""The grid of a run: each step of each part is fresh, stale, missing, failed, cancelled, crashed, running or waiting
-for people, with one headline figure."""
+"""The grid of a run: each step of each part is fresh, stale, tainted, missing, failed, cancelled, crashed, running
+or waiting for people, with one headline figure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +9,7 @@ from data_store.records import RunSummary
 from data_store.store import Store
 from flows.plan import Plan
 from flows.waiting import waits_of
+from flows.withdrawals import taint_today, tainted_cells
 from tasks.execute import is_at_work
 from tasks.step import StepCall
 
@@ -53,7 +54,7 @@ class Cell:
 
 def status_cells(store: Store, plan: Plan) -> list[Cell]:
     """Every cell of the plan. Stale is closed transitively: what a stale step feeds is stale, in later iterations
-    too."""
+    too. Tainted is what withdrawn rows reached; it is stale or will be once what it reads is redone."""
     heads = store.heads()
     runs = {run.run.run_id: run for run in store.runs()}
     newest: dict[tuple[str, str], RunSummary] = {}
@@ -75,6 +76,7 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
     }
     stale = store.stale(changed)
     waits = waits_of(store, plan)
+    tainted = tainted_cells(store, plan, taint_today(store))
     cells = []
     for key, call in plan.items():
         maker, last = makers.get(key), newest.get(key)
@@ -82,7 +84,9 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         state: str
         if last is not None and last.state == "running" and is_at_work(store, last.run.fingerprint):
             state, reason = "running", f"since {last.run.started_at:%H:%M:%S} UTC"
-        elif maker is not None and not reasons:  # whatever was tried since then, the result of today's recipe is there
+        elif (
+            maker is not None and not reasons and key not in tainted
+        ):  # whatever was tried since then, the result of today's recipe is there
             state, reason = "fresh", ""
         elif key in waits:
             state, reason = "waiting", str(waits[key])
@@ -95,6 +99,8 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
             state, reason = _ended(last)
         elif maker is None:
             state, reason = "missing", "not made yet"
+        elif key in tainted:
+            state, reason = "tainted", tainted[key]
         else:
             state, reason = "stale", reasons[0]
         metric = HEADLINES[call.step.name]

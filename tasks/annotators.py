@@ -13,6 +13,11 @@ class AnnotatorConfig(Config):
     world_seed: int = Field(description="Seed of the world whose truth it knows")
     seed: int = Field(default=0, description="Seed of its lapses")
 
+    @property
+    def name(self) -> str:
+        """The name that its judgements bear."""
+        return Annotator.name
+
     def open(self) -> Annotator:
         """The annotator itself."""
         return Annotator(World(self.world_seed), self.seed)

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from data_store.errors import InputError
 from models.config import Config
 from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
 from tasks.sampling import is_held_out, row_id
-from tasks.step import Output, StepRun, step
+from tasks.step import Output, Sources, StepRun, step
 
 
 class PeopleConfig(Config):
@@ -64,7 +65,17 @@ class CollectStepConfig(JudgeConfig):
     iterations: int = Field(default=1, ge=1, description="Imported pairs are dealt out over this many iterations")
 
 
-@step(version=1, config=CollectStepConfig, outputs={"preferences": Output("dataset", "preference")})
+def _judges(config: CollectStepConfig, _sources: Sources, what: str, name: str) -> bool:
+    return what == "annotator" and config.annotator is not None and config.annotator.name == name
+
+
+@step(
+    version=1,
+    config=CollectStepConfig,
+    outputs={"preferences": Output("dataset", "preference")},
+    passes_on={"preferences": ("imported", "judgements")},
+    takes_in=_judges,
+)
 def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str, float]:
     """One batch of judged pairs: judged by people, by the annotator, or the next part of an imported set."""
     if run.all_inputs("judgements"):
@@ -74,7 +85,10 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
     else:
         rows = _judged(run, config)
     if not rows:
-        raise ValueError("no pair was judged: raise collect.ordinary_prompts, or import more preferences")
+        raise ValueError(
+            "no pair was judged, or whoever judged them is withdrawn: raise collect.ordinary_prompts, or import more "
+            "preferences"
+        )
     rows = [
         {**row, "split": "heldout" if is_held_out(row["prompt_id"], config.heldout_percent) else "train"}
         for row in rows
@@ -103,6 +117,11 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
 def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
     if config.annotator is None:
         raise ValueError("there is no annotator: nobody to judge")
+    if config.annotator.name in run.withdrawn("annotator"):
+        raise InputError(
+            f"annotator {config.annotator.name} is withdrawn: name another in the config, or take it back with "
+            f"`halter withdraw annotator {config.annotator.name} --undo`"
+        )
     annotator = config.annotator.open()
     rows = []
     for pair in run.records("pairs"):

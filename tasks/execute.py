@@ -127,7 +127,8 @@ def execute(
     with _alone(folder, on_progress):
         finished = None if force else store.find_finished(fingerprint)
         if finished is not None:
-            store.move_heads(finished.run_id, dict(finished.outputs.values()), "taken up again by its fingerprint")
+            heads = dict(finished.outputs.values())
+            store.move_heads(finished.run_id, heads, "taken up again by its fingerprint", inputs)
             metrics = {metric.name: metric.value for metric in finished.metrics if metric.step == 0}
             return Outcome(finished.run_id, True, finished.outputs, inputs, metrics, time.monotonic() - started)
         return _compute(store, workers, call, inputs, fingerprint, folder, ids or FlowIds(), on_progress, started)
@@ -223,6 +224,7 @@ def _run_in_worker(
         "seed": call.seed,
         "config": call.config.model_dump(mode="json"),
         "inputs": listed,
+        "withdrawn": call.withdrawn,
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}
             for role, output in call.step.outputs.items()

@@ -10,6 +10,7 @@ from tasks.step import Output, StepRun, step
     version=1,
     config=FilterConfig,
     outputs={"corpus": Output("dataset", "document"), "dropped": Output("dataset", "dropped")},
+    passes_on={"corpus": ("documents",)},
 )
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     """Keep what is fit for pretraining; write what was dropped, and why, beside it."""

@@ -41,6 +41,7 @@ class FitStepConfig(FitConfig):
         "preferences": Output("dataset", "preference"),
         "dropped": Output("dataset", "dropped"),
     },
+    passes_on={role: (role,) for role in ("demonstrations", "prompts", "preferences")},
 )
 def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""

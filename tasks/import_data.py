@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_store.errors import InputError
-from data_store.preference_readers import read_preferences
+from data_store.preference_readers import annotators_in, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
 from data_store.rows import AXES, row_kind
 from data_store.source_files import source_files
+from data_store.withdrawals import is_named, without
 from models.config import Config
 from tasks.sampling import is_held_out
-from tasks.step import Output, StepRun, step
+from tasks.step import Output, Sources, StepRun, step
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -45,6 +47,32 @@ class ImportConfig(Config):
     heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
 
 
+WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
+PAIRS = tuple(role for role in ROLES if role.endswith("_preferences"))
+
+
+def _imports(config: ImportConfig, sources: Sources, what: str, name: str) -> bool:
+    """Whether a file of this name is read, a part of the world is generated, or a file has pairs by this annotator."""
+    if config.world is not None:
+        return what == "source" and name in {f"world:{role}" for role in WORLD_ROLES}
+    if what == "source":
+        return any(is_named(path, name) for role in ROLES for path in sources.get(role, ()))
+    pairs = tuple(path for role in PAIRS for path in sources.get(role, ()))
+    # of a file that is not there nothing can be said; what was read of it may have been theirs
+    return any(not path.is_file() or name in annotators_of(path, config.preference_format) for path in pairs)
+
+
+def annotators_of(path: Path, preference_format: str) -> frozenset[str]:
+    """Who judged the pairs of a file; it is read once per process as long as it does not change."""
+    about = path.stat()
+    return _annotators_of(path, preference_format, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _annotators_of(path: Path, preference_format: str, _size: int, _changed: int) -> frozenset[str]:
+    return frozenset(annotators_in([path], preference_format))
+
+
 @step(
     version=2,
     config=ImportConfig,
@@ -56,9 +84,10 @@ class ImportConfig(Config):
         "preferences": Output("dataset", "preference"),
         "refused": Output("dataset", "dropped"),
     },
+    takes_in=_imports,
 )
 def import_data(run: StepRun, config: ImportConfig) -> Mapping[str, float]:
-    """Write each data set that the plan wants, with the source of every row."""
+    """Write each data set that the plan wants, with the source of every row; withdrawn rows are left out."""
     counts = _from_world(run, config.world) if config.world is not None else _from_files(run, config)
     run.table("counts", [{"what": name, "rows": rows} for name, rows in counts.items()])
     return {name: float(rows) for name, rows in counts.items()}
@@ -77,6 +106,12 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
         "instructions": make_instructions(world),
     }
     wanted = {role: rows for role, rows in made.items() if run.wants(role)}
+    for name in run.withdrawn("source"):
+        if name.removeprefix("world:") in wanted:
+            raise InputError(
+                f"{name} is withdrawn, and a world without it is none: read files instead, or take it back with "
+                f"`halter withdraw source {name} --undo`"
+            )
     for role, rows in wanted.items():
         run.write_rows(role, rows)
     return {f"rows/{role}": len(rows) for role, rows in wanted.items()}
@@ -95,8 +130,9 @@ def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
         if found := files.paths(role := f"{axis}_preferences"):
             read = read_preferences(found, config.preference_format, axis=axis, default_rating=config.default_rating)
             preferences.append(files.accepted(role, read))
-    if preferences:
-        files.write("preferences", preferences)
+    if run.wants("preferences"):
+        withdrawn = run.withdrawn("annotator")
+        files.write("preferences", [without(table, "annotator", withdrawn) for table in preferences])
     if run.wants("prompts"):
         rows: dict[str, dict[str, Any]] = {}
         for axis in AXES[::-1]:  # a prompt that both name is a safety prompt: there the safety model decides
@@ -127,6 +163,8 @@ class _Files:
 
     def paths(self, role: str) -> list[Path]:
         """The files of a role, in the config's order."""
+        if role in ("documents", "demonstrations") and not self.run.all_inputs(role) and self.run.withdrawn("source"):
+            raise InputError(f"all files of data.{role} are withdrawn: give others, or undo a withdrawal")
         return [entry.path for entry in self.run.all_inputs(role)]
 
     def renamed(self, role: str, table: pa.Table) -> pa.Table:
@@ -160,8 +198,10 @@ class _Files:
         return rows
 
     def write(self, role: str, tables: list[pa.Table]) -> None:
-        """Write a data set."""
-        table = pa.concat_tables(tables)
+        """Write a data set. Raises InputError where withdrawals leave nothing of it."""
+        table = pa.concat_tables(tables) if tables else None
+        if not table:
+            raise InputError(f"of the {role} nothing is left that is not withdrawn: give others, or undo a withdrawal")
         self.run.write_rows(role, table)
         self.counts[f"rows/{role}"] = len(table)
 

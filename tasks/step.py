@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from data_store.names import AssetName
+from data_store.records import Withdrawal
 from data_store.rows import row_kind
+from data_store.withdrawals import is_named
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,31 @@ class Output:
 
 
 StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
+Sources = Mapping[str, tuple[Path, ...]]
+# (config, source files by role, 'annotator' or 'source', name) → whether such rows can enter the store by this step
+Entry = Callable[[Any, Sources, str, str], bool]
+
+
+def nothing_enters(_config: Any, _sources: Sources, _what: str, _name: str) -> bool:
+    """The step makes its rows of its inputs alone."""
+    return False
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the recipe. Raise `version` when the same config and inputs would give another result than before."""
+    """A step of the recipe. Raise `version` when the same config and inputs would give another result than before.
+
+    `passes_on` names, for an output, the inputs whose rows it holds, each chosen for itself: where those rows are from
+    stands in them. `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out.
+    """
 
     name: str
     version: int
     config: type[BaseModel]
     outputs: Mapping[str, Output]
     function: StepFunction = field(repr=False)
+    passes_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes_in: Entry = field(default=nothing_enters, repr=False)
 
     @property
     def module(self) -> str:
@@ -49,12 +65,18 @@ class Step:
 
 
 def step(
-    *, version: int, config: type[BaseModel], outputs: Mapping[str, Output], name: str = ""
+    *,
+    version: int,
+    config: type[BaseModel],
+    outputs: Mapping[str, Output],
+    name: str = "",
+    passes_on: Mapping[str, tuple[str, ...]] | None = None,
+    takes_in: Entry = nothing_enters,
 ) -> Callable[[StepFunction], Step]:
     """Declare a step. The function returns the metrics of the run by name."""
 
     def declare(function: StepFunction) -> Step:
-        return Step(name or function.__name__, version, config, dict(outputs), function)
+        return Step(name or function.__name__, version, config, dict(outputs), function, passes_on or {}, takes_in)
 
     return declare
 
@@ -65,7 +87,7 @@ class StepCall:
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
     `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role.
+    are read, by role; `withdrawn` are ('annotator' or 'source', name) of rows that would enter here and are left out.
     """
 
     step: Step
@@ -77,11 +99,27 @@ class StepCall:
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """(part, step name)."""
         return self.part, self.step.name
+
+    def without(self, withdrawals: Iterable[Withdrawal]) -> "StepCall":
+        """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this
+        call itself where none of them can enter here."""
+        names = sorted({(each.what, each.name) for each in withdrawals})
+        withdrawn = tuple(each for each in names if self.step.takes_in(self.config, self.sources, *each))
+        if not withdrawn:
+            return self
+        files = [name for what, name in withdrawn if what == "source"]
+        kept = {
+            role: tuple(path for path in paths if not any(is_named(path, name) for name in files))
+            for role, paths in self.sources.items()
+        }
+        sources = {role: paths for role, paths in kept.items() if paths}
+        return replace(self, sources=sources, withdrawn=withdrawn)
 
     def fingerprint(self, inputs: Mapping[str, tuple[str, ...]]) -> str:
         """The identity of this computation, given the version ids of its inputs (sources included)."""
@@ -99,6 +137,7 @@ class StepCall:
             "seed": self.seed,
             "config": self.config.model_dump(mode="json"),
             "outputs": {role: str(asset) for role, asset in sorted(self.outputs.items())},
+            **({"withdrawn": [list(each) for each in self.withdrawn]} if self.withdrawn else {}),
         }
 
 
@@ -129,10 +168,16 @@ class StepRun:
         inputs: Mapping[str, tuple[StepInput, ...]],
         outputs: Mapping[str, Output],
         folder: Path,
+        withdrawn: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.name, self.part, self.seed = name, part, seed
         self._inputs, self._outputs, self._folder = inputs, outputs, folder
+        self._withdrawn = frozenset(withdrawn)
         self._reported = 0.0
+
+    def withdrawn(self, what: str) -> list[str]:
+        """The annotators, or the sources, whose rows are to be left out."""
+        return sorted(name for kind, name in self._withdrawn if kind == what)
 
     def all_inputs(self, role: str) -> tuple[StepInput, ...]:
         """Every version under a role, in the plan's order; none where the plan gives none."""

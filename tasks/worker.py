@@ -127,6 +127,7 @@ def run_job(folder: Path) -> int:
             },
             outputs={role: Output(**output) for role, output in job["outputs"].items()},
             folder=folder,
+            withdrawn=[(what, name) for what, name in job["withdrawn"]],
         )
         metrics = declared.function(run, declared.config.model_validate(job["config"]))
     except BaseException as error:  # whatever it was, the flow must hear of it

@@ -13,18 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store import events
 from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
-from data_store.annotation.book import Book
+from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
 from data_store.encoding import text_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import Head
+from data_store.rows import ROW_KINDS
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
+from data_store.withdrawals import without
 
 _WORDS_OF_A_CHECK = 6
 
@@ -78,10 +81,42 @@ def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
 def hand_over(store: Store, book: Book, batch_id: str) -> Head:
     """Register the judgements of a closed batch as a source of this store; nothing is written when it has them.
 
-    All rows have the split `train`: which are held out is decided by the step that reads them. Raises InputError for a
-    batch that is unknown or still open.
+    All rows have the split `train`: which are held out is decided by the step that reads them. Judgements of people who
+    are withdrawn are left out. Raises InputError for a batch that is unknown or still open.
     """
     table = preference_rows(book, batch_id, lambda _: "train")
+    return _register(store, batch_id, table, f"closed because {batch_of(book, batch_id).closed}")
+
+
+def hand_over_again(store: Store) -> None:
+    """Register all judgements that were handed over before anew, as withdrawals leave them today. Where the book is
+    gone, what it once gave takes its place."""
+    prefix = judgements_asset("").name
+    known = [asset for asset in store.heads() if asset.kind == "source" and asset.name.startswith(prefix)]
+    for asset in known:
+        batch_id = asset.name.removeprefix(prefix)
+        if (store.root / BOOK_FILE).exists():
+            book = Book.open(store.root)
+            try:
+                if find_batch(book, batch_id) is not None:
+                    hand_over(store, book, batch_id)
+                    continue
+            finally:
+                book.close()
+        versions = dict.fromkeys(head.version_id for head in store.history(asset))
+        with store.collecting_forbidden():
+            kept = [
+                each
+                for each in map(store.version, versions)
+                if all(store.objects.exists(o.sha256) for o in each.objects)
+            ]
+        rows = {row["preference_id"]: row for each in kept for row in store.rows(each.version_id).to_pylist()}
+        table = pa.Table.from_pylist(list(rows.values()), schema=ROW_KINDS["preference"].schema)
+        _register(store, batch_id, table, "the book is gone")
+
+
+def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head:
+    table = without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
     asset, known = judgements_asset(batch_id), store.head(judgements_asset(batch_id))
     with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
         pq.write_table(table, Path(folder) / ROWS_FILE)
@@ -90,7 +125,7 @@ def hand_over(store: Store, book: Book, batch_id: str) -> Head:
             return known
         counts = Counter(table.column("annotator").to_pylist())
         people = ", ".join(f"{count} judgements by {name}" for name, count in sorted(counts.items())) or "no judgement"
-        origin = f"annotation batch {batch_id}, closed because {batch_of(book, batch_id).closed}: {people}"
+        origin = f"annotation batch {batch_id}, {closed}: {people}"
         store.catalog.write(events.source_registered(asset, published, origin))
     head = store.head(asset)
     if head is None:

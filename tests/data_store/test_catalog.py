@@ -22,6 +22,7 @@ from data_store.store import Store
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
+DOCUMENTS = AssetName.parse("dataset/documents@base")
 TABLES = [*events.TABLES]
 
 
@@ -55,6 +56,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> P
     store.begin_run(record("lost"), [head.version_id for head in store.heads().values()])
     store.finish_run("lost", "crashed", "out of memory")
     store.set_override("V1", "train", "lr", 0.1)
+    made_anew = bench.run("filter", {"dataset/documents@base": "d"}, ("source/a@external",))
+    reads = RunInput("input-0", DOCUMENTS, bench.publish("d").version_id, made_anew.run_id)
+    store.move_heads(first.run_id, {POLICY: bench.publish("m").version_id}, "taken up again", [reads])
+    store.catalog.write(events.withdrawal_set("annotator", "anna", True, "she asked for it", {"some version": 3}))
     with pytest.raises(InputError):
         store.begin_run(record("lost"))
     return store.root
