@@ -163,11 +163,11 @@ def serve(
 @app.command()
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, missing, failed, running or waiting, with a headline figure."""
+    """The grid: iterations by steps, each fresh, stale, missing, failed, running, waiting or at a gate."""
     config = recall(name)
     store = Store.open(store_root(config.name))
     plan = build_plan(config, store.overrides())
-    cells = status_cells(store, plan)
+    cells = status_cells(store, plan, config.gates)
     with session_of(config) as session:
         rows = summary_rows(session)
     if as_json:
@@ -233,13 +233,16 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
                 shown.append("")
                 continue
             figure = "" if cell.figure is None else f" {_short(cell.figure)}"
-            colour = colours.get(cell.state, "red")
-            shown.append(f"[{colour}]{cell.state}[/{colour}]{figure}")
+            state = "at gate" if cell.gate else cell.state
+            colour = colours.get(state, "red")
+            shown.append(f"[{colour}]{state}[/{colour}]{figure}")
         table.add_row(step, *shown)
     console.print(table)
     for cell in cells:
         if cell.state not in ("fresh", "missing"):
             console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
+        if cell.gate:
+            console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
 
 
 def _short(value: float) -> str:

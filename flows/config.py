@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from data_store.errors import InputError
 from data_store.filters import FilterConfig
 from data_store.names import slug
+from flows.watch_config import GateConfig, NotifyConfig
 from models.config import (
     ArchitectureConfig,
     Config,
@@ -91,6 +92,8 @@ class RunConfig(Config):
     ppo: PPOConfig = PPOConfig()
     dpo: DPOConfig = DPOConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
+    notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
 
     @field_validator("ppo", "dpo", mode="before")
     @classmethod
@@ -244,6 +247,8 @@ def _fields(location: list[str]) -> list[str]:
     """The keys that the section at `location` knows."""
     model: Any = RunConfig
     for name in location:
+        if name.isdigit():  # an entry of a list
+            continue
         annotation = model.model_fields[name].annotation if name in model.model_fields else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from data_store.errors import InputError
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
+from flows.gates import check_gates
 from flows.plan import Plan, build_plan
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
@@ -98,7 +99,9 @@ def store_root(name: str) -> Path:
 
 
 def remember(config: RunConfig) -> None:
-    """Keep the config beside its store, and make this run the one that other commands speak of."""
+    """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
+    gates that do not fit it."""
+    check_gates(config.gates, build_plan(config))
     root = store_root(config.name)
     Store.open(root)
     atomic_write(root / CONFIG_FILE, dump_config(config))

@@ -1,14 +1,16 @@
 """The grid of a run: each step of each part is fresh, stale, missing, failed, cancelled, crashed, running or waiting
 for people, with one headline figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from data_store.names import AssetName
 from data_store.records import RunSummary
 from data_store.store import Store
+from flows.gates import stops_of
 from flows.plan import Plan
 from flows.waiting import waits_of
+from flows.watch_config import GateConfig
 from tasks.execute import is_at_work
 from tasks.step import StepCall
 
@@ -36,7 +38,8 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One step of one part. `figure` is its headline metric; `reason` says why it is not fresh."""
+    """One step of one part. `figure` is its headline metric; `reason` says why it is not fresh; `gate` what of a fresh
+    step does not pass a gate, so that the run does not go past it."""
 
     part: str
     step: str
@@ -45,13 +48,14 @@ class Cell:
     metric: str
     figure: float | None
     outputs: dict[str, str]
+    gate: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
         return asdict(self)
 
 
-def status_cells(store: Store, plan: Plan) -> list[Cell]:
+def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> list[Cell]:
     """Every cell of the plan. Stale is closed transitively: what a stale step feeds is stale, in later iterations
     too."""
     heads = store.heads()
@@ -100,7 +104,9 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         metric = HEADLINES[call.step.name]
         figure = maker.metrics.get(metric) if maker else None
         made = {role: heads[asset].version_id for role, asset in call.outputs.items() if asset in heads}
-        cells.append(Cell(*key, str(state), reason, metric, figure, made))
+        stops = [] if maker is None or state != "fresh" else stops_of(gates, plan, *key, maker.metrics)
+        gate = "; ".join(stop.found for stop in stops)
+        cells.append(Cell(*key, str(state), reason, metric, figure, made, gate))
     return cells
 
 
