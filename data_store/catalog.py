@@ -50,7 +50,7 @@ class Catalog:
         """Apply one event; returns when it is durable and visible.
 
         Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time (the event then
-        stays in the spool and is applied by the next writer).
+        stays in the spool and is applied by the next writer) or the database cannot be written, for want of room.
         """
         try:
             waiting = self.journal.submit(event)
@@ -65,6 +65,11 @@ class Catalog:
             if lock is not None:
                 try:
                     self._drain(crowded=contended)
+                except duckdb.Error as error:  # a full disk, for example; nothing of it is visible
+                    raise StoreError(
+                        f"{self.file} cannot be written: {error}; the write waits in {waiting} and will be applied by "
+                        "the next writer that can"
+                    ) from error
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:

@@ -137,13 +137,14 @@ def serve(
     remember(config)
     path = store_root(config.name) / CONFIG_FILE if config_file is None else config_file.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
         from flows.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
         forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
-        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None) as now:
+        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None, webhook) as now:
             console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
             table = Table(title="what can be started there", title_justify="left", header_style="bold")
             table.add_column("deployment", no_wrap=True)
@@ -152,6 +153,9 @@ def serve(
                 table.add_row(name, escape(description))
             console.print(table)
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
+            if config.notify is not None:
+                told = config.notify.webhook_url_env
+                console.print(f"failures and gates go to the webhook of {told}", highlight=False)
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
                 now.wait(lambda: _judged(config.name), _tell_start)

@@ -59,18 +59,17 @@ def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> 
     """Every cell of the plan. Stale is closed transitively: what a stale step feeds is stale, in later iterations
     too."""
     heads = store.heads()
-    runs = {run.run.run_id: run for run in store.runs()}
+    runs = {run.run.run_id: run for run in store.runs()}  # newest first
+    age = {run_id: number for number, run_id in enumerate(runs)}
     newest: dict[tuple[str, str], RunSummary] = {}
     for run in runs.values():
-        key = (run.run.part, run.run.step)
-        if key not in newest or run.run.started_at > newest[key].run.started_at:
-            newest[key] = run
+        newest.setdefault((run.run.part, run.run.step), run)
     makers: dict[tuple[str, str], RunSummary] = {}
     for key, call in plan.items():
         found = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
-        known = [runs[run_id] for run_id in found if run_id in runs]
+        known = [run for run_id, run in runs.items() if run_id in found]
         if known:
-            makers[key] = max(known, key=lambda run: run.run.started_at)
+            makers[key] = known[0]
     read = _read(store, plan, makers)
     changed = {
         run.run.run_id
@@ -94,7 +93,7 @@ def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> 
             last is not None
             and last.state != "succeeded"
             and last.run.config == call.recipe()
-            and (maker is None or last.run.started_at > maker.run.started_at)
+            and (maker is None or age[last.run.run_id] < age[maker.run.run_id])
         ):
             state, reason = _ended(last)
         elif maker is None:

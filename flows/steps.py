@@ -28,8 +28,9 @@ def side_by_side(session: Session, part: str, *steps: str) -> None:
     """Bring several steps that do not need each other up to date at the same time. All of them end before a gate stops
     the run."""
     with _untagged():
-        futures = {step: run_step.submit(step, part, _context(session, part, step)) for step in steps}
-    _pass_gates(session, part, {step: future.result() for step, future in futures.items()})
+        futures = [run_step.submit(step, part, _context(session, part, step)) for step in steps]
+    measured = [cast(dict[str, float], future.result()) for future in futures]
+    _pass_gates(session, part, dict(zip(steps, measured, strict=True)))
 
 
 def waiting(wait: Wait, result: Any) -> State[Any]:

@@ -1,9 +1,12 @@
 """What a run is watched by: bounds at which it stops, and who is told."""
 
 import math
+import os
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from data_store.errors import InputError
 from models.config import Config
 
 
@@ -54,3 +57,15 @@ class NotifyConfig(Config):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="Name of the environment variable that holds the webhook's address; the address itself is a secret",
     )
+
+    def take_address(self) -> str:
+        """The webhook's address, taken out of the environment, so that no process started later inherits it. Raises
+        InputError where there is none; the message does not repeat what is there."""
+        name = self.webhook_url_env
+        found = os.environ.pop(name, "")
+        if not found:
+            raise InputError(f"notify.webhook_url_env: the environment has no {name}; set it to the webhook's address")
+        parts = urlsplit(found)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"notify.webhook_url_env: {name} holds no address such as https://hooks.example.org/…")
+        return found
