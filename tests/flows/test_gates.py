@@ -131,8 +131,7 @@ def load_config_of(home: Home) -> RunConfig:
 def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_changed(
     copy_of_first_run: Callable[[], Home], tmp_path: Path
 ) -> None:
-    """Everything is finished before; the gate still stops, since what is taken up again has to pass too. One evaluation
-    is undone by a new seed of its own, so that there is something to do after the gate."""
+    """Every step but the evaluations is finished before. What is taken up again has to pass the gate too."""
     home = copy_of_first_run()
     before = home.runs()
     config = tmp_path / "gated.yaml"
@@ -141,7 +140,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
 
     stopped = home.halter("run", config, "--json")
     assert stopped.code == 1
-    assert "V2 rejection_sample: picks is 12, and must be at least 1000" in stopped.err
+    assert "V2 rejection_sample: picks is 21, and must be at least 1000" in stopped.err
     assert "Traceback" not in stopped.err
     ran = home.runs()[len(before) :]
     assert ran == [("V0", "evaluate", "succeeded"), ("V1", "evaluate", "succeeded")], "what comes before, nothing after"
@@ -149,12 +148,12 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     status = home.halter("status", "--json").document
     cells = {(cell["part"], cell["step"]): cell for cell in status["steps"]}
     at_gate = cells["V2", "rejection_sample"]
-    assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 12, and must be at least 1000")
+    assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 21, and must be at least 1000")
     assert at_gate["outputs"]["picks"] == home.head("dataset/picks@V2"), "its result stays"
     assert [key for key, cell in cells.items() if cell["gate"]] == [("V2", "rejection_sample")]
     stale = {key for key, cell in cells.items() if cell["state"] != "fresh"}
     assert stale == {("V2", "evaluate"), ("V2", "evaluate_sampled")}, "a gate makes nothing stale"
-    assert "V2 rejection_sample is at a gate: picks is 12" in home.halter("status").out
+    assert "V2 rejection_sample is at a gate: picks is 21" in home.halter("status").out
 
     runs = ask(home.server or "", "flow_runs/filter", sort="START_TIME_DESC", limit=30)
     newest = next(run for run in runs if run["name"] == "pocket")
@@ -162,7 +161,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     artifacts = ask(home.server or "", "artifacts/latest/filter", limit=200)
     assert "gate-rejection-sample-v2" in {each["key"] for each in artifacts}
 
-    config.write_text(config.read_text().replace("at_least: 1000", "at_least: 12"))
+    config.write_text(config.read_text().replace("at_least: 1000", "at_least: 21"))
     on = home.halter("run", config, "--json")
     assert on.code == 0, on.err
     assert {(part, step) for part, step, _ in home.runs()[len(before) + 2 :]} == stale
