@@ -19,7 +19,7 @@ from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import build_plan
 from flows.server import prefect_server, serving
-from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
+from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -53,8 +53,8 @@ def run(
 ) -> None:
     """Run the whole recipe; what is finished is taken up again."""
     config = load_config(config_file)
-    remember(config)
-    with session_of(config) as session:
+    with sole_config(config), session_of(config) as session:
+        remember(config)
         session.adopt()
         cells = status_cells(session.store, session.plan)
         waiting = stale_keys(cells)

@@ -12,7 +12,7 @@ from flows.config import RunConfig, load_config
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.iteration import iteration
-from flows.session import recall, remember, session_of
+from flows.session import recall, remember, session_of, sole_config
 from flows.steps import stopped, waiting
 from flows.summary import COLUMNS, judge_of, summary_rows
 from flows.waiting import waits_of
@@ -42,8 +42,8 @@ def recipe(
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
-    remember(config)
-    with session_of(config) as session:
+    with sole_config(config), session_of(config) as session:
+        remember(config)
         session.adopt()
         waits, stop = None, None
         try:
