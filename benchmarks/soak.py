@@ -12,6 +12,7 @@ have the content hash that the undisturbed run gave it. Prints a table, and ends
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,13 +132,17 @@ def soak(
     seed: int,
     gap: float,
     server: str | None = None,
+    start: Path | None = None,
 ) -> Tally:
-    """Kill `kills` times, each after 0 to `gap` seconds; `wanted` are the heads that every round must end at."""
+    """Kill `kills` times, each after 0 to `gap` seconds; `wanted` are the heads that every round must end at. Each round
+    begins with a copy of the home `start`, or with nothing."""
     rng, tally, name = random.Random(seed), Tally(), load_config(config).name
     while sum(tally.killed.values()) < kills:
         tally.rounds += 1
         tree = Tree(config, folder / f"round-{tally.rounds}", server)
         succeeded: set[str] = set()
+        if start is not None:
+            shutil.copytree(start, tree.home)
         command = tree.start()
         unprovoked = 0
         while sum(tally.killed.values()) < kills and command.poll() != 0 and unprovoked < 3:
