@@ -134,7 +134,7 @@ def soak(
     server: str | None = None,
     start: Path | None = None,
 ) -> Tally:
-    """Kill `kills` times, each after 0 to `gap` seconds; `wanted` are the heads that every round must end at. Each round
+    """Kill `kills` times, each after 0 to `gap` seconds; `wanted` are the heads that every round must end at. A round
     begins with a copy of the home `start`, or with nothing."""
     rng, tally, name = random.Random(seed), Tally(), load_config(config).name
     while sum(tally.killed.values()) < kills:

@@ -6,6 +6,8 @@ and nowhere else.
 """
 
 from contextlib import suppress
+from typing import cast
+from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
@@ -34,7 +36,7 @@ def set_up_notification(client: SyncPrefectClient, address: str | None) -> None:
         with suppress(ValueError):  # there is none
             Webhook.delete(BLOCK)
         return
-    block = Webhook(url=SecretStr(address)).save(BLOCK, overwrite=True)
+    block = cast(UUID, Webhook(url=SecretStr(address)).save(BLOCK, overwrite=True))
     for name, events in AUTOMATIONS.items():
         client.create_automation(
             AutomationCore(
