@@ -33,6 +33,7 @@ _FAULTS_OF_EVENTS = (
     *(duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException),
     *(KeyError, TypeError, ValueError),
 )
+_OTHER_PROGRAM_SECONDS = 10.0
 _DAMAGE = (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
 
 
@@ -142,7 +143,7 @@ class Catalog:
             raise
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + min(_OTHER_PROGRAM_SECONDS, self.wait_seconds)
         while True:
             try:
                 return duckdb.connect(str(self.file), read_only=read_only, config=CONFIG)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from data_store import events
+from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import RunRecord, now
 from data_store.store import Store
@@ -111,3 +112,28 @@ def test_a_clock_that_is_set_back_changes_no_order_and_no_head(bench: Bench, mon
     assert bench.store.heads() == before
     assert Store(bench.store.root).runs()[0].run.run_id == head.run_id
     assert verify(bench.store).problems == ()
+
+
+def test_a_catalog_that_another_program_holds_open_is_named_and_what_was_written_is_there_afterwards(
+    bench: Bench,
+) -> None:
+    bench.store.set_override("V1", "train", "lr", 1)
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    file = str(bench.store.root / "catalog.duckdb")
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline() == "open\n"
+    bench.store.catalog.wait_seconds = 0.5
+    with pytest.raises(StoreError, match=r"catalog\.duckdb is open in another program; close it"):
+        bench.store.heads()
+    with pytest.raises(StoreError, match="open in another program"):
+        bench.store.set_override("V1", "train", "lr", 2)
+    other.stdin.close()
+    other.wait(60)
+    bench.store.catalog.wait_seconds = 60.0
+    bench.store.set_override("V1", "train", "epochs", 3)
+    held = {override.key: override.value_json for override in bench.store.overrides()}
+    assert held == {"lr": "2", "epochs": "3"}, "the write had waited in the spool"
