@@ -51,6 +51,7 @@ _FAULTS_OF_EVENTS = (
     *(duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException),
     *(KeyError, TypeError, ValueError),
 )
+_OTHER_PROGRAM_SECONDS = 10.0
 _DAMAGE = (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
 
 
@@ -68,7 +69,7 @@ class Catalog:
         """Apply one event; returns when it is durable and visible.
 
         Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time (the event then
-        stays in the spool and is applied by the next writer).
+        stays in the spool and is applied by the next writer) or the database cannot be written, for want of room.
         """
         try:
             waiting = self.journal.submit(event)
@@ -83,6 +84,11 @@ class Catalog:
             if lock is not None:
                 try:
                     self._drain(crowded=contended)
+                except duckdb.Error as error:  # a full disk, for example; nothing of it is visible
+                    raise StoreError(
+                        f"{self.file} cannot be written: {error}; the write waits in {waiting} and will be applied by "
+                        "the next writer that can"
+                    ) from error
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:
@@ -172,7 +178,7 @@ class Catalog:
             raise
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + min(_OTHER_PROGRAM_SECONDS, self.wait_seconds)
         while True:
             try:
                 return duckdb.connect(str(self.file), read_only=read_only, config=CONFIG)

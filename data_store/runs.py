@@ -29,7 +29,7 @@ SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_ve
     run_state.seq
 FROM run JOIN run_state ON run_state.run_id = run.run_id
 WHERE {condition}
-ORDER BY run.started_at DESC, run.run_id
+ORDER BY (SELECT min(seq) FROM run_event WHERE run_event.run_id = run.run_id) DESC
 """
 
 _CODE = "SELECT run_id, path, sha256 FROM run_code WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY path"
@@ -42,7 +42,8 @@ def utc(moment: datetime) -> datetime:
 
 
 def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence[Any]) -> list[RunSummary]:
-    """Runs that meet a condition of our own making over run and run_state, newest first."""
+    """Runs that meet a condition of our own making over run and run_state, newest first: by their place in the journal,
+    because a clock can be set back."""
     found = connection.execute(_RUNS.format(condition=condition), list(parameters)).fetchall()
     ids = [row[0] for row in found]
     code: dict[str, dict[str, str]] = {}

@@ -19,7 +19,7 @@ from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import build_plan
 from flows.server import prefect_server, serving
-from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, store_root
+from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -62,8 +62,8 @@ def run(
 ) -> None:
     """Run the whole recipe; what is finished is taken up again."""
     config = load_config(config_file)
-    remember(config)
-    with session_of(config) as session:
+    with sole_config(config), session_of(config) as session:
+        remember(config)
         session.adopt()
         cells = status_cells(session.store, session.plan)
         waiting = stale_keys(cells)
@@ -146,13 +146,14 @@ def serve(
     remember(config)
     path = store_root(config.name) / CONFIG_FILE if config_file is None else config_file.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
         from flows.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
         forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
-        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None) as now:
+        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None, webhook) as now:
             console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
             table = Table(title="what can be started there", title_justify="left", header_style="bold")
             table.add_column("deployment", no_wrap=True)
@@ -161,6 +162,9 @@ def serve(
                 table.add_row(name, escape(description))
             console.print(table)
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
+            if config.notify is not None:
+                told = config.notify.webhook_url_env
+                console.print(f"failures and gates go to the webhook of {told}", highlight=False)
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
                 now.wait(lambda: _judged(config.name), _tell_start)
@@ -172,11 +176,11 @@ def serve(
 @app.command()
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running or waiting, with a figure."""
+    """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
     config = recall(name)
     store = Store.open(store_root(config.name))
     plan = build_plan(config, store.overrides(), store.withdrawals())
-    cells = status_cells(store, plan)
+    cells = status_cells(store, plan, config.gates)
     with session_of(config) as session:
         rows = summary_rows(session)
     if as_json:
@@ -249,13 +253,16 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
                 shown.append("")
                 continue
             figure = "" if cell.figure is None else f" {_short(cell.figure)}"
-            colour = colours.get(cell.state, "red")
-            shown.append(f"[{colour}]{cell.state}[/{colour}]{figure}")
+            state = "at gate" if cell.gate else cell.state
+            colour = colours.get(state, "red")
+            shown.append(f"[{colour}]{state}[/{colour}]{figure}")
         table.add_row(step, *shown)
     console.print(table)
     for cell in cells:
         if cell.state not in ("fresh", "missing"):
             console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
+        if cell.gate:
+            console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
 
 
 def _short(value: float) -> str:

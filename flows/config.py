@@ -13,6 +13,7 @@ from data_store.errors import InputError
 from data_store.filters import FilterConfig
 from data_store.names import slug
 from data_store.retention import Retention
+from flows.watch_config import GateConfig, NotifyConfig
 from models.config import (
     ArchitectureConfig,
     Config,
@@ -93,6 +94,8 @@ class RunConfig(Config):
     dpo: DPOConfig = DPOConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
+    gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
+    notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
 
     @field_validator("ppo", "dpo", mode="before")
     @classmethod
@@ -246,6 +249,8 @@ def _fields(location: list[str]) -> list[str]:
     """The keys that the section at `location` knows."""
     model: Any = RunConfig
     for name in location:
+        if name.isdigit():  # an entry of a list
+            continue
         annotation = model.model_fields[name].annotation if name in model.model_fields else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

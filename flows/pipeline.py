@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from flows.config import RunConfig, load_config
 from flows.foundation import foundation
+from flows.gates import StoppedAtGateError
 from flows.iteration import iteration
-from flows.session import recall, remember, session_of
-from flows.steps import waiting
+from flows.session import recall, remember, session_of, sole_config
+from flows.steps import stopped, waiting
 from flows.summary import COLUMNS, judge_of, summary_rows
 from flows.waiting import waits_of
 
@@ -35,26 +36,33 @@ def recipe(
     ],
 ) -> list[dict[str, object]] | State[Any]:
     """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration. Where people have to
-    judge first it ends in the state «Waiting»; start it again when they have.
+    judge first it ends in the state «Waiting», and where a gate of the config does not hold in the state «Stopped at a
+    gate»; start it again when they have, or when you have changed the bound or redone the step.
 
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
-    remember(config)
-    with session_of(config) as session:
+    with sole_config(config), session_of(config) as session:
+        remember(config)
         session.adopt()
-        with tags("iteration:V0"):
-            foundation(config)
-        for part in config.parts:
-            with tags(f"iteration:{part}"):
-                waits = iteration(config, part)
-            if waits:
-                break
+        waits, stop = None, None
+        try:
+            with tags("iteration:V0"):
+                foundation(config)
+            for part in config.parts:
+                with tags(f"iteration:{part}"):
+                    waits = iteration(config, part)
+                if waits:
+                    break
+        except StoppedAtGateError as error:
+            stop = error
         rows = summary_rows(session)
         wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
     judge = judge_of(config)
     create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
     create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
+    if stop is not None:
+        return stopped(stop)
     return rows if wait is None else waiting(wait, rows)
 
 

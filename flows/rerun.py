@@ -8,11 +8,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.gates import StoppedAtGateError
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import step_of, waiting
+from flows.steps import step_of, stopped, waiting
 from flows.waiting import await_judgements
 
 
@@ -31,7 +32,7 @@ def rerun(
     run: str = "",
 ) -> list[dict[str, object]] | State[Any]:
     """Redo a step; returns the cells that are stale afterwards, as plain values. Before a step that needs people's
-    judgements it ends in the state «Waiting».
+    judgements it ends in the state «Waiting», and after one that a gate does not let pass in «Stopped at a gate».
 
     With a changed value the step's fingerprint decides whether something has to be computed; without one a step that
     is up to date is computed again all the same. Raises InputError for what does not fit the run's plan. The UI shows
@@ -54,16 +55,22 @@ def rerun(
             session.store.set_override(order.part, order.step, key, value)
         force = not order.values and not order.unset and before[order.key].state == "fresh"
         later = descendants(session.plan, *order.key) if downstream else []
-        for number, (part, name) in enumerate([order.key, *later]):
-            if (wait := await_judgements(session, part, name)) is not None:
-                break
-            step_of(session, part, name, force=force and number == 0)
+        stop = None
+        try:
+            for number, (part, name) in enumerate([order.key, *later]):
+                if (wait := await_judgements(session, part, name)) is not None:
+                    break
+                step_of(session, part, name, force=force and number == 0)
+        except StoppedAtGateError as error:
+            stop = error
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state in ("stale", "tainted")]
         create_markdown_artifact(
             key=f"rerun-{order.step}-{order.part}".replace("_", "-").lower(),
             markdown=_report(session, order, stale),
             description=f"{order.step} of {order.part}: what is stale now, and what made it",
         )
+    if stop is not None:
+        return stopped(stop)
     found = [cell.as_json() for cell in stale]
     return found if wait is None else waiting(wait, found)
 

@@ -29,6 +29,7 @@ from prefect.states import Cancelling, Crashed
 from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
+from flows.notify import set_up_notification
 from flows.server import ServerFailedError, supervised
 
 POOL = "halter"
@@ -80,10 +81,13 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None) -> Iterator[Served]:
+def served(
+    folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None, webhook: str | None
+) -> Iterator[Served]:
     """The deployments and a worker beside this process, on a server that nobody else uses.
 
-    `environment` fills in the forms; deployments/prefect.yaml says how. At the end what is running is cancelled and
+    `environment` fills in the forms; deployments/prefect.yaml says how. `webhook` is told of failures and
+    gates. At the end what is running is cancelled and
     the worker stopped. Raises ServerFailedError where the deployments are refused.
     """
     log = folder / "worker.log"
@@ -94,6 +98,7 @@ def served(folder: Path, environment: Mapping[str, str], schedule: CronSchedule 
         with supervised(["worker", "start", "--pool", POOL, "--type", ProcessWorker.type], log) as worker:
             try:
                 _deploy(environment)
+                set_up_notification(client, webhook)
                 if schedule is not None:
                     _switch_on(client, schedule)
                 names = sorted(

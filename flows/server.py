@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from data_store.errors import InputError
 from flows import prefect_database
 
 START_SECONDS = 180.0
+SECONDS_TO_STOP = 30.0
 DEFAULT_PORT = 4200
 
 QUIET = {
@@ -32,7 +34,7 @@ QUIET = {
 
 
 class ServerFailedError(RuntimeError):
-    """The local Prefect server did not come up in time."""
+    """The local Prefect server did not come up in time, or ended while it was needed."""
 
 
 @contextmanager
@@ -82,10 +84,18 @@ def _served(folder: Path, port: int) -> Iterator[str]:
         with supervised(["server", "start"], log) as process:
             importlib.import_module("prefect.artifacts")  # seconds, which the server needs as well
             _wait_until_healthy(process, f"{url}/api/health", log)
+            lost, over = threading.Event(), threading.Event()
+            threading.Thread(target=_watch, args=(process, lost, over), daemon=True).start()
             try:
                 yield url
-            finally:
                 _send_last_logs()
+            except BaseException:
+                if not lost.is_set():
+                    _send_last_logs()
+                    raise
+                raise ServerFailedError(f"{_LOST}; its log is {log}") from None
+            finally:
+                over.set()
     finally:
         os.environ.pop("PREFECT_API_URL", None)
 
@@ -110,6 +120,26 @@ def supervised(command: list[str], log: Path) -> Iterator["subprocess.Popen[byte
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+_LOST = (
+    "the Prefect server ended in the middle of the run; what is done is kept, and the same command goes on from here"
+)
+
+
+def _watch(server: "subprocess.Popen[bytes]", lost: threading.Event, over: threading.Event) -> None:
+    """End this process when its server has ended: without it a flow waits and tries for minutes, to no end."""
+    while server.poll() is None:
+        if over.wait(0.5):
+            return
+    if over.is_set():
+        return
+    lost.set()
+    os.kill(os.getpid(), signal.SIGINT)
+    if not over.wait(SECONDS_TO_STOP):
+        sys.stderr.write(f"failed: {_LOST}\n")
+        sys.stderr.flush()
+        os._exit(1)  # still asking a server that is gone
 
 
 def _send_last_logs() -> None:

@@ -1,5 +1,7 @@
 """What a running flow works with: the store, the plan and the worker process, shared by the flows of one process."""
 
+import fcntl
+import hashlib
 import os
 import signal
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 from data_store.errors import InputError
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
+from flows.gates import check_gates
 from flows.plan import Plan, build_plan
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
@@ -18,6 +21,7 @@ from tasks.step import atomic_write
 
 CONFIG_FILE = "config.json"
 CURRENT_FILE = "current"
+LOCK_FILE = "config.lock"
 _SECONDS_TO_STOP = 20.0
 
 Listener = Callable[[str, str, float, str], None]
@@ -78,6 +82,32 @@ def session_of(config: RunConfig) -> Iterator[Session]:
             session.workers.close()
 
 
+@contextmanager
+def sole_config(config: RunConfig) -> Iterator[None]:
+    """Keep other configs of the same name off the store for the length of a run: they would move the heads that this
+    one reads. Runs of the same config share it. Raises InputError where another one is at work."""
+    mine = hashlib.sha256(dump_config(config).encode()).hexdigest()
+    root = store_root(config.name)
+    Store.open(root)
+    lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, mine.encode(), 0)
+        except BlockingIOError:
+            pass  # somebody is at work, or looks at this very moment
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if os.pread(lock, len(mine), 0).decode() != mine:
+            raise InputError(
+                f"another config is running under the name {config.name!r}: wait for its end, or give one of them "
+                "another `name`"
+            )
+        yield
+    finally:
+        os.close(lock)
+
+
 def _end_with(parent: int) -> None:
     """Stop this process when the worker that started it is gone: nobody could cancel it any more."""
     while os.getppid() == parent:
@@ -98,7 +128,9 @@ def store_root(name: str) -> Path:
 
 
 def remember(config: RunConfig) -> None:
-    """Keep the config beside its store, and make this run the one that other commands speak of."""
+    """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
+    gates that do not fit it."""
+    check_gates(config.gates, build_plan(config))
     root = store_root(config.name)
     Store.open(root)
     atomic_write(root / CONFIG_FILE, dump_config(config))

@@ -1,14 +1,16 @@
 """The grid of a run: each step of each part is fresh, stale, tainted, missing, failed, cancelled, crashed, running
 or waiting for people, with one headline figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from data_store.names import AssetName
 from data_store.records import RunSummary
 from data_store.store import Store
+from flows.gates import stops_of
 from flows.plan import Plan
 from flows.waiting import waits_of
+from flows.watch_config import GateConfig
 from flows.withdrawals import taint_today, tainted_cells
 from tasks.execute import is_at_work
 from tasks.step import StepCall
@@ -37,7 +39,8 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One step of one part. `figure` is its headline metric; `reason` says why it is not fresh."""
+    """One step of one part. `figure` is its headline metric; `reason` says why it is not fresh; `gate` what of a fresh
+    step does not pass a gate, so that the run does not go past it."""
 
     part: str
     step: str
@@ -46,28 +49,28 @@ class Cell:
     metric: str
     figure: float | None
     outputs: dict[str, str]
+    gate: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
         return asdict(self)
 
 
-def status_cells(store: Store, plan: Plan) -> list[Cell]:
+def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> list[Cell]:
     """Every cell of the plan. Stale is closed transitively: what a stale step feeds is stale, in later iterations
     too. Tainted is what withdrawn rows reached; it is stale or will be once what it reads is redone."""
     heads = store.heads()
-    runs = {run.run.run_id: run for run in store.runs()}
+    runs = {run.run.run_id: run for run in store.runs()}  # newest first
+    age = {run_id: number for number, run_id in enumerate(runs)}
     newest: dict[tuple[str, str], RunSummary] = {}
     for run in runs.values():
-        key = (run.run.part, run.run.step)
-        if key not in newest or run.run.started_at > newest[key].run.started_at:
-            newest[key] = run
+        newest.setdefault((run.run.part, run.run.step), run)
     makers: dict[tuple[str, str], RunSummary] = {}
     for key, call in plan.items():
         found = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
-        known = [runs[run_id] for run_id in found if run_id in runs]
+        known = [run for run_id, run in runs.items() if run_id in found]
         if known:
-            makers[key] = max(known, key=lambda run: run.run.started_at)
+            makers[key] = known[0]
     read = _read(store, plan, makers)
     changed = {
         run.run.run_id
@@ -94,7 +97,7 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
             last is not None
             and last.state != "succeeded"
             and last.run.config == call.recipe()
-            and (maker is None or last.run.started_at > maker.run.started_at)
+            and (maker is None or age[last.run.run_id] < age[maker.run.run_id])
         ):
             state, reason = _ended(last)
         elif maker is None:
@@ -106,7 +109,9 @@ def status_cells(store: Store, plan: Plan) -> list[Cell]:
         metric = HEADLINES[call.step.name]
         figure = maker.metrics.get(metric) if maker else None
         made = {role: heads[asset].version_id for role, asset in call.outputs.items() if asset in heads}
-        cells.append(Cell(*key, str(state), reason, metric, figure, made))
+        stops = [] if maker is None or state != "fresh" else stops_of(gates, plan, *key, maker.metrics)
+        gate = "; ".join(stop.found for stop in stops)
+        cells.append(Cell(*key, str(state), reason, metric, figure, made, gate))
     return cells
 
 

@@ -48,7 +48,8 @@ class Workers:
                         raise KeyboardInterrupt("stopped together with its flow")
                     if process.poll() is not None:
                         raise WorkerDiedError(
-                            f"the worker process ended with code {process.returncode}: {self._last_words()}"
+                            f"the worker process ended with code {process.returncode}; the same command goes on from "
+                            f"the last checkpoint. {self._last_words()}".rstrip()
                         )
                     self._changed.wait(0.3)
                 on_wait()
