@@ -9,7 +9,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_store.errors import InputError
-from data_store.preference_readers import read_preferences
+from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
+from data_store.preference_readers import RECOGNISE, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
 from data_store.rows import AXES, row_kind
@@ -39,8 +40,11 @@ class ImportConfig(Config):
     prompt_field: str = Field(default="prompt", description="Field of a prompt, and of a dialogue given as a pair")
     response_field: str = Field(default="response", description="Field of a dialogue's answer when given as a pair")
     preference_format: str = Field(
-        default="hh", pattern="^(hh|rows)$", description="hh: Anthropic HH; rows: one pair a line"
+        default=RECOGNISE,
+        pattern=f"^({'|'.join((RECOGNISE, *PREFERENCE_FORMATS))})$",
+        description="docs/preference-sources.md describes them; auto: each file's first record tells",
     )
+    preference_options: PreferenceOptions = PreferenceOptions()
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
     heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
 
@@ -93,7 +97,13 @@ def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
     preferences = []
     for axis in AXES:
         if found := files.paths(role := f"{axis}_preferences"):
-            read = read_preferences(found, config.preference_format, axis=axis, default_rating=config.default_rating)
+            read = read_preferences(
+                found,
+                config.preference_format,
+                axis=axis,
+                default_rating=config.default_rating,
+                options=config.preference_options,
+            )
             preferences.append(files.accepted(role, read))
     if preferences:
         files.write("preferences", preferences)
