@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.asking import ask_judge
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
@@ -57,6 +58,7 @@ def rerun(
         for number, (part, name) in enumerate([order.key, *later]):
             if (wait := await_judgements(session, part, name)) is not None:
                 break
+            ask_judge(session, part, name)
             step_of(session, part, name, force=force and number == 0)
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state == "stale"]
         create_markdown_artifact(

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from data_store.names import AssetName
 from data_store.rows import row_kind
+from tasks.judges import Asked
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class StepCall:
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
     `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role.
+    are read, by role; `asked` is what an endpoint is asked before, by the role of its answers.
     """
 
     step: Step
@@ -77,6 +78,7 @@ class StepCall:
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
