@@ -79,6 +79,8 @@ class Endpoint:
             "temperature": 0,
             "max_tokens": self.config.max_tokens,
         }
+        if self._stopped.is_set():
+            raise EndpointError(f"{self.config.url} is not asked any more")
         wait, trouble = self.config.backoff_seconds, ""
         for attempt in range(self.config.retries + 1):
             if attempt and self._stopped.wait(min(wait, LONGEST_WAIT)):
@@ -96,8 +98,10 @@ class Endpoint:
                 wait = max(wait, _seconds(reply.headers.get("retry-after")))
                 continue
             if reply.status_code != httpx.codes.OK:
+                self._stopped.set()
                 raise self._unusable(reply)
             return self._answer(key, reply)
+        self._stopped.set()
         raise EndpointError(
             f"{self.config.url} gave no answer in {self.config.retries + 1} attempts, at last {trouble}; what was "
             "answered is kept, the same command goes on from there"
@@ -108,6 +112,7 @@ class Endpoint:
             choice = reply.json()["choices"][0]
             text, reason = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError):
+            self._stopped.set()
             raise EndpointError(f"{self.config.url} does not speak OpenAI's chat completions") from None
         if reason == "content_filter":
             return Answer(*key, None, "content_filter")

@@ -27,7 +27,7 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
         if message["role"] not in _SPEAKERS:
             raise RefusedRowError("system_message", "HH has turns of people and assistants alone")
     texts = [message["content"] for message in row["messages"]]
-    if any(_TURN.search("\n\n" + text.strip()) for text in (*texts, row["response_a"], row["response_b"])):
+    if any(_TURN.search(text.strip()) for text in (*texts, row["response_a"], row["response_b"])):
         raise RefusedRowError("holds_a_turn_mark", "the text would be read as another turn")
     before = "".join(f"\n\n{_SPEAKERS[m['role']]}: {m['content'].strip()}" for m in row["messages"])
     answers = {"chosen": row[f"response_{better}"], "rejected": row[f"response_{worse}"]}
