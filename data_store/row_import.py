@@ -1,7 +1,7 @@
 """Turning records into rows of a kind, with what is well-formed but of no use refused by name and counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,6 +22,14 @@ class RefusedRowError(Exception):
         self.reason, self.detail = reason, detail
 
 
+class Refusal(NamedTuple):
+    """What was refused: where it stands, a reason from a fixed list, and the detail."""
+
+    source: str
+    reason: str
+    detail: str
+
+
 class Imported(NamedTuple):
     """`rows` of the kind that was read, and `refused` rows of kind dropped: (doc_id, source, reason, detail)."""
 
@@ -39,19 +47,25 @@ def import_rows(records: Iterable[Record], convert: Callable[[Record], dict[str,
     Raises:
         InputError: no record, or none that was not refused.
     """
+
+    def converted() -> Iterator[dict[str, Any] | Refusal]:
+        for record in records:
+            try:
+                yield convert(record)
+            except RefusedRowError as refusal:
+                yield Refusal(record.source, refusal.reason, refusal.detail)
+
+    return gather(converted(), kind)
+
+
+def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
+    """Rows of `kind`, and what was refused, as tables. Raises InputError where no row is left."""
     rows, refused = list[dict[str, Any]](), list[dict[str, str]]()
-    for record in records:
-        try:
-            rows.append(convert(record))
-        except RefusedRowError as refusal:
-            refused.append(
-                {
-                    "doc_id": record.source,
-                    "source": record.source,
-                    "reason": refusal.reason,
-                    "detail": refusal.detail,
-                }
-            )
+    for each in found:
+        if isinstance(each, Refusal):
+            refused.append({"doc_id": each.source, **each._asdict()})
+        else:
+            rows.append(each)
     refused_table = pa.Table.from_pylist(refused, schema=row_kind("dropped").schema)
     if not rows:
         counts = dict(Counter(row["reason"] for row in refused))

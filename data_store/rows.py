@@ -121,6 +121,11 @@ ROW_KINDS: Mapping[str, RowKind] = {
             ends_with_user=True,
         ),
         RowKind(
+            "answer",
+            _schema(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
+            ("pair_id", "question"),
+        ),
+        RowKind(
             "response",
             _schema(
                 response_id=_S,

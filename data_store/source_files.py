@@ -1,11 +1,13 @@
 """Records out of the user's files, each knowing its file and line, so that an error can name them.
 
-Read are .jsonl, .jsonl.gz, .csv, .txt and .parquet, line by line or batch by batch: memory stays bounded.
+Read are .jsonl, .csv, .txt and .parquet, line by line or batch by batch, so that memory stays bounded; .json is read
+whole.
 """
 
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -103,12 +105,15 @@ def read_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
 
 
 def read_records(file: SourceFile) -> Iterator[Record]:
-    """The records of a .jsonl, .jsonl.gz, .csv or .csv.gz file; empty lines are passed over."""
+    """The records of a .jsonl, .json (one list of objects) or .csv file, each also with .gz; empty lines are passed
+    over. A .json file is read whole; the source of its records is FILE:LINE#N, because they may share a line."""
     if file.format == "jsonl":
         return _json_records(file)
+    if file.format == "json":
+        return _listed_records(file)
     if file.format == "csv":
         return _csv_records(file)
-    raise InputError(f"{file.path}: cannot read this kind of file here; use .jsonl, .jsonl.gz or .csv")
+    raise InputError(f"{file.path}: cannot read this kind of file here; use .jsonl, .jsonl.gz, .json or .csv")
 
 
 def read_paragraphs(file: SourceFile) -> Iterator[tuple[int, str]]:
@@ -157,6 +162,39 @@ def _json_records(file: SourceFile) -> Iterator[Record]:
         if not isinstance(fields, dict):
             raise InputError(f"{where}: a JSON object is wanted, not {_kind(fields)}; fix or remove the line")
         yield Record(where, f"{file.name}:{number}", fields)
+
+
+def _listed_records(file: SourceFile) -> Iterator[Record]:
+    text = "\n".join(line for _, line in read_lines(file))
+    line, place = 1, 0
+
+    def skip(separator: str) -> str:
+        """Pass over blanks around one separator; gives the next character."""
+        nonlocal line, place
+        found = re.compile(rf"\s*{separator}\s*").match(text, place)
+        if found is None:
+            blanks = len(text[place:]) - len(text[place:].lstrip())
+            raise InputError(
+                f"{file.path} line {line + text.count(chr(10), place, place + blanks)}: a list of JSON objects is "
+                "wanted, such as [{…}, {…}]; for one object a line name the file .jsonl"
+            )
+        line += text.count("\n", place, found.end())
+        place = found.end()
+        return text[place : place + 1]
+
+    following, number = skip(r"\["), 0
+    while following != "]":
+        where = f"{file.path} line {line} (record {number})"
+        try:
+            fields, end = json.JSONDecoder().raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON ({error}); fix or remove the record") from None
+        if not isinstance(fields, dict):
+            raise InputError(f"{where}: a JSON object is wanted, not {_kind(fields)}; fix or remove the record")
+        yield Record(where, f"{file.name}:{line}#{number}", fields)
+        line += text.count("\n", place, end)
+        place, number = end, number + 1
+        following = skip(r"(?:,(?!\s*\])|(?=\]))")
 
 
 def _csv_records(file: SourceFile) -> Iterator[Record]:

@@ -1,9 +1,9 @@
 """Withdrawn rows: which versions hold rows of an annotator or of a source, and what was made from them.
 
 Rows of kind `preference` name their annotator; imported rows name their source, a file with its line
-(`prompts.jsonl:12`) or a part of the little world (`world:prompts/12`). A version is tainted when it holds withdrawn
-rows, or when every run that made it read a tainted version. An output whose rows are rows of an input, chosen one by
-one, is judged by its own rows and not by that input.
+(`prompts.jsonl:12`, `trees.jsonl:3#2`) or a part of the little world (`world:prompts/12`). A version is tainted when it
+holds withdrawn rows, or when every run that made it read a tainted version. An output whose rows are rows of an input,
+chosen one by one, is judged by its own rows and not by that input.
 """
 
 import re
@@ -85,8 +85,8 @@ def names_in(store: Store, what: str) -> list[str]:
     found: set[str] = set()
     for _, column in _columns(store, what, 0):
         if what == "source":
-            column = pc.filter(column, pc.match_substring_regex(column, r"(:\d+|^world:\w+/\d+)$"))
-            column = pc.replace_substring_regex(column, r"[:/]\d+$", "")
+            column = pc.filter(column, pc.match_substring_regex(column, r"(:\d+(#\d+)?|^world:\w+/\d+)$"))
+            column = pc.replace_substring_regex(column, r"[:/]\d+(#\d+)?$", "")
         found.update(pc.unique(column).to_pylist())
     return sorted(found)
 
@@ -95,7 +95,7 @@ def is_from(column: pa.ChunkedArray, what: str, name: str) -> pa.ChunkedArray:
     """For each value of the column `annotator` or `source`, whether it is of this annotator or source."""
     if what == "annotator":
         return pc.equal(column, name)
-    return pc.match_substring_regex(column, rf"^(?:(?:.*/)?{re.escape(name)}:\d+|{re.escape(name)}/\d+)$")
+    return pc.match_substring_regex(column, rf"^(?:(?:.*/)?{re.escape(name)}:\d+(?:#\d+)?|{re.escape(name)}/\d+)$")
 
 
 def without(table: pa.Table, what: str, names: Iterable[str]) -> pa.Table:

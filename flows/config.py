@@ -112,7 +112,8 @@ class RunConfig(Config):
         elif self.annotator is not None and self.collect.people is not None:
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
         elif self.data.world is not None and not self.draws_pairs:
-            raise ValueError("nobody judges the pairs: give an annotator, or collect.people")
+            raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
+        self._has_its_judges()
         if self.data.world is None:
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
@@ -127,11 +128,20 @@ class RunConfig(Config):
             ):
                 raise ValueError(
                     "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
-                    "an annotator, or collect.people"
+                    "an annotator, collect.judge or collect.people"
                 )
             if self.gatt is not None:
                 raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
         return self
+
+    def _has_its_judges(self) -> None:
+        collect, shares = self.collect, self.collect.sources
+        if collect.people is not None and (collect.judge is not None or shares is not None):
+            raise ValueError("where people judge, nobody else does: take collect.judge and collect.sources out")
+        if shares is not None and (shares.lm > 0) != (collect.judge is not None):
+            raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
+        if shares is not None and shares.simulated > 0 and self.annotator is None:
+            raise ValueError("collect.sources.simulated needs the annotator: give annotator")
 
     def _distils(self, distill: DistillConfig) -> None:
         if slug(distill.run) != distill.run or distill.run == self.name:
@@ -141,15 +151,15 @@ class RunConfig(Config):
                 "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
                 "model need: set gatt: null, final_stage: none and no reward.gold_percent"
             )
-        if self.collect.people is not None:
-            raise ValueError("distill draws no pairs for people to judge: take collect.people out")
+        if self.collect.people is not None or self.collect.judge is not None:
+            raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
 
     @property
     def draws_pairs(self) -> bool:
         """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
-        return self.annotator is not None or self.collect.people is not None
+        return not (self.annotator is None and self.collect.people is None and self.collect.judge is None)
 
     @property
     def parts(self) -> list[str]:
@@ -209,7 +219,16 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         return config
     paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.files().items()}
     base = None if config.base_model is None else (folder / config.base_model).resolve()
-    config = config.model_copy(update={"data": config.data.model_copy(update=paths), "base_model": base})
+    judge = config.collect.judge
+    if judge is not None and judge.folder is not None:
+        judge = judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+    config = config.model_copy(
+        update={
+            "data": config.data.model_copy(update=paths),
+            "base_model": base,
+            "collect": config.collect.model_copy(update={"judge": judge}),
+        }
+    )
     _check_files(config, where)
     return config
 
@@ -219,15 +238,20 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
-    base = config.base_model
-    if base is not None:
-        if not base.is_dir():
-            raise InputError(f"{where}: base_model: there is no folder {base}")
-        for name in ("config.json", "tokenizer_config.json"):
-            if not (base / name).is_file():
-                raise InputError(f"{where}: base_model: {base} has no {name}; give a folder that transformers can open")
-        if not list(base.glob("*.safetensors")):
-            raise InputError(f"{where}: base_model: {base} has no .safetensors file; only safetensors are loaded")
+    judge = config.collect.judge.folder if config.collect.judge is not None else None
+    for key, folder in (("base_model", config.base_model), ("collect.judge.folder", judge)):
+        if folder is not None:
+            _check_model(folder, f"{where}: {key}")
+
+
+def _check_model(folder: Path, where: str) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{where}: there is no folder {folder}")
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{where}: {folder} has no {name}; give a folder that transformers can open")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{where}: {folder} has no .safetensors file; only safetensors are loaded")
 
 
 def _messages(error: ValidationError, where: str) -> Iterable[str]:

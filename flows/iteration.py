@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.asking import ask_judge
 from flows.config import RunConfig
 from flows.session import session_of
 from flows.steps import side_by_side, step_of, waiting
@@ -27,6 +28,9 @@ def iteration(config: RunConfig, part: str) -> State[Any] | None:
         if config.distill is None:
             if (part, "draw_pairs") in planned:
                 step_of(session, part, "draw_pairs")
+            if (part, "judge_pairs") in planned:
+                ask_judge(session, part, "judge_pairs")
+                step_of(session, part, "judge_pairs")
             if (wait := await_judgements(session, part, "collect_preferences")) is not None:
                 return waiting(wait, str(wait))
             step_of(session, part, "collect_preferences")

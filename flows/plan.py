@@ -21,6 +21,8 @@ from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FitStepConfig, fit_context
 from tasks.import_data import ImportConfig, import_data
+from tasks.judge_pairs import JudgePairsConfig, judge_pairs
+from tasks.judges import Asked, LMJudgeConfig, SharesConfig, VerdictConfig
 from tasks.ppo import PPOStepConfig, ppo
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
@@ -83,6 +85,7 @@ class _Wiring:
         sources: Mapping[str, tuple[Path, ...]] | None = None,
         adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] | None = None,
         judged: Mapping[str, AssetName] | None = None,
+        asked: Mapping[str, Asked] | None = None,
         seed_of: str = "",
     ) -> None:
         """One call; `outputs` maps a role to the name of its asset, `seed_of` is the name that its seed is derived
@@ -97,6 +100,7 @@ class _Wiring:
             sources=sources or {},
             adopted=adopted or {},
             judged=judged or {},
+            asked=asked or {},
         )
 
     def foundation(self) -> None:
@@ -179,12 +183,17 @@ class _Wiring:
             collected = {"pairs": dataset("pairs", part)}
         else:
             collected = {"imported": dataset("preferences", FOUNDATION)}
+        shares = c.collect.shares
+        if c.collect.judge is not None:
+            self.judge(part, c.collect.judge, shares, collected["pairs"])
+            collected = {**(collected if shares.simulated else {}), "lm": dataset("lm-judgements", part)}
         self.add(
             collect_preferences,
             part,
             CollectStepConfig(
                 **{name: getattr(c.collect, name) for name in JudgeConfig.model_fields},
-                annotator=c.annotator,
+                annotator=c.annotator if shares.simulated else None,
+                shares=shares,
                 iterations=1 if c.draws_pairs else c.iterations,
             ),
             collected,
@@ -275,6 +284,24 @@ class _Wiring:
         if final_stage != "none":
             self.evaluation(part, evidence, sampled=True)
         self.evaluation(part, evidence)
+
+    def judge(self, part: str, judge: LMJudgeConfig, shares: SharesConfig, pairs: Assets) -> None:
+        """A language model on its share of the pairs: its folder, or an endpoint's answers, are read beside them."""
+        endpoint = judge.endpoint
+        self.add(
+            judge_pairs,
+            part,
+            JudgePairsConfig(
+                **{name: getattr(judge, name) for name in VerdictConfig.model_fields},
+                annotator=judge.annotator,
+                shares=shares,
+                asks=None if endpoint is None else endpoint.asks,
+            ),
+            {"pairs": pairs},
+            {"judgements": "lm-judgements", "refused": "lm-refused"},
+            {} if judge.folder is None else {"judge": (judge.folder,)},
+            asked={} if endpoint is None else {"answers": Asked(pairs[0], shares, endpoint)},
+        )
 
     def distillation(self, number: int, run: str) -> None:
         """Fine-tuning on another run's picks in the place of preferences, reward models and rejection sampling."""

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
@@ -60,6 +61,7 @@ def rerun(
             for number, (part, name) in enumerate([order.key, *later]):
                 if (wait := await_judgements(session, part, name)) is not None:
                     break
+                ask_judge(session, part, name)
                 step_of(session, part, name, force=force and number == 0)
         except StoppedAtGateError as error:
             stop = error

@@ -23,6 +23,7 @@ HEADLINES = {
     "pretrain": "loss",
     "sft": "loss",
     "draw_pairs": "pairs",
+    "judge_pairs": "judged",
     "collect_preferences": "pairs",
     "train_safety_reward": "accuracy/all",
     "train_helpfulness_reward": "accuracy/all",

@@ -1,6 +1,7 @@
-"""Preference collection (Llama 2, section 3.2.1): people or the simulated annotator judge the pairs that were drawn, or
-judged pairs come from a file."""
+"""Preference collection (Llama 2, section 3.2.1): people, the simulated annotator or a language model judge the pairs
+that were drawn, or judged pairs come from a file."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from data_store.errors import InputError
 from models.config import Config
 from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
+from tasks.judges import LMJudgeConfig, SharesConfig
 from tasks.sampling import is_held_out, row_id
 from tasks.step import Output, Sources, StepRun, step
 
@@ -56,12 +58,22 @@ class CollectConfig(DrawConfig, JudgeConfig):
     """Which prompts, how the two responses are drawn, and who judges."""
 
     people: PeopleConfig | None = Field(default=None, description="Empty: the annotator judges, or pairs are imported")
+    judge: LMJudgeConfig | None = Field(default=None, description="A language model that judges")
+    sources: SharesConfig | None = Field(
+        default=None, description="Who judges which share of the pairs; empty: the judge if there is one, all of them"
+    )
+
+    @property
+    def shares(self) -> SharesConfig:
+        """Who judges which share of the pairs, where people do not."""
+        return self.sources or SharesConfig(**{"simulated" if self.judge is None else "lm": 1.0})
 
 
 class CollectStepConfig(JudgeConfig):
     """The same for this step, with the run's annotator."""
 
-    annotator: AnnotatorConfig | None = Field(default=None, description="Empty where people judged, or for imports")
+    annotator: AnnotatorConfig | None = Field(default=None, description="Empty where it judges nothing")
+    shares: SharesConfig = Field(default=SharesConfig(simulated=1), description="The annotator's share of the pairs")
     iterations: int = Field(default=1, ge=1, description="Imported pairs are dealt out over this many iterations")
 
 
@@ -73,17 +85,18 @@ def _judges(config: CollectStepConfig, _sources: Sources, what: str, name: str) 
     version=1,
     config=CollectStepConfig,
     outputs={"preferences": Output("dataset", "preference")},
-    passes_on={"preferences": ("imported", "judgements")},
+    passes_on={"preferences": ("imported", "judgements", "lm")},
     takes_in=_judges,
 )
 def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str, float]:
-    """One batch of judged pairs: judged by people, by the annotator, or the next part of an imported set."""
+    """One batch of judged pairs: judged by people, by the annotator and a language model, or the next part of an
+    imported set."""
     if run.all_inputs("judgements"):
         rows = run.records("judgements")
     elif run.all_inputs("imported"):
         rows = _imported(run, config)
     else:
-        rows = _judged(run, config)
+        rows = (_judged(run, config) if config.shares.simulated else []) + run.records("lm")
     if not rows:
         raise ValueError(
             "no pair was judged, or whoever judged them is withdrawn: raise collect.ordinary_prompts, or import more "
@@ -105,11 +118,14 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
             for (annotator, axis, rating), count in sorted(ratings.items())
         ],
     )
+    by = Counter(row["annotator"] for row in rows)
+    run.table("sources", [{"judged by": who, "pairs": n, "share": n / len(rows)} for who, n in sorted(by.items())])
     run.table("examples", [_example(row) for row in rows[:8]])
     labels = [row["safety_label"] for row in rows if row["safety_label"]]
     return {
         "pairs": float(len(rows)),
         "pairs/safety": float(sum(row["axis"] == "safety" for row in rows)),
+        **{f"judged_by/{who}": float(count) for who, count in sorted(by.items())},
         **{f"share/{label}": labels.count(label) / len(labels) for label in sorted(set(labels))},
     }
 
@@ -124,7 +140,9 @@ def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
         )
     annotator = config.annotator.open()
     rows = []
-    for pair in run.records("pairs"):
+    pairs = run.records("pairs")
+    mine = config.shares.pairs_of("simulated", [pair["pair_id"] for pair in pairs])
+    for pair in (pair for pair in pairs if pair["pair_id"] in mine):
         judged = annotator.compare(
             pair["messages"],
             pair["response_a"],

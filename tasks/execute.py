@@ -84,6 +84,14 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
                 "they judge on the page of `halter annotate`"
             )
         inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
+    for role, asked in call.asked.items():
+        answers = asked.answers(call.part, heads[asked.pairs].version_id)
+        if answers not in heads:
+            raise InputError(
+                f"{call.step.name} of {call.part} needs {answers}: {asked.endpoint.model} at {asked.endpoint.url} was "
+                "not asked yet; `halter run` asks it"
+            )
+        inputs.append(RunInput(role, answers, heads[answers].version_id, None))
     return (*inputs, *adopt_inputs(store, call))
 
 

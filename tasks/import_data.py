@@ -10,7 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_store.errors import InputError
-from data_store.preference_readers import annotators_in, read_preferences
+from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
+from data_store.preference_readers import RECOGNISE, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
 from data_store.rows import AXES, row_kind
@@ -41,8 +42,11 @@ class ImportConfig(Config):
     prompt_field: str = Field(default="prompt", description="Field of a prompt, and of a dialogue given as a pair")
     response_field: str = Field(default="response", description="Field of a dialogue's answer when given as a pair")
     preference_format: str = Field(
-        default="hh", pattern="^(hh|rows)$", description="hh: Anthropic HH; rows: one pair a line"
+        default=RECOGNISE,
+        pattern=f"^({'|'.join((RECOGNISE, *PREFERENCE_FORMATS))})$",
+        description="docs/preference-sources.md describes them; auto: each file's first record tells",
     )
+    preference_options: PreferenceOptions = PreferenceOptions()
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
     heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
 
@@ -59,18 +63,20 @@ def _imports(config: ImportConfig, sources: Sources, what: str, name: str) -> bo
         return any(is_named(path, name) for role in ROLES for path in sources.get(role, ()))
     pairs = tuple(path for role in PAIRS for path in sources.get(role, ()))
     # of a file that is not there nothing can be said; what was read of it may have been theirs
-    return any(not path.is_file() or name in annotators_of(path, config.preference_format) for path in pairs)
+    return any(not path.is_file() or name in annotators_of(path, config) for path in pairs)
 
 
-def annotators_of(path: Path, preference_format: str) -> frozenset[str]:
+def annotators_of(path: Path, config: ImportConfig) -> frozenset[str]:
     """Who judged the pairs of a file; it is read once per process as long as it does not change."""
     about = path.stat()
-    return _annotators_of(path, preference_format, about.st_size, about.st_mtime_ns)
+    options = config.preference_options.model_dump_json()
+    return _annotators_of(path, config.preference_format, options, about.st_size, about.st_mtime_ns)
 
 
 @cache
-def _annotators_of(path: Path, preference_format: str, _size: int, _changed: int) -> frozenset[str]:
-    return frozenset(annotators_in([path], preference_format))
+def _annotators_of(path: Path, preference_format: str, options: str, _size: int, _changed: int) -> frozenset[str]:
+    read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
+    return frozenset(read.rows.column("annotator").to_pylist())
 
 
 @step(
@@ -128,7 +134,13 @@ def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
     preferences = []
     for axis in AXES:
         if found := files.paths(role := f"{axis}_preferences"):
-            read = read_preferences(found, config.preference_format, axis=axis, default_rating=config.default_rating)
+            read = read_preferences(
+                found,
+                config.preference_format,
+                axis=axis,
+                default_rating=config.default_rating,
+                options=config.preference_options,
+            )
             preferences.append(files.accepted(role, read))
     if run.wants("preferences"):
         withdrawn = run.withdrawn("annotator")

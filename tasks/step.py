@@ -21,6 +21,7 @@ from data_store.names import AssetName
 from data_store.records import Withdrawal
 from data_store.rows import row_kind
 from data_store.withdrawals import is_named
+from tasks.judges import Asked
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class StepCall:
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
     `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role; `withdrawn` are ('annotator' or 'source', name) of rows that would enter here and are left out.
+    are read, by role; `asked` is what an endpoint is asked before, by the role of its answers; `withdrawn` are
+    ('annotator' or 'source', name) of rows that would enter here and are left out.
     """
 
     step: Step
@@ -99,6 +101,7 @@ class StepCall:
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
     withdrawn: tuple[tuple[str, str], ...] = ()
 
     @property

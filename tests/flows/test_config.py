@@ -64,7 +64,7 @@ def base_model(folder: Path, *names: str) -> Path:
             "collect.people: quota and quota_percent are two ways",
         ),
         ({"collect__people": {}}, "either the simulated annotator judges or people do"),
-        ({"annotator": None}, "nobody judges the pairs: give an annotator, or collect.people"),
+        ({"annotator": None}, "nobody judges the pairs: give an annotator, collect.judge or collect.people"),
         ({"ppo__mini_batch_size": 3}, "ppo: batch_size 8 must be a multiple of mini_batch_size 3"),
         ({"data": ...}, "data: Field required"),
         ({"name": ...}, "name: Field required"),

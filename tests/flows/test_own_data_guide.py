@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from data_store import preference_readers, readers, row_import
 from data_store.errors import InputError
+from data_store.preference_formats import argilla, hh, label_studio, oasst, pairs, rows, scored
 from data_store.readers import read_dialogues, read_documents, read_preferences
+from tasks import judge_pairs, judges
 from tests.flows.recipe_runs import ROOT
 
 GUIDE = (ROOT / "docs" / "your-own-data.md").read_text()
@@ -36,10 +39,24 @@ def test_the_guide_shows_a_message_for_each_kind_of_file() -> None:
 
 
 def test_the_guide_names_every_reason_to_refuse_a_row() -> None:
-    code = "".join(Path(str(module.__file__)).read_text() for module in (readers, preference_readers, row_import))
-    raised = set(re.findall(r'RefusedRowError\(\s*"(\w+)"', code)) | {preference_readers.EXCLUDED_LABEL}
     section = GUIDE[GUIDE.index("| reason |") : GUIDE.index("Documents go through")]
-    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))) == raised
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))))
+    plain = _reasons(readers, preference_readers, row_import, pairs, rows, hh) | {pairs.EXCLUDED_LABEL}
+    assert named == plain - {"system_message", "holds_a_turn_mark"}  # of exports
+
+
+def test_the_page_on_sources_names_every_other_reason() -> None:
+    page = (ROOT / "docs" / "preference-sources.md").read_text()
+    found = _reasons(hh, oasst, scored, argilla, label_studio, judges, judge_pairs)
+    found |= set(re.findall(r'return "(\w+)"', Path(str(oasst.__file__)).read_text())) | {judge_pairs.ORDERS_DISAGREE}
+    assert {"tie", "deleted", "not_submitted", "answer_not_as_asked", "too_long"} <= found
+    assert [reason for reason in sorted(found) if f"`{reason}`" not in page + GUIDE] == []
+
+
+def _reasons(*modules: ModuleType) -> set[str]:
+    """The reasons that the code of these modules gives."""
+    code = "".join(Path(str(module.__file__)).read_text() for module in modules)
+    return set(re.findall(r'(?:RefusedRowError\(\s*|Refusal\([^,]+, )"(\w+)"', code))
 
 
 def test_the_dialogues_and_the_pair_of_the_guide_can_be_read(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""What a judge outside answered, as a source of the store: asked once, kept with a hash, read by steps.
+
+Answers come one at a time and cost money, so each is on the disk before the next is asked for: a file beside the work
+of the steps holds them until all are there.
+"""
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_store import events
+from data_store.errors import StoreError
+from data_store.names import AssetName
+from data_store.records import Head
+from data_store.rows import ROW_KINDS
+from data_store.rowsets import ROWS_FILE
+from data_store.store import Store
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question on one pair; or the reason for which there is none."""
+
+    pair_id: str
+    question: str
+    answer: str | None
+    refused: str | None
+
+
+class AnswerFile:
+    """Answers on their way. Use as a context: one process at a time asks the same questions, a second one waits."""
+
+    def __init__(self, store: Store, asset: AssetName) -> None:
+        self.path = store.root / "work" / f"{asset.name}.jsonl"
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> "AnswerFile":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def read(self) -> dict[Key, Answer]:
+        """What is there; a last line that a kill cut short is cut off."""
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(self.path, whole)
+        answers = (Answer(**json.loads(line)) for line in content[:whole].splitlines())
+        return {(each.pair_id, each.question): each for each in answers}
+
+    def clear(self) -> None:
+        """Forget them. The file stays: another process may wait for its lock."""
+        os.truncate(self.path, 0)
+
+    def add(self, answer: Answer) -> None:
+        """Keep one more, durably."""
+        if self._file is None:
+            raise ValueError("the file of answers is not open")
+        self._file.write(json.dumps(asdict(answer)).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], origin: str) -> Head:
+    """Make all answers a source; `origin` says who was asked what. Nothing is written when it is the known one."""
+    rows = [asdict(answer) for answer in answers]
+    counts = Counter(row["refused"] or "answered" for row in rows)
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    known = store.head(asset)
+    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
+        pq.write_table(pa.Table.from_pylist(rows, schema=ROW_KINDS["answer"].schema), Path(folder) / ROWS_FILE)
+        published = store.publish("dataset", Path(folder), row_kind="answer")
+        if known is not None and known.version_id == published.version_id:
+            return known
+        store.catalog.write(events.source_registered(asset, published, f"{origin}: {told}"))
+    head = store.head(asset)
+    if head is None:
+        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+    return head
