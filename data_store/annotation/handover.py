@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store import events
@@ -91,8 +92,16 @@ def hand_over(store: Store, book: Book, batch_id: str) -> Head:
         counts = Counter(table.column("annotator").to_pylist())
         people = ", ".join(f"{count} judgements by {name}" for name, count in sorted(counts.items())) or "no judgement"
         origin = f"annotation batch {batch_id}, closed because {batch_of(book, batch_id).closed}: {people}"
+        origin += _answered_by(table)
         store.catalog.write(events.source_registered(asset, published, origin))
     head = store.head(asset)
     if head is None:
         raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
     return head
+
+
+def _answered_by(table: pa.Table) -> str:
+    """The policies that answered people's own prompts, for the origin of the rows."""
+    written = [row for row in table.to_pylist() if ", written by " in row["source"]]
+    versions = sorted({str(row[f"policy_version_{side}"])[:16] for row in written for side in "ab"})
+    return f"; {len(written)} on prompts of their own, answered by {', '.join(versions)}" if written else ""
