@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli
+from flows import annotate_cli, red_team_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
@@ -35,6 +35,7 @@ app = typer.Typer(
 
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
+app.add_typer(red_team_cli.commands, name="red-team")
 
 
 def main() -> None:

@@ -136,6 +136,8 @@ class RunConfig(Config):
                 "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
                 "model need: set gatt: null, final_stage: none and no reward.gold_percent"
             )
+        if self.collect.red_team is not None:
+            raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
         if self.collect.people is not None:
             raise ValueError("distill draws no pairs for people to judge: take collect.people out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:

@@ -19,6 +19,7 @@ HEADLINES = {
     "fit_context": "dropped",
     "pretrain": "loss",
     "sft": "loss",
+    "extend_prompts": "prompts/red_team",
     "draw_pairs": "pairs",
     "collect_preferences": "pairs",
     "train_safety_reward": "accuracy/all",

@@ -151,10 +151,11 @@ def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Hea
         batch_id=batch_id,
         part=call.part,
         source=f"annotation batch {batch_id}",
-        quota=people.pairs_wanted(len(items)),
+        quota=people.pairs_wanted(len(items)) + people.written_pairs,
         people_per_item=people.per_item,
         deadline=deadline,
         check_every=max(1, min(_CHECK_EVERY, len(items) // (len(checks) + 1))),
+        written_prompts=people.written_pairs > 0,
     )
     try:
         open_batch(book, spec, [*items, *checks])
@@ -172,7 +173,7 @@ def _wait_for(book: Book, batch: Batch, call: StepCall) -> Wait:
     ended = None
     if batch.done >= spec.quota:
         ended = "all that was asked for is judged"
-    elif batch.waiting == 0:
+    elif batch.waiting == 0 and not spec.written_prompts:
         ended = "no pair is left to judge"
     elif batch.is_finished(book.clock()):
         ended = DEADLINE

@@ -65,7 +65,7 @@ class StepCall:
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
     `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role.
+    are read, by role; `attacked` are the parts whose red teams are read, by role.
     """
 
     step: Step
@@ -77,6 +77,7 @@ class StepCall:
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
+    attacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
