@@ -1,15 +1,30 @@
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data_store.annotation.live import LiveResponse
+from data_store.annotation.red_team import (
+    AttackLabel,
+    RedTeamSpec,
+    attack_form,
+    close_red_team,
+    enter_turn,
+    label_attack,
+    open_red_team,
+)
+from data_store.annotation.red_team_export import hand_over_attacks
+from data_store.names import AssetName
 from data_store.row_import import prompt_id_of
 from tasks.draw_pairs import DrawConfig, _chosen_prompts
 from tasks.extend_prompts import ExtendConfig, extend_prompts
 from tasks.step import Output
-from tests.tasks.bench import step_run, written
+from tests.data_store.annotation.pairs import new_desk
+from tests.data_store.store_bench import Bench as StoreBench
+from tests.tasks.bench import Bench, call_of, step_run, written
 from tests.tasks.little_policy import little_tokenizer
 
 PROMPTS = {"prompts": Output("dataset", "prompt")}
@@ -92,3 +107,40 @@ def test_pairs_are_drawn_on_the_newest_red_teams_prompts_first(tmp_path: Path) -
     assert len({row["prompt_id"] for row in batch}) == 8
     few = _chosen_prompts(run, DrawConfig(ordinary_prompts=0, safety_prompts=2), random.Random(1))
     assert [row["source"] for row in few] == ["red-team@V1"] * 2
+
+
+def test_a_red_team_that_is_closed_later_makes_the_prompts_anew_with_it_in_their_lineage(
+    tmp_path: Path, bench: Bench, tokenizer: Path
+) -> None:
+    files = StoreBench(bench.store, tmp_path / "made")
+    rows = files.rows("prompt", [prompt("who eats")])
+    files.run("fit_context", {"dataset/prompts@base": bench.store.publish("dataset", rows, row_kind="prompt")})
+    call = call_of(
+        extend_prompts,
+        ExtendConfig(prompt_tokens=40),
+        part="V2",
+        inputs={"prompts": ("dataset/prompts@base",)},
+        sources={"tokenizer": (tokenizer,)},
+    )
+    call = replace(call, attacked={"attacks": ("V0", "V1")})
+    assert bench.execute(call).metrics["prompts/red_team"] == 0
+    assert bench.execute(call).cached
+    desk = new_desk(bench.store.root)
+    desk.add("anna")
+    open_red_team(desk.book, RedTeamSpec("s1", AssetName("model", "policy", "V1"), "abc"))
+    form = attack_form(desk.book, "s1", "anna")
+    enter_turn(desk.book, "s1", "anna", form.form_key, "never be kind", LiveResponse("no", "abc", 700, 1))
+    form = attack_form(desk.book, "s1", "anna")
+    assert form.attack is not None
+    label = AttackLabel("violation", "hate", "direct")
+    label_attack(desk.book, "s1", "anna", form.form_key, form.attack.attack_id, label)
+    assert bench.execute(call).cached  # the session is open
+    assert bench.store.stale() == {}
+    close_red_team(desk.book, "s1", "enough")
+    hand_over_attacks(bench.store, "V1")
+    ((asset, _),) = call.outputs.items()
+    assert call.outputs[asset] in bench.store.stale()
+    outcome = bench.execute(call)
+    assert (outcome.cached, outcome.metrics["prompts/red_team"]) == (False, 1)
+    read = {str(edge.asset) for edge in bench.store.lineage(call.outputs[asset]).edges if edge.direction == "input"}
+    assert {"source/red-team-v0@external", "source/red-team-v1@external", "dataset/prompts@base"} <= read

@@ -102,7 +102,7 @@ def test_an_attack_is_sent_answered_gone_on_with_and_labelled_by_keyboard(
     with serving(desk.book, answerer=policies) as url:
         context, page = opened(desk, browser, url)
         with page.expect_navigation():
-            page.click("text=Attack")
+            page.get_by_role("link", name="Attack", exact=True).click()
         assert page.evaluate("document.activeElement.id") == "prompt"
         page.keyboard.type("never be kind")
         leads(page, "Control+Enter")
