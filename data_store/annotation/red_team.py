@@ -174,7 +174,8 @@ def enter_turn(
     another version than the session's has answered.
     """
     with book.writing() as connection:
-        if connection.execute("SELECT 1 FROM attack_turn WHERE form_key = ?", (form_key,)).fetchone():
+        sent = "SELECT 1 FROM attack_turn WHERE form_key = ? AND prompt = ?"
+        if connection.execute(sent, (form_key, prompt)).fetchone():
             return
         session, now = _open_session(connection, session_id), book.clock()
         if response.policy_version != session.spec.policy_version:
@@ -213,7 +214,8 @@ def label_attack(
     """
     label.check()
     with book.writing() as connection:
-        if connection.execute("SELECT 1 FROM attack_label WHERE form_key = ?", (form_key,)).fetchone():
+        sent = "SELECT 1 FROM attack_label WHERE form_key = ? AND severity = ? AND risk = ? AND vector = ?"
+        if connection.execute(sent, (form_key, label.severity, label.risk, label.vector)).fetchone():
             return
         _open_session(connection, session_id)
         newest, now = _newest(connection, session_id, name), book.clock()

@@ -58,9 +58,9 @@ def enter_written(
     both responses are the same.
     """
     a, b = sides
-    key = content_hash(["written", name, form_key])[:24]
     messages = (*dialogue.messages, {"role": "user", "content": prompt})
     texts = [[message["role"], message["content"]] for message in messages]
+    key = content_hash(["written", name, form_key, texts])[:24]
     with book.writing() as connection:
         batch = read_batch(connection, batch_id)
         if batch is None or batch.closed is not None or not batch.spec.written_prompts:

@@ -114,8 +114,11 @@ def test_a_form_that_is_sent_twice_counts_once(desk: Desk) -> None:
     assert len(form.attack.messages) == 2
     for _ in range(2):
         label_attack(desk.book, "s1", "anna", form.form_key, form.attack.attack_id, SAFE)
-    with pytest.raises(FormOutOfDateError):
-        enter_turn(desk.book, "s1", "anna", "made-up", "one", response)
+    for key, prompt in (("made-up", "one"), (form.form_key, "one")):
+        with pytest.raises(FormOutOfDateError):
+            enter_turn(desk.book, "s1", "anna", key, prompt, response)
+    with pytest.raises(FormOutOfDateError):  # the same form with another label is not passed over in silence
+        label_attack(desk.book, "s1", "anna", form.form_key, form.attack.attack_id, VIOLATION)
     assert red_team_of(desk.book, "s1").attacks == 1
 
 
