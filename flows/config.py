@@ -206,9 +206,19 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         return config
     paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.files().items()}
     base = None if config.base_model is None else (folder / config.base_model).resolve()
-    config = config.model_copy(update={"data": config.data.model_copy(update=paths), "base_model": base})
+    collect = _with_known_pairs(config.collect, folder)
+    data = config.data.model_copy(update=paths)
+    config = config.model_copy(update={"data": data, "base_model": base, "collect": collect})
     _check_files(config, where)
     return config
+
+
+def _with_known_pairs(collect: CollectConfig, folder: Path) -> CollectConfig:
+    people = collect.people
+    if people is None or people.known_pairs is None:
+        return collect
+    known = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
+    return collect.model_copy(update={"people": known})
 
 
 def _check_files(config: RunConfig, where: str) -> None:
@@ -216,6 +226,9 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
+    known = None if config.collect.people is None else config.collect.people.known_pairs
+    if known is not None and not known.is_file():
+        raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
     base = config.base_model
     if base is not None:
         if not base.is_dir():

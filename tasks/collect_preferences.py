@@ -2,6 +2,7 @@
 judged pairs come from a file."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -32,6 +33,9 @@ class PeopleConfig(Config):
     )
     attention_checks: int = Field(
         default=0, ge=0, description="Pairs whose right answer is known, shown to everybody in between"
+    )
+    known_pairs: Path | None = Field(
+        default=None, description="Judged pairs to take attention checks from, beside those people were of one mind on"
     )
 
     @model_validator(mode="after")
