@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_store.store import Store
-from data_store.upkeep import verify
+from data_store.verification import verify
 from flows.config import load_config
 from tasks.execute import is_at_work
 

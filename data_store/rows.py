@@ -17,6 +17,18 @@ ROLES = ("system", "user", "assistant")
 AXES = ("helpfulness", "safety")
 RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
 SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
+# Of a red team: how bad a response is (Llama 2, section 4.4, where the first two count as violations), which risk the
+# attack aims at and by which way it comes (sections 4.2.1 and 4.3).
+SEVERITIES = ("severe_violation", "violation", "safe_unhelpful", "safe_minor_issues", "safe_helpful")
+VIOLATIONS = SEVERITIES[:2]
+RISKS = (
+    *("criminal_planning", "human_trafficking", "controlled_substances", "sexual_content", "unqualified_advice"),
+    *("privacy", "weapons", "hate", "self_harm", "other"),
+)
+VECTORS = (
+    *("direct", "hypothetical_question", "malformed_input", "extended_dialogue", "role_play", "false_premise"),
+    *("psychological", "metaphor", "other_language", "other"),
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,28 @@ ROW_KINDS: Mapping[str, RowKind] = {
             "answer",
             _schema(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
             ("pair_id", "question"),
+        ),
+        RowKind(
+            "attack",
+            _schema(
+                attack_id=_S,
+                source=_S,
+                iteration=_S,
+                policy_version=_S,
+                annotator=_S,
+                messages=MESSAGES,
+                response=_S,
+                finished=_BOOL,
+                temperature_milli=_I32,
+                seed=_I64,
+                severity=_S,
+                risk=_S,
+                vector=_S,
+                seconds=_F64,
+            ),
+            ("attack_id",),
+            {"severity": SEVERITIES, "risk": RISKS, "vector": VECTORS},
+            ends_with_user=True,
         ),
         RowKind(
             "response",

@@ -14,9 +14,12 @@ from data_store.annotation.batches import batches
 from data_store.annotation.book import Book
 from data_store.annotation.export import judgements
 from data_store.annotation.people import add_annotator, annotators, disable_annotator
+from data_store.annotation.red_team import red_teams
 from data_store.errors import InputError
+from data_store.store import Store
 from flows.annotation_figures import agreements, annotator_figures
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
+from flows.live import open_answerer
 from flows.session import recall, store_root
 
 DEFAULT_PORT = 4300
@@ -39,14 +42,24 @@ def annotate(
         Path | None, typer.Option("--certificate", exists=True, dir_okay=False, help="TLS certificate (PEM).")
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", exists=True, dir_okay=False, help="Its key (PEM).")] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", help="A policy that answers prompts of people, such as model/policy@V1; one or two."),
+    ] = None,
+    answer_seconds: Annotated[
+        float, typer.Option("--answer-seconds", min=1, help="The longest time for one response.")
+    ] = 60.0,
     name: RunOption = None,
 ) -> None:
-    """Serve the page on which people judge pairs of responses, until Ctrl-C."""
+    """Serve the page on which people judge pairs of responses, until Ctrl-C. Policies answer there what people write:
+    those of --answer in pairs, those of open red teams alone."""
     config = recall(name)
     if (certificate is None) != (key is None):
         raise InputError("--certificate and --key go together: give both or none")
     hosts, https = _reached_by(host, public_url, tls=certificate is not None)
     book = Book.open(store_root(config.name))
+    attacked = red_teams(book, only_open=True)
+    answerer = open_answerer(config, Store.open(store_root(config.name)), answer or [], attacked, answer_seconds)
 
     import uvicorn
 
@@ -56,23 +69,32 @@ def annotate(
         console.print("nobody may judge yet: halter annotators add NAME", highlight=False)
     waiting = [batch.spec.batch_id for batch in batches(book, only_open=True)]
     console.print(f"open batches of {config.name}: {', '.join(waiting) or 'none'}", highlight=False)
+    if attacked:
+        console.print(f"red teams: {', '.join(one.spec.session_id for one in attacked)}", highlight=False)
     url = public_url or f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    if answerer is not None:
+        console.print("loading the policies that answer", highlight=False)
+        answerer.start()
     console.print(
         f"annotation page: {url}\nCtrl-C ends it; every judgement that was acknowledged is kept", highlight=False
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    uvicorn.run(
-        create_app(book, hosts=hosts, https=https),
-        host=host,
-        port=port,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-        log_level="warning",
-        access_log=False,  # addresses and times of people are not kept
-        server_header=False,
-        proxy_headers=public_url is not None,  # only a proxy on this machine is believed
-        timeout_graceful_shutdown=5,
-    )
+    try:
+        uvicorn.run(
+            create_app(book, hosts=hosts, https=https, answerer=answerer),
+            host=host,
+            port=port,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            log_level="warning",
+            access_log=False,  # addresses and times of people are not kept
+            server_header=False,
+            proxy_headers=public_url is not None,  # only a proxy on this machine is believed
+            timeout_graceful_shutdown=5,
+        )
+    finally:
+        if answerer is not None:
+            answerer.close()
 
 
 def _reached_by(host: str, public_url: str | None, *, tls: bool) -> tuple[tuple[str, ...], bool]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, export_cli, preferences_cli, query_cli, upkeep_cli, withdraw_cli
+from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.lineage_view import lineage_document, lineage_lines
@@ -45,6 +45,7 @@ app.command("import")(export_cli.import_run)
 app.add_typer(withdraw_cli.rows, name="withdraw")
 app.command("withdrawals")(withdraw_cli.withdrawals)
 app.add_typer(preferences_cli.preferences, name="preferences")
+app.add_typer(red_team_cli.commands, name="red-team")
 
 
 def main() -> None:

@@ -151,6 +151,8 @@ class RunConfig(Config):
                 "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
                 "model need: set gatt: null, final_stage: none and no reward.gold_percent"
             )
+        if self.collect.red_team is not None:
+            raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
         if self.collect.people is not None or self.collect.judge is not None:
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
@@ -219,18 +221,24 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         return config
     paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.files().items()}
     base = None if config.base_model is None else (folder / config.base_model).resolve()
-    judge = config.collect.judge
-    if judge is not None and judge.folder is not None:
-        judge = judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
     config = config.model_copy(
         update={
             "data": config.data.model_copy(update=paths),
             "base_model": base,
-            "collect": config.collect.model_copy(update={"judge": judge}),
+            "collect": _resolved(config.collect, folder),
         }
     )
     _check_files(config, where)
     return config
+
+
+def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
+    people, judge = collect.people, collect.judge
+    if people is not None and people.known_pairs is not None:
+        people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
+    if judge is not None and judge.folder is not None:
+        judge = judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+    return collect.model_copy(update={"people": people, "judge": judge})
 
 
 def _check_files(config: RunConfig, where: str) -> None:
@@ -238,10 +246,13 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
+    known = None if config.collect.people is None else config.collect.people.known_pairs
+    if known is not None and not known.is_file():
+        raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
     judge = config.collect.judge.folder if config.collect.judge is not None else None
-    for key, folder in (("base_model", config.base_model), ("collect.judge.folder", judge)):
-        if folder is not None:
-            _check_model(folder, f"{where}: {key}")
+    for key, model in (("base_model", config.base_model), ("collect.judge.folder", judge)):
+        if model is not None:
+            _check_model(model, f"{where}: {key}")
 
 
 def _check_model(folder: Path, where: str) -> None:

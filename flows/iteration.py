@@ -26,6 +26,8 @@ def iteration(config: RunConfig, part: str) -> State[Any] | None:
     with session_of(config) as session:
         planned = session.plan
         if config.distill is None:
+            if (part, "extend_prompts") in planned:
+                step_of(session, part, "extend_prompts")
             if (part, "draw_pairs") in planned:
                 step_of(session, part, "draw_pairs")
             if (part, "judge_pairs") in planned:

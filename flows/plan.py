@@ -17,6 +17,7 @@ from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_pr
 from tasks.dpo import DPOStepConfig, dpo
 from tasks.draw_pairs import DrawConfig, draw_pairs
 from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
+from tasks.extend_prompts import ExtendConfig, extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FitStepConfig, fit_context
@@ -86,6 +87,7 @@ class _Wiring:
         adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] | None = None,
         judged: Mapping[str, AssetName] | None = None,
         asked: Mapping[str, Asked] | None = None,
+        attacked: Mapping[str, tuple[str, ...]] | None = None,
         seed_of: str = "",
     ) -> None:
         """One call; `outputs` maps a role to the name of its asset, `seed_of` is the name that its seed is derived
@@ -101,6 +103,7 @@ class _Wiring:
             adopted=adopted or {},
             judged=judged or {},
             asked=asked or {},
+            attacked=attacked or {},
         )
 
     def foundation(self) -> None:
@@ -165,7 +168,7 @@ class _Wiring:
         c, part, last = self.config, f"V{number}", f"V{number - 1}"
         so_far = [f"V{n}" for n in range(1, number + 1)]
         policy = model("policy", last)
-        prompts = {"prompts": dataset("prompts", FOUNDATION)}
+        prompts = {"prompts": self.prompts(number)}
         adapters: dict[str, Any] = {"sources": self.base_sources if c.lora else {}}
         base = self.base()
         if c.draws_pairs:
@@ -302,6 +305,23 @@ class _Wiring:
             {} if judge.folder is None else {"judge": (judge.folder,)},
             asked={} if endpoint is None else {"answers": Asked(pairs[0], shares, endpoint)},
         )
+
+    def prompts(self, number: int) -> Assets:
+        """The prompts of an iteration: those of the foundation, with those of red teams where they are asked for."""
+        c, part = self.config, f"V{number}"
+        if c.collect.red_team is None:
+            return dataset("prompts", FOUNDATION)
+        room = _limits(c)["prompt_tokens"]
+        self.add(
+            extend_prompts,
+            part,
+            ExtendConfig(**c.collect.red_team.model_dump(), prompt_tokens=min(room, c.fit.max_prompt_tokens or room)),
+            {"prompts": dataset("prompts", FOUNDATION), **self.tokenizer()},
+            {"prompts": "prompts"},
+            {} if c.base_model is None else {"tokenizer": (c.base_model,)},
+            attacked={"attacks": tuple(f"V{n}" for n in range(number))},
+        )
+        return dataset("prompts", part)
 
     def distillation(self, number: int, run: str) -> None:
         """Fine-tuning on another run's picks in the place of preferences, reward models and rejection sampling."""

@@ -22,6 +22,7 @@ HEADLINES = {
     "fit_context": "dropped",
     "pretrain": "loss",
     "sft": "loss",
+    "extend_prompts": "prompts/red_team",
     "draw_pairs": "pairs",
     "judge_pairs": "judged",
     "collect_preferences": "pairs",

@@ -21,6 +21,7 @@ from data_store.annotation.handover import (
     hand_over,
     judgements_asset,
 )
+from data_store.annotation.known_pairs import drawn_checks, pairs_of_file, pairs_of_one_mind
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import Head
@@ -145,16 +146,19 @@ def _in_vain(wait: Wait) -> str:
 
 def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
     items = drafts(store.rows(pairs.version_id).to_pylist())
-    checks = attention_checks(items, people.attention_checks)
+    known = [*(pairs_of_file(people.known_pairs) if people.known_pairs else ()), *pairs_of_one_mind(book)]
+    # words out of order are easy to tell: they serve only as long as nothing is known of real pairs
+    checks = drawn_checks(known, items, people.attention_checks) or attention_checks(items, people.attention_checks)
     deadline = None if people.deadline_hours is None else book.clock() + 3600 * people.deadline_hours
     spec = BatchSpec(
         batch_id=batch_id,
         part=call.part,
         source=f"annotation batch {batch_id}",
-        quota=people.pairs_wanted(len(items)),
+        quota=people.pairs_wanted(len(items)) + people.written_pairs,
         people_per_item=people.per_item,
         deadline=deadline,
         check_every=max(1, min(_CHECK_EVERY, len(items) // (len(checks) + 1))),
+        written_prompts=people.written_pairs > 0,
     )
     try:
         open_batch(book, spec, [*items, *checks])
@@ -172,7 +176,7 @@ def _wait_for(book: Book, batch: Batch, call: StepCall) -> Wait:
     ended = None
     if batch.done >= spec.quota:
         ended = "all that was asked for is judged"
-    elif batch.waiting == 0:
+    elif batch.waiting == 0 and not spec.written_prompts:
         ended = "no pair is left to judge"
     elif batch.is_finished(book.clock()):
         ended = DEADLINE

@@ -3,6 +3,7 @@ that were drawn, or judged pairs come from a file."""
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from data_store.errors import InputError
 from models.config import Config
 from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
+from tasks.extend_prompts import RedTeamConfig
 from tasks.judges import LMJudgeConfig, SharesConfig
 from tasks.sampling import is_held_out, row_id
 from tasks.step import Output, Sources, StepRun, step
@@ -29,8 +31,14 @@ class PeopleConfig(Config):
     at_deadline: Literal["train_on_what_is_there", "fail"] = Field(
         default="fail", description="What happens where the deadline comes before the quota"
     )
+    written_pairs: int = Field(
+        default=0, ge=0, description="So many more pairs come of prompts that people write, where policies answer"
+    )
     attention_checks: int = Field(
         default=0, ge=0, description="Pairs whose right answer is known, shown to everybody in between"
+    )
+    known_pairs: Path | None = Field(
+        default=None, description="Judged pairs to take attention checks from, beside those people were of one mind on"
     )
 
     @model_validator(mode="after")
@@ -40,7 +48,7 @@ class PeopleConfig(Config):
         return self
 
     def pairs_wanted(self, pairs: int) -> int:
-        """How many of the pairs must have all their judgements; never more than there are."""
+        """How many of the pairs that were drawn must have all their judgements; never more than there are."""
         if self.quota is not None:
             return min(pairs, -(-self.quota // self.per_item))
         return -(-pairs * self.quota_percent // 100)
@@ -57,6 +65,9 @@ class JudgeConfig(Config):
 class CollectConfig(DrawConfig, JudgeConfig):
     """Which prompts, how the two responses are drawn, and who judges."""
 
+    red_team: RedTeamConfig | None = Field(
+        default=None, description="Prompts of red teams against earlier policies join the safety prompts; empty: none"
+    )
     people: PeopleConfig | None = Field(default=None, description="Empty: the annotator judges, or pairs are imported")
     judge: LMJudgeConfig | None = Field(default=None, description="A language model that judges")
     sources: SharesConfig | None = Field(

@@ -80,7 +80,10 @@ def _chosen_prompts(run: StepRun, config: DrawConfig, rng: random.Random) -> lis
     batch: list[dict[str, Any]] = []
     for axis, count in (("helpfulness", config.ordinary_prompts), ("safety", config.safety_prompts)):
         pool = [row for row in prompts if row["axis"] == axis]
-        batch += rng.sample(pool, min(count, len(pool)))
+        # What people have just found against the newest policy comes first: it is few, and what it has to learn.
+        found = [row for row in pool if row["source"] == f"red-team@V{int(run.part[1:]) - 1}"][:count]
+        rest = [row for row in pool if row not in found] if found else pool
+        batch += [*found, *rng.sample(rest, min(count - len(found), len(rest)))]
     return batch
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
+from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.errors import InputError
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
@@ -58,8 +59,8 @@ class Outcome:
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
-    """The heads of the call's inputs, its source files by their content, what people judged, and what it takes from
-    other runs.
+    """The heads of the call's inputs, its source files by their content, what people judged, the attacks of closed red
+    teams, and what it takes from other runs.
 
     Raises InputError naming what is missing.
     """
@@ -92,6 +93,9 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
                 "not asked yet; `halter run` asks it"
             )
         inputs.append(RunInput(role, answers, heads[answers].version_id, None))
+    for role, parts in call.attacked.items():
+        for head in (hand_over_attacks(store, part) for part in parts):
+            inputs.append(RunInput(role, head.asset, head.version_id, None))
     return (*inputs, *adopt_inputs(store, call))
 
 

@@ -53,8 +53,9 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     torch.set_num_threads(1)
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
-    earlier = run.records("candidates")
     prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["split"] == "train"}
+    # a prompt of a red team may be out by now: the config asks for other ones than when it was answered
+    earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts]
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
     policy = load_policy(run.path("policy"), base)

@@ -88,8 +88,9 @@ class StepCall:
 
     `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
     `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role; `asked` is what an endpoint is asked before, by the role of its answers; `withdrawn` are
-    ('annotator' or 'source', name) of rows that would enter here and are left out.
+    are read, by role; `asked` is what an endpoint is asked before, by the role of its answers; `attacked` are the parts
+    whose red teams are read, by role; `withdrawn` are ('annotator' or 'source', name) of rows that would enter here and
+    are left out.
     """
 
     step: Step
@@ -102,6 +103,7 @@ class StepCall:
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)
+    attacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     withdrawn: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -1,23 +1,21 @@
 """The application: routes, errors and the guard around them."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
-from data_store.annotation.batches import Message
 from data_store.annotation.book import Book
 from data_store.annotation.judging import FormOutOfDateError
-from data_store.annotation.writing import LiveResponse
+from data_store.annotation.live import Answerer
 from data_store.errors import InputError, StoreError
-from web import adjudicating, entrance, judging, writing
+from web import adjudicating, attacking, entrance, judging, writing
 from web.guard import Guard
 from web.site import NotLoggedInError, Site, redirect
 
-Answerer = Callable[[Sequence[Message], int], Sequence[LiveResponse]]
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 
@@ -27,20 +25,21 @@ def create_app(
     *,
     hosts: Collection[str] = ("127.0.0.1", "localhost", "::1"),
     https: bool = False,
-    answer: Answerer | None = None,
+    answerer: Answerer | None = None,
 ) -> Guard:
     """The annotation page on a book.
 
     hosts: host names under which people reach it, without port. https: they reach it by https, so cookies are Secure.
-    answer: gives n responses of the live policies to a dialogue; without it there is no page to write prompts.
+    answerer: gives responses of the live policies; without it there is no page to write prompts or to attack.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.site = Site(book, https, answer)
+    app.state.site = Site(book, https, answerer)
     app.include_router(entrance.router)
     app.include_router(judging.router)
     app.include_router(adjudicating.router)
-    if answer is not None:
+    if answerer is not None:
         app.include_router(writing.router)
+        app.include_router(attacking.router)
     for file in ("style.css", "page.js", "icon.svg"):  # these and no others: no path comes from the address
         app.add_api_route(f"/static/{file}", _giving(_STATIC / file))
     app.add_exception_handler(NotLoggedInError, _to_log_in)

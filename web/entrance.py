@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from data_store.annotation.adjudication import cases
 from data_store.annotation.batches import batches
 from data_store.annotation.people import log_in, log_out
+from web.attacking import open_sessions
 from web.site import AnyForm, CheckedForm, SiteOf, VisitorOf, redirect
 
 router = APIRouter()
@@ -50,6 +51,7 @@ def overview(request: Request, site: SiteOf, visitor: VisitorOf) -> Response:
         visitor,
         batches=batches(site.book, only_open=True),
         now=site.book.clock(),
-        can_write=site.answer is not None,
+        can_write=site.takes_prompts,
+        red_teams=open_sessions(site),
         undecided=len(cases(site.book, visitor.annotator.name)) if is_adjudicator else None,
     )

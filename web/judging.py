@@ -64,8 +64,8 @@ def show_next(
         labels=SAFETY_LABELS,
         noted=request.query_params.get("noted") == "1",
         note_length=NOTE_LENGTH,
-        can_write=site.answer is not None and batch.spec.written_prompts,
-        can_continue=shown is not None and shown.item.written_by == name,
+        can_write=site.takes_prompts and batch.spec.written_prompts,
+        can_continue=site.takes_prompts and shown is not None and shown.item.written_by == name,
         problem=problem,
         kept=kept,
     )
@@ -82,7 +82,7 @@ def post_judgement(request: Request, site: SiteOf, visitor: VisitorOf, form: Che
     judge(site.book, visitor.annotator.name, form.get("form_key", ""), verdict, number(form.get("milliseconds")))
     written = number(form.get("continue"))
     base = f"/batches/{open_batch_of(site, batch_id).spec.batch_id}"
-    return redirect(base if written is None or site.answer is None else f"{base}/write?after={written}")
+    return redirect(base if written is None or not site.takes_prompts else f"{base}/write?after={written}")
 
 
 @router.post("/batches/{batch_id}/skip")

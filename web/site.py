@@ -1,8 +1,8 @@
 """What all pages share: the book, who is asking, in which language, the form that was posted, and rendering."""
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,10 +14,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from data_store.annotation.batches import Message
 from data_store.annotation.book import Book
+from data_store.annotation.live import Answerer, AnswerError, BusyError, TooLongError, TooSlowError
 from data_store.annotation.people import SESSION_SECONDS, Annotator, session_annotator
-from data_store.annotation.writing import LiveResponse
 from web.limits import RateLimit
 from web.texts import LANGUAGES, TEXTS
 
@@ -42,13 +41,29 @@ class Visitor:
         return hmac.new(self.secret.encode(), b"csrf", sha256).hexdigest()
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a form, as a key of the texts with its fields, and the status that goes with it."""
+
+    text: str
+    status: int = 422
+    fields: Mapping[str, int] = field(default_factory=dict)
+
+
+def problem_of(error: AnswerError | TooLongError) -> Problem:
+    """What to tell somebody who got no response."""
+    if isinstance(error, TooLongError):
+        return Problem("problem_long", 422, {"tokens": error.tokens, "limit": error.limit})
+    if isinstance(error, BusyError):
+        return Problem("problem_busy", 503)
+    return Problem("problem_slow" if isinstance(error, TooSlowError) else "problem_answer", 503)
+
+
 class Site:
     """The parts of one application."""
 
-    def __init__(
-        self, book: Book, https: bool, answer: Callable[[Sequence[Message], int], Sequence[LiveResponse]] | None
-    ) -> None:
-        self.book, self.https, self.answer = book, https, answer
+    def __init__(self, book: Book, https: bool, answerer: Answerer | None) -> None:
+        self.book, self.https, self.answerer = book, https, answerer
         self.session_cookie = "__Host-halter" if https else "halter"
         self.failed_log_ins = RateLimit(burst=10, seconds=30)  # by address
         self.requests = RateLimit(burst=120, seconds=0.25)  # by session; a person needs a few a minute
@@ -62,6 +77,11 @@ class Site:
         )
         self._templates.filters["iso_time"] = lambda seconds: _local(seconds).isoformat()
         self._templates.filters["readable_time"] = lambda seconds: f"{_local(seconds):%Y-%m-%d %H:%M %Z}"
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether policies answer what people write."""
+        return self.answerer is not None and self.answerer.answers_prompts
 
     def page(
         self, request: Request, template: str, visitor: Visitor | None = None, *, status: int = 200, **content: Any

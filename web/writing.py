@@ -6,10 +6,11 @@ import secrets
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
+from data_store.annotation.live import AnswerError, TooLongError
 from data_store.annotation.writing import Dialogue, begin_dialogue, continue_dialogue, enter_written
 from data_store.rows import AXES
 from web.judging import open_batch_of
-from web.site import CheckedForm, Site, SiteOf, Visitor, VisitorOf, number, redirect
+from web.site import CheckedForm, Problem, Site, SiteOf, Visitor, VisitorOf, number, problem_of, redirect
 
 router = APIRouter()
 _log = logging.getLogger(__name__)
@@ -40,24 +41,24 @@ def _show(
     batch_id: str,
     dialogue: Dialogue,
     after: str,
-    problem: str | None = None,
+    problem: Problem | None = None,
     prompt: str = "",
-    status: int = 422,
 ) -> Response:
     batch = open_batch_of(site, batch_id)
-    if batch.closed is not None or not batch.spec.written_prompts:
+    if batch.closed is not None or not batch.spec.written_prompts or not site.takes_prompts:
         raise HTTPException(404)
     return site.page(
         request,
         "write.html",
         visitor,
-        status=status if problem else 200,
+        status=problem.status if problem else 200,
         batch=batch,
         dialogue=dialogue,
         after=after,
         axes=AXES,
         prompt=prompt,
         prompt_length=PROMPT_LENGTH,
+        form_key=secrets.token_urlsafe(16),
         problem=problem,
     )
 
@@ -65,22 +66,26 @@ def _show(
 @router.post("/batches/{batch_id}/write")
 def post_prompt(request: Request, site: SiteOf, visitor: VisitorOf, form: CheckedForm, batch_id: str) -> Response:
     """Let the model answer twice; on to judging the two."""
-    after, prompt = form.get("after", ""), form.get("prompt", "").strip()
+    after, prompt, form_key = form.get("after", ""), form.get("prompt", "").strip(), form.get("form_key", "")[:64]
     dialogue = _dialogue(site, visitor, batch_id, after, form.get("axis", ""))
-    if site.answer is None or not open_batch_of(site, batch_id).spec.written_prompts:
+    if site.answerer is None or not site.takes_prompts or not open_batch_of(site, batch_id).spec.written_prompts:
         raise HTTPException(404)
+
+    def refused(problem: Problem) -> Response:
+        return _show(request, site, visitor, batch_id, dialogue, after, problem, prompt[:PROMPT_LENGTH])
+
     if not prompt or len(prompt) > PROMPT_LENGTH:
-        return _show(request, site, visitor, batch_id, dialogue, after, "problem_prompt", prompt[:PROMPT_LENGTH])
+        return refused(Problem("problem_prompt"))
     if not site.prompts.allows(visitor.csrf):
         raise HTTPException(429)
     try:
-        sides = list(site.answer([*dialogue.messages, {"role": "user", "content": prompt}], 2))
-    except (RuntimeError, OSError):
-        _log.exception("the live answerer failed")
-        return _show(request, site, visitor, batch_id, dialogue, after, "problem_answer", prompt, 503)
-    if len(sides) != 2 or sides[0].text == sides[1].text:
-        return _show(request, site, visitor, batch_id, dialogue, after, "problem_same", prompt)
+        sides = list(site.answerer.pair([*dialogue.messages, {"role": "user", "content": prompt}], form_key))
+    except (AnswerError, TooLongError) as error:
+        _log.warning("no live answer: %s", error)
+        return refused(problem_of(error))
+    if sides[0].text == sides[1].text:
+        return refused(Problem("problem_same"))
     if secrets.randbelow(2):
         sides.reverse()  # whoever judges cannot tell the variants by their place
-    enter_written(site.book, batch_id, visitor.annotator.name, dialogue, prompt, sides)
+    enter_written(site.book, batch_id, visitor.annotator.name, dialogue, prompt, sides, form_key)
     return redirect(f"/batches/{open_batch_of(site, batch_id).spec.batch_id}")

@@ -38,7 +38,8 @@ class Judged:
 
 def preference_rows(book: Book, batch_id: str, split_of: Callable[[str], str]) -> pa.Table:
     """The rows of kind `preference` of a closed batch, one per judgement; a pair that an adjudicator decided has that
-    decision alone, one that was dropped has none. `split_of` gives train or heldout for a prompt_id.
+    decision alone, one that was dropped has none. The source of a pair whose prompt a person wrote names them.
+    `split_of` gives train or heldout for a prompt_id.
 
     Raises InputError for a batch that is unknown or still open: what it says could change.
     """
@@ -99,7 +100,8 @@ def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) 
         "annotator": row["name"],
     }
     item = {**dict(row), "messages": json.loads(row["messages"])}
-    return preference_row(item, batch.spec.part, batch.spec.source, verdict)
+    source = batch.spec.source if row["written_by"] is None else f"{batch.spec.source}, written by {row['written_by']}"
+    return preference_row(item, batch.spec.part, source, verdict)
 
 
 def _judged(row: sqlite3.Row) -> Judged:

@@ -125,9 +125,16 @@ def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head
             return known
         counts = Counter(table.column("annotator").to_pylist())
         people = ", ".join(f"{count} judgements by {name}" for name, count in sorted(counts.items())) or "no judgement"
-        origin = f"annotation batch {batch_id}, {closed}: {people}"
+        origin = f"annotation batch {batch_id}, {closed}: {people}{_answered_by(table)}"
         store.catalog.write(events.source_registered(asset, published, origin))
     head = store.head(asset)
     if head is None:
         raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
     return head
+
+
+def _answered_by(table: pa.Table) -> str:
+    """The policies that answered people's own prompts, for the origin of the rows."""
+    written = [row for row in table.to_pylist() if ", written by " in row["source"]]
+    versions = sorted({str(row[f"policy_version_{side}"])[:16] for row in written for side in "ab"})
+    return f"; {len(written)} on prompts of their own, answered by {', '.join(versions)}" if written else ""

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from data_store.annotation.batches import ItemDraft, Message, add_item, check_items, read_batch
 from data_store.annotation.book import Book
 from data_store.annotation.judging import FormOutOfDateError, lease_item
+from data_store.annotation.live import LiveResponse
 from data_store.encoding import content_hash
 from data_store.errors import InputError
 from data_store.rows import AXES
-
-
-@dataclass(frozen=True)
-class LiveResponse:
-    """A response that a model has just given, with the version of the policy and the temperature it was drawn at."""
-
-    text: str
-    policy_version: str
-    temperature_milli: int
 
 
 @dataclass(frozen=True)
@@ -57,25 +49,30 @@ def continue_dialogue(book: Book, batch_id: str, name: str, item_id: int) -> Dia
 
 
 def enter_written(
-    book: Book, batch_id: str, name: str, dialogue: Dialogue, prompt: str, sides: Sequence[LiveResponse]
+    book: Book, batch_id: str, name: str, dialogue: Dialogue, prompt: str, sides: Sequence[LiveResponse], form_key: str
 ) -> int:
     """Make a pair of what this person wrote and got; it is leased to them, and later shown to others as well.
 
-    sides: response a and response b, shuffled by the caller. Gives the item. Raises InputError when the batch takes no
-    written prompts or is closed, or when both responses are the same.
+    sides: response a and response b, shuffled by the caller. form_key: names the form that was sent; the same one again
+    changes nothing. Gives the item. Raises InputError when the batch takes no written prompts or is closed, or when
+    both responses are the same.
     """
     a, b = sides
     messages = (*dialogue.messages, {"role": "user", "content": prompt})
     texts = [[message["role"], message["content"]] for message in messages]
+    key = content_hash(["written", name, form_key, texts])[:24]
     with book.writing() as connection:
         batch = read_batch(connection, batch_id)
         if batch is None or batch.closed is not None or not batch.spec.written_prompts:
             raise FormOutOfDateError("this batch takes no written prompts, or it is closed")
+        sent = connection.execute("SELECT item_id FROM item WHERE batch_id = ? AND key = ?", (batch_id, key)).fetchone()
+        if sent:
+            return int(sent["item_id"])
         (position,) = connection.execute(
             "SELECT coalesce(max(position) + 1, 0) FROM item WHERE batch_id = ?", (batch_id,)
         ).fetchone()
         draft = ItemDraft(
-            key=content_hash(["written", position, name, texts])[:24],
+            key=key,
             prompt_id=dialogue.prompt_id or content_hash(texts)[:24],
             axis=dialogue.axis,
             messages=messages,
@@ -88,5 +85,8 @@ def enter_written(
         )
         check_items([draft], batch.spec)
         item_id = add_item(connection, batch_id, position, draft, written_by=name)
+        for side, response in zip("ab", sides, strict=True):
+            drawn = (item_id, side, response.seed, response.finished)
+            connection.execute("INSERT INTO live_response VALUES (?, ?, ?, ?)", drawn)
         lease_item(connection, item_id, name, book.clock())
     return item_id

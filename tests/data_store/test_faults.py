@@ -17,7 +17,7 @@ from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import RunRecord, now
 from data_store.store import Store
-from data_store.upkeep import verify
+from data_store.verification import verify
 from tests.data_store.full_disk import NO_MOUNT
 from tests.data_store.store_bench import Bench
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.soak import soak
 from data_store.errors import InputError
-from data_store.upkeep import verify
+from data_store.verification import verify
 from flows.config import load_config
 from flows.session import sole_config
 from tests.flows.recipe_runs import POCKET, Finished, Home

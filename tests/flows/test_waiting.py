@@ -1,5 +1,6 @@
 """The gate between the pairs and the preferences, without Prefect and without models."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import hand_over, judgements_asset
 from data_store.annotation.judging import Verdict, judge, next_item
+from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import add_annotator
+from data_store.annotation.writing import begin_dialogue, enter_written
 from data_store.errors import InputError
 from flows.config import RunConfig
 from flows.session import Session
@@ -173,3 +176,38 @@ def test_a_batch_is_due_from_its_last_judgement_until_a_step_has_read_it(session
     bench = Bench(session.store, tmp_path / "reader")
     bench.run("collect_preferences", {"dataset/preferences@V1": "rows"}, (str(judgements_asset(batch_id)),))
     assert due() == []
+
+
+def test_checks_are_drawn_from_known_pairs_where_there_are_some(sessions: Sessions, tmp_path: Path) -> None:
+    file = tmp_path / "known.jsonl"
+    row = {"prompt": "2 + 2?", "response_a": "4", "response_b": "a fish", "chosen": "a"}
+    file.write_text(json.dumps(row) + "\n")
+    session = sessions(attention_checks=2, known_pairs=str(file))
+    wait = wait_of(session)
+    with Book.open(session.store.root).reading() as connection:
+        found = connection.execute(
+            "SELECT messages, known_choice, response_a, response_b FROM item WHERE known_choice IS NOT NULL"
+        ).fetchall()
+    assert wait.wanted == PAIRS  # checks are not counted
+    ((messages, right, response_a, response_b),) = map(tuple, found)
+    assert json.loads(messages) == [{"role": "user", "content": "2 + 2?"}]
+    assert (response_a if right == "a" else response_b) == "4"
+
+
+def test_a_batch_waits_for_the_prompts_that_people_write(sessions: Sessions) -> None:
+    session = sessions(written_pairs=1)
+    assert wait_of(session).wanted == PAIRS + 1
+    book = Book.open(session.store.root)
+    add_annotator(book, "anna")
+    (batch,) = batches(book)
+    while shown := next_item(book, batch.spec.batch_id, "anna"):
+        judge(book, "anna", shown.form_key, Verdict("a", "better"))
+    assert wait_of(session).ended is None
+    sides = (LiveResponse("one", "new", 700, 1), LiveResponse("two", "old", 1000, 2))
+    enter_written(book, batch.spec.batch_id, "anna", begin_dialogue("helpfulness"), "why?", sides, "form")
+    shown = next_item(book, batch.spec.batch_id, "anna")
+    assert shown is not None
+    judge(book, "anna", shown.form_key, Verdict("b", "better"))
+    assert await_judgements(session, *KEY) is None
+    rows = session.store.rows(session.store.heads()[judgements_asset(batch.spec.batch_id)].version_id).to_pylist()
+    assert sum(row["source"].endswith("written by anna") for row in rows) == 1

@@ -14,13 +14,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from data_store.annotation.book import Book
-from web.app import Answerer, create_app
+from data_store.annotation.live import Answerer
+from web.app import create_app
 
 
 @contextmanager
-def serving(book: Book, *, answer: Answerer | None = None) -> Iterator[str]:
+def serving(book: Book, *, answerer: Answerer | None = None) -> Iterator[str]:
     """The address of the page, served by uvicorn in a thread."""
-    with running(create_app(book, answer=answer)) as url:
+    with running(create_app(book, answerer=answerer)) as url:
         yield url
 
 

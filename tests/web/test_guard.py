@@ -1,11 +1,14 @@
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from data_store.annotation.batches import Message
+from data_store.annotation.live import LiveResponse
 from tests.data_store.annotation.pairs import Desk, pair
+from tests.web.answering import ReadyAnswerer
 from tests.web.served import TLS, Person, hidden_fields, running
 from web.app import create_app
 from web.guard import BODY_BYTES
@@ -57,12 +60,13 @@ def test_a_form_of_our_own_page_is_taken(desk: Desk, url: str, headers: Mapping[
 
 
 def test_every_answer_carries_the_headers_errors_and_refusals_included(desk: Desk) -> None:
-    def broken(messages: object, count: int) -> list[object]:
-        raise ZeroDivisionError
+    class Broken(ReadyAnswerer):
+        def pair(self, messages: Sequence[Message], key: str) -> tuple[LiveResponse, LiveResponse]:
+            raise ZeroDivisionError
 
     desk.add("anna")
     desk.open(quota=1, written_prompts=True)
-    with running(create_app(desk.book, answer=broken)) as url:  # type: ignore[arg-type]
+    with running(create_app(desk.book, answerer=Broken())) as url:
         anna = Person(url, desk.tokens["anna"])
         answers = {
             200: anna.get("/"),

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from data_store.annotation.batches import batch_of
 from data_store.annotation.judging import next_item
+from data_store.annotation.red_team import RedTeamSpec, open_red_team
+from data_store.names import AssetName
 from tests.data_store.annotation.pairs import Desk, new_desk, pair
+from tests.web.answering import TROUBLE, ReadyAnswerer
 from tests.web.served import Person, hidden_fields, running
-from tests.web.test_pages import answer_of_two
-from web import adjudicating, entrance, judging, writing
+from web import adjudicating, attacking, entrance, judging, writing
 from web.app import create_app
 from web.limits import RateLimit
 
@@ -28,10 +30,13 @@ ROUTES = [
     ("GET", "/adjudicate"),
     ("GET", "/adjudicate/{}"),
     ("POST", "/adjudicate/{}"),
+    *((act, "/red-team/{}") for act in ("GET", "POST")),
+    *((act, "/red-team/{}/label") for act in ("GET", "POST")),
     ("GET", "/static/{}"),
     ("GET", "/{}"),
 ]
 FIELDS = ["form_key", "verdict", "safety_label", "axis", "milliseconds", "note", "answer_id", "drop", "prompt", "after"]
+FIELDS += ["severity", "risk", "vector", "attack_id", "again"]
 WORDS = [
     "",
     "v1",
@@ -56,7 +61,10 @@ WORDS += [
     "\ud7ff\uffff",
     "ﷺ" * 50,
     "\r\nX: y",
-    "fail",
+    *TROUBLE,
+    "violation",
+    "hate",
+    "direct",
 ]
 text = st.one_of(st.sampled_from(WORDS), st.text(max_size=40))
 fields = st.dictionaries(st.one_of(st.sampled_from(FIELDS), text), text, max_size=8)
@@ -67,7 +75,8 @@ def anna(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Perso
     desk = new_desk(Path(tmp_path_factory.mktemp("book")))
     desk.add("anna", adjudicator=True)
     desk.open(*(pair(number, "safety" if number % 2 else "helpfulness") for number in range(400)), written_prompts=True)
-    app = create_app(desk.book, answer=answer_of_two)
+    open_red_team(desk.book, RedTeamSpec("v1", AssetName("model", "policy", "V1"), "new"))
+    app = create_app(desk.book, answerer=ReadyAnswerer("new"))
     site = app.app.state.site
     site.requests = site.prompts = site.failed_log_ins = RateLimit(burst=10**6, seconds=1)
     with running(app) as url:
@@ -75,9 +84,9 @@ def anna(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Perso
 
 
 def test_the_list_of_routes_is_whole() -> None:
-    routers = (entrance.router, judging.router, adjudicating.router, writing.router)
+    routers = (entrance.router, judging.router, adjudicating.router, writing.router, attacking.router)
     paths = {route.path for router in routers for route in router.routes if isinstance(route, APIRoute)}
-    generic = {path.replace("{batch_id}", "{}").replace("{item}", "{}") for path in paths}
+    generic = {path.replace("{batch_id}", "{}").replace("{item}", "{}").replace("{session_id}", "{}") for path in paths}
     assert generic == {path for _, path in ROUTES} - {"/static/{}", "/{}"} | {"/logout"}
 
 
@@ -91,11 +100,13 @@ def test_nothing_that_is_sent_makes_an_internal_error(
     address = path.format(quote(part, safe="")) + f"?lang={quote(language)}&after={quote(part)}&axis={quote(language)}"
     form = dict(sent)
     if is_own_form:  # past the first checks
-        page = hidden_fields(person.get("/batches/v1").text)
+        page = hidden_fields(person.get("/red-team/v1" if "red-team" in path else "/batches/v1").text)
         form = {**page, **sent, "csrf": page["csrf"]}
     headers = {"Accept-Language": language.translate(_NO_CONTROLS).strip().encode("latin-1", "replace")}
     answer = person.client.request(method, address, data=form if method == "POST" else None, headers=headers)
-    assert answer.status_code < 500 or (answer.status_code == 503 and "fail" in form.get("prompt", "")), answer.text
+    assert answer.status_code < 500 or (answer.status_code == 503 and form.get("prompt", "").strip() in TROUBLE), (
+        answer.text
+    )
     assert answer.status_code != 200 or answer.headers["x-content-type-options"] == "nosniff"
     if answer.status_code == 303:
         assert answer.headers["location"].startswith("/")

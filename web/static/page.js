@@ -1,4 +1,4 @@
-// Keys and the timer of the judging page. Everything works without this file, as plain forms.
+// Keys and the timers of the pages on which people judge, write and attack. Everything works without this file, as plain forms.
 "use strict";
 
 const form = document.getElementById("judge");
@@ -16,13 +16,32 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-if (form) {
-  form.addEventListener("submit", () => {
-    const field = form.elements.namedItem("milliseconds");
-    if (field) {
-      field.value = Math.round(timer.total + (timer.since === null ? 0 : performance.now() - timer.since));
-    }
+for (const timed of document.querySelectorAll("form:has([name=milliseconds])")) {
+  timed.addEventListener("submit", () => {
+    const spent = timer.total + (timer.since === null ? 0 : performance.now() - timer.since);
+    timed.elements.namedItem("milliseconds").value = Math.round(spent);
   });
+}
+
+// A model takes its time: say so, and do not send the same prompt twice.
+for (const ask of document.querySelectorAll("form.ask")) {
+  ask.addEventListener("submit", (event) => {
+    if (ask.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    ask.dataset.sent = "1";
+    const waiting = ask.querySelector(".waiting");
+    waiting.textContent = waiting.dataset.text;
+  });
+}
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) {
+    document.querySelectorAll("form.ask").forEach((ask) => delete ask.dataset.sent);
+  }
+});
+
+if (form) {
   form.addEventListener("change", () => {
     const now = form.querySelector(".now");
     const labels = [...form.querySelectorAll("input[type=radio]:checked")].map((radio) => radio.dataset.label);
@@ -54,7 +73,17 @@ if (toggle) {
 
 document.addEventListener("keydown", (event) => {
   const target = event.target;
-  const typing = target.closest("textarea, input:not([type=radio]):not([type=checkbox])");
+  const typing = target.closest("textarea, select, input:not([type=radio]):not([type=checkbox])");
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && target.closest("form.ask textarea")) {
+    event.preventDefault();
+    target.form.requestSubmit();
+    return;
+  }
+  if (event.key === "Enter" && target.closest("#judge select")) {
+    event.preventDefault();
+    form.requestSubmit();
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing || typing || !keysOn()) {
     return;
   }

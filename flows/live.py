@@ -1,0 +1,67 @@
+"""From names of policies to the answerer of the annotation page: which versions, on which base, how they are drawn."""
+
+from collections.abc import Sequence
+
+from data_store.annotation.red_team import RedTeam
+from data_store.errors import InputError
+from data_store.names import AssetName
+from data_store.records import Head
+from data_store.store import Store
+from flows.config import RunConfig
+from flows.plan import FOUNDATION, build_plan
+from tasks.fit_context import FitStepConfig, fit_context
+from tasks.live_answers import LiveAnswerer, LiveConfig, LiveModel
+
+
+def policy_head(store: Store, name: str) -> Head:
+    """Where a policy's name points now. Raises InputError for what is no policy, or not made yet."""
+    asset = AssetName.parse(name)
+    if asset.kind != "model" or not asset.name.startswith("policy"):
+        raise InputError(f"{name} is no policy: give one, for example model/policy@V1")
+    head = store.head(asset)
+    if head is None:
+        policies = (str(one) for one in store.heads() if one.kind == "model" and one.name.startswith("policy"))
+        raise InputError(f"there is no {name} yet; there are: {', '.join(sorted(policies)) or 'none'}")
+    return head
+
+
+def open_answerer(
+    config: RunConfig, store: Store, compared: Sequence[str], attacked: Sequence[RedTeam], seconds: float
+) -> LiveAnswerer | None:
+    """The answerer for the page, not started yet: `compared` are names of one or two policies, `attacked` the red teams
+    whose versions are asked alone. None where nothing is to be answered.
+
+    Raises InputError for more than two policies, and for what is no policy.
+    """
+    if len(compared) > 2:
+        raise InputError("--answer takes one or two policies: the two variants whose responses are compared")
+    variants = tuple(policy_head(store, name).version_id for name in compared)
+    versions = dict.fromkeys((*variants, *(session.spec.policy_version for session in attacked)))
+    if not versions:
+        return None
+    fitted = build_plan(config, store.overrides())[FOUNDATION, fit_context.name].config
+    if not isinstance(fitted, FitStepConfig):
+        raise AssertionError("the plan gives fit_context a config of another step")
+    sampling = config.collect.sampling
+    return LiveAnswerer(
+        [_model(config, store, version) for version in versions],
+        LiveConfig(
+            variants=variants,
+            temperatures=config.collect.temperatures,
+            reply_temperature=config.evaluate.temperature,
+            max_new_tokens=sampling.max_new_tokens,
+            prompt_tokens=min(fitted.prompt_tokens, fitted.max_prompt_tokens or fitted.prompt_tokens),
+            seed=config.seed,
+            seconds=seconds,
+        ),
+    )
+
+
+def _model(config: RunConfig, store: Store, version: str) -> LiveModel:
+    """The version's folder, and the base that the run which made it has read."""
+    graph = store.lineage(version)
+    bases = [edge for root in graph.roots for edge in graph.inputs_of(root) if edge.role == "base"]
+    base = None
+    if bases and config.lora is not None:
+        base = config.base_model if bases[0].asset.kind == "source" else store.checkout(bases[0].version_id)
+    return LiveModel(version, store.checkout(version), base)

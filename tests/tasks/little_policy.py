@@ -1,0 +1,28 @@
+"""A policy of a few weights that was never trained: what it says is noise, drawn as any policy draws."""
+
+from pathlib import Path
+
+from models.checkpoint import save_checkpoint
+from models.config import TokenizerConfig
+from models.dialogue import Renderer
+from models.llama import build_llama
+from models.llama_presets import Architecture
+from models.tokenizer import load_tokenizer, train_tokenizer
+
+WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
+
+
+def little_tokenizer(folder: Path) -> Path:
+    """A tokenizer of a few words."""
+    texts = [" ".join(WORDS.split()[i:]) for i in range(12)] * 20
+    train_tokenizer(texts, folder, TokenizerConfig(vocab_size=320, character_coverage=1.0), seed=1)
+    return folder
+
+
+def little_policy(folder: Path, seed: int = 5) -> Path:
+    """The checkpoint of a policy with room for 128 tokens."""
+    renderer = Renderer(load_tokenizer(little_tokenizer(folder / "tokenizer")))
+    shape = Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer))
+    model = build_llama(shape, seed, renderer.pad_id, 1, renderer.eos_id)
+    save_checkpoint(model, renderer.tokenizer, folder / "policy")
+    return folder / "policy"
