@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test lint conformance clean
+.PHONY: demo smoke test lint conformance reference clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -22,6 +22,9 @@ lint: $(READY)
 
 conformance: $(READY)  ## write docs/conformance.md from the tests
 	$(VENV)/bin/python -m tests.conformance --write
+
+reference: $(READY)  ## write docs/reference-config.md and docs/reference-cli.md from the code
+	$(VENV)/bin/python -m tests.reference --write
 
 clean:
 	rm -rf $(VENV) halter-store
