@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test lint conformance clean
+.PHONY: demo smoke test lint conformance reference audit sbom clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -23,8 +23,18 @@ lint: $(READY)
 conformance: $(READY)  ## write docs/conformance.md from the tests
 	$(VENV)/bin/python -m tests.conformance --write
 
+reference: $(READY)  ## write docs/reference-config.md and docs/reference-cli.md from the code
+	$(VENV)/bin/python -m tests.reference --write
+
+audit: $(READY)  ## look the installed packages up in a database of known vulnerabilities; needs the network
+	.ci/audit $(VENV)
+
+sbom: $(READY)  ## write build/sbom.json: what is installed, as a CycloneDX bill of materials
+	mkdir -p build
+	$(VENV)/bin/cyclonedx-py environment $(VENV)/bin/python --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
+
 clean:
-	rm -rf $(VENV) halter-store
+	rm -rf $(VENV) halter-store build
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -191,6 +191,10 @@ def _verify_journal(
             other = [name for name, expected in sums.items() if _sum_of(again, name) != expected]
         finally:
             again.close()
+    except duckdb.Error as error:
+        raise StoreError(
+            f"no second catalog can be made in {draft.parent} to compare this one with: {error}"
+        ) from error
     except StoreError as error:
         return count, [Fault("journal", str(store.catalog.journal.segments), str(error))]
     finally:

@@ -40,10 +40,14 @@ class DataConfig(ImportConfig):
 
     documents: tuple[Path, ...] = Field(default=(), description="Corpus: .jsonl, .jsonl.gz, .parquet, .csv, .txt")
     demonstrations: tuple[Path, ...] = Field(default=(), description="SFT dialogues: .jsonl, .jsonl.gz, .csv")
-    helpfulness_prompts: tuple[Path, ...] = Field(default=(), description="Prompts; empty: those of the preferences")
-    safety_prompts: tuple[Path, ...] = ()
-    helpfulness_preferences: tuple[Path, ...] = Field(default=(), description="Judged pairs")
-    safety_preferences: tuple[Path, ...] = ()
+    helpfulness_prompts: tuple[Path, ...] = Field(
+        default=(), description="Ordinary prompts; empty: those of the preferences"
+    )
+    safety_prompts: tuple[Path, ...] = Field(
+        default=(), description="Adversarial prompts; empty: those of the preferences"
+    )
+    helpfulness_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for helpfulness")
+    safety_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for safety")
 
     def files(self) -> dict[str, tuple[Path, ...]]:
         """Source files by role."""
@@ -61,7 +65,7 @@ class RunConfig(Config):
     """A complete run: data, models, every step's hyper-parameters, the number of iterations and one seed."""
 
     name: str = Field(description="Names the run's store and its runs in the Prefect UI")
-    description: str = ""
+    description: str = Field(default="", description="What the run is for, for people")
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
     iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
     base_model: Path | None = Field(
@@ -69,30 +73,36 @@ class RunConfig(Config):
         description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
     )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
-    data: DataConfig
+    data: DataConfig = Field(description="The raw material: files, or a little world")
     annotator: AnnotatorConfig | None = Field(
         default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
     )
-    filter: FilterConfig = FilterConfig()
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    model: ArchitectureConfig = ArchitectureConfig(preset="llama2-7b")
-    fit: FitConfig = FitConfig()
-    pretrain: PretrainConfig = PretrainConfig()
-    sft: SFTConfig = SFTConfig()
-    collect: CollectConfig = CollectConfig()
-    reward: RewardConfig = RewardConfig()
-    rejection: RejectionConfig = RejectionConfig()
+    filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How the tokenizer is trained")
+    model: ArchitectureConfig = Field(
+        default=ArchitectureConfig(preset="llama2-7b"), description="The Llama that is trained from nothing"
+    )
+    fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
+    pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
+    sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
+    collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
+    reward: RewardConfig = Field(default=RewardConfig(), description="How the reward models are trained")
+    rejection: RejectionConfig = Field(
+        default=RejectionConfig(), description="How candidates are drawn and the best ones picked"
+    )
     gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
-    fine_tune: FineTuneConfig = FineTuneConfig()
+    fine_tune: FineTuneConfig = Field(
+        default=FineTuneConfig(), description="How each iteration's policy learns from the picks"
+    )
     distill: DistillConfig | None = Field(
         default=None, description="Learn from another run's rejection samples; empty: from this run's own"
     )
     final_stage: Literal["ppo", "dpo", "none"] = Field(
         default="ppo", description="What follows fine-tuning in the last iteration: Llama 2's PPO or Llama 3's DPO"
     )
-    ppo: PPOConfig = PPOConfig()
-    dpo: DPOConfig = DPOConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
+    ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
+    dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
     notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")

@@ -79,6 +79,8 @@ def _served(folder: Path, port: int) -> Iterator[str]:
     os.environ["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
     os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # with --port alone the UI would call another port
     url, log = f"http://127.0.0.1:{port}", folder / "server.log"
+    # by default any page that is open in a browser on this machine may read the API, and so start runs
+    os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", f"{url},http://localhost:{port}")
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     try:
         with supervised(["server", "start"], log) as process:

@@ -34,15 +34,19 @@ class TokenizerConfig(Config):
 class ArchitectureConfig(Config):
     """A Llama that is trained from nothing. `preset` names a published size; every other value given overrides it."""
 
-    preset: str | None = Field(default=None, description="llama1-7b … llama3-70b, see models/llama.py")
-    hidden_size: int | None = Field(default=None, ge=8, description="Width d")
-    num_layers: int | None = Field(default=None, ge=1)
-    num_heads: int | None = Field(default=None, ge=1)
+    preset: str | None = Field(
+        default=None, description="A published size, such as llama2-7b or llama3-8b; little is the demo's"
+    )
+    hidden_size: int | None = Field(default=None, ge=8, description="Width of the model")
+    num_layers: int | None = Field(default=None, ge=1, description="Transformer blocks")
+    num_heads: int | None = Field(default=None, ge=1, description="Attention heads; they share hidden_size evenly")
     num_kv_heads: int | None = Field(default=None, ge=1, description="Fewer than num_heads: grouped-query attention")
     ffn_size: int | None = Field(default=None, ge=8, description="Width of the SwiGLU feed-forward")
-    context_length: int | None = Field(default=None, ge=32, description="Tokens")
-    rope_theta: float | None = None
-    rms_norm_eps: float | None = None
+    context_length: int | None = Field(default=None, ge=32, description="Most tokens that are read at once")
+    rope_theta: float | None = Field(
+        default=None, description="Base of the rotary position embedding; a larger one serves a longer context"
+    )
+    rms_norm_eps: float | None = Field(default=None, description="Keeps RMSNorm from dividing by zero")
     tie_embeddings: bool | None = Field(default=None, description="Input and output embeddings share their weights")
     initializer_range: float | None = Field(default=None, gt=0, description="Standard deviation of fresh weights")
 
@@ -50,7 +54,7 @@ class ArchitectureConfig(Config):
 class LoraConfig(Config):
     """Low-rank adapters (peft) on a frozen base instead of full fine-tuning."""
 
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=16, ge=1, description="Rank of each update: more learns more, and takes more memory")
     alpha: int = Field(default=32, ge=1, description="The update is scaled by alpha / rank")
     target_modules: tuple[str, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -63,11 +67,11 @@ class TrainerConfig(Config):
 
     learning_rate: float = Field(gt=0, description="Peak learning rate")
     batch_size: int = Field(ge=1, description="Rows of one optimizer step")
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    adam_eps: float = Field(default=1e-5, gt=0)
-    weight_decay: float = Field(default=0.1, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW: how slowly the mean of the gradients moves")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="AdamW: how slowly the mean of their squares moves")
+    adam_eps: float = Field(default=1e-5, gt=0, description="AdamW: added to the denominator")
+    weight_decay: float = Field(default=0.1, ge=0, description="AdamW: pull of the weights towards 0")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="A longer gradient is scaled down to this norm")
     accumulation_steps: int = Field(
         default=1, ge=1, description="Forward passes of one optimizer step; batch_size is their sum"
     )
@@ -107,7 +111,7 @@ class PretrainConfig(TrainerConfig):
     learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate")
     batch_size: int = Field(default=1024, ge=1, description="Packed rows of one optimizer step")
     max_steps: int = Field(default=500_000, ge=1, description="Optimizer steps")
-    warmup_steps: int = Field(default=2000, ge=0)
+    warmup_steps: int = Field(default=2000, ge=0, description="Optimizer steps in which the learning rate rises from 0")
     sequence_length: int = Field(
         default=4096, ge=8, description="Tokens of a row; longer documents are cut into several rows"
     )
@@ -118,8 +122,10 @@ class SFTConfig(TrainerConfig):
 
     learning_rate: float = Field(default=2e-5, gt=0, description="Peak learning rate")
     batch_size: int = Field(default=64, ge=1, description="Packed rows of one optimizer step")
-    epochs: float = Field(default=2, gt=0)
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    epochs: float = Field(default=2, gt=0, description="Passes over the dialogues; 0.5 is half of them")
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, lt=1, description="Share of the optimizer steps in which the learning rate rises from 0"
+    )
     sequence_length: int = Field(default=4096, ge=8, description="Tokens of a packed row; a longer dialogue is refused")
 
 
@@ -129,8 +135,10 @@ class RewardConfig(TrainerConfig):
     learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate")
     batch_size: int = Field(default=512, ge=1, description="Pairs of one optimizer step")
     epochs: float = Field(default=1, gt=0, description="More over-fits at the paper's size (section 3.2.2)")
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
-    min_warmup_steps: int = Field(default=5, ge=0)
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, lt=1, description="Share of the optimizer steps in which the learning rate rises from 0"
+    )
+    min_warmup_steps: int = Field(default=5, ge=0, description="At least so many steps, where the share is fewer")
     margins: Literal["none", "small", "large"] = Field(default="small", description="Margin scale by rating (table 27)")
     safety_loss_coef: float = Field(
         default=1.0, ge=0, description="Weight of the safety classification in the safety model"
@@ -153,8 +161,13 @@ class RewardConfig(TrainerConfig):
 class SamplingConfig(Config):
     """How responses are drawn."""
 
-    temperature: float = Field(default=1.0, gt=0)
-    max_new_tokens: int = Field(default=1024, ge=1)
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="Below 1 the likely tokens gain, above 1 the unlikely ones. Where the section above has a "
+        "temperature, or temperatures, of its own, those count and not this one",
+    )
+    max_new_tokens: int = Field(default=1024, ge=1, description="Tokens of a response; a longer one is cut here")
     batch_size: int = Field(default=64, ge=1, description="Rows that are decoded together")
     shards: int = Field(
         default=1, ge=1, description="Processes that share the work on a machine without an accelerator"
@@ -173,11 +186,24 @@ class PPOConfig(TrainerConfig):
     batch_size: int = Field(default=512, ge=1, description="Prompts of one iteration")
     mini_batch_size: int = Field(default=64, ge=1, description="Responses of one gradient step")
     epochs: int = Field(default=1, ge=1, description="Passes over each batch")
-    clip_range: float = Field(default=0.2, gt=0)
-    value_clip_range: float | None = Field(default=0.2, gt=0, description="Empty: values are not clipped")
-    kl_coef: float = Field(default=0.01, ge=0, description="beta: 0.01 for 7B and 13B, 0.005 for 34B and 70B")
-    gamma: float = Field(default=1.0, gt=0, le=1)
-    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    clip_range: float = Field(
+        default=0.2,
+        gt=0,
+        description="Beyond 1 ± this, a token's probability ratio to the sampling policy earns nothing",
+    )
+    value_clip_range: float | None = Field(
+        default=0.2, gt=0, description="A value moves by at most this from the one at sampling; empty: not clipped"
+    )
+    kl_coef: float = Field(
+        default=0.01,
+        ge=0,
+        description="Price of a nat of distance to the fine-tuned policy (the paper's beta: 0.01 for 7B and 13B, 0.005 "
+        "for 34B and 70B)",
+    )
+    gamma: float = Field(default=1.0, gt=0, le=1, description="Discount per token: 1 counts late rewards in full")
+    gae_lambda: float = Field(
+        default=0.95, ge=0, le=1, description="Advantages: 1 trusts the rewards that came, 0 the value model"
+    )
     safety_threshold: float = Field(
         default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
     )
@@ -189,7 +215,9 @@ class PPOConfig(TrainerConfig):
     )
     safety_share: float = Field(default=0.33, ge=0, le=1, description="Share of adversarial prompts")
     validation_prompts: int = Field(default=100, ge=1, description="Held-out prompts that decide when to stop")
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(), description="How the policy answers, both kinds of prompts"
+    )
     validate_every: int = Field(default=5, ge=1, description="Iterations between looks at held-out prompts")
     patience: int = Field(default=3, ge=1, description="Looks without a better held-out reward before training stops")
     kl_limit: float = Field(default=20.0, gt=0, description="Nats per response; beyond it the step fails")
@@ -212,8 +240,10 @@ class DPOConfig(TrainerConfig):
 
     learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate")
     batch_size: int = Field(default=128, ge=1, description="Pairs of one optimizer step")
-    epochs: float = Field(default=1, gt=0)
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    epochs: float = Field(default=1, gt=0, description="Passes over the pairs, at the most")
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, lt=1, description="Share of the optimizer steps in which the learning rate rises from 0"
+    )
     beta: float = Field(default=0.1, gt=0, description="Strength of the pull to the policy before this stage")
     nll_coef: float = Field(default=0.2, ge=0, description="Weight of the chosen responses' own likelihood")
     preference_batches: int = Field(default=2, ge=1, description="Newest batches of preferences, one an iteration")

@@ -22,7 +22,7 @@ class DrawConfig(Config):
     temperatures: tuple[float, ...] = Field(
         default=(0.7, 1.0, 1.2), min_length=1, description="Two of them for each pair"
     )
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the policies answer")
 
 
 @step(version=1, config=DrawConfig, outputs={"pairs": Output("dataset", "pair")})

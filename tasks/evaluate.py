@@ -24,13 +24,15 @@ class EvaluateConfig(Config):
     ordinary_prompts: int = Field(default=200, ge=1, description="Held-out helpfulness prompts")
     borderline_prompts: int = Field(default=100, ge=0, description="Held-out prompts that only sound dangerous")
     safety_prompts: int = Field(default=100, ge=0, description="Held-out adversarial prompts")
-    temperature: float = Field(default=0.7, gt=0)
+    temperature: float = Field(default=0.7, gt=0, description="At which the policy answers")
     instruction_dialogues: int = Field(
         default=48, ge=0, description="Dialogues that test whether an instruction is kept"
     )
     instruction_turns: int = Field(default=6, ge=2, description="User turns of those")
-    safety_threshold: float = Field(default=0.15, gt=0, lt=1)
-    sampling: SamplingConfig = SamplingConfig()
+    safety_threshold: float = Field(
+        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+    )
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the policy answers")
 
 
 class EvaluateStepConfig(EvaluateConfig):

@@ -21,7 +21,7 @@ class FineTuneConfig(Config):
     picks: int = Field(default=360, ge=1, description="Best responses over all iterations, one per prompt")
     replay: int = Field(default=60, ge=0, description="Demonstrations mixed in, so that old abilities stay")
     replay_kinds: tuple[str, ...] = Field(default=(), description="Kinds of demonstrations to draw from; empty: all")
-    training: SFTConfig = SFTConfig()
+    training: SFTConfig = Field(default=SFTConfig(), description="How it is trained")
 
 
 class FineTuneStepConfig(FineTuneConfig):

@@ -30,7 +30,7 @@ class RejectionConfig(Config):
     safety_threshold: float = Field(
         default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
     )
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the candidates are drawn")
 
 
 @step(

@@ -16,15 +16,15 @@ class GattConfig(Config):
     """How many dialogues, how long, and from which iteration on."""
 
     first_iteration: int = Field(default=3, ge=1, description="Ghost Attention starts with this iteration")
-    dialogues: int = Field(default=140, ge=1)
+    dialogues: int = Field(default=140, ge=1, description="Dialogues of each iteration")
     min_turns: int = Field(default=2, ge=1, description="User turns of a dialogue")
-    max_turns: int = Field(default=6, ge=1)
+    max_turns: int = Field(default=6, ge=1, description="And at the most so many")
     samples: int = Field(default=2, ge=1, description="Answers drawn per turn; the helpfulness model takes the best")
     short_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of dialogues that learn the shortened instruction"
     )
-    temperature: float = Field(default=0.7, gt=0)
-    sampling: SamplingConfig = SamplingConfig()
+    temperature: float = Field(default=0.7, gt=0, description="At which the answers are drawn")
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the answers are drawn")
 
 
 @step(version=2, config=GattConfig, outputs={"dialogues": Output("dataset", "dialogue")})

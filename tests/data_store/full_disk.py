@@ -17,7 +17,7 @@ NO_MOUNT = 77
 def main() -> None:
     """Fill the disk to the brim at several distances, write until it fails, make room, write again."""
     folder = Path(sys.argv[1])
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", folder], capture_output=True).returncode:
         sys.exit(NO_MOUNT)
     acks, ballast = Path(sys.argv[2]), folder / "ballast"
     store = Store.open(folder / "store")

@@ -50,6 +50,17 @@ def test_a_server_that_cannot_start_is_reported_at_once_with_its_log(
         pass
 
 
+@pytest.mark.parametrize(("origin", "allowed"), [("http://elsewhere.example", False), ("{url}", True)])
+def test_a_page_of_another_site_cannot_read_the_api(server: str, origin: str, allowed: bool) -> None:
+    """Else any page in a browser on this machine could look up a deployment and start it."""
+    origin = origin.format(url=server)
+    request = urllib.request.Request(
+        f"{server}/api/deployments/filter", b"{}", {"Origin": origin, "Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == (origin if allowed else None)
+
+
 def test_the_server_stops_when_the_run_is_killed(server: str, tmp_path: Path) -> None:
     """Started as by a run that then dies without a word."""
     program = (
