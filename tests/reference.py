@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import typer.main
-from pydantic import BaseModel
+from pydantic import AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.cli import app
@@ -122,6 +122,10 @@ def _bounds(field: FieldInfo) -> str:
             found.append(f"{each.min_length} or more of them")
         elif (pattern := getattr(each, "pattern", None)) is not None:
             found.append("`" + pattern.strip("^()$").replace("|", "`, `") + "`")
+        elif isinstance(each, AllowInfNan):
+            found.append("finite")
+        elif isinstance(each, annotated_types.MaxLen):
+            found.append(f"{each.max_length} or fewer of them")
         else:
             raise TypeError(f"the reference has no word for {each!r}")
     return ", ".join(found)
