@@ -23,9 +23,9 @@ class _Options(BaseModel):
 class RatingGaps(_Options):
     """The least difference of two ranks or scores for each rating word; a smaller one is negligibly better."""
 
-    significantly_better: float = Field(gt=0, allow_inf_nan=False)
-    better: float = Field(gt=0, allow_inf_nan=False)
-    slightly_better: float = Field(gt=0, allow_inf_nan=False)
+    significantly_better: float = Field(gt=0, allow_inf_nan=False, description="From this difference on")
+    better: float = Field(gt=0, allow_inf_nan=False, description="From this difference on")
+    slightly_better: float = Field(gt=0, allow_inf_nan=False, description="From this difference on")
 
     @model_validator(mode="after")
     def _falls(self) -> "RatingGaps":
@@ -75,5 +75,7 @@ class PreferenceOptions(_Options):
     score_gaps: RatingGaps | None = Field(
         default=None, description="ultrafeedback (4, 2, 1), helpsteer (3, 2, 1), datasets (4, 2, 1): score difference"
     )
-    argilla: ArgillaFields = ArgillaFields()
-    label_studio: LabelStudioFields = LabelStudioFields()
+    argilla: ArgillaFields = Field(default=ArgillaFields(), description="Names in an export of Argilla")
+    label_studio: LabelStudioFields = Field(
+        default=LabelStudioFields(), description="Names in an export of Label Studio"
+    )

@@ -46,7 +46,9 @@ class ImportConfig(Config):
         pattern=f"^({'|'.join((RECOGNISE, *PREFERENCE_FORMATS))})$",
         description="docs/preference-sources.md describes them; auto: each file's first record tells",
     )
-    preference_options: PreferenceOptions = PreferenceOptions()
+    preference_options: PreferenceOptions = Field(
+        default=PreferenceOptions(), description="What is read out of the formats of others, and how"
+    )
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
     heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
 

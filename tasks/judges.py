@@ -75,7 +75,7 @@ class LMJudgeConfig(VerdictConfig):
     """Who judges: a chat model's folder, or an endpoint."""
 
     folder: Path | None = Field(default=None, description="Chat model that transformers opens (safetensors)")
-    endpoint: EndpointConfig | None = None
+    endpoint: EndpointConfig | None = Field(default=None, description="Or a server that speaks OpenAI's chat protocol")
     name: str | None = Field(default=None, description="Shown as lm:<name>; empty: the folder's or the model's name")
 
     @model_validator(mode="after")

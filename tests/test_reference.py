@@ -15,12 +15,18 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "data": {"world": {}},
         "annotator": {"world_seed": 0},
         "gatt": {},
+        "collect": {"red_team": {}},
         "lora": {},
         "final_stage": "ppo",
     }
 )
 KEYS = {key.path: key for section in sections() for key in section.keys}
-ONE_OR_THE_OTHER = ("collect.people.", "distill.")  # sections that go without others of the config above
+ONE_OR_THE_OTHER = (
+    "collect.people.",
+    "collect.judge.",
+    "collect.sources.",
+    "distill.",
+)  # sections that go without others of the config above
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
