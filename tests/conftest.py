@@ -1,6 +1,7 @@
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests stay together where two processes share the suite: those of one file; and those of all flows, which
     share one finished run and one Prefect server."""
