@@ -12,7 +12,7 @@ smoke: $(READY)  ## the same in two minutes: two iterations
 	$(VENV)/bin/halter run configs/smoke.yaml
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
