@@ -32,6 +32,8 @@ _BASE_METRICS: Mapping[str, tuple[str, ...]] = {
     "sft": ("loss", "dialogues", "steps"),
     "draw_pairs": ("pairs", "pairs/safety", "equal_answers"),
     "collect_preferences": ("pairs", "pairs/safety", *(f"share/{label}" for label in SAFETY_LABELS)),
+    "judge_pairs": ("pairs", "orders_disagree", "judged"),
+    "extend_prompts": ("prompts", "prompts/red_team"),
     "train_safety_reward": _REWARD,
     "train_helpfulness_reward": _REWARD,
     "train_gold_reward": _REWARD,

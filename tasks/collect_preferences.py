@@ -136,7 +136,6 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
     return {
         "pairs": float(len(rows)),
         "pairs/safety": float(sum(row["axis"] == "safety" for row in rows)),
-        **{f"judged_by/{who}": float(count) for who, count in sorted(by.items())},
         **{f"share/{label}": labels.count(label) / len(labels) for label in sorted(set(labels))},
     }
 

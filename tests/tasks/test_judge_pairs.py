@@ -1,5 +1,6 @@
 """A language model's folder as judge: a random Llama, real prompts, both orders."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -171,5 +172,9 @@ def test_two_sources_judge_their_shares_and_are_counted(tmp_path: Path, judge: P
     assert by["simulated:little-world"] <= {pair["pair_id"] for pair in PAIRS} - shares.pairs_of(
         "lm", [p["pair_id"] for p in PAIRS]
     )
-    assert both["judged_by/lm:judge-model"] == len(rows)
-    assert both["judged_by/simulated:little-world"] == len(by["simulated:little-world"]) > 0
+    assert both["pairs"] == len(rows) + len(by["simulated:little-world"]) > len(rows)
+    told = {
+        row["judged by"]: row["pairs"]
+        for row in json.loads((tmp_path / "both" / "tables" / "sources.json").read_text())
+    }
+    assert told == {who: len(ids) for who, ids in by.items()}
