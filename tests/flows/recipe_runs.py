@@ -131,7 +131,7 @@ class Home:
         return Finished(process.returncode, out, err, time.monotonic() - started)
 
     def look(self, *arguments: str) -> Finished:
-        """A command that only reads the store, in this process: a process of its own spends seconds on imports."""
+        """A command that starts no flow, in this process: one of its own would spend seconds on imports."""
         started = time.monotonic()
         result = CliRunner().invoke(app, arguments, env={"HALTER_HOME": str(self.folder)})
         return Finished(result.exit_code, result.stdout, result.stderr, time.monotonic() - started)

@@ -220,7 +220,7 @@ def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tupl
     assert set(home.states().values()) == {"fresh"}
     old = home.head("model/policy@V1")
 
-    document = _done(home, "withdraw", "annotator", "anna", "--reason", "she asked for it").document
+    document = home.look("withdraw", "annotator", "anna", "--reason", "she asked for it", "--json").document
     redo = "halter rerun V1 collect-preferences --downstream --run pocket"
     assert document["commands"] == [redo]
     reached = {asset for each in document["reached"] for version in each["versions"] for asset in version["assets"]}
@@ -230,24 +230,19 @@ def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tupl
     assert ("V1", "evaluate") not in untouched
 
     before = home.runs()
-    _done(home, *shlex.split(redo)[1:])
+    done = home.halter(*shlex.split(redo)[1:])
+    assert done.code == 0, done.err
     assert not {(part, step) for part, step, _ in home.runs()[len(before) :]} & untouched
     assert set(home.states().values()) == {"fresh"}
     found = home.look("lineage", "model/policy@V1", "--json").document
     assert [entry["by_annotator"] for entry in found["judgements"]] == [{"ben": SHARES["ben"]}]
     assert "anna" not in json.dumps(found)
 
-    _done(home, "withdraw", "annotator", "anna", "--erase")
+    erased = home.look("withdraw", "annotator", "anna", "--erase", "--json")
+    assert erased.code == 0, erased.err
     assert verify(home.store).problems == ()
     assert not (home.store.root / "checkouts" / old[:2] / old).exists()
     assert set(home.states().values()) == {"fresh"}
-
-
-def _done(home: Home, *arguments: str) -> Finished:
-    """A command that has to end well."""
-    done = home.halter(*arguments, "--json")
-    assert done.code == 0, done.err
-    return done
 
 
 @pytest.mark.slow
