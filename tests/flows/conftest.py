@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.guide_pages import QUICKSTART, follow
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
 
@@ -46,3 +47,14 @@ def copy_of_first_run(first_run: tuple[Home, Finished], tmp_path: Path, server: 
         return replace(first_run[0], folder=tmp_path / "home", server=server)
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def redone(
+    first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory, server: str, pocket_file: Path
+) -> tuple[Home, dict[str, str]]:
+    """The finished run on which somebody has followed the quickstart: V1's safety reward model was trained once more,
+    with other margins. With what each command of the page said. Work on copies of it."""
+    home = replace(first_run[0], folder=tmp_path_factory.mktemp("redone") / "home", server=server)
+    shutil.copytree(first_run[0].folder, home.folder)
+    return home, dict(follow(QUICKSTART, home, pocket_file))

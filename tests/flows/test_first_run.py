@@ -1,6 +1,7 @@
 """The whole pocket recipe through the real command, from nothing: what it leaves, and what a second run does."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def test_no_process_and_no_half_made_file_is_left(first_run: tuple[Home, Finishe
     assert [path.name for path in work.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_status_says_that_all_is_fresh_and_is_quick(first_run: tuple[Home, Finished]) -> None:
+def test_status_says_that_all_is_fresh(first_run: tuple[Home, Finished]) -> None:
     home, _ = first_run
-    finished = home.halter("status", "--json")
+    finished = home.look("status", "--json")
     cells = finished.document["steps"]
     assert {(cell["part"], cell["step"]) for cell in cells} == STEPS
     assert {cell["state"] for cell in cells} == {"fresh"}
@@ -65,7 +66,7 @@ def test_status_says_that_all_is_fresh_and_is_quick(first_run: tuple[Home, Finis
 
 
 def test_status_for_people_shows_each_step_and_iteration(first_run: tuple[Home, Finished]) -> None:
-    finished = first_run[0].halter("status")
+    finished = first_run[0].look("status")
     assert finished.code == 0
     for word in ("V0", "V1", "V2", "train_safety_reward", "fresh", "judged by a simulated annotator"):
         assert word in finished.out
@@ -74,7 +75,7 @@ def test_status_for_people_shows_each_step_and_iteration(first_run: tuple[Home, 
 
 def test_lineage_of_the_last_policy_names_all_that_made_it(first_run: tuple[Home, Finished]) -> None:
     home, _ = first_run
-    document = home.halter("lineage", "model/policy@V2", "--json").document
+    document = home.look("lineage", "model/policy@V2", "--json").document
     assert document["version"] == home.head("model/policy@V2")
     groups = ("data_sets", "judgements", "reward_models", "models")
     names = {group: {entry["asset"] for entry in document[group]} for group in groups}
@@ -119,21 +120,29 @@ def test_lineage_of_the_last_policy_names_all_that_made_it(first_run: tuple[Home
 
 
 def test_lineage_for_people_names_the_same(first_run: tuple[Home, Finished]) -> None:
-    text = first_run[0].halter("lineage", "model/policy@V2").out
+    text = first_run[0].look("lineage", "model/policy@V2").out
     for word in ("dataset/preferences@V1", "pairs by simulated:little-world", "models/training/ppo.py", "seed"):
         assert word in text
 
 
 @pytest.fixture(scope="module")
-def second_run(
-    first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory, pocket_file: Path
-) -> tuple[Home, Finished, list[tuple[str, str, str]]]:
-    """The same command again, with its own server again; and the runs that were there before it."""
-    import shutil
+def again(first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A copy of the finished run, with the Prefect server of the first command started again."""
+    from flows.server import prefect_server
 
-    home = Home(tmp_path_factory.mktemp("second") / "home")
-    shutil.copytree(first_run[0].folder, home.folder)
-    before = home.runs()
+    folder = tmp_path_factory.mktemp("second") / "home"
+    shutil.copytree(first_run[0].folder, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+            patch.delenv(name, raising=False)
+        with prefect_server(folder / ".prefect") as url:
+            yield Home(folder, url)
+
+
+@pytest.fixture(scope="module")
+def second_run(again: Home, pocket_file: Path) -> tuple[Home, Finished, list[tuple[str, str, str]]]:
+    """The same command again; and the runs that were there before it."""
+    home, before = again, again.runs()
     finished = home.halter("run", pocket_file, "--json")
     assert finished.code == 0, finished.err
     return home, finished, before
@@ -154,15 +163,10 @@ def test_a_second_run_trains_nothing(
 
 
 @pytest.fixture(scope="module")
-def recorded(second_run: tuple[Home, Finished, list[tuple[str, str, str]]]) -> Iterator[str]:
-    """The Prefect server of the two runs, started again to ask what it has recorded."""
-    from flows.server import prefect_server
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("PREFECT_API_URL", "PREFECT_HOME"):
-            patch.delenv(name, raising=False)
-        with prefect_server(second_run[0].folder / ".prefect") as url:
-            yield url
+def recorded(second_run: tuple[Home, Finished, list[tuple[str, str, str]]]) -> str:
+    """The Prefect server of the two runs, to ask what it has recorded."""
+    assert second_run[0].server is not None
+    return second_run[0].server
 
 
 def test_prefect_has_recorded_both_runs_with_their_subflows(recorded: str) -> None:

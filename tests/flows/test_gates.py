@@ -145,7 +145,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     ran = home.runs()[len(before) :]
     assert ran == [("V0", "evaluate", "succeeded"), ("V1", "evaluate", "succeeded")], "what comes before, nothing after"
 
-    status = home.halter("status", "--json").document
+    status = home.look("status", "--json").document
     cells = {(cell["part"], cell["step"]): cell for cell in status["steps"]}
     at_gate = cells["V2", "rejection_sample"]
     assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 21, and must be at least 1000")
@@ -153,7 +153,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     assert [key for key, cell in cells.items() if cell["gate"]] == [("V2", "rejection_sample")]
     stale = {key for key, cell in cells.items() if cell["state"] != "fresh"}
     assert stale == {("V2", "evaluate"), ("V2", "evaluate_sampled")}, "a gate makes nothing stale"
-    assert "V2 rejection_sample is at a gate: picks is 21" in home.halter("status").out
+    assert "V2 rejection_sample is at a gate: picks is 21" in home.look("status").out
 
     runs = ask(home.server or "", "flow_runs/filter", sort="START_TIME_DESC", limit=30)
     newest = next(run for run in runs if run["name"] == "pocket")

@@ -1,6 +1,8 @@
 """The pocket recipe with people for the annotator: it waits, they judge, and the same command goes on."""
 
+import json
 import os
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.judging import Verdict, judge, next_item
 from data_store.annotation.people import add_annotator
 from data_store.rows import ROW_KINDS
+from data_store.verification import verify
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
 from tests.flows.test_serve import serving
 from tests.tasks.bench import wait_for
@@ -125,12 +128,12 @@ def test_a_run_lays_its_pairs_out_once_and_ends_saying_what_it_waits_for(
 
 def test_status_tells_who_waits_and_how_far_it_is(waiting: tuple[Home, Path, Finished]) -> None:
     home, _, finished = waiting
-    cells = {(cell["part"], cell["step"]): cell for cell in home.halter("status", "--json").document["steps"]}
+    cells = {(cell["part"], cell["step"]): cell for cell in home.look("status", "--json").document["steps"]}
     cell = cells["V1", "collect_preferences"]
     batch_id = finished.document["waiting"][0]["batch_id"]
     assert (cell["state"], cell["reason"]) == ("waiting", f"0 of 48 judgements in batch {batch_id}")
     assert {key for key, each in cells.items() if each["state"] != "fresh"} == AFTER
-    assert "waiting" in home.halter("status").out
+    assert "waiting" in home.look("status").out
 
 
 def test_the_run_goes_on_and_learns_from_exactly_what_people_said(judged: tuple[Home, Path, str]) -> None:
@@ -155,7 +158,7 @@ def test_the_run_goes_on_and_learns_from_exactly_what_people_said(judged: tuple[
 
 def _reads(home: Home) -> dict[str, dict[str, str]]:
     """What the runs behind V1's policy read, by step and role."""
-    document = home.halter("lineage", "model/policy@V1", "--json").document
+    document = home.look("lineage", "model/policy@V1", "--json").document
     return {
         run["step"]: {edge["role"]: edge["version"] for edge in run["reads"]}
         for run in document["runs"]
@@ -167,7 +170,7 @@ def test_the_lineage_of_the_policy_names_the_batch_the_people_and_the_hash_of_th
     judged: tuple[Home, Path, str],
 ) -> None:
     home, _, batch_id = judged
-    document = home.halter("lineage", "model/policy@V1", "--json").document
+    document = home.look("lineage", "model/policy@V1", "--json").document
     (judgements,) = document["judgements"]
     assert judgements["by_annotator"] == SHARES
     asset = str(judgements_asset(batch_id))
@@ -206,6 +209,40 @@ def test_only_the_judging_is_redone_where_only_it_has_changed(judged: tuple[Home
     assert finished.code == 0, finished.err
     assert home.runs()[len(before) :] == [("V1", "collect_preferences", "succeeded")]
     assert {cell["step"] for cell in finished.document["stale"]} == {step for _, step in AFTER} - {READS_THEM[0]}
+    runs = home.runs()
+    finished = home.halter("rerun", "V1", "collect", "--unset", "collect.heldout_percent", "--json")
+    assert (finished.code, home.runs()) == (0, runs), "the old version is taken up again"
+
+
+def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tuple[Home, Path, str]) -> None:
+    """Anna's judgements are withdrawn, redone without, and erased. The last one: it changes what the others share."""
+    home, _, _ = judged
+    assert set(home.states().values()) == {"fresh"}
+    old = home.head("model/policy@V1")
+
+    document = home.look("withdraw", "annotator", "anna", "--reason", "she asked for it", "--json").document
+    redo = "halter rerun V1 collect-preferences --downstream --run pocket"
+    assert document["commands"] == [redo]
+    reached = {asset for each in document["reached"] for version in each["versions"] for asset in version["assets"]}
+    assert {"dataset/preferences@V1", "model/reward-safety@V1", "model/policy@V1", "report/evaluation@V1"} <= reached
+    untouched = {key for key, state in home.states().items() if state == "fresh"}
+    assert ("V1", "draw_pairs") in untouched
+    assert ("V1", "evaluate") not in untouched
+
+    before = home.runs()
+    done = home.halter(*shlex.split(redo)[1:])
+    assert done.code == 0, done.err
+    assert not {(part, step) for part, step, _ in home.runs()[len(before) :]} & untouched
+    assert set(home.states().values()) == {"fresh"}
+    found = home.look("lineage", "model/policy@V1", "--json").document
+    assert [entry["by_annotator"] for entry in found["judgements"]] == [{"ben": SHARES["ben"]}]
+    assert "anna" not in json.dumps(found)
+
+    erased = home.look("withdraw", "annotator", "anna", "--erase", "--json")
+    assert erased.code == 0, erased.err
+    assert verify(home.store).problems == ()
+    assert not (home.store.root / "checkouts" / old[:2] / old).exists()
+    assert set(home.states().values()) == {"fresh"}
 
 
 @pytest.mark.slow

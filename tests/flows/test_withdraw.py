@@ -1,10 +1,7 @@
 """Withdrawing an annotator or a source: what is reached, what is redone, what comes back, what is erased."""
 
 import json
-import shlex
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from data_store.annotation.people import add_annotator
 from data_store.names import AssetName
 from data_store.store import Store
 from data_store.verification import verify
@@ -24,8 +20,7 @@ from flows.status import status_cells
 from flows.withdrawals import redo_commands
 from tasks.execute import execute
 from tasks.sampling import row_id
-from tests.flows.recipe_runs import POCKET, Finished, Home
-from tests.flows.test_people import book_of, config_file, judge_pairs
+from tests.flows.recipe_runs import POCKET
 from world.content import World
 from world.documents import make_documents
 
@@ -218,48 +213,3 @@ def test_the_fewest_commands_cover_all_that_is_to_be_redone(files: tuple[Store, 
         "halter rerun V2 collect-preferences --downstream --run files",
     )
     assert redo_commands(plan, [("V2", "fine_tune"), ("base", "import_data")], "files") == (REDO,)
-
-
-def test_a_person_is_left_out_by_the_commands_that_the_answer_names(
-    copy_of_first_run: Callable[[], Home], tmp_path: Path
-) -> None:
-    """The pocket recipe judged by anna and ben; anna's judgements are withdrawn, redone without, and erased."""
-    home = replace(copy_of_first_run(), name="pocket")
-    config = config_file(tmp_path)
-    batch_id = finished(home, "run", config).document["waiting"][0]["batch_id"]
-    book = book_of(home)
-    for name, count in (("anna", 18), ("ben", 30)):
-        add_annotator(book, name)
-        judge_pairs(book, batch_id, name, count)
-    finished(home, "run", config)
-    assert set(home.states().values()) == {"fresh"}
-    old = home.head("model/policy@V1")
-
-    document = finished(home, "withdraw", "annotator", "anna", "--reason", "she asked for it").document
-    redo = "halter rerun V1 collect-preferences --downstream --run pocket"
-    assert document["commands"] == [redo]
-    reached = {asset for each in document["reached"] for version in each["versions"] for asset in version["assets"]}
-    assert {"dataset/preferences@V1", "model/reward-safety@V1", "model/policy@V1", "report/evaluation@V1"} <= reached
-    untouched = {key for key, state in home.states().items() if state == "fresh"}
-    assert ("V1", "draw_pairs") in untouched
-    assert ("V1", "evaluate") not in untouched
-
-    before = home.runs()
-    finished(home, *shlex.split(redo)[1:])
-    assert not {(part, step) for part, step, _ in home.runs()[len(before) :]} & untouched
-    assert set(home.states().values()) == {"fresh"}
-    found = finished(home, "lineage", "model/policy@V1").document
-    assert [entry["by_annotator"] for entry in found["judgements"]] == [{"ben": 30}]
-    assert "anna" not in json.dumps(found)
-
-    finished(home, "withdraw", "annotator", "anna", "--erase")
-    assert verify(home.store).problems == ()
-    assert not (home.store.root / "checkouts" / old[:2] / old).exists()
-    assert set(home.states().values()) == {"fresh"}
-
-
-def finished(home: Home, *arguments: str | Path) -> Finished:
-    """A command that has to end well."""
-    done = home.halter(*arguments, "--json")
-    assert done.code == 0, done.err
-    return done
