@@ -61,7 +61,7 @@ LAYOUTS: dict[str, Callable[[pa.Table], pa.Table]] = {
 }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(ROWS, st.integers(0, 8))
 def test_by_columns_gives_what_by_values_gives(rows: list[dict[str, object]], start: int) -> None:
     array = pa.array(rows, pa.struct(list(SCHEMA))).slice(min(start, len(rows)))
@@ -69,7 +69,7 @@ def test_by_columns_gives_what_by_values_gives(rows: list[dict[str, object]], st
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(ROWS)
 def test_the_hash_of_a_row_is_the_sha256_of_its_encoding_however_arrow_lays_the_table_out(
     layout: str, rows: list[dict[str, object]]
