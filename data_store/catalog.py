@@ -39,11 +39,8 @@ from data_store.projection import (
 )
 
 _BATCH = 500
-# How long one leader serves others before it lets somebody else lead: many times what opening the file cost it, which
-# on a busy machine is ten times what it is on a quiet one.
+# How long one leader serves others before it lets somebody else lead: many times what opening the file costs.
 _TERM_SECONDS = 0.2
-_TERM_OPENINGS = 5
-_LONGEST_TERM_SECONDS = 2.0
 _LINGER_SECONDS = 0.02
 _CATCH_UPS = 10
 # What an event can cause that lies in the event itself, not in the store.
@@ -235,14 +232,11 @@ class Catalog:
             connection.close()
 
     def _drain(self, *, crowded: bool = False) -> None:
-        started = time.monotonic()
         connection = self._open_for_writing()
         try:
             term = _Term(connection, *self._catch_up(connection))
-            opened = time.monotonic()
-            cost = opened - started
-            end = opened + min(max(_TERM_SECONDS, _TERM_OPENINGS * cost), _LONGEST_TERM_SECONDS)
-            while batch := self._next_batch(max(_LINGER_SECONDS, cost) if crowded else 0.0):
+            end = time.monotonic() + _TERM_SECONDS
+            while batch := self._next_batch(_LINGER_SECONDS if crowded else 0.0):
                 crowded = crowded or len(batch) > 1
                 try:
                     self._apply(term, batch)

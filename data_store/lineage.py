@@ -8,10 +8,12 @@ runs, it is these that are walked: its result follows from them as well.
 from collections.abc import Collection, Mapping
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_store.errors import InputError
-from data_store.links import Links
+from data_store.links import Links, first_source
 from data_store.names import AssetName
 from data_store.records import LineageEdge, LineageGraph
 from data_store.runs import read_head, read_runs, read_version
@@ -27,15 +29,16 @@ WHERE run_id IN (SELECT unnest(?::TEXT[]))
 ORDER BY run_id, direction, role, asset_id
 """
 
-# What the run behind each head read, and whether that is still the head of its asset.
+_HEADS = "SELECT asset_id, run_id FROM current_head ORDER BY asset_id"
+# What the run behind each head read, and whether that is still the head of its asset; heads by their place in _HEADS.
 _USED = """
-SELECT current_head.asset_id, current_input.asset_id AS input_id,
-    current_input.version_id = newest.version_id AS is_current
-FROM current_head
-JOIN current_input ON current_input.run_id = current_head.run_id
-JOIN current_head newest ON newest.asset_id = current_input.asset_id
+WITH numbered AS (
+    SELECT asset_id, version_id, run_id, row_number() OVER (ORDER BY asset_id) - 1 AS number FROM current_head)
+SELECT head.number AS head, newest.number AS source, current_input.version_id = newest.version_id AS is_current
+FROM numbered head
+JOIN current_input ON current_input.run_id = head.run_id
+JOIN numbered newest ON newest.asset_id = current_input.asset_id
 """
-_CHANGED = "SELECT asset_id FROM current_head WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY asset_id"
 
 
 def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
@@ -46,13 +49,13 @@ def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> 
 def ancestor_ids(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> list[str]:
     """The ids of the runs that led to these runs, these included."""
     produced = connection.execute(_PRODUCED).to_arrow_table()
-    return Links(produced["run_id"], produced["producer_run_id"]).reached(roots)
+    return Links.between(produced["run_id"], produced["producer_run_id"]).reached(roots)
 
 
 def descendants(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that built on these runs, these included, and all that they read and wrote."""
     produced = connection.execute(_PRODUCED).to_arrow_table()
-    return _graph(connection, roots, Links(produced["producer_run_id"], produced["run_id"]).reached(roots))
+    return _graph(connection, roots, Links.between(produced["producer_run_id"], produced["run_id"]).reached(roots))
 
 
 def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[str]:
@@ -101,18 +104,27 @@ def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) 
     head of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to
     identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
     """
-    reasons: dict[str, str] = {}
-    for (asset,) in connection.execute(_CHANGED, [sorted(changed_runs)]).fetchall():
-        reasons[asset] = "the step or its config changed"
+    heads = connection.execute(_HEADS).to_arrow_table()
     used = connection.execute(_USED).to_arrow_table()
-    older = used.filter(pc.invert(used["is_current"])).select(["asset_id", "input_id"]).to_pylist()
-    for asset, source in sorted((row["asset_id"], row["input_id"]) for row in older):
-        reasons.setdefault(asset, f"a newer {source} is there")
-    if reasons:
-        found = Links(used["input_id"], used["asset_id"]).first_sources(reasons)
-        for asset, source in found.items():
-            reasons.setdefault(asset, f"{source} is stale")
-    return {AssetName.parse(asset): reasons[asset] for asset in sorted(reasons)}
+    head, source = used["head"].to_numpy(), used["source"].to_numpy()
+    older = ~used["is_current"].to_numpy()
+    count = heads.num_rows
+    changed = pc.is_in(heads["run_id"], value_set=pa.array(list(changed_runs), pa.string())).to_numpy()
+    newer = first_source(count, source[older], head[older])
+    roots = np.flatnonzero(changed | (newer < count))
+    if not len(roots):
+        return {}
+    after = Links(heads["asset_id"], source, head).first_sources(roots)
+    names = heads["asset_id"].to_pylist()
+    reasons: dict[AssetName, str] = {}
+    for name, was_changed, read, reached in zip(names, changed.tolist(), newer.tolist(), after.tolist(), strict=True):
+        if was_changed:
+            reasons[AssetName.parse(name)] = "the step or its config changed"
+        elif read < count:
+            reasons[AssetName.parse(name)] = f"a newer {names[read]} is there"
+        elif reached < count:
+            reasons[AssetName.parse(name)] = f"{names[reached]} is stale"
+    return reasons
 
 
 def _graph(connection: duckdb.DuckDBPyConnection, roots: Collection[str], ids: list[str]) -> LineageGraph:

@@ -11,49 +11,47 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_Ints = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int64]
 
 
 class Links:
-    """Edges from names to names, as two columns of text of one length. An edge may come more than once."""
+    """Edges from names to names. `names` is text, each name once; the edges are two columns of one length with the
+    numbers of the names, counted from 0. An edge may come more than once.
+    """
 
-    def __init__(self, sources: pa.ChunkedArray, targets: pa.ChunkedArray) -> None:
+    def __init__(self, names: pa.Array | pa.ChunkedArray, sources: Numbers, targets: Numbers) -> None:
+        self._names = names
+        self._source, self._target = sources, targets
+        self._sorted: Numbers = targets[np.argsort(sources, kind="stable")]
+        self._starts: Numbers = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=len(names)))))
+
+    @classmethod
+    def between(cls, sources: pa.ChunkedArray, targets: pa.ChunkedArray) -> "Links":
+        """From two columns of names of one length; the numbers follow no order."""
         coded = pa.chunked_array([*sources.chunks, *targets.chunks], pa.string()).combine_chunks().dictionary_encode()
         numbers = coded.indices.to_numpy().astype(np.int64)
-        self._names = coded.dictionary
-        source, target = numbers[: len(sources)], numbers[len(sources) :]
-        self._source, self._target = source, target
-        self._sorted: _Ints = target[np.argsort(source, kind="stable")]
-        self._starts: _Ints = np.concatenate(([0], np.cumsum(np.bincount(source, minlength=len(self._names)))))
+        return cls(coded.dictionary, numbers[: len(sources)], numbers[len(sources) :])
 
     def reached(self, roots: Collection[str]) -> list[str]:
         """The roots, first and in their order, and every name that a path leads to from one of them."""
-        found = np.flatnonzero(self._mask(roots))
+        known = pc.index_in(pa.array(list(roots), pa.string()), value_set=self._names).drop_null()
+        found = np.flatnonzero(self._mask(known.to_numpy().astype(np.int64)))
         names: list[str] = self._names.take(pa.array(found)).to_pylist()
         given = dict.fromkeys(roots)
         return [*given, *(name for name in names if name not in given)]
 
-    def first_sources(self, roots: Collection[str]) -> dict[str, str]:
-        """Every name that a path of at least one edge leads to from a root -> of those reached (roots included) that
-        have an edge to it, the first in order of name.
+    def first_sources(self, roots: Numbers) -> Numbers:
+        """For every name, by number: of the names that the roots (numbers) lead to, roots included, the one of the
+        least number that has an edge to it; as many as there are names where there is none.
         """
-        open_edges = self._mask(roots)[self._source]
-        source, target = self._source[open_edges], self._target[open_edges]
-        place: _Ints = np.empty(len(self._names), np.int64)
-        by_name = pc.sort_indices(self._names).to_numpy().astype(np.int64)
-        place[by_name] = np.arange(len(by_name))
-        least: _Ints = np.full(len(self._names), len(self._names), np.int64)
-        np.minimum.at(least, target, place[source])
-        found = np.flatnonzero(least < len(self._names))
-        first = by_name[least[found]]
-        names, sources = (self._names.take(pa.array(chosen)).to_pylist() for chosen in (found, first))
-        return dict(zip(names, sources, strict=True))
+        followed = self._mask(roots)[self._source]
+        return first_source(len(self._names), self._source[followed], self._target[followed])
 
-    def _mask(self, roots: Collection[str]) -> npt.NDArray[np.bool_]:
+    def _mask(self, roots: Numbers) -> npt.NDArray[np.bool_]:
         """Which names are reached, by number."""
         mask = np.zeros(len(self._names), bool)
-        known = pc.index_in(pa.array(list(roots), pa.string()), value_set=self._names).drop_null()
-        frontier: _Ints = known.to_numpy().astype(np.int64)
+        place: Numbers = np.zeros(len(self._names), np.int64)
+        frontier = roots
         while len(frontier):
             mask[frontier] = True
             starts = self._starts[frontier]
@@ -61,5 +59,16 @@ class Links:
             ends = np.cumsum(counts)
             edges = np.arange(counts.sum()) + np.repeat(starts - ends + counts, counts)
             after = self._sorted[edges]
-            frontier = np.unique(after[~mask[after]])
+            new = after[~mask[after]]
+            # Each name once: of several, the one that was written last. Sorting would cost ten times as much.
+            order = np.arange(len(new))
+            place[new] = order
+            frontier = new[place[new] == order]
         return mask
+
+
+def first_source(count: int, sources: Numbers, targets: Numbers) -> Numbers:
+    """For each of the numbers below `count`, the least source of its edges; `count` where it has none."""
+    least: Numbers = np.full(count, count, np.int64)
+    np.minimum.at(least, targets, sources)
+    return least

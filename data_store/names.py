@@ -8,6 +8,7 @@ from data_store.errors import InputError
 # Names end up in SQL results, in URLs and in file listings; the whitelist keeps them harmless in all three.
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _PART = re.compile(r"V(0|[1-9][0-9]{0,3})|[a-z][a-z0-9_.-]{0,63}")
+_VALID = re.compile(f"(?:{_WORD.pattern})/(?:{_WORD.pattern})@(?:{_PART.pattern})")
 
 
 @dataclass(frozen=True, order=True)
@@ -23,6 +24,8 @@ class AssetName:
     part: str
 
     def __post_init__(self) -> None:
+        if _VALID.fullmatch(str(self)):  # one look: names are made by the ten thousand
+            return
         for field, value, pattern, example in (
             ("kind", self.kind, _WORD, "'model' or 'dataset'"),
             ("name", self.name, _WORD, "'policy' or 'reward-safety'"),

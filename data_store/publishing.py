@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from data_store.encoding import content_hash, set_hash
+from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.locks import remove_tree, sync_folder
 from data_store.objects import Objects, file_sha256
 from data_store.records import ObjectRef, Publication, VersionInfo
+from data_store.row_hashing import set_hash
 from data_store.rows import row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
 

@@ -13,15 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_store.encoding import row_hashes
 from data_store.errors import InputError, StoreError
 from data_store.objects import Objects
 from data_store.records import ObjectRef
+from data_store.row_hashing import ROW_HASH, hash_order, hashes_in, packed_hashes, row_hashes
 from data_store.rows import RowKind, conform
 
 ROWS_FILE = "rows.parquet"
-ROW_HASH = pa.field("row_hash", pa.binary(32), nullable=False)
-_DIGEST = 32
+_HASH_FIELD = pa.field("row_hash", ROW_HASH, nullable=False)
 _ROW_GROUP = 65536
 
 
@@ -40,37 +39,38 @@ def read_rows(folder: Path, kind: RowKind) -> pa.Table:
     return conform(table, kind, str(path))
 
 
-def sort_by_hash(table: pa.Table) -> tuple[pa.Table, list[bytes]]:
+def sort_by_hash(table: pa.Table) -> tuple[pa.Table, pa.FixedSizeBinaryArray]:
     """The rows in the canonical order, by row hash, and the hashes in that order."""
     hashes = row_hashes(table)
-    order = sorted(range(len(hashes)), key=hashes.__getitem__)
-    return table.take(pa.array(order, pa.int64())), [hashes[row] for row in order]
+    order = pa.array(hash_order(hashes))
+    return table.take(order), hashes.take(order)
 
 
 def store_rows(
-    objects: Objects, table: pa.Table, hashes: Sequence[bytes], parent_segments: Iterable[ObjectRef]
+    objects: Objects, table: pa.Table, hashes: pa.FixedSizeBinaryArray, parent_segments: Iterable[ObjectRef]
 ) -> tuple[list[ObjectRef], int]:
     """Store a sorted table: its references (segments, then ids) and how many bytes are new.
 
     Segments of the parent that hold none of the rows are left out; rows that they hold are not stored again.
     """
-    missing = set(hashes)
+    missing = hashes
     refs: list[ObjectRef] = []
     for segment in parent_segments:
         if not objects.exists(segment.sha256):
             continue  # its rows are simply stored again
-        held = missing.intersection(_hashes_in(objects.path(segment.sha256)))
-        if held:
+        left = missing.filter(pc.invert(pc.is_in(missing, value_set=_hashes_of(objects.path(segment.sha256)))))
+        if len(left) < len(missing):
             refs.append(segment)
-            missing -= held
+            missing = left
     new_bytes = 0
-    if missing or not hashes:
-        keep = pa.array([digest in missing for digest in hashes], pa.bool_())
-        column = pa.array(hashes, pa.binary(_DIGEST))
-        sha256, size, new = objects.put_bytes(_parquet(table.append_column(ROW_HASH, column).filter(keep)))
+    if len(missing) or not len(hashes):
+        added = table.append_column(_HASH_FIELD, hashes)
+        if len(missing) < len(hashes):
+            added = added.filter(pc.is_in(hashes, value_set=missing))
+        sha256, size, new = objects.put_bytes(_parquet(added))
         refs.append(ObjectRef(f"segments/{sha256}", sha256, size, "segment"))
         new_bytes += size if new else 0
-    sha256, size, new = objects.put_bytes(b"".join(hashes))
+    sha256, size, new = objects.put_bytes(packed_hashes(hashes))
     refs.append(ObjectRef("ids", sha256, size, "ids"))
     return refs, new_bytes + (size if new else 0)
 
@@ -81,8 +81,7 @@ def load_rows(objects: Objects, refs: Iterable[ObjectRef], columns: Sequence[str
     segments = [ref for ref in refs if ref.role == "segment"]
     (ids,) = (ref for ref in refs if ref.role == "ids")
     objects.require(ids.sha256)
-    packed = objects.path(ids.sha256).read_bytes()
-    wanted = pa.array([packed[at : at + _DIGEST] for at in range(0, len(packed), _DIGEST)], pa.binary(_DIGEST))
+    wanted = hashes_in(objects.path(ids.sha256).read_bytes())
     lost = [ref.sha256 for ref in segments if not objects.exists(ref.sha256)]
     chosen = None if columns is None else [*columns, "row_hash"]
     tables = [pq.read_table(objects.path(ref.sha256), columns=chosen) for ref in segments if ref.sha256 not in lost]
@@ -110,6 +109,5 @@ def _parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _hashes_in(path: Path) -> list[bytes]:
-    hashes: list[bytes] = pq.read_table(path, columns=["row_hash"]).column("row_hash").to_pylist()
-    return hashes
+def _hashes_of(path: Path) -> pa.ChunkedArray:
+    return pq.read_table(path, columns=["row_hash"]).column("row_hash")

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from data_store import lineage, runs
 from data_store.contents import Use, built_on, uses_by_object
-from data_store.encoding import row_hashes, set_hash
 from data_store.errors import InputError, StoreError
 from data_store.events import TABLES
 from data_store.journal import Entry
@@ -26,6 +25,7 @@ from data_store.objects import file_sha256
 from data_store.projection import CONFIG, build, tail
 from data_store.publishing import files_in
 from data_store.records import VersionInfo
+from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
 

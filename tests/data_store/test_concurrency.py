@@ -42,7 +42,7 @@ def test_writers_killed_at_any_moment_lose_nothing_acknowledged_and_show_nothing
     chance = random.Random(7)
     killed = 0
     with nursery() as writers:
-        deadline = time.monotonic() + 45
+        deadline = time.monotonic() + 600  # to stop, not to judge: a busy machine takes its time
         while killed < KILLS and time.monotonic() < deadline:
             seen = len(acknowledged(acks))
             pids = [writers.start("commit_runs", root, acks, name, 1000) for name in ("left", "right")]
