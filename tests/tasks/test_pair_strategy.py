@@ -75,19 +75,26 @@ JUDGED = [*(judged(n, axis) for n in range(5) for axis in ("safety", "helpfulnes
 
 
 def drawn(
-    folder: Path, models: dict[str, Path], strategy: dict[str, Any] | None, *, earlier: bool = False, part: str = "V3"
+    folder: Path,
+    models: dict[str, Path],
+    strategy: dict[str, Any] | None,
+    *,
+    earlier: bool = False,
+    part: str = "V3",
+    paper: DrawStepConfig = PAPER,
 ) -> tuple[list[dict[str, Any]], dict[str, float], dict[str, list[dict[str, Any]]]]:
     """Pairs, metrics and tables of one drawing."""
-    config = PAPER
+    config = paper
     inputs: dict[str, Any] = {"prompts": ("prompt", PROMPTS), **{r: models[r] for r in ("policy", "previous")}}
     if strategy is not None:
         config = DrawStepConfig(
-            **PAPER.model_dump(exclude={"strategy", "heldout_percent"}),
+            **paper.model_dump(exclude={"strategy", "heldout_percent"}),
             strategy=PairStrategyConfig(**strategy),
             heldout_percent=HELDOUT,
         )
         roles = [role for role in models if role.endswith("_reward") and (earlier or not role.startswith("earlier"))]
         inputs |= {role: models[role] for role in roles} | {"preferences": ("preference", JUDGED)}
+    folder.mkdir(exist_ok=True)
     run = step_run(folder, inputs=inputs, outputs={"pairs": Output("dataset", "pair")}, part=part)
     metrics = dict(draw_pairs.function(run, config))
     tables = {path.stem: json.loads(path.read_text()) for path in (folder / "tables").iterdir()}
@@ -115,6 +122,10 @@ def test_as_many_pairs_of_each_axis_are_shown_as_in_the_paper(plain: list[dict[s
     for axis in ("safety", "helpfulness"):
         assert sum(row["axis"] == axis for row in rows) == sum(row["axis"] == axis for row in plain)
     assert metrics["pairs"] == len(plain) == len({row["pair_id"] for row in rows})
+    assert {name for name in metrics if "/" in name} == {
+        *("pairs/safety", "scale/safety", "scale/helpfulness"),
+        *("kept/as_paper", "kept/unsure", "kept/axes_disagree", "kept/iterations_disagree"),
+    }
     assert metrics["kept/unsure"] > 0
     assert metrics["drawn"] > metrics["kept/unsure"] + metrics["kept/as_paper"]
 
@@ -192,6 +203,14 @@ def test_where_prompts_run_out_the_choice_is_among_fewer(tmp_path: Path, models:
     beyond_reach = sum(row["split"] == "heldout" for row in PROMPTS)
     assert metrics["drawn"] <= len(PROMPTS) - beyond_reach - sum(map(stays, rows))
     assert metrics["pairs"] == len(rows)
+
+
+def test_where_no_prompt_is_left_the_pairs_are_those_of_the_paper(tmp_path: Path, models: dict[str, Path]) -> None:
+    every = PAPER.model_copy(update={"ordinary_prompts": 100, "safety_prompts": 100})
+    alone, _, _ = drawn(tmp_path / "alone", models, None, paper=every)
+    rows, metrics, _ = drawn(tmp_path / "chosen", models, EVERYTHING_UNSURE, paper=every)
+    assert sorted(row["pair_id"] for row in rows) == sorted(row["pair_id"] for row in alone)
+    assert metrics["kept/unsure"] > 0
 
 
 def test_v1_says_that_there_are_no_reward_models_to_choose_by(tmp_path: Path, models: dict[str, Path]) -> None:
