@@ -5,8 +5,10 @@
 The smoke run up to V1, then V2's pairs, judgements and reward models once for each strategy, each in a copy of the
 store after V1: as many judgements, the same judge, the same settings. All reward models are tested on the same pairs of
 V2's policies: held-out prompts, drawn as in the paper. One foundation serves all seeds; a seed decides every draw and
-training from V1 on. One process, so that it can run beside other work. Prints a row per seed and strategy, then
-the mean difference to the paper's way with its standard error over seeds, in points.
+training from V1 on. One process, so that it can run beside other work.
+
+Prints a row per seed and strategy (clear pairs are those rated significantly better), then the mean difference to the
+paper's way with its standard error over seeds, in points.
 """
 
 import argparse
@@ -96,6 +98,7 @@ def measured(store: Store, part: str, tests: list[Row]) -> Row:
         own = [row for row in tests if row["axis"] == axis]
         by_rating = accuracy_by_rating(load_reward(folder), open_renderer(folder), own, SamplingConfig(batch_size=64))
         found |= {axis: by_rating["all"][0], f"{axis}, clear pairs": by_rating["significantly_better"][0]}
+        found[f"{axis} tests"] = by_rating["all"][1]
     return found
 
 
@@ -124,7 +127,7 @@ def differences(rows: Sequence[Row], strategies: Sequence[str]) -> Iterator[str]
     by = {(row["seed"], row["strategy"]): row for row in rows}
     seeds = sorted({row["seed"] for row in rows})
     for name in (name for name in strategies if name != PAPER):
-        for measure in [key for key in rows[0] if key.startswith(AXES)]:
+        for measure in [key for key in rows[0] if key.startswith(AXES) and "tests" not in key]:
             found = [100 * (by[seed, name][measure] - by[seed, PAPER][measure]) for seed in seeds]
             error = f" ± {statistics.stdev(found) / len(found) ** 0.5:.1f}" if len(found) > 1 else ""
             yield f"{name}, {measure}: {statistics.fmean(found):+.1f}{error} points over {len(found)} seeds"
