@@ -124,6 +124,7 @@ class RunConfig(Config):
         elif self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self._has_its_judges()
+        self._has_pairs_to_choose_among()
         if self.data.world is None:
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
@@ -152,6 +153,20 @@ class RunConfig(Config):
             raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
         if shares is not None and shares.simulated > 0 and self.annotator is None:
             raise ValueError("collect.sources.simulated needs the annotator: give annotator")
+
+    def _has_pairs_to_choose_among(self) -> None:
+        strategy = self.collect.strategy
+        if strategy is None:
+            return
+        if self.distill is not None or not self.draws_pairs:
+            raise ValueError("collect.strategy chooses among drawn pairs, and none are drawn: take it out")
+        if self.iterations == 1:
+            raise ValueError("collect.strategy needs the reward models of an earlier iteration: raise iterations")
+        if strategy.iterations_disagree_share and self.iterations == 2:
+            raise ValueError(
+                "collect.strategy.iterations_disagree_share needs the reward models of two earlier iterations: raise "
+                "iterations to 3, or set it to 0"
+            )
 
     def _distils(self, distill: DistillConfig) -> None:
         if slug(distill.run) != distill.run or distill.run == self.name:

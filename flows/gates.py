@@ -13,6 +13,8 @@ from data_store.filters import REASONS
 from data_store.rows import SAFETY_LABELS
 from flows.plan import FIRST, FOUNDATION, Plan
 from flows.watch_config import GateConfig
+from models.algorithms.pair_choice import KEPT_BECAUSE
+from tasks.draw_pairs import DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
 from tasks.step import StepCall
 
@@ -123,6 +125,10 @@ class StoppedAtGateError(RuntimeError):
 
 def metrics_of(call: StepCall) -> tuple[str, ...]:
     """The metrics that a step can measure, as the plan wires it."""
+    if isinstance(call.config, DrawStepConfig):
+        scales = (f"scale/{role.removesuffix('_reward')}" for role in call.inputs if role.endswith("_reward"))
+        kept = (f"kept/{reason}" for reason in KEPT_BECAUSE)
+        return (*_BASE_METRICS["draw_pairs"], "drawn", *kept, *scales, "seconds")
     if not isinstance(call.config, EvaluateStepConfig):
         return (*_BASE_METRICS[call.step.name], "seconds")
     names = ["finished", "response_tokens"]

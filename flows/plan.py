@@ -15,7 +15,7 @@ from flows.config import RunConfig, with_values
 from models.llama_presets import PRESETS
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
 from tasks.dpo import DPOStepConfig, dpo
-from tasks.draw_pairs import DrawConfig, draw_pairs
+from tasks.draw_pairs import DrawConfig, DrawStepConfig, draw_pairs
 from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
 from tasks.extend_prompts import ExtendConfig, extend_prompts
 from tasks.filter_corpus import filter_corpus
@@ -173,11 +173,12 @@ class _Wiring:
         base = self.base()
         if c.draws_pairs:
             before = model("policy", f"V{max(number - 2, 0)}")
+            drawing, choosing = self.drawing(number)
             self.add(
                 draw_pairs,
                 part,
-                DrawConfig(**{name: getattr(c.collect, name) for name in DrawConfig.model_fields}),
-                {"policy": policy, "previous": before, **prompts, **base},
+                drawing,
+                {"policy": policy, "previous": before, **prompts, **base, **choosing},
                 {"pairs": "pairs"},
                 **adapters,
                 # one seed for a batch of pairs and for judging it, which itself draws nothing
@@ -287,6 +288,22 @@ class _Wiring:
         if final_stage != "none":
             self.evaluation(part, evidence, sampled=True)
         self.evaluation(part, evidence)
+
+    def drawing(self, number: int) -> tuple[DrawConfig, dict[str, Assets]]:
+        """How an iteration draws its pairs, and what chooses among them: with a strategy, from V2 on, the earlier
+        reward models and the pairs on which these are calibrated. Else the step's fingerprint knows nothing of it."""
+        collect = self.config.collect
+        plain = DrawConfig(**{name: getattr(collect, name) for name in DrawConfig.model_fields})
+        strategy = collect.strategy
+        if strategy is None or number == 1:
+            return plain, {}
+        inputs = {"preferences": dataset("preferences", *(f"V{n}" for n in range(1, number)))}
+        for axis in ("safety", "helpfulness"):
+            inputs[f"{axis}_reward"] = model(f"reward-{axis}", f"V{number - 1}")
+            if strategy.iterations_disagree_share and number > 2:
+                inputs[f"earlier_{axis}_reward"] = model(f"reward-{axis}", f"V{number - 2}")
+        config = DrawStepConfig(**plain.model_dump(), strategy=strategy, heldout_percent=collect.heldout_percent)
+        return config, inputs
 
     def judge(self, part: str, judge: LMJudgeConfig, shares: SharesConfig, pairs: Assets) -> None:
         """A language model on its share of the pairs: its folder, or an endpoint's answers, are read beside them."""

@@ -14,6 +14,7 @@ from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
 from tasks.extend_prompts import RedTeamConfig
 from tasks.judges import LMJudgeConfig, SharesConfig
+from tasks.pair_strategy import PairStrategyConfig
 from tasks.sampling import is_held_out, row_id
 from tasks.step import Output, Sources, StepRun, step
 
@@ -65,6 +66,9 @@ class JudgeConfig(Config):
 class CollectConfig(DrawConfig, JudgeConfig):
     """Which prompts, how the two responses are drawn, and who judges."""
 
+    strategy: PairStrategyConfig | None = Field(
+        default=None, description="Which of the drawn pairs are shown; empty: all of them, as in the paper"
+    )
     red_team: RedTeamConfig | None = Field(
         default=None, description="Prompts of red teams against earlier policies join the safety prompts; empty: none"
     )

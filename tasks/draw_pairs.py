@@ -1,17 +1,21 @@
 """The pairs to be judged (Llama 2, section 3.2.1): two variants of the policy, each at a temperature of its own, answer
-the same prompts."""
+the same prompts. All of them are judged, or earlier reward models choose among more (tasks/pair_strategy.py)."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
 from models.config import Config, SamplingConfig
-from tasks.sampling import draw, open_renderer, row_id
+from tasks.pair_strategy import PairStrategyConfig, shown_pairs
+from tasks.sampling import draw, is_held_out, open_renderer, row_id
 from tasks.step import Output, StepRun, step
 
 VARIANTS = ("policy", "previous")
+_BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch
 
 
 class DrawConfig(Config):
@@ -25,24 +29,80 @@ class DrawConfig(Config):
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the policies answer")
 
 
-@step(version=1, config=DrawConfig, outputs={"pairs": Output("dataset", "pair")})
-def draw_pairs(run: StepRun, config: DrawConfig) -> Mapping[str, float]:
-    """One batch of pairs from the newest policy and the one before, their sides shuffled. Equal answers are no pair."""
+class DrawStepConfig(DrawConfig):
+    """The same for this step, where earlier reward models choose among the pairs."""
+
+    strategy: PairStrategyConfig | None = Field(default=None, description="Empty: every pair that is drawn is shown")
+    heldout_percent: int = Field(default=0, ge=0, description="Share of the prompts whose pairs are not chosen among")
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Prompts, the two temperatures of each, what shuffles the sides, and the seed of the responses."""
+
+    prompts: list[dict[str, Any]]
+    temperatures: list[list[float]]
+    rng: random.Random
+    seed: int
+
+
+@step(version=1, config=DrawStepConfig, outputs={"pairs": Output("dataset", "pair")})
+def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
+    """One batch of pairs from the newest policy and the one before, their sides shuffled. Equal answers are no pair.
+
+    With a strategy the same batch is drawn, and more beside it. Its pairs of held-out prompts, and those of what red
+    teams have just found, stay; the others compete with the further ones for the same number of places.
+    """
     import torch
 
     torch.set_num_threads(1)
     rng = random.Random(run.seed)
-    batch = _chosen_prompts(run, config, rng)
+    batches = [_batch(config, _chosen_prompts(run, config, rng), rng, run.seed)]
+    if config.strategy is not None:
+        more = random.Random(run.seed + _BEYOND)
+        prompts = _further_prompts(run, config, config.strategy.draw_factor, batches[0].prompts, more)
+        batches.append(_batch(config, prompts, more, run.seed + _BEYOND))
+    responses = [_answers(run, config, batches, side) for side in range(len(VARIANTS))]
+    drawn = [_rows(run, batch, [of[number] for of in responses]) for number, batch in enumerate(batches)]
+    rows = drawn[0]
+    metrics: dict[str, float] = {}
+    if config.strategy is None:
+        shown = Counter(row["axis"] for row in rows)
+        why = "every pair is shown: there are no earlier reward models to choose by" if run.part == "V1" else "as_paper"
+        run.table("selection", [{"axis": axis, "kept because": why, "pairs": n} for axis, n in sorted(shown.items())])
+    else:
+        free = {prompt["prompt_id"] for prompt in batches[0].prompts if _may_go(run, config, prompt)}
+        plain = [row for row in rows if row["prompt_id"] in free]
+        chosen, metrics = shown_pairs(run, config.strategy, config.sampling, plain, drawn[1])
+        # in an order that tells whoever judges nothing of why a pair was kept
+        rows = sorted(
+            [*(row for row in rows if row["prompt_id"] not in free), *chosen], key=lambda row: str(row["pair_id"])
+        )
+    if not rows:
+        raise ValueError("no pair was drawn: raise collect.ordinary_prompts, or collect.temperatures")
+    run.write_rows("pairs", rows)
+    run.table("examples", [_example(row) for row in rows[:8]])
+    return {
+        "pairs": float(len(rows)),
+        "pairs/safety": float(sum(row["axis"] == "safety" for row in rows)),
+        "equal_answers": float(sum(len(batch.prompts) for batch in batches) - sum(map(len, drawn))),
+        **metrics,
+    }
+
+
+def _batch(config: DrawConfig, prompts: list[dict[str, Any]], rng: random.Random, seed: int) -> _Batch:
     temperatures = [
-        rng.sample(config.temperatures, 2) if len(config.temperatures) > 1 else config.temperatures * 2 for _ in batch
+        rng.sample(config.temperatures, 2) if len(config.temperatures) > 1 else list(config.temperatures * 2)
+        for _ in prompts
     ]
-    responses = [
-        _answers(run, config, batch, [pair[side] for pair in temperatures], side) for side in range(len(VARIANTS))
-    ]
+    return _Batch(prompts, temperatures, rng, seed)
+
+
+def _rows(run: StepRun, batch: _Batch, responses: list[list[Any]]) -> list[dict[str, Any]]:
     rows = []
-    for i, prompt in enumerate(batch):
+    for i, prompt in enumerate(batch.prompts):
         sides = [0, 1]
-        rng.shuffle(sides)  # whoever judges cannot tell the variants by their place
+        batch.rng.shuffle(sides)  # whoever judges cannot tell the variants by their place
         a, b = (responses[side][i] for side in sides)
         if a.text == b.text:
             continue
@@ -60,19 +120,11 @@ def draw_pairs(run: StepRun, config: DrawConfig) -> Mapping[str, float]:
                 "finished_b": b.finished,
                 "policy_version_a": run.version(VARIANTS[sides[0]]),
                 "policy_version_b": run.version(VARIANTS[sides[1]]),
-                "temperature_milli_a": round(1000 * temperatures[i][sides[0]]),
-                "temperature_milli_b": round(1000 * temperatures[i][sides[1]]),
+                "temperature_milli_a": round(1000 * batch.temperatures[i][sides[0]]),
+                "temperature_milli_b": round(1000 * batch.temperatures[i][sides[1]]),
             }
         )
-    if not rows:
-        raise ValueError("no pair was drawn: raise collect.ordinary_prompts, or collect.temperatures")
-    run.write_rows("pairs", rows)
-    run.table("examples", [_example(row) for row in rows[:8]])
-    return {
-        "pairs": float(len(rows)),
-        "pairs/safety": float(sum(row["axis"] == "safety" for row in rows)),
-        "equal_answers": float(len(batch) - len(rows)),
-    }
+    return rows
 
 
 def _chosen_prompts(run: StepRun, config: DrawConfig, rng: random.Random) -> list[dict[str, Any]]:
@@ -81,36 +133,66 @@ def _chosen_prompts(run: StepRun, config: DrawConfig, rng: random.Random) -> lis
     for axis, count in (("helpfulness", config.ordinary_prompts), ("safety", config.safety_prompts)):
         pool = [row for row in prompts if row["axis"] == axis]
         # What people have just found against the newest policy comes first: it is few, and what it has to learn.
-        found = [row for row in pool if row["source"] == f"red-team@V{int(run.part[1:]) - 1}"][:count]
+        found = [row for row in pool if _is_just_found(run, row)][:count]
         rest = [row for row in pool if row not in found] if found else pool
         batch += [*found, *rng.sample(rest, min(count - len(found), len(rest)))]
     return batch
 
 
-def _answers(
-    run: StepRun, config: DrawConfig, batch: list[dict[str, Any]], temperatures: list[float], side: int
-) -> list[Any]:
-    """One variant's answer to each prompt, at its temperature."""
+def _is_just_found(run: StepRun, prompt: dict[str, Any]) -> bool:
+    return bool(prompt["source"] == f"red-team@V{int(run.part[1:]) - 1}")
+
+
+def _may_go(run: StepRun, config: DrawStepConfig, prompt: dict[str, Any]) -> bool:
+    """Whether a pair on this prompt may give its place to another. Held-out pairs test the reward models: they have to
+    be of one kind in all iterations, and whatever the strategy."""
+    return not is_held_out(prompt["prompt_id"], config.heldout_percent) and not _is_just_found(run, prompt)
+
+
+def _further_prompts(
+    run: StepRun, config: DrawStepConfig, factor: float, batch: list[dict[str, Any]], rng: random.Random
+) -> list[dict[str, Any]]:
+    """For each axis (factor - 1) times as many prompts as the batch has free ones, or as many as are left."""
+    there = {prompt["prompt_id"] for prompt in batch}
+    left = [
+        row
+        for row in run.records("prompts")
+        if row["split"] == "train" and row["prompt_id"] not in there and _may_go(run, config, row)
+    ]
+    further: list[dict[str, Any]] = []
+    for axis in ("helpfulness", "safety"):
+        free = sum(prompt["axis"] == axis and _may_go(run, config, prompt) for prompt in batch)
+        pool = [row for row in left if row["axis"] == axis]
+        further += rng.sample(pool, min(round((factor - 1) * free), len(pool)))
+    return further
+
+
+def _answers(run: StepRun, config: DrawConfig, batches: list[_Batch], side: int) -> list[list[Any]]:
+    """One variant's answer to each prompt of each batch, at its temperature."""
     from models.checkpoint import load_policy
 
     variant, number_of = VARIANTS[side], len(config.temperatures)
     policy = load_policy(run.path(variant), run.optional_path("base"))
     renderer = open_renderer(run.path("policy"))
-    drawn: list[Any] = [None] * len(batch)
-    for number, temperature in enumerate(sorted(set(config.temperatures))):
-        chosen = [i for i in range(len(batch)) if temperatures[i] == temperature]
-        answers = draw(
-            policy,
-            renderer,
-            [batch[i]["messages"] for i in chosen],
-            config.sampling,
-            temperature=temperature,
-            num_samples=1,
-            seed=run.seed + 1000 * (side * number_of + number),
-        )
-        for i, answer in zip(chosen, answers, strict=True):
-            drawn[i] = answer[0]
-        run.progress((side + (number + 1) / number_of) / 2, f"{variant} answered at {temperature}")
+    drawn: list[list[Any]] = []
+    for place, batch in enumerate(batches):
+        mine: list[Any] = [None] * len(batch.prompts)
+        for number, temperature in enumerate(sorted(set(config.temperatures))):
+            chosen = [i for i, both in enumerate(batch.temperatures) if both[side] == temperature]
+            answers = draw(
+                policy,
+                renderer,
+                [batch.prompts[i]["messages"] for i in chosen],
+                config.sampling,
+                temperature=temperature,
+                num_samples=1,
+                seed=batch.seed + 1000 * (side * number_of + number),
+            )
+            for i, answer in zip(chosen, answers, strict=True):
+                mine[i] = answer[0]
+            done = (place + (number + 1) / number_of) / len(batches)
+            run.progress((side + done) / 2, f"{variant} answered at {temperature}")
+        drawn.append(mine)
     return drawn
 
 

@@ -14,6 +14,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "iterations": 3,
         "data": {"world": {}},
         "annotator": {"world_seed": 0},
+        "collect": {"strategy": {}},
         "gatt": {},
         "collect": {"red_team": {}},
         "lora": {},

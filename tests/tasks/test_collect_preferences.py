@@ -14,7 +14,7 @@ from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
 from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectStepConfig, PeopleConfig, collect_preferences
-from tasks.draw_pairs import DrawConfig, draw_pairs
+from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.sampling import is_held_out
 from tasks.step import Output
 from tests.tasks.bench import step_run, written
@@ -31,7 +31,7 @@ PROMPTS = [
     }
     for number in range(30)
 ]
-DRAW = DrawConfig(ordinary_prompts=12, safety_prompts=6, sampling=SamplingConfig(max_new_tokens=6))
+DRAW = DrawStepConfig(ordinary_prompts=12, safety_prompts=6, sampling=SamplingConfig(max_new_tokens=6))
 JUDGE = CollectStepConfig(annotator=AnnotatorConfig(world_seed=1), heldout_percent=30)
 
 
