@@ -18,7 +18,7 @@ from data_store.upkeep import collect
 from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import dump_config, parse_config, with_values
-from flows.plan import Plan, build_plan
+from flows.plan import Plan, plan_today
 from flows.session import CONFIG_FILE, home, recall, store_root
 from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
@@ -34,7 +34,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config = recall(name)
     store = Store.open(store_root(config.name))
-    steps = stale_steps(store, build_plan(config, store.overrides()), name)
+    steps = stale_steps(store, plan_today(config, store), name)
     if as_json:
         print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
         return
@@ -212,7 +212,7 @@ def restore(
 def _document(store: Store, found: Verification, run: str | None) -> dict[str, Any]:
     """A verification as plain values, each problem with the commands that put it right."""
     config = recall(run)
-    plan = build_plan(config, store.overrides())
+    plan = plan_today(config, store)
     suffix = f" --run {run}" if run else ""
     return {
         "sound": not found.problems,
