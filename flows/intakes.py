@@ -94,7 +94,7 @@ def _renew(config: RunConfig, store: Store) -> str:
     part = list(intakes)[-1] if intakes else FOUNDATION
     if part in intakes and _is_fixed(store, part):
         return ""
-    files = _new_files(config, {each: intake for each, intake in intakes.items() if each != part})
+    files = new_files(config, {each: intake for each, intake in intakes.items() if each != part})
     write_intake(store, Intake(part, config.iterations, "files" if files else "nothing", files))
     if part == FOUNDATION:
         return f"the run begins with {_named(files)}"
@@ -109,7 +109,7 @@ def _append(session: Session) -> str:
     for cell in status_cells(store, session.plan, config.gates):
         if cell.state not in _MADE or cell.gate:
             return f"no iteration is appended: {cell.step} of {cell.part} is {'at a gate' if cell.gate else cell.state}"
-    files = () if config.draws_pairs else _new_files(config, intakes)
+    files = () if config.draws_pairs else new_files(config, intakes)
     if not config.draws_pairs and not files:
         return "no new preferences have come"
     if number > config.schedule.max_iterations:
@@ -120,7 +120,7 @@ def _append(session: Session) -> str:
     return f"{part} is appended" + (f" and takes in {_named(files)}" if files else "")
 
 
-def _new_files(config: RunConfig, intakes: Mapping[str, Intake]) -> tuple[TakenFile, ...]:
+def new_files(config: RunConfig, intakes: Mapping[str, Intake]) -> tuple[TakenFile, ...]:
     """The files of preferences that no part has taken in. Raises InputError for one named as one that was: rows are
     known by their file's name."""
     known = {file.path for intake in intakes.values() for file in intake.files}
