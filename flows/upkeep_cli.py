@@ -1,6 +1,6 @@
 """The commands by which one looks after a run's store: `stale`, `verify`, `repair`, `gc`, `backup`, `restore`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from flows.session import CONFIG_FILE, home, recall, store_root
 from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
+from tasks.leftovers import sweep
 from tasks.step import atomic_write
 
 _LINES = 40
@@ -130,6 +131,7 @@ def gc(
         retention=retention,
         is_at_work=lambda fingerprint: is_at_work(store, fingerprint),
     )
+    done = replace(done, garbage=(*done.garbage, *sweep(store, dry_run=not delete)))
     if as_json:
         garbage = [asdict(item) for item in done.garbage]
         rule = retention.model_dump()
