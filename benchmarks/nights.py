@@ -83,7 +83,7 @@ def recipe(folder: Path, pocket: str) -> Path:
         "safety_preferences": ["safety.jsonl"],
         "helpfulness_preferences": ["pairs"],
     }
-    content["tokenizer"] = {"vocab_size": 300, "character_coverage": 1.0}
+    content["tokenizer"] = {"vocab_size": 400, "character_coverage": 1.0}
     content["retention"] = {"keep_versions": 1, "keep_days": 0}
     (folder / "pairs").mkdir()
     (folder / "nights.yaml").write_text(yaml.safe_dump(content))
