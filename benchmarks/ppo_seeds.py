@@ -65,7 +65,7 @@ def of_demo(store: Path, config_file: Path, seeds: range) -> Iterator[Row]:
     """What the annotator and the reward models say before and after, the KL of a held-out response and how long PPO
     went on."""
     config = load_config(config_file)
-    part = config.parts[-1]
+    part = f"V{config.iterations}"
     with tempfile.TemporaryDirectory() as name:
         shutil.copytree(store, Path(name) / "store")
         copy, workers = Store.open(Path(name) / "store"), Workers()

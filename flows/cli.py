@@ -15,9 +15,10 @@ from data_store.store import Store
 from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
+from flows.intakes import describe, intake_rows
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
-from flows.plan import build_plan
+from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
@@ -181,7 +182,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
     config = recall(name)
     store = Store.open(store_root(config.name))
-    plan = build_plan(config, store.overrides(), store.withdrawals())
+    plan = plan_today(config, store)
     cells = status_cells(store, plan, config.gates)
     with session_of(config) as session:
         rows = summary_rows(session)
@@ -189,13 +190,15 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
         ]
-        print_json({"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows})
+        document = {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
+        print_json({**document, "iterations": session.parts, "taken_in": intake_rows(store)})
         return
     _print_grid(config, cells)
     for override in store.overrides():
         console.print(
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
+    _tell_intakes(config, store)
     print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
 
 
@@ -275,10 +278,20 @@ def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> N
     config = session.config
     if as_json:
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
-        print_json({"run": config.name, "figures": rows, "waiting": waits})
+        print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
     else:
         print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        if session.taken_in:
+            console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
+
+
+def _tell_intakes(config: RunConfig, store: Store) -> None:
+    if text := describe(config, store):
+        console.print(text, highlight=False)
+    for row in intake_rows(store):
+        files = ", ".join(cast(list[str], row["files"])) or "another round of judging"
+        console.print(f"{row['part']} took in {escape(files)} ({row['at']})", highlight=False)
 
 
 def _tell_waits(session: Session) -> None:
@@ -304,7 +317,7 @@ def _judged(name: str) -> list[str]:
     if config.collect.people is None:
         return []
     store = Store.open(store_root(name))
-    return judged_and_unread(store, build_plan(config, store.overrides(), store.withdrawals()))
+    return judged_and_unread(store, plan_today(config, store))
 
 
 def _tell_start(batch: str) -> None:

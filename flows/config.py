@@ -13,6 +13,7 @@ from data_store.errors import InputError
 from data_store.filters import FilterConfig
 from data_store.names import slug
 from data_store.retention import Retention
+from flows.schedule_config import ScheduleConfig
 from flows.watch_config import GateConfig, NotifyConfig
 from models.config import (
     ArchitectureConfig,
@@ -30,9 +31,11 @@ from tasks.collect_preferences import CollectConfig
 from tasks.evaluate import EvaluateConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
-from tasks.import_data import ImportConfig
+from tasks.import_data import PAIRS, ImportConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
+
+_DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
 
 class DataConfig(ImportConfig):
@@ -46,13 +49,39 @@ class DataConfig(ImportConfig):
     safety_prompts: tuple[Path, ...] = Field(
         default=(), description="Adversarial prompts; empty: those of the preferences"
     )
-    helpfulness_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for helpfulness")
-    safety_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for safety")
+    helpfulness_preferences: tuple[Path, ...] = Field(
+        default=(),
+        description="Pairs judged for helpfulness: files, folders, or patterns such as pairs/*.jsonl",
+    )
+    safety_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for safety; the same")
 
-    def files(self) -> dict[str, tuple[Path, ...]]:
-        """Source files by role."""
+    def given(self) -> dict[str, tuple[Path, ...]]:
+        """What the config gives, by role."""
         roles = set(DataConfig.model_fields) - set(ImportConfig.model_fields)
         return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
+
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Source files by role, with those that lie in folders of preferences now."""
+        return {role: _laid_out(paths) if role in PAIRS else paths for role, paths in self.given().items()}
+
+
+def _laid_out(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The files that paths, folders and patterns mean today, each once, sorted within a folder. Hidden files and those
+    with another ending are passed over in folders: they may be half written."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(each for each in path.iterdir() if each.is_file() and _is_data(each))
+        elif not path.exists() and set("*?[") & set(str(path)):
+            pattern = path.absolute().relative_to(path.absolute().anchor)
+            found += sorted(each for each in Path(path.absolute().anchor).glob(str(pattern)) if _is_data(each))
+        else:
+            found.append(path)
+    return tuple(dict.fromkeys(found))
+
+
+def _is_data(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.removesuffix(".gz").endswith(_DATA_ENDINGS)
 
 
 class DistillConfig(Config):
@@ -104,6 +133,7 @@ class RunConfig(Config):
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
     notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
 
@@ -125,6 +155,10 @@ class RunConfig(Config):
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self._has_its_judges()
         self._has_pairs_to_choose_among()
+        if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
+            raise ValueError(
+                f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
+            )
         if self.data.world is None:
             if self.base_model is None and not self.data.documents:
                 raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
@@ -178,6 +212,8 @@ class RunConfig(Config):
             )
         if self.collect.red_team is not None:
             raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
+        if self.schedule.take_in != "nothing":
+            raise ValueError("distill takes in no preferences: set schedule.take_in: nothing")
         if self.collect.people is not None or self.collect.judge is not None:
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
@@ -187,11 +223,6 @@ class RunConfig(Config):
     def draws_pairs(self) -> bool:
         """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
         return not (self.annotator is None and self.collect.people is None and self.collect.judge is None)
-
-    @property
-    def parts(self) -> list[str]:
-        """V1 … Vn."""
-        return [f"V{number}" for number in range(1, self.iterations + 1)]
 
 
 def load_config(path: Path) -> RunConfig:
@@ -244,7 +275,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         raise InputError("\n".join(_messages(error, where))) from None
     if folder is None:
         return config
-    paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.files().items()}
+    paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.given().items()}
     base = None if config.base_model is None else (folder / config.base_model).resolve()
     config = config.model_copy(
         update={
@@ -268,6 +299,9 @@ def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
 
 def _check_files(config: RunConfig, where: str) -> None:
     for role, found in config.data.files().items():
+        if not found:
+            given = ", ".join(map(str, config.data.given()[role]))
+            raise InputError(f"{where}: data.{role}: there is no {', '.join(_DATA_ENDINGS)} file in {given}")
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")

@@ -8,7 +8,7 @@ from data_store.names import AssetName
 from data_store.records import Head
 from data_store.store import Store
 from flows.config import RunConfig
-from flows.plan import FOUNDATION, build_plan
+from flows.plan import FOUNDATION, plan_today
 from tasks.fit_context import FitStepConfig, fit_context
 from tasks.live_answers import LiveAnswerer, LiveConfig, LiveModel
 
@@ -39,7 +39,7 @@ def open_answerer(
     versions = dict.fromkeys((*variants, *(session.spec.policy_version for session in attacked)))
     if not versions:
         return None
-    fitted = build_plan(config, store.overrides())[FOUNDATION, fit_context.name].config
+    fitted = plan_today(config, store)[FOUNDATION, fit_context.name].config
     if not isinstance(fitted, FitStepConfig):
         raise AssertionError("the plan gives fit_context a config of another step")
     sampling = config.collect.sampling

@@ -4,14 +4,16 @@ server starts, and Prefect is imported only when its server's address is known."
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from data_store.errors import InputError
+from data_store.intakes import Intake
 from data_store.records import Override
 from flows.config import RunConfig, with_values
-from flows.plan import Plan, build_plan
+from flows.plan import Plan, build_plan, intakes_of
 from flows.session import Session
 
 
@@ -32,11 +34,12 @@ class Order:
 
 def read_order(session: Session, part: str, step: str, overrides: Iterable[str], unset: Sequence[str]) -> Order:
     """Understand what a person wrote; changes nothing. Raises InputError where it does not fit the run."""
-    chosen = find_step(build_plan(session.config), part, step)
+    intakes = intakes_of(session.store)
+    chosen = find_step(build_plan(session.config, intakes=intakes), part, step)
     values = dict(_key_value(text) for text in overrides)
     held = session.store.overrides()
     if values:
-        check_overrides(session.config, part, chosen, values, [each for each in held if each.key not in unset])
+        check_overrides(session.config, part, chosen, values, [each for each in held if each.key not in unset], intakes)
     check_unset(held, part, chosen, unset)
     return Order(part, chosen, values, unset)
 
@@ -82,7 +85,12 @@ def find_step(plan: Plan, part: str, name: str) -> str:
 
 
 def check_overrides(
-    config: RunConfig, part: str, step: str, values: Mapping[str, Any], held: Iterable[Override] = ()
+    config: RunConfig,
+    part: str,
+    step: str,
+    values: Mapping[str, Any],
+    held: Iterable[Override] = (),
+    intakes: Mapping[str, Intake] = MappingProxyType({}),
 ) -> None:
     """Raises InputError where a value is not valid beside the others and those that are `held` from before, or does not
     reach the step at all.
@@ -90,16 +98,16 @@ def check_overrides(
     before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
     together = {**before, **values}
     for key in values:
-        if key.split(".")[0] in ("name", "iterations", "final_stage", "data", "base_model", "distill"):
+        if key.split(".")[0] in ("name", "iterations", "final_stage", "data", "base_model", "distill", "schedule"):
             raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
     where = "--set " + " ".join(values)
-    recipe = build_plan(with_values(config, together, where))[part, step].recipe()
+    recipe = build_plan(with_values(config, together, where), intakes=intakes)[part, step].recipe()
     for key, value in values.items():
         others = {name: each for name, each in together.items() if name != key}
         if not _differs(config, key, value):
             continue
         try:
-            without = build_plan(with_values(config, others, where))[part, step].recipe()
+            without = build_plan(with_values(config, others, where), intakes=intakes)[part, step].recipe()
         except InputError:  # the others cannot do without it
             continue
         if without == recipe:

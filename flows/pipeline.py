@@ -11,9 +11,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 from flows.config import RunConfig, load_config
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
+from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.session import recall, remember, session_of, sole_config
-from flows.steps import stopped, waiting
+from flows.steps import nothing_new, stopped, waiting
 from flows.summary import COLUMNS, judge_of, summary_rows
 from flows.waiting import waits_of
 
@@ -37,19 +38,26 @@ def recipe(
 ) -> list[dict[str, object]] | State[Any]:
     """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration. Where people have to
     judge first it ends in the state «Waiting», and where a gate of the config does not hold in the state «Stopped at a
-    gate»; start it again when they have, or when you have changed the bound or redone the step.
+    gate»; start it again when they have, or when you have changed the bound or redone the step. Where the config's
+    `schedule` has it take in new preferences, and none have come, it ends at once in the state «Nothing new».
 
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
     with sole_config(config), session_of(config) as session:
         remember(config)
+        start = take_in(session)
+        session.taken_in = start.text if start else ""
+        if start is not None:
+            create_markdown_artifact(key="taken-in", markdown=start.text, description="What this run has taken in")
+        if start is not None and start.idle:
+            return nothing_new(start.text, summary_rows(session))
         session.adopt()
         waits, stop = None, None
         try:
             with tags("iteration:V0"):
                 foundation(config)
-            for part in config.parts:
+            for part in session.parts:
                 with tags(f"iteration:{part}"):
                     waits = iteration(config, part)
                 if waits:

@@ -4,13 +4,16 @@ the edges."""
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
 from data_store.errors import InputError
+from data_store.intakes import Intake, read_intakes
 from data_store.names import AssetName
 from data_store.records import Override, Withdrawal
+from data_store.store import Store
 from flows.config import RunConfig, with_values
 from models.llama_presets import PRESETS
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
@@ -21,7 +24,7 @@ from tasks.extend_prompts import ExtendConfig, extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FitStepConfig, fit_context
-from tasks.import_data import ImportConfig, import_data
+from tasks.import_data import PAIRS, ImportConfig, import_data
 from tasks.judge_pairs import JudgePairsConfig, judge_pairs
 from tasks.judges import Asked, LMJudgeConfig, SharesConfig, VerdictConfig
 from tasks.ppo import PPOStepConfig, ppo
@@ -40,37 +43,65 @@ Plan = Mapping[tuple[str, str], StepCall]
 Assets = tuple[AssetName, ...]
 
 
-def build_plan(config: RunConfig, overrides: Iterable[Override] = (), withdrawals: Collection[Withdrawal] = ()) -> Plan:
+def plan_today(config: RunConfig, store: Store) -> Plan:
+    """The plan with all that the store holds beside the config: overrides, withdrawals, appended iterations."""
+    return build_plan(config, store.overrides(), store.withdrawals(), intakes_of(store))
+
+
+def intakes_of(store: Store) -> dict[str, Intake]:
+    """Part → what it took in."""
+    return {part: intake for part, (intake, _) in read_intakes(store).items()}
+
+
+def parts_of(config: RunConfig, intakes: Collection[str]) -> list[str]:
+    """The iterations in force: V1 … Vn of the config, and those that were appended."""
+    appended = [part for part in intakes if part != FOUNDATION]
+    return [*(f"V{number}" for number in range(1, config.iterations + 1)), *appended]
+
+
+def build_plan(
+    config: RunConfig,
+    overrides: Iterable[Override] = (),
+    withdrawals: Collection[Withdrawal] = (),
+    intakes: Mapping[str, Intake] = MappingProxyType({}),
+) -> Plan:
     """Every step call of a run, by (part, step name), in an order in which they can be made.
 
-    An override holds for its own step of its own part, a withdrawal for the steps by which such rows enter. Raises
-    InputError for an override that no longer fits the config.
+    An override holds for its own step of its own part, a withdrawal for the steps by which such rows enter. `intakes`:
+    what the foundation and the appended iterations took in. Raises InputError for an override that no longer fits the
+    config, and for appended iterations that do not.
     """
     values: dict[tuple[str, str], dict[str, object]] = {}
     for override in overrides:
         values.setdefault((override.part, override.step), {})[override.key] = json.loads(override.value_json)
     calls = {}
-    for key, call in _calls(config).items():
+    for key, call in _calls(config, intakes).items():
         if key in values:
             unset = " ".join(f"--unset {name}" for name in values[key])
             where = f"override of {key[1]} in {key[0]} (`halter rerun {key[0]} {key[1]} {unset}` takes it back)"
             changed = with_values(config, values[key], where)
-            call = _calls(changed)[key]
+            call = _calls(changed, intakes)[key]
         calls[key] = call.without(withdrawals)
     return calls
 
 
-def _calls(config: RunConfig) -> dict[tuple[str, str], StepCall]:
-    wiring = _Wiring(config)
+def _calls(config: RunConfig, intakes: Mapping[str, Intake]) -> dict[tuple[str, str], StepCall]:
+    for part, intake in intakes.items():
+        if part != FOUNDATION and intake.iterations != config.iterations:
+            raise InputError(
+                f"iterations: {config.iterations}, but {part} was appended to {intake.iterations}: set it back; "
+                "the iterations that a run appends are counted with the run, and schedule.max_iterations bounds them"
+            )
+    wiring = _Wiring(config, intakes)
     wiring.foundation()
-    for number in range(1, config.iterations + 1):
+    for number in range(1, len(parts_of(config, intakes)) + 1):
         wiring.iteration(number) if config.distill is None else wiring.distillation(number, config.distill.run)
     return wiring.calls
 
 
 class _Wiring:
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self, config: RunConfig, intakes: Mapping[str, Intake]) -> None:
+        self.config, self.intakes = config, intakes
         self.calls: dict[tuple[str, str], StepCall] = {}
         self.base_sources: dict[str, tuple[Path, ...]] = {}
         if config.base_model is not None:
@@ -122,8 +153,10 @@ class _Wiring:
             raw["refused"] = "refused"
         if pairs:
             raw["preferences"] = "raw-preferences"
-        reading = ImportConfig(**{name: getattr(c.data, name) for name in ImportConfig.model_fields})
-        self.add(import_data, FOUNDATION, reading, {}, raw, files)
+        if FOUNDATION in self.intakes:
+            kept = {role: paths for role, paths in files.items() if role not in PAIRS}
+            files = {**kept, **self.intakes[FOUNDATION].paths()}
+        self.add(import_data, FOUNDATION, self.reading, {}, raw, files)
         if c.base_model is None:
             self.add(
                 filter_corpus,
@@ -135,14 +168,7 @@ class _Wiring:
             corpus = dataset("corpus", FOUNDATION)
             self.add(train_tokenizer, FOUNDATION, c.tokenizer, {"corpus": corpus}, {"tokenizer": "tokenizer"})
         fitted: dict[str, str] = {role: role for role in ("demonstrations", "prompts", "preferences") if role in raw}
-        self.add(
-            fit_context,
-            FOUNDATION,
-            FitStepConfig(**{**c.fit.model_dump(), **_limits(c)}, splits=_splits(c)),
-            {role: dataset(f"raw-{role}", FOUNDATION) for role in fitted} | self.tokenizer(),
-            {**fitted, "dropped": "too-long"},
-            {} if c.base_model is None else {"tokenizer": (c.base_model,)},
-        )
+        self.fit(FOUNDATION, fitted)
         if c.base_model is None:
             self.add(
                 pretrain,
@@ -164,7 +190,36 @@ class _Wiring:
         )
         self.evaluation(FIRST, {})
 
+    @property
+    def reading(self) -> ImportConfig:
+        """How files are read."""
+        return ImportConfig(**{name: getattr(self.config.data, name) for name in ImportConfig.model_fields})
+
+    def fit(self, part: str, fitted: Mapping[str, str]) -> None:
+        """What the context holds of the raw data sets of a part: role → name of what is left."""
+        c = self.config
+        self.add(
+            fit_context,
+            part,
+            FitStepConfig(**{**c.fit.model_dump(), **_limits(c)}, splits=_splits(c)),
+            {role: dataset(f"raw-{role}", part) for role in fitted} | self.tokenizer(),
+            {**fitted, "dropped": "too-long"},
+            {} if c.base_model is None else {"tokenizer": (c.base_model,)},
+        )
+
+    def imported(self, number: int) -> Assets:
+        """The judged pairs of files that an iteration takes from: those of the foundation, or its own."""
+        part = f"V{number}"
+        if number <= self.config.iterations:
+            return dataset("preferences", FOUNDATION)
+        raw = {"preferences": "raw-preferences", "refused": "refused"}
+        self.add(import_data, part, self.reading, {}, raw, self.intakes[part].paths())
+        self.fit(part, {"preferences": "fitted-preferences"})
+        return dataset("fitted-preferences", part)
+
     def iteration(self, number: int) -> None:
+        """The steps of one iteration. From the config's last one on each ends with the final stage: what was made is
+        never undone by what is appended."""
         c, part, last = self.config, f"V{number}", f"V{number - 1}"
         so_far = [f"V{n}" for n in range(1, number + 1)]
         policy = model("policy", last)
@@ -186,7 +241,7 @@ class _Wiring:
             )
             collected = {"pairs": dataset("pairs", part)}
         else:
-            collected = {"imported": dataset("preferences", FOUNDATION)}
+            collected = {"imported": self.imported(number)}
         shares = c.collect.shares
         if c.collect.judge is not None:
             self.judge(part, c.collect.judge, shares, collected["pairs"])
@@ -198,7 +253,7 @@ class _Wiring:
                 **{name: getattr(c.collect, name) for name in JudgeConfig.model_fields},
                 annotator=c.annotator if shares.simulated else None,
                 shares=shares,
-                iterations=1 if c.draws_pairs else c.iterations,
+                iterations=1 if c.draws_pairs or number > c.iterations else c.iterations,
             ),
             collected,
             {"preferences": "preferences"},
@@ -209,7 +264,7 @@ class _Wiring:
         for step, name in ((train_safety_reward, "reward-safety"), (train_helpfulness_reward, "reward-helpfulness")):
             self.add(step, part, reward, {"policy": policy, **pairs, **base}, {"reward": name}, **adapters)
         gold: dict[str, Assets] = {}
-        if c.reward.gold_percent and number == c.iterations:
+        if c.reward.gold_percent and number >= c.iterations:
             # it starts from SFT: later policies have seen what the optimised reward models learned
             inputs = {"policy": model("policy", FIRST), **pairs, **base}
             self.add(train_gold_reward, part, reward, inputs, {"reward": "reward-gold"}, **adapters)
@@ -243,7 +298,7 @@ class _Wiring:
                 **adapters,
             )
         demonstrations = c.data.world is not None or bool(c.data.demonstrations)
-        final_stage = c.final_stage if number == c.iterations else "none"
+        final_stage = c.final_stage if number >= c.iterations else "none"
         self.add(
             fine_tune,
             part,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError
+from flows.intakes import check_taken
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
@@ -48,6 +49,7 @@ def rerun(
         run: Name of the run; empty for the last one
     """
     with session_of(recall(run or None)) as session:
+        check_taken(session)
         order = read_order(session, iteration, step, overrides, unset)
         before = {(cell.part, cell.step): cell for cell in status_cells(session.store, session.plan)}
         for key in order.unset:

@@ -14,7 +14,7 @@ from data_store.errors import InputError
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
-from flows.plan import Plan, build_plan
+from flows.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
 from tasks.step import atomic_write
@@ -28,18 +28,25 @@ Listener = Callable[[str, str, float, str], None]
 
 
 class Session:
-    """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process."""
+    """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process; `taken_in`
+    says what the recipe has taken in, where the config has it do so."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.store = Store.open(store_root(config.name))
         self.workers = Workers()
         self.listeners: list[Listener] = []
+        self.taken_in = ""
 
     @property
     def plan(self) -> Plan:
-        """Today's plan, with the overrides and the withdrawals that the store holds."""
-        return build_plan(self.config, self.store.overrides(), self.store.withdrawals())
+        """Today's plan."""
+        return plan_today(self.config, self.store)
+
+    @property
+    def parts(self) -> list[str]:
+        """The iterations in force, V1 … Vn."""
+        return parts_of(self.config, intakes_of(self.store))
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
@@ -130,9 +137,8 @@ def store_root(name: str) -> Path:
 def remember(config: RunConfig) -> None:
     """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
     gates that do not fit it."""
-    check_gates(config.gates, build_plan(config))
     root = store_root(config.name)
-    Store.open(root)
+    check_gates(config.gates, build_plan(config, intakes=intakes_of(Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)
 

@@ -38,6 +38,11 @@ def waiting(wait: Wait, result: Any) -> State[Any]:
     return Completed(name="Waiting", message=f"{wait.part} waits for people: {wait}", data=result)
 
 
+def nothing_new(text: str, result: Any) -> State[Any]:
+    """The state in which a flow ends that has found nothing to do."""
+    return Completed(name="Nothing new", message=text, data=result)
+
+
 def stopped(error: StoppedAtGateError) -> State[Any]:
     """The state in which a flow ends that a gate has stopped. Prefect's events and automations know it by its name."""
     return Failed(name="Stopped at a gate", message=str(error), data=error)

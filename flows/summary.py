@@ -66,7 +66,7 @@ def summary_rows(session: Session) -> list[dict[str, object]]:
             seconds[part] = seconds.get(part, 0.0) + metrics[str(run_id)].get("seconds", 0.0)
     stage = session.config.final_stage
     rows: list[dict[str, object]] = []
-    for part in ("V0", *session.config.parts):
+    for part in ("V0", *session.parts):
         after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
         for name, label in (("evaluation-sampled", f"{part} before {stage.upper()}"), ("evaluation", after)):
             head = heads.get(AssetName("report", name, part))

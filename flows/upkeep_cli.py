@@ -1,6 +1,6 @@
 """The commands by which one looks after a run's store: `stale`, `verify`, `repair`, `gc`, `backup`, `restore`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +18,12 @@ from data_store.upkeep import collect
 from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import dump_config, parse_config, with_values
-from flows.plan import Plan, build_plan
+from flows.plan import Plan, plan_today
 from flows.session import CONFIG_FILE, home, recall, store_root
 from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
+from tasks.leftovers import sweep
 from tasks.step import atomic_write
 
 _LINES = 40
@@ -34,7 +35,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config = recall(name)
     store = Store.open(store_root(config.name))
-    steps = stale_steps(store, build_plan(config, store.overrides()), name)
+    steps = stale_steps(store, plan_today(config, store), name)
     if as_json:
         print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
         return
@@ -130,6 +131,7 @@ def gc(
         retention=retention,
         is_at_work=lambda fingerprint: is_at_work(store, fingerprint),
     )
+    done = replace(done, garbage=(*done.garbage, *sweep(store, dry_run=not delete)))
     if as_json:
         garbage = [asdict(item) for item in done.garbage]
         rule = retention.model_dump()
@@ -212,7 +214,7 @@ def restore(
 def _document(store: Store, found: Verification, run: str | None) -> dict[str, Any]:
     """A verification as plain values, each problem with the commands that put it right."""
     config = recall(run)
-    plan = build_plan(config, store.overrides())
+    plan = plan_today(config, store)
     suffix = f" --run {run}" if run else ""
     return {
         "sound": not found.problems,

@@ -16,7 +16,7 @@ from data_store.upkeep import Collected, collect
 from data_store.withdrawals import Taint, names_in, readmit, taint_of, withdraw
 from flows.config import RunConfig
 from flows.orders import descendants
-from flows.plan import Plan, build_plan
+from flows.plan import Plan, build_plan, intakes_of, plan_today
 from flows.session import CONFIG_FILE, recall, store_root
 from tasks.collect_preferences import collect_preferences
 from tasks.filter_corpus import filter_corpus
@@ -108,7 +108,7 @@ def redo_commands(plan: Plan, keys: Iterable[Key], run: str) -> tuple[str, ...]:
 
 def reach(config: RunConfig, store: Store, taint: Taint) -> Reach:
     """What these withdrawn rows reached in a run."""
-    plan = build_plan(config, store.overrides(), store.withdrawals())
+    plan = plan_today(config, store)
     cells = tainted_cells(store, plan, taint)
     made = {asset for call in plan.values() for asset in call.outputs.values()}
     heads = store.heads()
@@ -159,7 +159,7 @@ def _versions(store: Store, taint: Taint, run: str) -> tuple[TaintedVersion, ...
 
 def check_known(config: RunConfig, store: Store, what: str, name: str) -> None:
     """Raises InputError for an annotator or a source of which there is nothing, naming those there are."""
-    if any(each.step.takes_in(each.config, each.sources, what, name) for each in build_plan(config).values()):
+    if any(each.step.takes_in(each.config, each.sources, what, name) for each in plan_today(config, store).values()):
         return
     known = names_in(store, what)
     if what == "annotator" and (store.root / BOOK_FILE).exists():
@@ -183,8 +183,9 @@ def take_back(
 ) -> tuple[str, ...]:
     """Undo a withdrawal; gives the commands that bring its rows back. With `dry_run` only these."""
     held = store.withdrawals()
-    today = build_plan(config, store.overrides(), held)
-    without = build_plan(config, store.overrides(), [each for each in held if each.seq != withdrawal.seq])
+    today = plan_today(config, store)
+    others = [each for each in held if each.seq != withdrawal.seq]
+    without = build_plan(config, store.overrides(), others, intakes_of(store))
     again = {key for key in today if today[key].recipe() != without[key].recipe()}
     if withdrawal.what == "annotator":
         rows = taint_of(store, [withdrawal], PASSED_ON, {}).rows

@@ -188,7 +188,7 @@ def _imported(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
     return [
         {**row, "iteration": run.part}
         for row in run.records("imported")
-        if int(row_id(row["preference_id"]), 16) % config.iterations == number - 1
+        if int(row_id(row["preference_id"]), 16) % config.iterations == (number - 1) % config.iterations
     ]
 
 

@@ -307,19 +307,33 @@ def _curves(path: Path) -> list[Metric]:
 @contextmanager
 def _alone(folder: Path, on_progress: Progress) -> Iterator[None]:
     """Only one process works on a fingerprint; a second one waits for the first and then finds its result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    lock = _locked(folder, on_progress)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_progress(0.0, "another run is working on the same step; waiting for its result")
-            fcntl.flock(lock, fcntl.LOCK_EX)
         folder.mkdir(parents=True, exist_ok=True)
         yield
     finally:
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
+        os.close(lock)
+
+
+def _locked(folder: Path, on_progress: Progress) -> int:
+    """The descriptor of the folder's lock, held; of the file that lies there now, since `halter gc` takes old ones."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_suffix(".lock")
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_progress(0.0, "another run is working on the same step; waiting for its result")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+                return lock
+        except BaseException:
+            os.close(lock)
+            raise
         os.close(lock)
 
 

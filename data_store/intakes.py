@@ -1,0 +1,91 @@
+"""What an iteration that was appended to a run took in: fixed in the catalog, so that its data never change afterwards.
+
+An intake is the source `taken-in@V3`, or `taken-in@base` for the files with which the run began. Its content names the
+files by path and hash; the rows themselves are read by the step `import_data` of that part.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple
+
+from data_store import events
+from data_store.names import AssetName
+from data_store.publishing import describe_source
+from data_store.store import Store
+
+_NAME = "taken-in"
+_FILE = "taken-in.json"
+
+Trigger = Literal["nothing", "files", "night"]
+
+
+class TakenFile(NamedTuple):
+    """A file as it was taken in; `role` is its key in the section `data` of the config."""
+
+    role: str
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, role: str, path: Path) -> "TakenFile":
+        """The file as it is now. Raises InputError where there is none."""
+        (content,) = describe_source("source", path).objects
+        return cls(role, str(path), content.sha256)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What one part took in. `iterations`: of the config, when it was appended. `trigger`: new files, or that another
+    round of judging was due (`night`); `nothing` where it was taken back before anything was made of it."""
+
+    part: str
+    iterations: int
+    trigger: Trigger
+    files: tuple[TakenFile, ...] = ()
+
+    def paths(self) -> dict[str, tuple[Path, ...]]:
+        """The files by role, in the order of their paths."""
+        roles = dict.fromkeys(file.role for file in self.files)
+        return {role: tuple(Path(file.path) for file in self.files if file.role == role) for role in roles}
+
+
+def intake_asset(part: str) -> AssetName:
+    """The source that says what a part took in."""
+    return AssetName("source", _NAME, part)
+
+
+def read_intakes(store: Store) -> dict[str, tuple[Intake, datetime]]:
+    """Part → what it took in and when that was written down; the foundation first, then V1 … Vn."""
+    found = {}
+    for asset, head in store.heads().items():
+        if (asset.kind, asset.name) != ("source", _NAME):
+            continue
+        content = json.loads((store.checkout(head.version_id) / _FILE).read_text())
+        intake = Intake(**{**content, "files": tuple(TakenFile(*file) for file in content["files"])})
+        if intake.trigger != "nothing":
+            found[asset.part] = (intake, head.at)
+    return dict(sorted(found.items(), key=lambda item: int(item[0][1:]) if item[0][1:].isdigit() else 0))
+
+
+def write_intake(store: Store, intake: Intake) -> None:
+    """Fix what a part takes in, in one transaction; nothing is written where it is known."""
+    asset = intake_asset(intake.part)
+    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
+        (Path(folder) / _FILE).write_text(json.dumps(asdict(intake), indent=1, sort_keys=True))
+        published = store.publish("intake", Path(folder))
+        head = store.head(asset)
+        if head is None or head.version_id != published.version_id:
+            store.catalog.write(events.source_registered(asset, published, f"{intake.part} took in {_told(intake)}"))
+
+
+def _told(intake: Intake) -> str:
+    return ", ".join(names(intake.files)) or {"night": "another round of judging"}.get(intake.trigger, "nothing")
+
+
+def names(files: Iterable[TakenFile]) -> list[str]:
+    """The names of the files, each once, sorted."""
+    return sorted({Path(file.path).name for file in files})
