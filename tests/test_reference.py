@@ -14,9 +14,8 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "iterations": 3,
         "data": {"world": {}},
         "annotator": {"world_seed": 0},
-        "collect": {"strategy": {}},
         "gatt": {},
-        "collect": {"red_team": {}},
+        "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
         "final_stage": "ppo",
     }
