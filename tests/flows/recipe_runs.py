@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -182,5 +183,17 @@ def ask(server: str, path: str, **content: Any) -> Any:
     request = urllib.request.Request(
         f"{server}/api/{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+    return answer_to(request)
+
+
+def answer_to(request: urllib.request.Request | str) -> Any:
+    """The answer of Prefect's API. Where its database is busy it says 503, and is asked again."""
+    for again in range(10, -1, -1):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not again:
+                raise
+            time.sleep(2)
+    raise AssertionError("not reached")

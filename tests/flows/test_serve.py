@@ -1,6 +1,5 @@
 """`halter serve` as people use it: a real server, worker and trainings, started and cancelled as the UI does it."""
 
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from flows.status import HEADLINES
-from tests.flows.recipe_runs import ROOT, Finished, Home, ask
+from tests.flows.recipe_runs import ROOT, Finished, Home, answer_to, ask
 from tests.tasks.bench import wait_for
 
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -36,8 +35,7 @@ class Served:
 
     def get(self, path: str) -> Any:
         """What Prefect's API tells."""
-        with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=60) as answer:
-            return json.loads(answer.read())
+        return answer_to(f"{self.url}/api/{path}")
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """Fill in a deployment's form and press Run; returns the flow run's id."""
@@ -194,7 +192,7 @@ def test_sigterm_ends_server_worker_and_what_is_running(served: Served) -> None:
     served.start_endless(100_001)
     served.process.terminate()
     assert served.process.wait(SECONDS) == 0
-    wait_for(lambda: served.home.processes() == [], "the end of all processes", 30)
+    wait_for(lambda: served.home.processes() == [], "the end of all processes", 120)
     assert served.home.runs()[-1] == ("base", "pretrain", "cancelled")
 
 

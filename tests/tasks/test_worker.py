@@ -137,7 +137,7 @@ def test_stopping_a_job_ends_its_process(workers: Workers, tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         workers.run(folder, interrupt_once_it_runs)
     pid = where(tmp_path)["pid"]
-    wait_for(lambda: not is_alive(pid), "the end of the stopped step", 5)
+    wait_for(lambda: not is_alive(pid), "the end of the stopped step", 30)
     assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
 
 
@@ -173,7 +173,7 @@ def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(tmp_path: Path
     thread.join(10)
     assert ended == [KeyboardInterrupt]
     pid = where(tmp_path)["pid"]
-    wait_for(lambda: not is_alive(pid), "the end of the stopped step", 5)
+    wait_for(lambda: not is_alive(pid), "the end of the stopped step", 30)
     with pytest.raises(KeyboardInterrupt):
         workers.run(place(tmp_path / "late", seconds=60), lambda: None)
     workers.close()
@@ -189,7 +189,7 @@ def test_the_death_of_the_worker_is_reported_and_ends_its_steps(workers: Workers
     with pytest.raises(WorkerDiedError, match="ended with code -9"):
         workers.run(folder, kill_the_worker)
     pid = where(tmp_path)["pid"]
-    wait_for(lambda: not is_alive(pid), "the end of the orphaned step", 5)
+    wait_for(lambda: not is_alive(pid), "the end of the orphaned step", 30)
     assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the next job starts a new worker"
 
 
@@ -214,4 +214,4 @@ def test_a_step_ends_when_its_flow_is_killed(tmp_path: Path) -> None:
     assert all(map(is_alive, pids))
     flow.kill()
     flow.wait()
-    wait_for(lambda: not any(map(is_alive, pids)), "the end of step and worker", 5)
+    wait_for(lambda: not any(map(is_alive, pids)), "the end of step and worker", 30)
