@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,15 @@ def openlineage_events(store: Store, name: str) -> list[Json]:
     """A START event for each run and, once it has ended, one COMPLETE, FAIL or ABORT, in order of time."""
     with store.catalog.reading() as connection:
         summaries = runs.read_runs(connection, "TRUE", [])
-        edges = runs.read_edges(connection)
-        ids = {edge.version_id for each in edges.values() for edge in each}
+        found = runs.read_edges(connection, [summary.run.run_id for summary in summaries])
+        ids = {edge.version_id for edge in found}
         versions = {identity: runs.read_version(connection, identity) for identity in sorted(ids)}
         sql = "SELECT asset_id, version_id, arg_max(location, seq) FROM source GROUP BY asset_id, version_id"
         places = {(asset, version): location for asset, version, location in connection.execute(sql).fetchall()}
     writer = _Events(f"halter://{name}", {key: info for key, info in versions.items() if info}, places)
-    found = [event for summary in summaries for event in writer.of_run(summary, edges.get(summary.run.run_id, ()))]
-    return sorted(found, key=lambda event: (str(event["eventTime"]), event["eventType"] != "START"))
+    edges = {run_id: list(each) for run_id, each in groupby(found, key=lambda edge: edge.run_id)}
+    told = [event for summary in summaries for event in writer.of_run(summary, edges.get(summary.run.run_id, ()))]
+    return sorted(told, key=lambda event: (str(event["eventTime"]), event["eventType"] != "START"))
 
 
 class _Events:

@@ -15,19 +15,10 @@ import pyarrow.compute as pc
 from data_store.errors import InputError
 from data_store.links import Links, first_source
 from data_store.names import AssetName
-from data_store.records import LineageEdge, LineageGraph
-from data_store.runs import read_head, read_runs, read_version
+from data_store.records import LineageGraph
+from data_store.runs import read_edges, read_head, read_runs, read_version
 
 _PRODUCED = "SELECT run_id, producer_run_id FROM current_input WHERE producer_run_id IS NOT NULL"
-
-_EDGES = """
-SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM current_input
-WHERE run_id IN (SELECT unnest(?::TEXT[]))
-UNION ALL
-SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
-WHERE run_id IN (SELECT unnest(?::TEXT[]))
-ORDER BY run_id, direction, role, asset_id
-"""
 
 _HEADS = "SELECT asset_id, run_id FROM current_head ORDER BY asset_id"
 # What the run behind each head read, and whether that is still the head of its asset; heads by their place in _HEADS.
@@ -129,9 +120,5 @@ def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) 
 
 def _graph(connection: duckdb.DuckDBPyConnection, roots: Collection[str], ids: list[str]) -> LineageGraph:
     runs = read_runs(connection, "run.run_id IN (SELECT unnest(?::TEXT[]))", [ids])
-    found = connection.execute(_EDGES, [ids, ids]).to_arrow_table()
-    columns = [column.to_pylist() for column in found.columns]
-    assets = {text: AssetName.parse(text) for text in set(columns[3])}
-    columns[3] = [assets[text] for text in columns[3]]
-    edges = tuple(map(LineageEdge._make, zip(*columns, strict=True)))
+    edges = read_edges(connection, ids)
     return LineageGraph(tuple(roots), {summary.run.run_id: summary for summary in runs}, edges)

@@ -32,6 +32,15 @@ WHERE {condition}
 ORDER BY (SELECT min(seq) FROM run_event WHERE run_event.run_id = run.run_id) DESC
 """
 
+_EDGES = """
+SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM current_input
+WHERE run_id IN (SELECT unnest(?::TEXT[]))
+UNION ALL
+SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
+WHERE run_id IN (SELECT unnest(?::TEXT[]))
+ORDER BY run_id, direction, role, asset_id
+"""
+
 _CODE = "SELECT run_id, path, sha256 FROM run_code WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY path"
 _LAST_METRICS = "SELECT run_id, name, value FROM last_metric WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY name"
 
@@ -82,18 +91,14 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
     return RunSummary(record, state, detail, seq, finished_at, seconds, metrics)
 
 
-def read_edges(connection: duckdb.DuckDBPyConnection) -> dict[str, list[LineageEdge]]:
-    """What every run read and wrote, by run."""
-    sql = """
-        SELECT run_id, 'input' AS direction, role, asset_id, version_id, producer_run_id FROM current_input
-        UNION ALL
-        SELECT run_id, 'output', role, asset_id, version_id, NULL FROM run_output
-        ORDER BY run_id, direction, role, asset_id"""
-    found: dict[str, list[LineageEdge]] = {}
-    for run_id, direction, role, asset, version, producer in connection.execute(sql).fetchall():
-        edge = LineageEdge(run_id, direction, role, AssetName.parse(asset), version, producer)
-        found.setdefault(run_id, []).append(edge)
-    return found
+def read_edges(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[LineageEdge, ...]:
+    """What these runs read and wrote, by run."""
+    ids = list(run_ids)
+    found = connection.execute(_EDGES, [ids, ids]).to_arrow_table()
+    columns = [column.to_pylist() for column in found.columns]
+    assets = {text: AssetName.parse(text) for text in set(columns[3])}
+    columns[3] = [assets[text] for text in columns[3]]
+    return tuple(map(LineageEdge._make, zip(*columns, strict=True)))
 
 
 def read_heads(connection: duckdb.DuckDBPyConnection) -> dict[AssetName, Head]:
