@@ -20,7 +20,7 @@ from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
-from flows.session import CONFIG_FILE, Session, home, recall, remember, session_of, sole_config, store_root
+from flows.session import CONFIG_FILE, Session, home, opened, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -180,8 +180,7 @@ def serve(
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     plan = plan_today(config, store)
     cells = status_cells(store, plan, config.gates)
     with session_of(config) as session:

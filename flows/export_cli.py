@@ -12,7 +12,7 @@ from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.session import CONFIG_FILE, recall, store_root
+from flows.session import CONFIG_FILE, opened, store_root
 from tasks.step import atomic_write
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
@@ -26,7 +26,8 @@ def parquet(
     as_json: JsonOption = False,
 ) -> None:
     """Every table of the catalog and the rows of all current data sets as Parquet files."""
-    written = export_parquet(_store(name), target)
+    _, store = opened(name)
+    written = export_parquet(store, target)
     if as_json:
         print_json({"target": str(target.absolute()), "files": [str(path) for path in written]})
     else:
@@ -41,8 +42,8 @@ def openlineage(
     as_json: JsonOption = False,
 ) -> None:
     """Every run of every step as OpenLineage run events, one JSON text a line."""
-    config = recall(name)
-    count = export_openlineage(Store.open(store_root(config.name)), file, name=config.name)
+    config, store = opened(name)
+    count = export_openlineage(store, file, name=config.name)
     if as_json:
         print_json({"file": str(file.absolute()), "events": count})
     else:
@@ -91,7 +92,3 @@ def _chosen(folder: Path, name: str | None) -> Path:
     if name is not None and name not in known:
         raise InputError(f"{folder}: there is no run {name!r}; there are: {listed}")
     return folder / (name or known[0])
-
-
-def _store(name: str | None) -> Store:
-    return Store.open(store_root(recall(name).name))

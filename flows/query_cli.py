@@ -19,7 +19,7 @@ from data_store.query_views import ROW_VIEWS, VIEWS
 from data_store.rows import ROW_KINDS
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json
-from flows.session import recall, store_root
+from flows.session import opened
 
 DEFAULT_LIMIT = 1000
 
@@ -39,7 +39,7 @@ def query(
     """Ask the store by SQL: runs, versions, metrics, preferences, responses, scores … It is only read."""
     if as_csv and as_json:
         raise InputError("--csv and --json: give one of the two")
-    store = Store.open(store_root(recall(name).name))
+    _, store = opened(name)
     if sql is None:
         listed = [{"view": view, "columns": list(columns)} for view, columns in columns_of_views(store).items()]
         rows, columns, more = listed, ["view", "columns"], False

@@ -143,6 +143,12 @@ def remember(config: RunConfig) -> None:
     atomic_write(home() / CURRENT_FILE, config.name)
 
 
+def opened(name: str | None = None) -> tuple[RunConfig, Store]:
+    """The config and the store of a named run, or of the last one. Raises InputError where there is none."""
+    config = recall(name)
+    return config, Store.open(store_root(config.name))
+
+
 def recall(name: str | None = None) -> RunConfig:
     """The config of a named run, or of the last one. Raises InputError where there is none."""
     if name is None:

@@ -19,7 +19,7 @@ from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import dump_config, parse_config, with_values
 from flows.plan import Plan, plan_today
-from flows.session import CONFIG_FILE, home, recall, store_root
+from flows.session import CONFIG_FILE, home, opened, recall, store_root
 from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
@@ -33,8 +33,7 @@ FROM_BACKUP = "halter repair --from BACKUP"
 @guarded
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     steps = stale_steps(store, plan_today(config, store), name)
     if as_json:
         print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
@@ -62,8 +61,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Is the store sound: every object hashed again, every edge whole, the journal's chain intact."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     with ByteDisplay("verified") as display:
         found = verification.verify(store, deep=not quick, on_progress=display.heard)
     document = _document(store, found, name)
@@ -85,8 +83,7 @@ def repair(
     as_json: JsonOption = False,
 ) -> None:
     """Put right what `verify` finds: from a backup, or by setting damage aside so that its step makes it anew."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     with ByteDisplay("verified") as display:
         done = verification.repair(store, backup_folder, on_progress=display.heard)
     document = _document(store, done.left, name)
@@ -119,8 +116,7 @@ def gc(
     as_json: JsonOption = False,
 ) -> None:
     """Which content nothing needs any more, by name and size; with --delete it is removed."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     given = {"keep_versions": keep_versions, "keep_days": keep_days}
     retention = Retention(
         **{**config.retention.model_dump(), **{key: value for key, value in given.items() if value is not None}}
@@ -158,8 +154,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the store to a folder; the second time only what is new. Runs may go on meanwhile."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     if target.absolute().is_relative_to(home()):
         raise InputError(f"{target} lies in {home()}, where it would be taken for a run; give a folder elsewhere")
     with ByteDisplay("copied") as display:

@@ -12,7 +12,7 @@ from data_store.records import Withdrawal, now
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import RunConfig
-from flows.session import recall, store_root
+from flows.session import opened
 from flows.withdrawals import Reach, check_known, erase, reaches, set_withdrawal, take_back
 
 What = Literal["annotator", "source"]
@@ -62,8 +62,7 @@ def source(
 @guarded
 def withdrawals(name: RunOption = None, as_json: JsonOption = False) -> None:
     """Whose rows are withdrawn, since when and why, and which versions they reached."""
-    config = recall(name)
-    store = Store.open(store_root(config.name))
+    config, store = opened(name)
     listed = [(each, reaches(config, store, each)) for each in store.withdrawals()]
     if as_json:
         print_json({"run": config.name, "withdrawals": [_document(each, found) for each, found in listed]})
@@ -82,8 +81,7 @@ def _withdraw(
 ) -> None:
     if undo and erase_rows:
         raise InputError("--undo and --erase are opposites: give one of them")
-    config = recall(run)
-    store = Store.open(store_root(config.name))
+    config, store = opened(run)
     held = {(each.what, each.name): each for each in store.withdrawals()}.get((what, name))
     if undo or erase_rows:
         if held is None:
