@@ -149,13 +149,12 @@ def _is_up_to_date(session: Session) -> bool:
     holds it: then a start would only read."""
     store = session.store
     fingerprints = {run.run.run_id: run.run.fingerprint for run in store.runs(state="succeeded")}
-    plan = session.plan
+    plan, heads = session.plan, store.heads()
     for call in plan.values():
         try:
             wanted = fingerprint_of(call, resolve_inputs(store, call))
         except InputError:  # it lacks an input; the run itself says which
             return False
-        heads = store.heads()
         made = {heads[asset].run_id if asset in heads else None for asset in call.outputs.values()}
         if {fingerprints.get(run_id or "") for run_id in made} != {wanted}:
             return False

@@ -50,7 +50,10 @@ def stopped(error: StoppedAtGateError) -> State[Any]:
 
 def _pass_gates(session: Session, part: str, measured: Mapping[str, Mapping[str, float]]) -> None:
     """Also what was taken up again has to pass: the bound may be another one today."""
-    gates, plan = session.config.gates, session.plan
+    gates = session.config.gates
+    if not gates:
+        return
+    plan = session.plan
     stops = [stop for step, metrics in measured.items() for stop in stops_of(gates, plan, part, step, metrics)]
     if not stops:
         return
