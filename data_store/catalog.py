@@ -11,6 +11,7 @@ Nobody keeps a connection between two calls. Nothing but this module opens the f
 open and close of the file in the owning process would drop it.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,7 @@ class Catalog:
         self.lock = root / "catalog.lock"
         self.journal = Journal(root)
         self.wait_seconds = wait_seconds
+        self._own = threading.local()  # the connection of a block that this thread is in
 
     def write(self, event: Event) -> None:
         """Apply one event; returns when it is durable and visible.
@@ -68,6 +70,8 @@ class Catalog:
         Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time (the event then
         stays in the spool and is applied by the next writer) or the database cannot be written, for want of room.
         """
+        if self._is_reading:
+            raise RuntimeError("a write inside a block that reads would wait for the end of that block")
         try:
             waiting = self.journal.submit(event)
         except (TypeError, ValueError) as error:
@@ -124,10 +128,14 @@ class Catalog:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection for the length of the block; many may read at once, writers wait.
+        """A read-only connection for the length of the block; many may read at once, writers wait. A block inside
+        another one of the same thread reads the same state.
 
-        Raises StoreError when the catalog cannot be opened. Do not write inside the block.
+        Raises StoreError when the catalog cannot be opened. A write inside the block raises RuntimeError.
         """
+        if self._is_reading:
+            yield self._own.connection
+            return
         for _ in range(_CATCH_UPS):
             try:
                 connection, lock = self._open_for_reading()
@@ -137,11 +145,17 @@ class Catalog:
                 break
         else:
             raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
+        self._own.connection = connection
         try:
             yield connection
         finally:
+            self._own.connection = None
             connection.close()
             unlock(lock)
+
+    @property
+    def _is_reading(self) -> bool:
+        return getattr(self._own, "connection", None) is not None
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query of our own."""

@@ -220,6 +220,14 @@ class Store:
         with self.catalog.reading() as connection:
             return runs.read_metrics(connection, run_id)
 
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """All questions that this thread asks inside the block are answered from the same state of the catalog, opened
+        once; writers wait. A write inside it raises RuntimeError.
+        """
+        with self.catalog.reading():
+            yield
+
     # --- heads -----------------------------------------------------------------------------------------------------
 
     def head(self, asset: AssetName) -> Head | None:

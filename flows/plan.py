@@ -45,7 +45,8 @@ Assets = tuple[AssetName, ...]
 
 def plan_today(config: RunConfig, store: Store) -> Plan:
     """The plan with all that the store holds beside the config: overrides, withdrawals, appended iterations."""
-    return build_plan(config, store.overrides(), store.withdrawals(), intakes_of(store))
+    with store.one_state():
+        return build_plan(config, store.overrides(), store.withdrawals(), intakes_of(store))
 
 
 def intakes_of(store: Store) -> dict[str, Intake]:

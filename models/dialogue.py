@@ -7,9 +7,10 @@ are always a prefix of the full ids.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -89,10 +90,14 @@ class Renderer:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
 
-    def document(self, text: str) -> list[int]:
-        """One document of the corpus for pretraining: BOS, text, EOS."""
+    def documents(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """Each document of the corpus for pretraining: BOS, text, EOS."""
         bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        return [*bos, *self._encode_run(" " + text), self.eos_id]
+        rest = iter(texts)
+        while batch := [" " + text for text in islice(rest, 1000)]:
+            encoded = self.tokenizer(batch, add_special_tokens=False, split_special_tokens=True)
+            for ids in encoded["input_ids"]:
+                yield [*bos, *ids, self.eos_id]
 
     def _render(self, messages: Sequence[Message], generation_prompt: bool) -> Rendered:
         pieces, says = self._pieces(tuple(message["role"] for message in messages), generation_prompt)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -40,7 +41,7 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
         bar.show(fraction, text)
 
     context.heard(part, step, 0.0, "started")
-    ids = FlowIds(_text(flow_run.id), _text(task_run.id), _text(flow_run.root_flow_run_id))
+    ids = FlowIds(_text(flow_run.id), _text(task_run.id), _root_of(flow_run.id))
     outcome: Outcome = execute(
         context.store, context.workers, context.call, force=force, ids=ids, on_progress=on_progress
     )
@@ -52,6 +53,12 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
     bar.show(1.0, "done", last=True)
     publish_artifacts(context.store, context.call, outcome)
     return Completed(data=dict(outcome.metrics))
+
+
+@lru_cache(maxsize=256)
+def _root_of(_flow_run: str | None) -> str | None:
+    """The run at the top of the present flow run; Prefect asks its server for it, several times."""
+    return _text(flow_run.root_flow_run_id)
 
 
 class _ProgressBar:

@@ -5,6 +5,7 @@ states. It reads one JSON line per job on standard input and answers with one li
 closes, because the flow ended or was killed, it ends every child with it: no training outlives its flow.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -38,6 +39,8 @@ def main() -> None:
     for name in PRELOAD:
         importlib.import_module(name)
     _silence_progress_bars()
+    gc.collect()
+    gc.freeze()  # what is loaded stays; a collection in a child would walk, and so copy, all of it
     children: dict[int, str] = {}
     buffer = b""
     _say(answers, {"ready": True})

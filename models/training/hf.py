@@ -38,9 +38,10 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
         "adam_epsilon": config.adam_eps,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "optim": "adamw_torch",
+        "optim": "adamw_torch_fused",
         "bf16": config.dtype == "bfloat16",
         "gradient_checkpointing": False,
+        "ddp_broadcast_buffers": False,  # rotary frequencies, the same everywhere
         "use_cpu": not torch.cuda.is_available(),
         "seed": seed % 2**31,
         "data_seed": seed % 2**31,

@@ -318,4 +318,5 @@ def _adamw(model: nn.Module, learning_rate: float, config: PPOConfig) -> torch.o
         betas=(config.beta1, config.beta2),
         eps=config.adam_eps,
         weight_decay=config.weight_decay,
+        fused=True,
     )

@@ -49,7 +49,7 @@ def pretrain(
     size = config.sequence_length
     pieces = [
         ids[start : start + size]
-        for ids in map(renderer.document, texts)
+        for ids in renderer.documents(texts)
         for start in range(0, len(ids), size)
         if len(ids) - start > 1  # one token predicts nothing
     ]

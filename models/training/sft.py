@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel, Trainer
 from trl import SFTConfig as TrlSFTConfig
 from trl import SFTTrainer
 
@@ -17,9 +18,24 @@ from models.training.packing import IGNORED, PackedCollator, pack
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 
+# TRL takes head and loss tile by tile, which saves the memory of the logits; where they are small it takes longer.
+_FUSE_FROM_LOGITS = 2**24
+
 
 class DialogueTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-    """TRL's trainer with our checkpoints."""
+    """TRL's trainer with our checkpoints, and without its fused head where the logits are small."""
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        if inputs["input_ids"].numel() * cast(PreTrainedModel, self.model).config.vocab_size >= _FUSE_FROM_LOGITS:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs["use_cache"] = False
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 @data_parallel

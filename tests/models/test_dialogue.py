@@ -95,9 +95,9 @@ def test_llama2_has_one_bos_per_turn_pair(renderer: Renderer) -> None:
     assert renderer.prompt(TURNS[:1]).count(1) == 1
 
 
-@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.document")
+@pytest.mark.conformance("double BOS", equation="models.dialogue:Renderer.documents")
 def test_exactly_one_bos_and_eos_around_a_document(renderer: Renderer) -> None:
-    ids = renderer.document("A text that says <s> and </s>.")
+    (ids,) = renderer.documents(["A text that says <s> and </s>."])
     assert (ids[0], ids[-1]) == (1, 2)
     assert (ids.count(1), ids.count(2)) == (1, 1)
 
@@ -110,7 +110,7 @@ def test_a_tokenizer_that_adds_bos_itself_adds_no_second_one(tokenizer_folder: P
     assert adding("hello")["input_ids"][0] == adding.bos_token_id  # it does add one by itself
     other = Renderer(adding)
     assert other.dialogue(TURNS) == renderer.dialogue(TURNS)
-    assert other.document("hello") == renderer.document("hello")
+    assert list(other.documents(["hello"])) == list(renderer.documents(["hello"]))
 
 
 @pytest.mark.parametrize("messages", [TURNS, WITH_SYSTEM], ids=["no system", "system"])

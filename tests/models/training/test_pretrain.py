@@ -32,6 +32,11 @@ def run(
     return pretrain(texts, renderer, shape, config, out=folder / "out", work=folder / "work", seed=3, reporter=recorder)
 
 
+def document(renderer: Renderer, text: str) -> list[int]:
+    (ids,) = renderer.documents([text])
+    return ids
+
+
 def nll_by_hand(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
     """-log p(ids[t] | ids[<t]) for t = 1 … , each from a pass over the ids before it alone."""
     with torch.no_grad():
@@ -46,9 +51,9 @@ def nll_by_hand(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
 @pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_five_tokens_is_the_nll_by_hand(build: Build, renderer: Renderer, tmp_path: Path) -> None:
     """Labels shifted once: token t is predicted from those before it, and BOS by nothing."""
-    [text] = [question for question in ("the", "a li", "it.") if len(renderer.document(question)) == 5][:1]
+    [text] = [question for question in ("the", "a li", "it.") if len(document(renderer, question)) == 5][:1]
     trainer = build(module, lambda: run([text], renderer, tmp_path, Quiet(), batch_size=1))
-    expected = nll_by_hand(trainer.model, renderer.document(text))
+    expected = nll_by_hand(trainer.model, document(renderer, text))
     assert len(expected) == 4
     loss, _ = first_step(trainer)
     assert loss == pytest.approx(float(expected.mean()), abs=1e-5)
@@ -58,7 +63,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_its_tokens(build: Build, rende
     texts = RAGGED[1:9]
     trainer = build(module, lambda: run(texts, renderer, tmp_path, Quiet(), batch_size=2))
     assert len(trainer.train_dataset) == 2
-    expected = torch.cat([nll_by_hand(trainer.model, renderer.document(text)) for text in texts]).mean()
+    expected = torch.cat([nll_by_hand(trainer.model, document(renderer, text)) for text in texts]).mean()
     loss, _ = first_step(trainer)
     assert loss == pytest.approx(float(expected), abs=1e-5)
 
@@ -97,7 +102,7 @@ def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over
     texts = [" ".join(QUESTIONS)[: 60 + 4 * i] for i in range(16)]
 
     def built(steps: int) -> Trainer:
-        size = min(128, 2 * len(renderer.document(texts[0])) - 1)  # no two documents fit into a row
+        size = min(128, 2 * len(document(renderer, texts[0])) - 1)  # no two documents fit into a row
         return build(
             module,
             lambda: run(
@@ -121,10 +126,10 @@ def test_it_learns_and_writes_a_model_that_opens_in_plain_transformers(
     losses = recorder.curve("pretrain/loss")
     assert len(losses) == 10
     assert metrics["loss"] == losses[-1] < losses[0] - 1
-    assert metrics["corpus_tokens"] == sum(len(renderer.document(text)) for text in QUESTIONS)
+    assert metrics["corpus_tokens"] == sum(len(document(renderer, text)) for text in QUESTIONS)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert metrics["parameters"] == sum(parameter.numel() for parameter in plain.parameters())
-    assert float(nll_by_hand(plain, renderer.document(QUESTIONS[0])).mean()) < losses[0] - 1
+    assert float(nll_by_hand(plain, document(renderer, QUESTIONS[0])).mean()) < losses[0] - 1
 
 
 def test_long_documents_are_cut_and_nothing_is_lost(build: Build, renderer: Renderer, tmp_path: Path) -> None:
@@ -132,7 +137,7 @@ def test_long_documents_are_cut_and_nothing_is_lost(build: Build, renderer: Rend
     trainer = build(module, lambda: run([text, "it."], renderer, tmp_path, Quiet(), sequence_length=32))
     rows = trainer.train_dataset["input_ids"]
     assert max(map(len, rows)) <= 32
-    expected = Counter(renderer.document(text) + renderer.document("it."))
+    expected = Counter(document(renderer, text) + document(renderer, "it."))
     assert Counter(token for row in rows for token in row) == expected
 
 

@@ -80,6 +80,29 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says(
     assert loss == pytest.approx(float(expected), abs=1e-5)
 
 
+def test_loss_and_gradients_are_the_same_with_trls_fused_head(
+    build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = [renderer.dialogue(messages) for messages in dialogues()]
+    fused: list[bool] = []
+
+    def step_one(folder: str) -> tuple[float, dict[str, torch.Tensor]]:
+        trainer = build(
+            module, lambda: run(policy_folder, rendered, renderer, tmp_path / folder, Quiet(), batch_size=4)
+        )
+        trainer.model.register_forward_pre_hook(
+            lambda _model, _args, kwargs: fused.append("fused_lm_head" in kwargs), with_kwargs=True
+        )
+        return first_step(trainer)
+
+    loss, gradients = step_one("plain")
+    monkeypatch.setattr(module, "_FUSE_FROM_LOGITS", 0)
+    same_loss, same = step_one("fused")
+    assert same_loss == pytest.approx(loss, abs=1e-5)
+    same_gradients(gradients, same)
+    assert fused == [False, True]
+
+
 @pytest.mark.conformance("pad = eos masks EOS from the loss", equation="models.training.sft:fine_tune")
 def test_the_label_at_every_final_eos_counts_also_where_padding_is_eos(
     build: Build, policy_folder: Path, pad_is_eos: Renderer, tmp_path: Path

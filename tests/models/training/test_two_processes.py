@@ -85,9 +85,9 @@ def test_processes_and_passes_learn_what_one_process_in_one_pass_learns(
 
 def test_rows_with_unequal_numbers_of_tokens_and_epochs_that_end_in_a_short_step(renderer: Renderer) -> None:
     """What the trainings of this file are made of."""
-    documents = [
-        renderer.document(f"{question} {answer}"[:18]) for question, answer in zip(QUESTIONS, ANSWERS, strict=True)
-    ]
+    documents = list(
+        renderer.documents(f"{question} {answer}"[:18] for question, answer in zip(QUESTIONS, ANSWERS, strict=True))
+    )
     spoken = [renderer.dialogue(messages) for messages in dialogues()]
     answers = [[i if said else -100 for i, said in zip(d.input_ids, d.loss_mask, strict=True)] for d in spoken]
     for trainer, ids, labels, rows in (
