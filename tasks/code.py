@@ -47,15 +47,23 @@ def _source_files(module: str) -> Mapping[str, str]:
         path = ROOT / Path(*name.split(".")).with_suffix(".py")
         if not path.exists() or str(path.relative_to(ROOT)) in found:
             continue
-        content = path.read_bytes()
-        found[path.relative_to(ROOT).as_posix()] = hashlib.sha256(content).hexdigest()
-        for node in ast.walk(ast.parse(content)):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-        waiting = [name for name in waiting if name.split(".")[0] in PACKAGES]
+        digest, imports = _read_source(path)
+        found[path.relative_to(ROOT).as_posix()] = digest
+        waiting += imports
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1024)
+def _read_source(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The file's sha256, and what of ours it may import: `from a.b import c` is a.b or a.b.c."""
+    content = path.read_bytes()
+    names: list[str] = []
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return hashlib.sha256(content).hexdigest(), tuple(name for name in names if name.split(".")[0] in PACKAGES)
 
 
 def code_version(module: str) -> str:
