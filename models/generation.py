@@ -6,9 +6,10 @@ from typing import cast
 
 import torch
 from torch import nn
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from models.config import SamplingConfig
+from models.kv_cache import roomy_cache, rows_that_stay
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _decode(
         ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
         mask[row, width - len(prompt) :] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=cast(PreTrainedConfig, model.config))
+    cache = roomy_cache(cast(PreTrainedConfig, model.config), max_new_tokens)
     logits = model(
         input_ids=ids,
         attention_mask=mask,
@@ -118,7 +119,7 @@ def _decode(
         if step + 1 == max_new_tokens or bool(stopped.all()):
             break
         if bool(stopped.any()):
-            keep = (~stopped).nonzero()[:, 0]
+            keep = rows_that_stay(stopped)
             cache.batch_select_indices(keep)
             alive, drawn, mask, position = alive[keep], drawn[keep], mask[keep], position[keep]
         mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)

@@ -98,7 +98,9 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
         metrics |= by_gold_reward(run, config, renderer, base, prompts, answers, baseline)
     if run.all_inputs("reference"):
         reference = load_policy(run.path("reference"), base)
-        metrics["kl_to_sft"] = response_kl(policy, reference, renderer, prompts, answers, config.temperature)
+        metrics["kl_to_sft"] = response_kl(
+            policy, reference, renderer, prompts, answers, config.temperature, config.sampling.shards
+        )
 
     run.write_rows("responses", rows)
     judge = "reward models only" if config.annotator is None else config.annotator.open().name
@@ -316,7 +318,13 @@ def threshold_quality(
 
 
 def response_kl(
-    policy: Any, reference: Any, renderer: Any, prompts: list[dict[str, Any]], answers: list[Drawn], temperature: float
+    policy: Any,
+    reference: Any,
+    renderer: Any,
+    prompts: list[dict[str, Any]],
+    answers: list[Drawn],
+    temperature: float,
+    shards: int,
 ) -> float:
     """Mean over responses of log pi(response) - log pi_sft(response), nats per response, at the sampling
     temperature."""
@@ -324,13 +332,18 @@ def response_kl(
 
     from models.algorithms.kl import kl_k1
     from models.scoring import lay_out, response_logprobs
+    from models.shards import map_shards
 
-    total = 0.0
-    with torch.inference_mode():
-        for start in range(0, len(prompts), 64):
-            rows = [renderer.prompt(p["messages"]) for p in prompts[start : start + 64]]
-            ids, attention, mask = lay_out(rows, [a.ids for a in answers[start : start + 64]], renderer.pad_id)
+    @torch.inference_mode()
+    def part(mine: Sequence[tuple[dict[str, Any], Drawn]], _shard: int) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(mine), 64):
+            batch = mine[start : start + 64]
+            rows = [renderer.prompt(prompt["messages"]) for prompt, _ in batch]
+            ids, attention, mask = lay_out(rows, [answer.ids for _, answer in batch], renderer.pad_id)
             ours, _ = response_logprobs(policy, ids, attention, mask.shape[1], temperature)
             theirs, _ = response_logprobs(reference, ids, attention, mask.shape[1], temperature)
-            total += float((kl_k1(ours, theirs) * mask).sum())
-    return total / len(prompts)
+            found += (kl_k1(ours, theirs) * mask).sum(1).tolist()
+        return found
+
+    return statistics.fmean(map_shards(part, list(zip(prompts, answers, strict=True)), shards))

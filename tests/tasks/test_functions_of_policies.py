@@ -150,7 +150,7 @@ def test_scores_do_not_depend_on_the_company_or_on_shards(reward: torch.nn.Modul
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
     answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.eos_id], True)]
-    assert response_kl(policy, policy, renderer, prompts, answers, 0.7) == 0.0
+    assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == 0.0
 
 
 def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
@@ -174,7 +174,7 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
             ours, theirs = (torch.log_softmax(model(ids).logits[0] / 0.7, -1) for model in (policy, other))
         for place, token in enumerate(answer.ids, start=len(before)):
             by_hand += float(ours[place - 1, token] - theirs[place - 1, token])
-    assert response_kl(policy, other, renderer, prompts, answers, 0.7) == pytest.approx(by_hand / 2, abs=1e-4)
+    assert response_kl(policy, other, renderer, prompts, answers, 0.7, 1) == pytest.approx(by_hand / 2, abs=1e-4)
 
 
 def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer: Renderer) -> None:

@@ -1,0 +1,83 @@
+"""A cache of keys and values with room for the tokens to come.
+
+transformers' dynamic cache copies all it holds for each new token, and once more whenever rows leave the batch. Here a
+token is written into its place, and a row that leaves is overwritten by one from the end.
+"""
+
+from typing import Any, cast
+
+import torch
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values (rows, heads, tokens, head size) of one layer, in buffers that hold `room` more tokens than were
+    first given."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.room = room
+        self._buffers: tuple[torch.Tensor, ...] = ()  # keys, values; none before the first update
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write new tokens behind those that are there; gives views of all."""
+        if not self._buffers:
+            self.lazy_initialization(key_states, value_states)
+            self._buffers = self._roomy(key_states), self._roomy(value_states)
+            self._show(len(key_states), 0)
+        rows, held = self._shown()
+        total = held + key_states.shape[-2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:rows, :, held:total] = states
+        return self._show(rows, total)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each row `repeats` times, one beside the other."""
+        if self._buffers:
+            rows, held = self._shown()
+            self._buffers = tuple(buffer[:rows].repeat_interleave(repeats, 0) for buffer in self._buffers)
+            self._show(rows * repeats, held)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows, in this order; those that stay in their place are not copied."""
+        if self._buffers:
+            _, held = self._shown()
+            places = torch.arange(len(indices), device=indices.device)
+            moved = places[indices != places]
+            for buffer in self._buffers:
+                buffer[moved, :, :held] = buffer[indices[moved], :, :held]
+            self._show(len(indices), held)
+
+    def _roomy(self, states: torch.Tensor) -> torch.Tensor:
+        rows, heads, tokens, size = states.shape
+        return states.new_empty((rows, heads, tokens + self.room, size))
+
+    def _shown(self) -> tuple[int, int]:
+        """How many rows and tokens there are."""
+        rows, _, tokens, _ = cast(torch.Tensor, self.keys).shape
+        return rows, tokens
+
+    def _show(self, rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (buffer[:rows, :, :tokens] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+def roomy_cache(config: PreTrainedConfig, room: int) -> DynamicCache:
+    """The cache that a model of this config wants, with room for `room` tokens after the prompt. Layers with a sliding
+    window stay transformers' own."""
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+def rows_that_stay(leaving: torch.Tensor) -> torch.Tensor:
+    """Which rows to keep, and in what order, when those `leaving` (bool, one per row) go: each takes the place that it
+    has, but the last ones take the places that become free."""
+    left = int((~leaving).sum())
+    kept = torch.arange(left, device=leaving.device)
+    kept[leaving[:left]] = left + (~leaving[left:]).nonzero()[:, 0]
+    return kept
