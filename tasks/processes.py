@@ -90,6 +90,9 @@ class Workers:
             # A thread that waits for another spins this long. The default is the best where every thread has a core of
             # its own, and makes two threads seven times as slow as one where they do not; this costs little in both.
             environment.setdefault("GOMP_SPINCOUNT", "10000")
+            # glibc gives what is freed back to the system and asks for it again with the next tensor, page by page.
+            environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
+            environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.worker"],
                 stdin=subprocess.PIPE,
