@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test lint conformance reference audit sbom clean
+.PHONY: demo smoke test test-slow lint conformance reference audit sbom clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -11,8 +11,13 @@ demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 smoke: $(READY)  ## the same in two minutes: two iterations
 	$(VENV)/bin/halter run configs/smoke.yaml
 
-test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY)  ## every test that is quick
+	$(PYTEST)
+
+test-slow: $(READY)  ## those that take about a minute or more each: whole runs that are killed, cancelled, served, judged
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -53,7 +53,7 @@ def test_every_mutation_changes_one_place_and_names_tests_that_exist() -> None:
             assert name in functions_of(file), f"{mutation.breaks}: there is no {test}"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_mutation_is_caught_by_each_test_that_it_names() -> None:
     finished = subprocess.run([sys.executable, "-m", "tests.mutations"], cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr[-3000:]

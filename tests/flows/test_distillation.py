@@ -112,6 +112,7 @@ def distilled(first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPat
             return home, bring_up_to_date(session)
 
 
+@pytest.mark.slow
 def test_the_small_model_learns_the_picks_and_its_lineage_leads_to_the_run_that_made_them(
     distilled: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_the_small_model_learns_the_picks_and_its_lineage_leads_to_the_run_that_
     assert not document["reward_models"]
 
 
+@pytest.mark.slow
 def test_other_picks_make_it_stale_and_without_the_other_store_all_stays(
     distilled: tuple[Path, Outcomes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

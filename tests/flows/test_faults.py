@@ -62,6 +62,7 @@ def listen(process: "subprocess.Popen[str]", lines: list[str], mark: str, heard:
     heard.set()
 
 
+@pytest.mark.slow
 def test_a_run_whose_prefect_server_is_killed_ends_by_itself_and_the_same_command_goes_on(
     copy_of_first_run: Callable[[], Home], changed: Path
 ) -> None:

@@ -23,6 +23,7 @@ def test_the_quickstart_does_what_it_says(redone: tuple[Home, dict[str, str]]) -
     assert "is stale: " in said["halter status"], "the second look, after the rerun"
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
 def test_rerunning_a_step_does_what_the_page_says_and_taking_the_value_back_computes_nothing(
     copy_of_first_run: Callable[[], Home], pocket_file: Path

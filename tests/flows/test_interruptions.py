@@ -67,6 +67,7 @@ def after_steps(number: int) -> Callable[[str], bool]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_at_the_same_bytes(
     first_run: tuple[Home, Finished], tmp_path: Path, server: str, pocket_file: Path
 ) -> None:
@@ -99,7 +100,7 @@ def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_at_the_same_b
     assert home.heads() == first_run[0].heads()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_smoke_recipe_survives_ten_kills(tmp_path: Path) -> None:
     config = ROOT / "configs" / "smoke.yaml"
     whole = Home(tmp_path / "whole", name="smoke")

@@ -207,6 +207,7 @@ def test_the_commands_of_the_guide_run(from_files: Run) -> None:
     assert (home.heads(), len(home.runs())) == before  # the run was finished: nothing was trained again
 
 
+@pytest.mark.slow
 def test_every_step_takes_adapters(with_adapters: Run) -> None:
     home, _, _ = with_adapters
     assert {state for _, _, state in home.runs()} == {"succeeded"}
@@ -220,6 +221,7 @@ def test_every_step_takes_adapters(with_adapters: Run) -> None:
         assert written["target_modules"] == sorted(written["target_modules"])
 
 
+@pytest.mark.slow
 def test_the_base_model_is_named_by_its_files_and_not_copied(with_adapters: Run) -> None:
     home, _, config = with_adapters
     base = Path(yaml.safe_load(config.read_text())["base_model"])
@@ -232,6 +234,7 @@ def test_the_base_model_is_named_by_its_files_and_not_copied(with_adapters: Run)
     assert {"sft", "train_safety_reward", "rejection_sample", "fine_tune", "ppo"} <= readers
 
 
+@pytest.mark.slow
 def test_v0_without_demonstrations_is_the_base_model_and_adapters_open_in_plain_peft(with_adapters: Run) -> None:
     import torch
     from peft import PeftModel
@@ -254,7 +257,7 @@ def test_v0_without_demonstrations_is_the_base_model_and_adapters_open_in_plain_
         assert bool(reward.get_base_model().score.weight.abs().sum() > 0)  # the head came with the adapter
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(not SMOLLM2.is_dir(), reason=f"SmolLM2 is absent: there is no folder {SMOLLM2} (SMOLLM2_FOLDER)")
 def test_smollm2_goes_through_every_step_with_adapters(tmp_path: Path) -> None:
     config = write_config(tmp_path, "smollm2-135m.yaml", "smollm2", base_model=str(SMOLLM2))
