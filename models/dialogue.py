@@ -95,8 +95,7 @@ class Renderer:
         bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         rest = iter(texts)
         while batch := [" " + text for text in islice(rest, 1000)]:
-            encoded = self.tokenizer(batch, add_special_tokens=False, split_special_tokens=True)
-            for ids in encoded["input_ids"]:
+            for ids in self._encode_runs(batch):
                 yield [*bos, *ids, self.eos_id]
 
     def _render(self, messages: Sequence[Message], generation_prompt: bool) -> Rendered:
@@ -116,7 +115,14 @@ class Renderer:
         return Rendered(ids, mask, lengths)
 
     def _encode_run(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+        (ids,) = self._encode_runs([text])
+        return tuple(ids)
+
+    def _encode_runs(self, texts: list[str]) -> list[list[int]]:
+        return cast(
+            list[list[int]],
+            self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"],
+        )
 
     def _template(self, messages: list[dict[str, str]], generation_prompt: bool) -> str:
         return str(

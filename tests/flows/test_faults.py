@@ -34,14 +34,15 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def together(
     first_run: tuple[Home, Finished], changed: Path, server: str, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Home, list[int]]:
-    """The changed config, run twice at once on a copy of the finished run; with the exit codes."""
+) -> Home:
+    """The changed config, run twice at once on a copy of the finished run; both ended well."""
     home = replace(first_run[0], folder=tmp_path_factory.mktemp("together") / "home", server=server)
     shutil.copytree(first_run[0].folder, home.folder)
     both = [home.start("run", changed, "--json") for _ in range(2)]
     for process in both:
-        process.communicate(timeout=600)
-    return home, [process.returncode for process in both]
+        _, said = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+    return home
 
 
 def new_runs(home: Home, before: int) -> list[tuple[str, str, str]]:
@@ -93,24 +94,20 @@ def test_a_run_whose_prefect_server_is_killed_ends_by_itself_and_the_same_comman
     assert verify(home.store, deep=False).problems == ()
 
 
-def test_two_runs_of_one_config_at_once_share_the_work(
-    together: tuple[Home, list[int]], first_run: tuple[Home, Finished]
-) -> None:
-    home, codes = together
-    assert codes == [0, 0]
-    new = home.runs()[len(first_run[0].runs()) :]
+def test_two_runs_of_one_config_at_once_share_the_work(together: Home, first_run: tuple[Home, Finished]) -> None:
+    new = together.runs()[len(first_run[0].runs()) :]
     assert sorted((part, step) for part, step, _ in new) == sorted(EVALUATIONS), "each once"
-    assert set(home.states().values()) == {"fresh"}
-    assert verify(home.store, deep=False).problems == ()
+    assert set(together.states().values()) == {"fresh"}
+    assert verify(together.store, deep=False).problems == ()
 
 
 @pytest.mark.slow
 def test_random_kills_over_the_whole_tree_lose_nothing_and_the_end_is_the_same(
-    together: tuple[Home, list[int]], first_run: tuple[Home, Finished], changed: Path, server: str, tmp_path: Path
+    together: Home, first_run: tuple[Home, Finished], changed: Path, server: str, tmp_path: Path
 ) -> None:
     """benchmarks/soak.py in short, on the four steps that the changed config makes anew. Slow, as it waits between the
     kills; test_interruptions.py kills a whole run in the suite."""
-    wanted, start = together[0].heads(), first_run[0].folder
+    wanted, start = together.heads(), first_run[0].folder
     tally = soak(changed, tmp_path, wanted, kills=3, seed=1, gap=12.0, server=server, start=start)
     assert sum(tally.killed.values()) == 3
     assert (tally.lost, tally.problems, tally.orphans, tally.hung, tally.differing) == ([], [], [], [], [])
