@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -265,10 +266,14 @@ class StepRun:
 
 
 def atomic_write(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old text or the new, never half of it."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a small file so that readers see the old text or the new, never half of it; of several writers at once one
+    is the last."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
