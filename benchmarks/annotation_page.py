@@ -3,13 +3,14 @@
     python benchmarks/annotation_page.py [--people 50] [--seconds 20] [--pause 0] [--pairs 5000]
 
 Starts a server process on a new book and as many clients as people, each of them judging one pair after another with a
-pause between (0: as fast as they can). Prints the count of requests and the median, p95 and p99 of their times, for
-pages and for judgements, and ends with 1 where a judgement is lost or doubled, or a pair is seen by more than three.
-Clients and server share the machine, so the figures are an upper bound.
+pause between of up to twice the given seconds (0: as fast as they can). Prints the count of requests and the median,
+p95 and p99 of their times, for pages and for judgements, and ends with 1 where a judgement is lost or doubled, or a
+pair is seen by more than three. Clients and server share the machine, so the figures are an upper bound.
 """
 
 import argparse
 import os
+import random
 import re
 import signal
 import socket
@@ -53,7 +54,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         self.http.post("/login", data={"token": self.token})
-        while not self.stop.wait(self.pause):
+        while not self.stop.wait(random.uniform(0, 2 * self.pause)):  # people do not move in step
             begun = time.perf_counter()
             page = self.http.get("/batches/bench").text
             self.pages.append(time.perf_counter() - begun)
