@@ -37,13 +37,13 @@ audit: $(READY)  ## look the installed packages up in a database of known vulner
 # In an environment of its own: what it brings would take part in every start of Prefect, and cost 1.5 s of it.
 SBOM := build/sbom-venv
 
-sbom: $(READY) $(SBOM)  ## write build/sbom.json: what is installed, as a CycloneDX bill of materials
+sbom: $(READY) $(SBOM)/.installed  ## write build/sbom.json: what is installed, as a CycloneDX bill of materials
 	$(SBOM)/bin/cyclonedx-py environment $(VENV)/bin/python --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
-$(SBOM): constraints.txt
+$(SBOM)/.installed: constraints.txt
 	$(PYTHON) -m venv $(SBOM)
 	$(SBOM)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cyclonedx-bom
-	touch $(SBOM)
+	touch $(SBOM)/.installed
 
 clean:
 	rm -rf $(VENV) halter-store build

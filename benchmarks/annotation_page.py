@@ -45,16 +45,16 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
 class Client(threading.Thread):
     """One person, who judges until told to stop."""
 
-    def __init__(self, url: str, token: str, pause: float, stop: threading.Event) -> None:
+    def __init__(self, url: str, token: str, pause: float, stop: threading.Event, seed: int) -> None:
         super().__init__(daemon=True)
         self.http = httpx.Client(base_url=url, headers={"Origin": url}, timeout=60, verify=False)
-        self.token, self.pause, self.stop = token, pause, stop
+        self.token, self.pause, self.stop, self.rng = token, pause, stop, random.Random(seed)
         self.pages: list[float] = []
         self.posts: list[float] = []
 
     def run(self) -> None:
         self.http.post("/login", data={"token": self.token})
-        while not self.stop.wait(random.uniform(0, 2 * self.pause)):  # people do not move in step
+        while not self.stop.wait(self.rng.uniform(0, 2 * self.pause)):  # people do not move in step
             begun = time.perf_counter()
             page = self.http.get("/batches/bench").text
             self.pages.append(time.perf_counter() - begun)
@@ -97,7 +97,7 @@ def main() -> int:
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         stop = threading.Event()
-        clients = [Client(url, token, given.pause, stop) for token in tokens]
+        clients = [Client(url, token, given.pause, stop, seed) for seed, token in enumerate(tokens)]
         for client in clients:
             client.start()
         time.sleep(given.seconds)

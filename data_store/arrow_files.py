@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_store.locks import sync_folder
+from data_store.files import sync_folder
 from data_store.publishing import Checkouts
 from data_store.records import VersionInfo
 from data_store.rowsets import ROWS_FILE

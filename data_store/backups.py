@@ -9,8 +9,9 @@ from pathlib import Path
 from data_store.annotation.book import copy_book
 from data_store.contents import uses_by_object
 from data_store.errors import InputError, StoreError
+from data_store.files import remove_stale, remove_tree, sync_folder, write_durably
 from data_store.layout import MARKER
-from data_store.locks import locked, remove_stale, remove_tree, sync_folder, write_durably
+from data_store.locks import locked
 from data_store.store import Store
 from data_store.verification import Progress, Verification, verify
 

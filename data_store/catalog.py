@@ -24,8 +24,9 @@ import duckdb
 
 from data_store.errors import InputError, StoreError
 from data_store.events import Event, Rows, is_judged, refusal
+from data_store.files import sync_folder
 from data_store.journal import APPLIED, START, Entry, Journal
-from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, sync_folder, take_lock, try_lock, unlock
+from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, take_lock, try_lock, unlock
 from data_store.projection import (
     CONFIG,
     build,

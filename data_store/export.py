@@ -22,7 +22,7 @@ from data_store import runs
 from data_store.encoding import content_hash
 from data_store.errors import InputError
 from data_store.events import TABLES
-from data_store.locks import remove_tree, sync_folder
+from data_store.files import remove_tree, sync_folder
 from data_store.query_views import VIEWS
 from data_store.records import LineageEdge, RunSummary, VersionInfo
 from data_store.rows import ROW_KINDS

@@ -24,7 +24,7 @@ from pathlib import Path
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import StoreError
 from data_store.events import EVENT_FORMAT, Event
-from data_store.locks import remove_stale, sync_folder, write_durably
+from data_store.files import remove_stale, sync_folder, write_durably
 
 APPLIED = "applied"
 START = "0" * 64

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
-from data_store.locks import write_durably
+from data_store.files import write_durably
 
 STORE_FORMAT = 1
 MARKER = "halter-store.json"

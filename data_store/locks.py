@@ -1,9 +1,8 @@
-"""Bounded file locks and durable file writes: the ground on which the journal and the objects stand."""
+"""Bounded file locks: one writer at a time, across processes and threads."""
 
 import fcntl
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from data_store.errors import StoreError
 
 LOCK_WAIT_SECONDS = 120.0
 POLL_SECONDS = 0.005  # short, because whoever looks more often gets the lock more often
-STALE_SECONDS = 24 * 3600.0
 
 
 def try_lock(path: Path, *, exclusive: bool) -> int | None:
@@ -58,49 +56,3 @@ def locked(path: Path, *, exclusive: bool, wait_seconds: float = LOCK_WAIT_SECON
         yield
     finally:
         unlock(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_durably(target: Path, content: bytes, temporary: Path) -> None:
-    """Put a whole file at `target` or none: temporary folder -> fsync -> rename -> fsync of the folder."""
-    draft = temporary / f"{uuid.uuid4().hex}.tmp"
-    with draft.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(target)
-    sync_folder(target.parent)
-
-
-def remove_stale(folder: Path, older_than_seconds: float = STALE_SECONDS) -> int:
-    """Delete what a killed process left in a temporary folder, once too old to belong to anybody; gives the count."""
-    limit = time.time() - older_than_seconds
-    removed = 0
-    for entry in folder.iterdir():
-        try:
-            if entry.stat(follow_symlinks=False).st_mtime > limit:
-                continue
-        except FileNotFoundError:
-            continue  # its owner has just renamed it
-        remove_tree(entry)
-        removed += 1
-    return removed
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a file or a folder, read-only folders included."""
-    if path.is_dir() and not path.is_symlink():
-        path.chmod(0o755)
-        for entry in path.iterdir():
-            remove_tree(entry)
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)

@@ -1,14 +1,13 @@
 """Writing preference rows in the formats of other tools, so that they read back as the same judgements."""
 
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_store.errors import InputError
+from data_store.files import atomic_write
 from data_store.preference_formats import argilla, hh, label_studio, scored
 from data_store.row_import import RefusedRowError
 
@@ -60,17 +59,5 @@ def export_preferences(rows: Iterable[Row], format: str, target: Path, *, overwr
     if not lines:
         raise InputError(f"there is no preference to write; left out: {dict(left_out) or 'none'}")
     text = "\n".join(lines) if suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
-    _write_whole(target, text + "\n")
+    atomic_write(target, text + "\n")
     return Exported(len(lines), dict(left_out))
-
-
-def _write_whole(target: Path, text: str) -> None:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

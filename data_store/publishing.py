@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
-from data_store.locks import remove_tree, sync_folder
+from data_store.files import remove_tree, sync_folder
 from data_store.objects import Objects, file_sha256
 from data_store.records import ObjectRef, Publication, VersionInfo
 from data_store.row_hashing import set_hash

@@ -23,8 +23,9 @@ from data_store.arrow_files import ArrowFiles
 from data_store.catalog import Catalog
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
+from data_store.files import remove_stale
 from data_store.layout import prepare
-from data_store.locks import LOCK_WAIT_SECONDS, locked, remove_stale
+from data_store.locks import LOCK_WAIT_SECONDS, locked
 from data_store.names import AssetName, slug
 from data_store.objects import Objects
 from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows

@@ -10,7 +10,8 @@ import duckdb
 
 from data_store import events, lineage, runs
 from data_store.contents import uses_by_object
-from data_store.locks import STALE_SECONDS, locked, remove_stale
+from data_store.files import STALE_SECONDS, remove_stale
+from data_store.locks import locked
 from data_store.retention import Retention
 from data_store.store import Store
 

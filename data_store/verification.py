@@ -18,9 +18,10 @@ from data_store import lineage, runs
 from data_store.contents import Use, built_on, uses_by_object
 from data_store.errors import InputError, StoreError
 from data_store.events import TABLES
+from data_store.files import write_durably
 from data_store.journal import Entry
 from data_store.layout import MARKER
-from data_store.locks import locked, write_durably
+from data_store.locks import locked
 from data_store.objects import file_sha256
 from data_store.projection import CONFIG, build, tail
 from data_store.publishing import files_in

@@ -8,12 +8,12 @@ import typer
 
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
+from data_store.files import atomic_write
 from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.session import CONFIG_FILE, opened, store_root
-from tasks.step import atomic_write
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
 

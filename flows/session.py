@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_store.errors import InputError
+from data_store.files import atomic_write
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
 from flows.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
-from tasks.step import atomic_write
 
 CONFIG_FILE = "config.json"
 CURRENT_FILE = "current"

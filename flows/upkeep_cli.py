@@ -10,6 +10,7 @@ from rich.table import Table
 
 from data_store import backups, verification
 from data_store.errors import InputError
+from data_store.files import atomic_write
 from data_store.layout import MARKER
 from data_store.names import slug
 from data_store.retention import Retention
@@ -24,7 +25,6 @@ from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
-from tasks.step import atomic_write
 
 _LINES = 40
 FROM_BACKUP = "halter repair --from BACKUP"

@@ -18,13 +18,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def __init__(self, room: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.room = room
-        self._buffers: tuple[torch.Tensor, ...] = ()  # keys, values; none before the first update
+        self._buffers: tuple[torch.Tensor, ...] = ()  # keys, values
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write new tokens behind those that are there; gives views of all."""
-        if not self._buffers:
+        if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._buffers = self._roomy(key_states), self._roomy(value_states)
             self._show(len(key_states), 0)
@@ -36,14 +36,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Each row `repeats` times, one beside the other."""
-        if self._buffers:
+        if self.get_seq_length() > 0:
             rows, held = self._shown()
             self._buffers = tuple(buffer[:rows].repeat_interleave(repeats, 0) for buffer in self._buffers)
             self._show(rows * repeats, held)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, in this order; those that stay in their place are not copied."""
-        if self._buffers:
+        if self.get_seq_length() > 0:
             _, held = self._shown()
             places = torch.arange(len(indices), device=indices.device)
             moved = places[indices != places]

@@ -22,12 +22,13 @@ from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.errors import InputError
+from data_store.files import atomic_write
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.code import code_version, environment, git_state, source_files
 from tasks.processes import Workers
-from tasks.step import StepCall, atomic_write
+from tasks.step import StepCall
 
 Progress = Callable[[float, str], None]
 

@@ -6,9 +6,7 @@ a process of its own; tasks/execute.py decides whether it has to run at all and 
 
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -263,17 +261,3 @@ class StepRun:
         if len(entries) != 1:
             raise ValueError(f"{self.name}: wanted one input {role!r}, the plan gives {len(entries)}")
         return entries[0]
-
-
-def atomic_write(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old text or the new, never half of it; of several writers at once one
-    is the last."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

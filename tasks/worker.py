@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from data_store.errors import InputError
-from tasks.step import Output, Step, StepInput, StepRun, atomic_write
+from data_store.files import atomic_write
+from tasks.step import Output, Step, StepInput, StepRun
 
 PRELOAD = (
     "models.training.pretrain",

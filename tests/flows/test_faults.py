@@ -105,8 +105,8 @@ def test_two_runs_of_one_config_at_once_share_the_work(together: Home, first_run
 def test_random_kills_over_the_whole_tree_lose_nothing_and_the_end_is_the_same(
     together: Home, first_run: tuple[Home, Finished], changed: Path, server: str, tmp_path: Path
 ) -> None:
-    """benchmarks/soak.py in short, on the four steps that the changed config makes anew. Slow, as it waits between the
-    kills; test_interruptions.py kills a whole run in the suite."""
+    """benchmarks/soak.py in short, on the four steps that the changed config makes anew; test_interruptions.py kills
+    whole runs."""
     wanted, start = together.heads(), first_run[0].folder
     tally = soak(changed, tmp_path, wanted, kills=3, seed=1, gap=12.0, server=server, start=start)
     assert sum(tally.killed.values()) == 3

@@ -74,6 +74,16 @@ def test_more_tokens_than_there_is_room_for_are_refused() -> None:
         layer.update(*states(2, 2, 1))
 
 
+def test_a_cache_that_was_reset_takes_another_batch() -> None:
+    layer = RoomyLayer(room=1)
+    layer.update(*states(2, 5, 0))
+    layer.reset()
+    keys, values = states(3, 4, 1)
+    held = layer.update(keys, values)
+    assert torch.equal(held[0], keys)
+    assert torch.equal(held[1], values)
+
+
 def test_layers_with_a_sliding_window_stay_transformers_own() -> None:
     config = MistralConfig(num_hidden_layers=2, hidden_size=8, num_attention_heads=2, sliding_window=4)
     assert not any(isinstance(layer, RoomyLayer) for layer in roomy_cache(config, 4).layers)

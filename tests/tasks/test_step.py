@@ -1,13 +1,11 @@
 import dataclasses
 import json
-import os
-import time
 from pathlib import Path
 
 import pytest
 
 from data_store.names import AssetName
-from tasks.step import Output, StepCall, StepInput, StepRun, atomic_write, derive_seed, step
+from tasks.step import Output, StepCall, StepInput, StepRun, derive_seed, step
 from tests.tasks import little_steps
 from tests.tasks.bench import call_of, step_run, written
 from tests.tasks.little_steps import WordConfig, write_word
@@ -152,30 +150,3 @@ def test_metrics_and_tables_are_kept_for_the_flow(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"name": "loss", "value": 2.5, "step": 1}, {"name": "loss", "value": 1.5, "step": 2}]
     assert json.loads((tmp_path / "tables" / "examples.json").read_text()) == [{"prompt": "hello"}]
-
-
-def test_readers_and_writers_of_an_atomic_file_at_once_see_one_of_the_texts(tmp_path: Path) -> None:
-    """Two runs of one config remember it at the same moment."""
-    path = tmp_path / "small.json"
-    texts = {"a" * 200_000, "b" * 300_000}
-    atomic_write(path, min(texts))
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            end, code = time.monotonic() + 0.5, 1
-            try:
-                while time.monotonic() < end:
-                    for text in texts:
-                        atomic_write(path, text)
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
-    end = time.monotonic() + 0.4
-    seen = set()
-    while time.monotonic() < end:
-        seen.add(path.read_text())
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-    assert seen <= texts
-    assert list(tmp_path.iterdir()) == [path]
