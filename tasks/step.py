@@ -242,7 +242,9 @@ class StepRun:
             temporary.replace(self._folder / "progress.json")
 
     def metric(self, name: str, value: float, step: int) -> None:
-        """One point of a curve for the catalog."""
+        """One point of a curve for the catalog. `step` counts from 1: 0 is for what a whole run measured."""
+        if step < 1:
+            raise ValueError(f"{name}: the first point of a curve has step 1, not {step}")
         with (self._folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"name": name, "value": value, "step": step}) + "\n")
 

@@ -103,7 +103,7 @@ def train_ppo(
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
         for name, number in last.items():
-            reporter.metric(f"ppo/{name}", number, iteration)
+            reporter.metric(f"ppo/{name}", number, iteration + 1)
         state["iteration"] = iteration + 1
         if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
             write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
@@ -269,9 +269,9 @@ def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
     """Whether reward minus kl_coef · KL on held-out prompts, with the same random numbers each time, is the best so
-    far."""
-    reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]))
-    reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]))
+    far. Point k of its curves is the policy that iteration k begins with."""
+    reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]) + 1)
+    reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]) + 1)
     objective = stats["reward"] - config.kl_coef * stats["kl"]
     if objective > state["best"]:
         state |= {"best": objective, "best_iteration": state["iteration"], "looks_without_gain": 0}

@@ -146,6 +146,8 @@ def test_metrics_and_tables_are_kept_for_the_flow(tmp_path: Path) -> None:
     run = step_run(tmp_path)
     run.metric("loss", 2.5, 1)
     run.metric("loss", 1.5, 2)
+    with pytest.raises(ValueError, match="the first point of a curve has step 1, not 0"):
+        run.metric("loss", 3.0, 0)  # it would read as what the whole run measured
     run.table("examples", [{"prompt": "hello"}])
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"name": "loss", "value": 2.5, "step": 1}, {"name": "loss", "value": 1.5, "step": 2}]

@@ -45,6 +45,7 @@ class Recorder:
         assert 0 <= fraction <= 1
 
     def metric(self, name: str, value: float, step: int) -> None:
+        assert step >= 1
         self.metrics.append((name, value, step))
 
     def log(self, text: str) -> None:
