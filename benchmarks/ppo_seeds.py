@@ -74,9 +74,8 @@ def of_demo(store: Path, config_file: Path, seeds: range) -> Iterator[Row]:
             before = execute(copy, workers, plan[part, "evaluate_sampled"]).metrics
             for seed in seeds:
                 policy = AssetName("model", f"policy-seed-{seed}", part)
-                trained = execute(
-                    copy, workers, replace(plan[part, "ppo"], seed=10_000 + seed, outputs={"policy": policy})
-                ).metrics
+                ppo = execute(copy, workers, replace(plan[part, "ppo"], seed=10_000 + seed, outputs={"policy": policy}))
+                kept = ppo.metrics["best_iteration"]
                 judged = plan[part, "evaluate"]
                 after = execute(
                     copy,
@@ -99,8 +98,13 @@ def of_demo(store: Path, config_file: Path, seeds: range) -> Iterator[Row]:
                     "win": after["win_rate"],
                     "violation": after["violation"],
                     "false refusal": after["false_refusal"],
-                    "KL": trained["ppo/validation_kl"],
-                    "iterations": trained["iterations"],
+                    "KL": next(
+                        point.value
+                        for point in copy.metrics(ppo.run_id)
+                        if (point.name, point.step) == ("ppo/validation_kl", kept + 1)
+                    ),
+                    "best iteration": kept,
+                    "iterations": ppo.metrics["iterations"],
                 }
         finally:
             workers.close()

@@ -29,6 +29,12 @@ def test_an_answered_prompt_and_its_end_fit_where_they_are_learned(tmp_path: Pat
     assert limits(tmp_path, fine_tune={"training": training}).prompt_tokens == 200 - 8 - 1
 
 
+@pytest.mark.parametrize("section", ["collect", "rejection", "ppo"])
+def test_steps_that_a_distilled_run_does_not_have_ask_for_no_room(tmp_path: Path, section: str) -> None:
+    changes = {"distill": {"run": "other"}, "gatt": None, "final_stage": "none"}
+    assert limits(tmp_path, **changes, **{section: {"sampling": {"max_new_tokens": 100}}}).prompt_tokens == 384 - 8 - 1
+
+
 @pytest.mark.parametrize("section", ["collect", "rejection", "ppo", "evaluate"])
 def test_the_longest_answer_of_any_step_counts(tmp_path: Path, section: str) -> None:
     assert limits(tmp_path, **{section: {"sampling": {"max_new_tokens": 100}}}).prompt_tokens == 384 - 100 - 1
