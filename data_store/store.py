@@ -104,12 +104,13 @@ class Store:
             segments = [ref for ref in self.version(parent).objects if ref.role == "segment"] if parent else []
             return publish_rows(self.objects, kind, folder, row_kind, parent, segments, self._intact_version)
 
-    def checkout(self, version_id: str) -> Path:
-        """A read-only folder with the version's files under their names; row versions show rows.parquet, in order of
-        row hash. Raises InputError for an unknown version, StoreError for missing objects and for external sources.
+    def checkout(self, version: str | VersionInfo) -> Path:
+        """A read-only folder with the files of a version (its id, or what `version` gave) under their names; row
+        versions show rows.parquet, in order of row hash. Raises InputError for an unknown version, StoreError for
+        missing objects and for external sources.
         """
         with self.collecting_forbidden():
-            return self.checkouts.get(self.version(version_id))
+            return self.checkouts.get(self.version(version) if isinstance(version, str) else version)
 
     def rows(self, version_id: str) -> pa.Table:
         """The rows of a version, in order of row hash; raises InputError for a version that holds no rows."""

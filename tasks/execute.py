@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,7 @@ class Outcome:
     metrics: Mapping[str, float]
     seconds: float
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    curves: Sequence[Metric] = ()
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
@@ -138,39 +139,32 @@ def execute(
     fingerprint = fingerprint_of(call, inputs)
     folder = _folder(store, fingerprint)
     with _alone(folder, on_progress):
-        finished = None if force else store.find_finished(fingerprint)
+        with store.one_state():
+            finished = None if force else store.find_finished(fingerprint)
+            same_step = [] if finished else store.runs(step=call.step.name, part=call.part)
         if finished is not None:
             heads = dict(finished.outputs.values())
             store.move_heads(finished.run_id, heads, "taken up again by its fingerprint", inputs)
             metrics = {metric.name: metric.value for metric in finished.metrics if metric.step == 0}
             return Outcome(finished.run_id, True, finished.outputs, inputs, metrics, time.monotonic() - started)
-        return _compute(store, workers, call, inputs, fingerprint, folder, ids or FlowIds(), on_progress, started)
+        attempts = [run for run in same_step if run.run.fingerprint == fingerprint]
+        for run in attempts:
+            if run.state == "running":  # we hold its folder's lock, so its process is gone
+                store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
+        record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds())
+        return _compute(store, workers, call, inputs, record, folder, on_progress, started)
 
 
-def _compute(
-    store: Store,
-    workers: Workers,
-    call: StepCall,
-    inputs: tuple[RunInput, ...],
-    fingerprint: str,
-    folder: Path,
-    ids: FlowIds,
-    on_progress: Progress,
-    started: float,
-) -> Outcome:
-    attempts = [run for run in store.runs(step=call.step.name, part=call.part) if run.run.fingerprint == fingerprint]
-    for run in attempts:
-        if run.state == "running":  # we hold its folder's lock, so its process is gone
-            store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
+def _record(call: StepCall, fingerprint: str, attempt: int, ids: FlowIds) -> RunRecord:
     commit, dirty = git_state()
-    record = RunRecord(
+    return RunRecord(
         step=call.step.name,
         part=call.part,
         fingerprint=fingerprint,
         code_version=code_version(call.step.module),
         config=call.recipe(),
         seed=call.seed,
-        attempt=len(attempts) + 1,
+        attempt=attempt,
         git_commit=commit,
         git_dirty=dirty,
         code_files=source_files(call.step.module),
@@ -179,6 +173,18 @@ def _compute(
         prefect_task_run_id=ids.task_run,
         prefect_root_flow_run_id=ids.root_flow_run,
     )
+
+
+def _compute(
+    store: Store,
+    workers: Workers,
+    call: StepCall,
+    inputs: tuple[RunInput, ...],
+    record: RunRecord,
+    folder: Path,
+    on_progress: Progress,
+    started: float,
+) -> Outcome:
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
         metrics = _run_in_worker(store, workers, call, inputs, folder, on_progress)
@@ -208,7 +214,7 @@ def _compute(
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
-    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables)
+    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables, curves)
 
 
 def _run_in_worker(
@@ -220,13 +226,15 @@ def _run_in_worker(
         (folder / name).unlink(missing_ok=True)
     listed: dict[str, list[dict[str, str]]] = {}
     seen: dict[str, int] = {}
+    with store.one_state():  # one opening of the catalog for all
+        versions = {entry: store.version(entry.version_id) for entry in inputs if entry.role not in call.sources}
     for entry in inputs:
-        if entry.role in call.sources:
+        if entry in versions:
+            path = store.checkout(versions[entry])
+        else:
             place = seen.get(entry.role, 0)
             seen[entry.role] = place + 1
             path = call.sources[entry.role][place].absolute()
-        else:
-            path = store.checkout(entry.version_id)
         listed.setdefault(entry.role, []).append(
             {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(path)}
         )

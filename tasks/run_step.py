@@ -51,7 +51,7 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
     if outcome.cached:
         return Completed(name="Cached", message=f"finished before, by run {outcome.run_id}", data=dict(outcome.metrics))
     bar.show(1.0, "done", last=True)
-    publish_artifacts(context.store, context.call, outcome)
+    publish_artifacts(context.call, outcome)
     return Completed(data=dict(outcome.metrics))
 
 
