@@ -16,7 +16,7 @@ PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-load
 test: $(READY)  ## every test that is quick
 	$(PYTEST)
 
-test-slow: $(READY)  ## those that take about a minute or more each: whole runs that are killed, cancelled, served, judged
+test-slow: $(READY)  ## those that take half a minute or more each: whole runs that are killed, cancelled, served, judged
 	$(PYTEST) -m slow
 
 lint: $(READY)

@@ -128,6 +128,7 @@ def load_config_of(home: Home) -> RunConfig:
     return parse_config((home.folder / home.name / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_changed(
     copy_of_first_run: Callable[[], Home], tmp_path: Path
 ) -> None:

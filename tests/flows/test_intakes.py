@@ -224,6 +224,7 @@ def test_by_default_nothing_is_taken_in(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_intakes(desk.store) == {}
 
 
+@pytest.mark.slow
 def test_the_command_appends_one_iteration_a_start_and_then_says_that_nothing_is_new(
     copy_of_first_run: Callable[[], Home], tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_other_judgements_make_stale_what_learned_from_them_and_the_book_brings_
     assert home.heads() == heads
 
 
+@pytest.mark.slow
 def test_only_the_judging_is_redone_where_only_it_has_changed(judged: tuple[Home, Path, str]) -> None:
     home, _, _ = judged
     before = home.runs()
@@ -214,6 +215,7 @@ def test_only_the_judging_is_redone_where_only_it_has_changed(judged: tuple[Home
     assert (finished.code, home.runs()) == (0, runs), "the old version is taken up again"
 
 
+@pytest.mark.slow
 def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tuple[Home, Path, str]) -> None:
     """Anna's judgements are withdrawn, redone without, and erased. The last one: it changes what the others share."""
     home, _, _ = judged

@@ -184,6 +184,7 @@ def waiting_home(first_run: tuple[Home, Finished], folder: Path, server: str | N
     return home
 
 
+@pytest.mark.slow
 def test_a_batch_judged_in_a_browser_ends_the_waiting_and_is_exactly_what_is_learned_from(
     first_run: tuple[Home, Finished], config: Path, server: str, browser: Browser, tmp_path: Path
 ) -> None:

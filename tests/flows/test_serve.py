@@ -133,6 +133,7 @@ def test_a_form_filled_in_wrongly_is_refused_before_a_run_is_there(served: Serve
     assert "the second" in refused.value.read().decode()
 
 
+@pytest.mark.slow
 def test_a_step_started_in_the_ui_is_the_only_one_that_runs_and_its_run_shows_what_is_stale_and_the_lineage(
     served: Served,
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_step_started_in_the_ui_is_the_only_one_that_runs_and_its_run_shows_wh
     assert "dataset/preferences@V1" in shown, "what made it"
 
 
+@pytest.mark.slow
 def test_a_run_of_the_recipe_brings_up_to_date_what_is_not_and_nothing_else(served: Served) -> None:
     before = served.home.runs()
     states = served.home.states()
@@ -165,6 +167,7 @@ def test_a_run_of_the_recipe_brings_up_to_date_what_is_not_and_nothing_else(serv
     assert set(served.home.states().values()) == {"fresh"}
 
 
+@pytest.mark.slow
 def test_cancelling_in_the_ui_ends_the_training_and_the_next_run_goes_on(served: Served) -> None:
     run = served.start_endless(100_000)
     ask(served.url, f"flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
