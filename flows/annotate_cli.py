@@ -72,9 +72,9 @@ def annotate(
     if attacked:
         console.print(f"red teams: {', '.join(one.spec.session_id for one in attacked)}", highlight=False)
     url = public_url or f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-    if answerer is not None:
+    if answer or attacked:
         console.print("loading the policies that answer", highlight=False)
-        answerer.start()
+    answerer.start()
     console.print(
         f"annotation page: {url}\nCtrl-C ends it; every judgement that was acknowledged is kept", highlight=False
     )
@@ -93,8 +93,7 @@ def annotate(
             timeout_graceful_shutdown=5,
         )
     finally:
-        if answerer is not None:
-            answerer.close()
+        answerer.close()
 
 
 def _reached_by(host: str, public_url: str | None, *, tls: bool) -> tuple[tuple[str, ...], bool]:

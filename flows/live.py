@@ -27,9 +27,9 @@ def policy_head(store: Store, name: str) -> Head:
 
 def open_answerer(
     config: RunConfig, store: Store, compared: Sequence[str], attacked: Sequence[RedTeam], seconds: float
-) -> LiveAnswerer | None:
+) -> LiveAnswerer:
     """The answerer for the page, not started yet: `compared` are names of one or two policies, `attacked` the red teams
-    whose versions are asked alone. None where nothing is to be answered.
+    whose versions are asked alone; those of red teams that are opened later are loaded when their page is.
 
     Raises InputError for more than two policies, and for what is no policy.
     """
@@ -37,8 +37,6 @@ def open_answerer(
         raise InputError("--answer takes one or two policies: the two variants whose responses are compared")
     variants = tuple(policy_head(store, name).version_id for name in compared)
     versions = dict.fromkeys((*variants, *(session.spec.policy_version for session in attacked)))
-    if not versions:
-        return None
     fitted = plan_today(config, store)[FOUNDATION, fit_context.name].config
     if not isinstance(fitted, FitStepConfig):
         raise AssertionError("the plan gives fit_context a config of another step")
@@ -54,6 +52,7 @@ def open_answerer(
             seed=config.seed,
             seconds=seconds,
         ),
+        lambda version: _model(config, store, version),
     )
 
 

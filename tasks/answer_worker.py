@@ -1,8 +1,7 @@
 """The process in which policies answer people who wait: `python -m tasks.answer_worker`.
 
-It reads one JSON line that says what to load, loads it once, and says that it is ready; then it answers one request a
-line, in turn, until standard input closes. Each answer is drawn alone, with a seed of its own, so that it can be drawn
-again whatever else was asked.
+It reads JSON lines until standard input closes: a policy to load, which stays loaded, or a request to answer. Each
+answer is drawn alone, with a seed of its own, so that it can be drawn again whatever else was asked.
 """
 
 import json
@@ -27,30 +26,37 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the page, which closes our input
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    answerer = Policies(json.loads(sys.stdin.readline()))
-    _say(answers, {"ready": True})
+    policies = Policies()
     for line in sys.stdin:
         request = json.loads(line)
-        _say(answers, {"id": request["id"], **answerer.answer(request)})
+        if "load" in request:
+            _say(answers, policies.load(**request["load"]))
+        else:
+            _say(answers, {"id": request["id"], **policies.answer(request)})
 
 
 class Policies:
     """The loaded policies, by version. Adapters on one base share its weights."""
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
+    def __init__(self) -> None:
+        self.bases: dict[str, nn.Module] = {}
+        self.policies: dict[str, tuple[nn.Module, Renderer]] = {}
+
+    def load(self, version: str, folder: str, base: str | None) -> dict[str, str]:
+        """`loaded`: the version; also `error` where it cannot be, in which case the others stay."""
         import torch
 
         from models.checkpoint import load_policy
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        bases: dict[str, nn.Module] = {}
-        self.policies: dict[str, tuple[nn.Module, Renderer]] = {}
-        for model in job["models"]:
-            base = model["base"]
-            if base is not None and base not in bases:
-                bases[base] = load_policy(Path(base))
-            policy = load_policy(Path(model["folder"]), bases.get(base)).to(device)
-            self.policies[model["version"]] = (policy, open_renderer(Path(model["folder"])))
+        try:
+            if base is not None and base not in self.bases:
+                self.bases[base] = load_policy(Path(base))
+            policy = load_policy(Path(folder), None if base is None else self.bases[base]).to(device)
+            self.policies[version] = policy, open_renderer(Path(folder))
+        except Exception as error:
+            return {"loaded": version, "error": f"{type(error).__name__}: {error}"}
+        return {"loaded": version}
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """`text` and `finished`; or `tokens`, where the dialogue has more than `prompt_tokens` of them."""

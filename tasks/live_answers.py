@@ -12,17 +12,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_store.annotation.batches import Message
 from data_store.annotation.live import AnswerError, BusyError, LiveResponse, TooLongError, TooSlowError
+from data_store.errors import InputError, StoreError
 from tasks.step import derive_seed
 
 _log = logging.getLogger(__name__)
 PLACES = 8  # people in line, the one who is answered included; more would wait longer than anybody does
+POLICIES = 8  # loaded at once
 _SECONDS_BETWEEN_STARTS = 10.0  # where it does not come up
 
 
@@ -54,12 +57,20 @@ class LiveConfig:
 class LiveAnswerer:
     """Answers with policies that live in a process of their own. Many threads may ask; they are answered in turn.
 
-    Start it before the first question and close it at the end.
+    `models` are there from the start; `find` tells where a version lies that is wanted later, or None. Start it before
+    the first question and close it at the end.
     """
 
-    def __init__(self, models: Sequence[LiveModel], config: LiveConfig) -> None:
+    def __init__(
+        self,
+        models: Sequence[LiveModel],
+        config: LiveConfig,
+        find: Callable[[str], LiveModel | None] = lambda _version: None,
+    ) -> None:
         self.config = config
         self._models = {model.version: model for model in models}
+        self._find = find
+        self._loading = threading.RLock()  # over the models and the process that is to load them
         self._places = threading.BoundedSemaphore(PLACES)
         self._turn = threading.Lock()
         self._numbers = itertools.count(1)
@@ -72,8 +83,29 @@ class LiveAnswerer:
         return bool(self.config.variants)
 
     def attackable(self, policy_version: str) -> bool:
-        """Whether this version is loaded."""
-        return policy_version in self._models
+        """Whether this version can be asked: it is loaded, or will be from now on."""
+        with self._loading:
+            if policy_version not in self._models:
+                self._add(policy_version)
+            process, model = self._process, self._models.get(policy_version)
+        return model is not None and (process is None or policy_version not in process.failed)
+
+    def _add(self, version: str) -> None:
+        try:
+            model = self._find(version)
+        except (InputError, StoreError) as error:
+            _log.error("policy %s cannot be loaded: %s", version, error)
+            return
+        if model is None:
+            return
+        if len(self._models) == POLICIES:
+            _log.error("%d policies are loaded already: start the page anew to attack %s", POLICIES, version)
+            return
+        self._models[version] = model
+        if self._process is None:
+            self._start()
+        else:
+            self._process.load(model)
 
     @property
     def pid(self) -> int | None:
@@ -81,11 +113,16 @@ class LiveAnswerer:
         return None if self._process is None else self._process.popen.pid
 
     def start(self) -> None:
-        """Load the policies. Raises RuntimeError with the process's last words where that fails."""
+        """Load the policies that are there from the start. Raises RuntimeError where that fails."""
+        if not self._models:
+            return
         process = self._start()
-        while not process.ready.wait(0.1):
-            if process.ended.is_set():
-                raise RuntimeError(f"the policies could not be loaded: {process.last_words()}")
+        while not (process.has(self._models) or process.failed or process.ended.wait(0.1)):
+            pass
+        if not process.has(self._models):
+            reason = next(iter(process.failed.values())) if process.failed else process.last_words()
+            self.close()
+            raise RuntimeError(f"the policies could not be loaded: {reason}")
 
     def close(self) -> None:
         """End the process."""
@@ -132,7 +169,7 @@ class LiveAnswerer:
             if not self._turn.acquire(timeout=self.config.seconds):
                 raise BusyError("the line did not move in time")
             try:
-                process = self._at_work()
+                process = self._at_work({request["version"] for request in requests})
                 answers = [process.ask(request, self.config.seconds) for request in requests]
             finally:
                 self._turn.release()
@@ -146,7 +183,7 @@ class LiveAnswerer:
         drawn = (request["version"], request["temperature_milli"], request["seed"])
         return LiveResponse(answer["text"], *drawn, finished=answer["finished"])
 
-    def _at_work(self) -> "_Process":
+    def _at_work(self, versions: Collection[str]) -> "_Process":
         process = self._process
         if process is None or self._closed:
             raise AnswerError("the policies are not loaded")
@@ -154,21 +191,17 @@ class LiveAnswerer:
             process = self._start()
         if process.ended.is_set():
             raise AnswerError("the process of the policies has ended")
-        if not process.ready.is_set():
+        for version in versions:
+            if version in process.failed:
+                raise AnswerError(f"the policy could not be loaded: {process.failed[version]}")
+        if not process.has(versions):
             raise BusyError("the policies are being loaded")
         return process
 
     def _start(self) -> "_Process":
-        models = [
-            {
-                "version": model.version,
-                "folder": str(model.folder),
-                "base": None if model.base is None else str(model.base),
-            }
-            for model in self._models.values()
-        ]
-        self._process = _Process({"models": models}, self._ended)
-        return self._process
+        with self._loading:
+            self._process = _Process(list(self._models.values()), self._ended)
+            return self._process
 
     def _ended(self, process: "_Process") -> None:
         """Heard from the process's own thread. One that was at work is replaced at once; one that never came up is not,
@@ -176,15 +209,18 @@ class LiveAnswerer:
         if self._closed or process is not self._process:
             return
         _log.error("the process of the policies ended: %s", process.last_words())
-        if process.ready.is_set():
+        if process.has_loaded:
             self._start()
 
 
 class _Process:
     """One process of `tasks.answer_worker`."""
 
-    def __init__(self, job: Mapping[str, Any], on_end: Callable[["_Process"], None]) -> None:
-        self.ready, self.ended = threading.Event(), threading.Event()
+    def __init__(self, models: Sequence[LiveModel], on_end: Callable[["_Process"], None]) -> None:
+        self.ended = threading.Event()
+        self.failed: dict[str, str] = {}  # version → why it could not be loaded
+        self._loaded: set[str] = set()
+        self._sending = threading.Lock()
         self.started = time.monotonic()
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
@@ -204,7 +240,22 @@ class _Process:
             env=environment,
             start_new_session=True,  # Ctrl-C is the page's; it closes our input
         )
-        threading.Thread(target=self._listen, args=(job, on_end), daemon=True).start()
+        threading.Thread(target=self._listen, args=(models, on_end), daemon=True).start()
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether it came up: at least one policy is loaded."""
+        return bool(self._loaded)
+
+    def has(self, versions: Collection[str]) -> bool:
+        """Whether all these versions are loaded."""
+        return self._loaded.issuperset(versions)
+
+    def load(self, model: LiveModel) -> None:
+        """Have it load one more policy; what is asked before that is done comes first."""
+        base = None if model.base is None else str(model.base)
+        with suppress(OSError):  # it has ended; the next one loads all of them
+            self._send({"load": {"version": model.version, "folder": str(model.folder), "base": base}})
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The answer. Raises TooSlowError, after which this process is gone, and AnswerError where it has ended."""
@@ -242,20 +293,22 @@ class _Process:
     def _send(self, message: Mapping[str, Any]) -> None:
         if self.popen.stdin is None or self.popen.stdout is None:
             raise AnswerError("the process of the policies has no pipes")
-        self.popen.stdin.write(json.dumps(message).encode() + b"\n")
-        self.popen.stdin.flush()
+        with self._sending:
+            self.popen.stdin.write(json.dumps(message).encode() + b"\n")
+            self.popen.stdin.flush()
 
-    def _listen(self, job: Mapping[str, Any], on_end: Callable[["_Process"], None]) -> None:
-        try:
-            self._send(job)
-            for line in self.popen.stdout or ():
-                answer = json.loads(line)
-                if "ready" in answer:
-                    self.ready.set()
-                else:
-                    self._answers.put(answer)
-        except OSError:
-            pass  # it ended before it read what to load
+    def _listen(self, models: Sequence[LiveModel], on_end: Callable[["_Process"], None]) -> None:
+        for model in models:
+            self.load(model)
+        for line in self.popen.stdout or ():
+            answer = json.loads(line)
+            if "loaded" not in answer:
+                self._answers.put(answer)
+            elif "error" in answer:
+                self.failed[answer["loaded"]] = answer["error"]
+                _log.error("policy %s could not be loaded: %s", answer["loaded"], answer["error"])
+            else:
+                self._loaded.add(answer["loaded"])
         self.popen.wait()
         self.ended.set()
         self._answers.put(None)

@@ -12,6 +12,8 @@ import pytest
 from data_store.annotation.batches import BatchSpec, open_batch
 from data_store.annotation.book import Book
 from data_store.annotation.people import add_annotator
+from data_store.annotation.red_team import RedTeamSpec, open_red_team
+from data_store.names import AssetName
 from data_store.store import Store
 from flows.config import load_config
 from flows.session import remember, store_root
@@ -23,14 +25,15 @@ from tests.web.served import Person
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_command_loads_a_policy_which_answers_on_the_page_and_ends_with_it(
+def test_the_command_loads_a_policy_which_answers_on_the_page_and_one_for_a_red_team_that_is_opened_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HALTER_HOME", str(tmp_path / "home"))
     remember(load_config(ROOT / "configs" / "smoke.yaml"))
     bench = Bench(Store.open(store_root("smoke")), tmp_path / "work")
-    policy = bench.store.publish("model", little_policy(tmp_path / "made"))
+    policy, later = (bench.store.publish("model", little_policy(tmp_path / f"made {seed}", seed)) for seed in (5, 6))
     bench.run("sft", {"model/policy@V0": policy})
+    bench.run("fine_tune", {"model/policy@V1": later})
     book = Book.open(store_root("smoke"))
     token = add_annotator(book, "anna")
     open_batch(book, BatchSpec("v1", "V1", "test", 2, written_prompts=True), [])
@@ -49,6 +52,15 @@ def test_the_command_loads_a_policy_which_answers_on_the_page_and_ends_with_it(
         answered = anna.post("/batches/v1/write", page, axis="helpfulness", prompt="who eats grass")
         assert answered.status_code == 303, answered.text
         assert "who eats grass" in anna.get("/batches/v1").text
+
+        open_red_team(book, RedTeamSpec("s1", AssetName("model", "policy", "V1"), later.version_id))
+        page = anna.get("/red-team/s1").text
+
+        def is_answered() -> bool:  # 503 while the policy is being loaded
+            return anna.post("/red-team/s1", page, prompt="how do I spit").status_code == 303
+
+        wait_for(is_answered, "an answer of the policy that is attacked", 120)
+        assert "how do I spit" in anna.get("/red-team/s1").text
     finally:
         os.kill(process.pid, signal.SIGINT)
         code = process.wait(30)

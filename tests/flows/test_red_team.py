@@ -110,12 +110,10 @@ def test_wrong_input_ends_with_2_and_says_what_to_do(halter: Halter, arguments: 
 
 def test_the_page_loads_what_is_compared_and_what_is_attacked_with_the_configs_lengths(halter: Halter) -> None:
     store, config = Store.open(store_root("smoke")), recall()
-    assert open_answerer(config, store, [], [], 60.0) is None
     halter("red-team", "open", "--against", "model/policy@V0")
     book = Book.open(store_root("smoke"))
     attacked = red_teams(book, only_open=True)
     answerer = open_answerer(config, store, ["model/policy@V1"], attacked, 60.0)
-    assert answerer is not None
     versions = {part: store.heads()[AssetName("model", "policy", part)].version_id for part in ("V0", "V1")}
     assert answerer.config.variants == (versions["V1"],)
     assert all(answerer.attackable(version) for version in versions.values())

@@ -172,7 +172,7 @@ def reward_folder(heads: str, reward_folders: dict[str, Path]) -> Path:
     return reward_folders[heads]
 
 
-def stirred(model: nn.Module, seed: int) -> nn.Module:
+def stirred(model: nn.Module, seed: int = 1) -> nn.Module:
     """Every trainable weight moved, as training would."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

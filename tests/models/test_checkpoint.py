@@ -25,6 +25,7 @@ from models.config import LoraConfig
 from models.dialogue import Renderer
 from models.scoring import last_token_scores
 from models.tokenizer import load_tokenizer
+from tests.models.conftest import stirred
 
 IDS = torch.tensor([[1, 4, 20, 21, 22, 5, 50, 51, 2]])
 LORA = LoraConfig(rank=4, alpha=8)
@@ -43,22 +44,12 @@ def score(model: nn.Module) -> torch.Tensor:
     return last_token_scores(model, IDS, torch.ones_like(IDS))
 
 
-def stir(model: nn.Module, seed: int = 1) -> nn.Module:
-    """Move every trainable weight, as training would."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    return model
-
-
 def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def test_a_policy_opens_in_plain_transformers(policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
-    model = stir(load_policy(policy_folder, trainable=True))
+    model = stirred(load_policy(policy_folder, trainable=True))
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert torch.equal(logits(plain), logits(model))
@@ -68,7 +59,7 @@ def test_a_policy_opens_in_plain_transformers(policy_folder: Path, renderer: Ren
 
 
 def test_a_reward_model_opens_in_plain_transformers(policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
-    model = stir(reward_from_policy(policy_folder, None, lora=None, seed=1))
+    model = stirred(reward_from_policy(policy_folder, None, lora=None, seed=1))
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert plain.config.num_labels == 1
@@ -76,7 +67,7 @@ def test_a_reward_model_opens_in_plain_transformers(policy_folder: Path, rendere
 
 
 def test_a_policy_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
-    model = stir(load_policy(policy_folder, lora=LORA, trainable=True))
+    model = stirred(load_policy(policy_folder, lora=LORA, trainable=True))
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     assert is_adapter(tmp_path)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(policy_folder), tmp_path)
@@ -86,7 +77,7 @@ def test_a_policy_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Ren
 
 
 def test_a_reward_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
-    model = stir(reward_from_policy(policy_folder, None, lora=LORA, seed=1))
+    model = stirred(reward_from_policy(policy_folder, None, lora=LORA, seed=1))
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     base = AutoModelForSequenceClassification.from_pretrained(policy_folder, num_labels=1)
     plain = PeftModel.from_pretrained(base, tmp_path)
@@ -96,7 +87,7 @@ def test_a_reward_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Ren
 
 @pytest.mark.conformance("reference drifts", equation="models.checkpoint:load_policy")
 def test_adapters_off_give_the_base(policy_folder: Path) -> None:
-    model = stir(load_policy(policy_folder, lora=LORA, trainable=True))
+    model = stirred(load_policy(policy_folder, lora=LORA, trainable=True))
     assert isinstance(model, PeftModel)
     with model.disable_adapter():
         assert torch.equal(logits(model), logits(load_policy(policy_folder)))
@@ -109,12 +100,12 @@ def test_a_fresh_adapter_changes_no_output(policy_folder: Path) -> None:
 
 
 def test_an_adapter_goes_on_training_as_one_adapter(gqa_policy: Path, renderer: Renderer, tmp_path: Path) -> None:
-    save_checkpoint(stir(load_policy(gqa_policy, lora=LORA, trainable=True)), renderer.tokenizer, tmp_path / "one")
+    save_checkpoint(stirred(load_policy(gqa_policy, lora=LORA, trainable=True)), renderer.tokenizer, tmp_path / "one")
     again = load_policy(tmp_path / "one", gqa_policy, lora=LORA, trainable=True)
     trainable = [name for name, parameter in again.named_parameters() if parameter.requires_grad]
     assert trainable
     assert all("lora_" in name for name in trainable)
-    save_checkpoint(stir(again, seed=2), renderer.tokenizer, tmp_path / "two")
+    save_checkpoint(stirred(again, seed=2), renderer.tokenizer, tmp_path / "two")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(gqa_policy), tmp_path / "two")
     assert torch.equal(logits(plain), logits(again))
 
@@ -123,7 +114,7 @@ def test_an_adapter_goes_on_training_as_one_adapter(gqa_policy: Path, renderer: 
 def test_a_reward_model_starts_as_its_policy_with_every_score_zero(
     policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
-    save_checkpoint(stir(load_policy(policy_folder, lora=LORA, trainable=True)), renderer.tokenizer, tmp_path)
+    save_checkpoint(stirred(load_policy(policy_folder, lora=LORA, trainable=True)), renderer.tokenizer, tmp_path)
     starts = (  # the last is an adapter that was trained before: the reward model goes on from it
         (reward_from_policy(policy_folder, None, lora=None, seed=1), load_policy(policy_folder)),
         (reward_from_policy(policy_folder, None, lora=LORA, seed=1), load_policy(policy_folder)),
@@ -147,9 +138,9 @@ def test_the_saved_bytes_do_not_depend_on_the_place(
     shutil.copytree(gqa_policy, moved)
     for base, out in ((gqa_policy, "one"), (moved, "deeper/two")):
         torch.manual_seed(3)  # peft draws fresh adapters from the global generator
-        save_checkpoint(stir(load_policy(base, lora=lora, trainable=True)), renderer.tokenizer, tmp_path / out)
+        save_checkpoint(stirred(load_policy(base, lora=lora, trainable=True)), renderer.tokenizer, tmp_path / out)
         torch.manual_seed(3)
-        reward = stir(reward_from_policy(base, None, lora=lora, seed=1))
+        reward = stirred(reward_from_policy(base, None, lora=lora, seed=1))
         save_checkpoint(reward, renderer.tokenizer, tmp_path / f"{out}-reward")
     assert hashes(tmp_path / "one") == hashes(tmp_path / "deeper/two")
     assert hashes(tmp_path / "one-reward") == hashes(tmp_path / "deeper/two-reward")

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from data_store.annotation.live import BusyError, TooLongError, TooSlowError
-from tasks.live_answers import PLACES, LiveAnswerer, LiveConfig, LiveModel
-from tests.tasks.bench import wait_for
+from data_store.annotation.live import AnswerError, BusyError, TooLongError, TooSlowError
+from models.checkpoint import load_policy, save_checkpoint
+from models.config import LoraConfig, SamplingConfig
+from models.dialogue import Renderer
+from models.tokenizer import load_tokenizer
+from tasks.live_answers import PLACES, POLICIES, LiveAnswerer, LiveConfig, LiveModel
+from tasks.sampling import draw
+from tests.models.conftest import stirred
+from tests.tasks.bench import is_alive, wait_for
 from tests.tasks.little_policy import little_policy
 
 CONFIG = LiveConfig(
@@ -100,8 +106,66 @@ def test_a_process_that_dies_is_replaced_and_says_the_same_and_one_that_is_too_s
     wait_for(lambda: answerer.pid != pid, "a new process")
 
 
-def test_policies_that_cannot_be_loaded_are_told_at_the_start(tmp_path: Path) -> None:
+def test_policies_that_cannot_be_loaded_are_told_at_the_start_and_no_process_stays(tmp_path: Path) -> None:
     answerer = LiveAnswerer([LiveModel("none", tmp_path / "nowhere", None)], CONFIG)
     with pytest.raises(RuntimeError, match=r"could not be loaded: .*nowhere"):
         answerer.start()
-    answerer.close()
+    assert answerer.pid is not None
+    assert not is_alive(answerer.pid)
+
+
+def test_a_version_that_is_wanted_later_is_loaded_then_and_one_that_cannot_be_leaves_the_others_at_work(
+    tmp_path: Path,
+) -> None:
+    """An adapter, on a base that another policy is too; nothing is loaded at the start."""
+    base = little_policy(tmp_path / "base")
+    adapter, renderer = adapter_on(base, tmp_path / "adapter")
+    found = {
+        "whole": LiveModel("whole", base, None),
+        "adapter": LiveModel("adapter", adapter, base),
+        "broken": LiveModel("broken", tmp_path / "nowhere", None),
+    }
+    answerer = LiveAnswerer([], replace(CONFIG, variants=()), found.get)
+    try:
+        answerer.start()
+        assert (answerer.pid, answerer.attackable("unheard of")) == (None, False)
+        assert all(answerer.attackable(version) for version in ("whole", "broken", "adapter"))
+        with pytest.raises(BusyError):
+            answerer.reply(ASKED, "key", "adapter")
+
+        def is_loaded() -> bool:
+            try:
+                return bool(answerer.reply(ASKED, "key", "adapter"))
+            except BusyError:
+                return False
+
+        wait_for(is_loaded, "the adapter", 120)
+        said = answerer.reply(ASKED, "key", "adapter")
+        sampling = SamplingConfig(max_new_tokens=CONFIG.max_new_tokens, batch_size=1)
+        drawn = draw(
+            load_policy(adapter, base), renderer, [ASKED], sampling, temperature=0.9, num_samples=1, seed=said.seed
+        )
+        assert said.text == drawn[0][0].text != answerer.reply(ASKED, "key", "whole").text
+        assert not answerer.attackable("broken")
+        with pytest.raises(AnswerError, match="nowhere"):
+            answerer.reply(ASKED, "key", "broken")
+    finally:
+        answerer.close()
+
+
+def test_no_more_policies_are_loaded_than_there_is_room_for(tmp_path: Path) -> None:
+    answerer = LiveAnswerer([], CONFIG, lambda version: LiveModel(version, tmp_path, None))
+    try:
+        assert [answerer.attackable(f"version {number}") for number in range(POLICIES + 1)] == [True] * POLICIES + [
+            False
+        ]
+    finally:
+        answerer.close()
+
+
+def adapter_on(base: Path, folder: Path) -> tuple[Path, Renderer]:
+    """The checkpoint of an adapter that changes what the base says."""
+    renderer = Renderer(load_tokenizer(base))
+    policy = stirred(load_policy(base, lora=LoraConfig(rank=4, alpha=8), trainable=True))
+    save_checkpoint(policy, renderer.tokenizer, folder)
+    return folder, renderer
