@@ -184,7 +184,7 @@ class _Validation(TrainerCallback):
         for name, value in seen.items():
             if not math.isfinite(value):
                 raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
-            self.reporter.metric(f"dpo/{name}", value, state.global_step)
+            self.reporter.metric(f"dpo/{name}", value, state.global_step + 1)  # point k: what step k begins with
         better = all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))
         if better and self.trainer.is_world_process_zero():
             save_checkpoint(model, self.renderer.tokenizer, self.best)

@@ -140,12 +140,15 @@ def test_a_version_that_is_wanted_later_is_loaded_then_and_one_that_cannot_be_le
                 return False
 
         wait_for(is_loaded, "the adapter", 120)
-        said = answerer.reply(ASKED, "key", "adapter")
-        sampling = SamplingConfig(max_new_tokens=CONFIG.max_new_tokens, batch_size=1)
-        drawn = draw(
-            load_policy(adapter, base), renderer, [ASKED], sampling, temperature=0.9, num_samples=1, seed=said.seed
+        said, whole = (
+            [answerer.reply(ASKED, f"key {n}", version) for n in range(5)] for version in ("adapter", "whole")
         )
-        assert said.text == drawn[0][0].text != answerer.reply(ASKED, "key", "whole").text
+        assert [one.text for one in said] != [one.text for one in whole]
+        sampling = SamplingConfig(max_new_tokens=CONFIG.max_new_tokens, batch_size=1)
+        policy = load_policy(adapter, base)
+        for one in said:
+            drawn = draw(policy, renderer, [ASKED], sampling, temperature=0.9, num_samples=1, seed=one.seed)
+            assert one.text == drawn[0][0].text
         assert not answerer.attackable("broken")
         with pytest.raises(AnswerError, match="nowhere"):
             answerer.reply(ASKED, "key", "broken")
@@ -166,6 +169,6 @@ def test_no_more_policies_are_loaded_than_there_is_room_for(tmp_path: Path) -> N
 def adapter_on(base: Path, folder: Path) -> tuple[Path, Renderer]:
     """The checkpoint of an adapter that changes what the base says."""
     renderer = Renderer(load_tokenizer(base))
-    policy = stirred(load_policy(base, lora=LoraConfig(rank=4, alpha=8), trainable=True))
+    policy = stirred(load_policy(base, lora=LoraConfig(rank=4, alpha=400), trainable=True))
     save_checkpoint(policy, renderer.tokenizer, folder)
     return folder, renderer
