@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from data_store.errors import InputError
+from data_store.rows import SAFETY_LABELS
 from models.config import Config
 from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
@@ -100,6 +101,7 @@ def _judges(config: CollectStepConfig, _sources: Sources, what: str, name: str) 
     version=1,
     config=CollectStepConfig,
     outputs={"preferences": Output("dataset", "preference")},
+    metrics=("pairs", "pairs/safety", *(f"share/{label}" for label in SAFETY_LABELS)),
     passes_on={"preferences": ("imported", "judgements", "lm")},
     takes_in=_judges,
 )

@@ -23,7 +23,22 @@ class DPOStepConfig(Config):
     gold_percent: int = Field(default=0, ge=0, le=90, description="Pairs of the gold reward model are left alone")
 
 
-@step(version=1, config=DPOStepConfig, outputs={"policy": Output("model")})
+LEFT_OUT = ("held_out", "gold", "rating", "both_unsafe")  # why pairs are not learned from
+
+
+@step(
+    version=1,
+    config=DPOStepConfig,
+    outputs={"policy": Output("model")},
+    metrics=(
+        *("loss", "pairs", "validation_pairs", "steps", "best_step"),
+        *(
+            f"best_validation_{name}"
+            for name in ("loss", "kl", "dpo_loss", "nll", "accuracy", "margin", "chosen_logprob", "rejected_logprob")
+        ),
+        *(f"left_out/{reason}" for reason in LEFT_OUT),
+    ),
+)
 def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
     """Learn the newest preferences, held near the policy that rejection sampling made.
 
@@ -66,7 +81,7 @@ def usable(
     Both answers of a pair can be unsafe; the reward models learn from it that one is less so, but here the policy would
     learn to say it.
     """
-    left_out = {"held_out": 0, "gold": 0, "rating": 0, "both_unsafe": 0}
+    left_out = dict.fromkeys(LEFT_OUT, 0)
     used = []
     for row in rows:
         if row["split"] != "train":

@@ -3,16 +3,17 @@ the same prompts. All of them are judged, or earlier reward models choose among 
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
+from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
-from tasks.step import Output, StepRun, step
+from tasks.step import Output, StepCall, StepRun, step
 
 VARIANTS = ("policy", "previous")
 _BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch
@@ -46,7 +47,14 @@ class _Batch:
     seed: int
 
 
-@step(version=1, config=DrawStepConfig, outputs={"pairs": Output("dataset", "pair")})
+def _measures(call: StepCall) -> Iterator[str]:
+    yield from ("pairs", "pairs/safety", "equal_answers")
+    if isinstance(call.config, DrawStepConfig):  # the earlier reward models choose
+        yield from ("drawn", *(f"kept/{reason}" for reason in KEPT_BECAUSE))
+        yield from (f"scale/{role.removesuffix('_reward')}" for role in call.inputs if role.endswith("_reward"))
+
+
+@step(version=1, config=DrawStepConfig, outputs={"pairs": Output("dataset", "pair")}, metrics=_measures)
 def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
     """One batch of pairs from the newest policy and the one before, their sides shuffled. Equal answers are no pair.
 

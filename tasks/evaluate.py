@@ -13,6 +13,7 @@ from pydantic import Field
 
 from models.config import Config, SamplingConfig
 from tasks.annotators import AnnotatorConfig
+from tasks.evaluation_metrics import evaluation_metrics
 from tasks.sampling import Drawn, answered, draw, open_renderer, row_id, score
 from tasks.step import Output, StepRun, step
 from tasks.train_reward import accuracy_by_rating, sides
@@ -44,7 +45,7 @@ class EvaluateStepConfig(EvaluateConfig):
 OUTPUTS = {"evaluation": Output("report"), "responses": Output("dataset", "response")}
 
 
-@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS)
+@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, metrics=evaluation_metrics)
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     import torch
@@ -118,9 +119,9 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
 
 # The policy before the final stage, beside the one after it.
-evaluate_sampled = step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, name="evaluate_sampled")(
-    evaluate.function
-)
+evaluate_sampled = step(
+    version=2, config=EvaluateStepConfig, outputs=OUTPUTS, metrics=evaluation_metrics, name="evaluate_sampled"
+)(evaluate.function)
 
 
 def held_out_prompts(prompts: list[dict[str, Any]], config: EvaluateConfig) -> list[dict[str, Any]]:

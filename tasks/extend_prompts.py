@@ -28,7 +28,12 @@ class ExtendConfig(RedTeamConfig):
     prompt_tokens: int
 
 
-@step(version=1, config=ExtendConfig, outputs={"prompts": Output("dataset", "prompt")})
+@step(
+    version=1,
+    config=ExtendConfig,
+    outputs={"prompts": Output("dataset", "prompt")},
+    metrics=("prompts", "prompts/red_team"),
+)
 def extend_prompts(run: StepRun, config: ExtendConfig) -> Mapping[str, float]:
     """All prompts of the foundation, and each prompt of a red team once: what is there already, in whatever case and
     spacing, is left out, also where it is held out. They serve for training; evaluation keeps its own."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from data_store.filters import FilterConfig, filter_documents
+from data_store.filters import REASONS, FilterConfig, filter_documents
 from tasks.step import Output, StepRun, step
 
 
@@ -10,6 +10,7 @@ from tasks.step import Output, StepRun, step
     version=1,
     config=FilterConfig,
     outputs={"corpus": Output("dataset", "document"), "dropped": Output("dataset", "dropped")},
+    metrics=("documents", "kept", *(f"dropped/{reason}" for reason in REASONS)),
     passes_on={"corpus": ("documents",)},
 )
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:

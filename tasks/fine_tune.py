@@ -30,7 +30,12 @@ class FineTuneStepConfig(FineTuneConfig):
     lora: LoraConfig | None = None
 
 
-@step(version=1, config=FineTuneStepConfig, outputs={"policy": Output("model")})
+@step(
+    version=1,
+    config=FineTuneStepConfig,
+    outputs={"policy": Output("model")},
+    metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "too_long"),
+)
 def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
     """Fine-tune the last iteration's policy as in SFT."""
     from models.checkpoint import load_policy

@@ -11,6 +11,8 @@ from tasks.sampling import answered, open_renderer
 from tasks.step import Output, StepRun, step
 from tasks.train_reward import sides
 
+FITTED = ("demonstrations", "prompts", "preferences")
+
 
 class FitConfig(Config):
     """What to do with a row that is too long."""
@@ -41,7 +43,8 @@ class FitStepConfig(FitConfig):
         "preferences": Output("dataset", "preference"),
         "dropped": Output("dataset", "dropped"),
     },
-    passes_on={role: (role,) for role in ("demonstrations", "prompts", "preferences")},
+    metrics=("dropped", *(f"{role}/{fate}" for role in FITTED for fate in ("kept", "too_long"))),
+    passes_on={role: (role,) for role in FITTED},
 )
 def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""

@@ -92,6 +92,7 @@ def _annotators_of(path: Path, preference_format: str, options: str, _size: int,
         "preferences": Output("dataset", "preference"),
         "refused": Output("dataset", "dropped"),
     },
+    metrics=[f"rows/{rows}" for rows in ("documents", "demonstrations", "prompts", "instructions", "preferences")],
     takes_in=_imports,
 )
 def import_data(run: StepRun, config: ImportConfig) -> Mapping[str, float]:

@@ -43,6 +43,7 @@ def _judges(config: JudgePairsConfig, _sources: Sources, what: str, name: str) -
     version=1,
     config=JudgePairsConfig,
     outputs={"judgements": Output("dataset", "preference"), "refused": Output("dataset", "dropped")},
+    metrics=("pairs", "orders_disagree", "judged"),
     takes_in=_judges,
 )
 def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:

@@ -16,7 +16,17 @@ class PPOStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=3, config=PPOStepConfig, outputs={"policy": Output("model")})
+@step(
+    version=3,
+    config=PPOStepConfig,
+    outputs={"policy": Output("model")},
+    metrics=(
+        *("kl", "kl_k3", "approx_kl", "reward", "safety_reward", "entropy", "length", "finished"),
+        *("clip_fraction", "ratio_mean", "ratio_max", "policy_loss", "policy_grad_norm"),
+        *("value_loss", "value_grad_norm", "explained_variance"),
+        *("iterations", "best_iteration", "best_validation_reward", "weights_mb"),
+    ),
+)
 def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     """Maximise the combined reward, held near the policy that rejection sampling made."""
     from models.roles import open_roles

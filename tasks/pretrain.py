@@ -14,7 +14,12 @@ class PretrainStepConfig(Config):
     training: PretrainConfig
 
 
-@step(version=1, config=PretrainStepConfig, outputs={"base": Output("model")})
+@step(
+    version=1,
+    config=PretrainStepConfig,
+    outputs={"base": Output("model")},
+    metrics=("loss", "parameters", "corpus_tokens", "trained_tokens"),
+)
 def pretrain(run: StepRun, config: PretrainStepConfig) -> Mapping[str, float]:
     """Train a Llama from nothing on the filtered corpus."""
     from models.training.pretrain import pretrain as train

@@ -41,6 +41,10 @@ class RejectionConfig(Config):
         "scores": Output("dataset", "score"),
         "picks": Output("dataset", "dialogue"),
     },
+    metrics=(
+        *("candidates", "pool", "picks", "picks/from_earlier_iterations"),
+        *("reward/max_minus_median", "reward/picks", "reward/mean"),
+    ),
 )
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
     """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per

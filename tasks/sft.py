@@ -14,7 +14,12 @@ class SFTStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=1, config=SFTStepConfig, outputs={"policy": Output("model")})
+@step(
+    version=1,
+    config=SFTStepConfig,
+    outputs={"policy": Output("model")},
+    metrics=("loss", "dialogues", "steps"),
+)
 def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
     """Fine-tune the base model on demonstrations; only the assistant's words are learned.
 

@@ -35,6 +35,7 @@ StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
 Sources = Mapping[str, tuple[Path, ...]]
 # (config, source files by role, 'annotator' or 'source', name) → whether such rows can enter the store by this step
 Entry = Callable[[Any, Sources, str, str], bool]
+Measured = Callable[["StepCall"], Iterable[str]]
 
 
 def nothing_enters(_config: Any, _sources: Sources, _what: str, _name: str) -> bool:
@@ -48,6 +49,7 @@ class Step:
 
     `passes_on` names, for an output, the inputs whose rows it holds, each chosen for itself: where those rows are from
     stands in them. `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out.
+    `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Step:
     config: type[BaseModel]
     outputs: Mapping[str, Output]
     function: StepFunction = field(repr=False)
+    measures: Measured = field(repr=False)
     passes_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes_in: Entry = field(default=nothing_enters, repr=False)
 
@@ -69,14 +72,19 @@ def step(
     version: int,
     config: type[BaseModel],
     outputs: Mapping[str, Output],
+    metrics: Iterable[str] | Measured = (),
     name: str = "",
     passes_on: Mapping[str, tuple[str, ...]] | None = None,
     takes_in: Entry = nothing_enters,
 ) -> Callable[[StepFunction], Step]:
-    """Declare a step. The function returns the metrics of the run by name."""
+    """Declare a step. The function returns the metrics of the run by name; `metrics` names those that gates know."""
+    names = () if callable(metrics) else tuple(metrics)
+    measures: Measured = metrics if callable(metrics) else lambda _call: names
 
     def declare(function: StepFunction) -> Step:
-        return Step(name or function.__name__, version, config, dict(outputs), function, passes_on or {}, takes_in)
+        return Step(
+            name or function.__name__, version, config, dict(outputs), function, measures, passes_on or {}, takes_in
+        )
 
     return declare
 
@@ -109,6 +117,11 @@ class StepCall:
     def key(self) -> tuple[str, str]:
         """(part, step name)."""
         return self.part, self.step.name
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that a gate can ask for."""
+        return (*self.step.measures(self), "seconds")
 
     def without(self, withdrawals: Iterable[Withdrawal]) -> "StepCall":
         """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this

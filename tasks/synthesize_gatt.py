@@ -27,7 +27,12 @@ class GattConfig(Config):
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the answers are drawn")
 
 
-@step(version=2, config=GattConfig, outputs={"dialogues": Output("dataset", "dialogue")})
+@step(
+    version=2,
+    config=GattConfig,
+    outputs={"dialogues": Output("dataset", "dialogue")},
+    metrics=("dialogues", "turns"),
+)
 def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     """Sample with the instruction in every user turn; keep it in the first turn only."""
     import torch

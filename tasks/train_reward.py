@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
 from tasks.step import Output, StepRun, step
@@ -21,19 +22,22 @@ class RewardStepConfig(Config):
     lora: LoraConfig | None = None
 
 
-@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")})
+METRICS = ("loss", "pairs", "steps", *(f"accuracy/{rating}" for rating in ("all", *RATINGS)))
+
+
+@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
 def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
     return _train_axis(run, config, "safety", config.training.safety_other_share)
 
 
-@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
 def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All helpfulness pairs, some safety pairs."""
     return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
 
 
-@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")})
+@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
 def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """The pairs of both axes that are kept from every other model."""
     rows = run.records("preferences")

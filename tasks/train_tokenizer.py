@@ -6,7 +6,13 @@ from models.config import TokenizerConfig
 from tasks.step import Output, StepRun, step
 
 
-@step(version=1, config=TokenizerConfig, outputs={"tokenizer": Output("tokenizer")}, name="train_tokenizer")
+@step(
+    version=1,
+    config=TokenizerConfig,
+    outputs={"tokenizer": Output("tokenizer")},
+    metrics=("vocab_size", "characters_per_token"),
+    name="train_tokenizer",
+)
 def train_tokenizer(run: StepRun, config: TokenizerConfig) -> Mapping[str, float]:
     """Train SentencePiece BPE on the filtered corpus."""
     from models.tokenizer import train_tokenizer as train

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data_store.errors import InputError
 from flows.config import RunConfig, load_config
-from flows.gates import Stop, StoppedAtGateError, check_gates, metrics_of, stops_of
+from flows.gates import Stop, StoppedAtGateError, check_gates, stops_of
 from flows.plan import Plan, build_plan
 from flows.watch_config import GateConfig
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
@@ -71,10 +72,10 @@ def test_a_gate_that_the_run_does_not_have_is_refused_with_the_right_name(
 
 def test_metrics_that_need_an_annotator_are_unknown_without_one(plan: Plan) -> None:
     call = plan["V1", "evaluate"]
-    assert {"violation", "instruction/trained/turn_2", "kl_to_sft"} <= set(metrics_of(call))
-    assert "reward/gold" not in metrics_of(call), "no gold reward model in this recipe"
+    assert {"violation", "instruction/trained/turn_2", "kl_to_sft"} <= set(call.metrics)
+    assert "reward/gold" not in call.metrics, "no gold reward model in this recipe"
     alone = call.config.model_copy(update={"annotator": None})
-    unjudged = metrics_of(type(call)(**{**vars(call), "config": alone}))
+    unjudged = replace(call, config=alone).metrics
     assert "violation" not in unjudged
     assert "kl_to_sft" in unjudged
 
@@ -115,7 +116,7 @@ def test_every_metric_that_a_step_reports_is_one_that_a_gate_can_name(first_run:
     plan = build_plan(load_config_of(first_run[0]))
     curves = ("pretrain/", "sft/", "fine_tune/", "ppo/")
     for run in first_run[0].store.runs():
-        known = metrics_of(plan[run.run.part, run.run.step])
+        known = plan[run.run.part, run.run.step].metrics
         reported = {name for name in run.metrics if not name.startswith(curves)}
         if run.run.step.startswith("train_"):
             reported -= {"reward/grad_norm", "reward/learning_rate", "reward/loss"}  # curves too

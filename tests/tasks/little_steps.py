@@ -37,7 +37,7 @@ class CountConfig(BaseModel):
     ledger: Path
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+@step(version=1, config=WordConfig, outputs={"text": Output("model")}, metrics=["letters"])
 def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the word and the seed."""
     _note(config.ledger, run)
@@ -56,7 +56,7 @@ def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {}
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+@step(version=1, config=WordConfig, outputs={"text": Output("model")}, metrics=["texts"])
 def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write all texts that the plan gives, in its order."""
     _note(config.ledger, run)
@@ -101,7 +101,7 @@ def tell_where(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {}
 
 
-@step(version=1, config=CountConfig, outputs={"text": Output("model")})
+@step(version=1, config=CountConfig, outputs={"text": Output("model")}, metrics=["number"])
 def count_slowly(run: StepRun, config: CountConfig) -> Mapping[str, float]:
     """Count with checkpoints; the ledger names the process, where it began, and each number."""
     saved = run.work / "number"
