@@ -1,11 +1,8 @@
-"""Asking an endpoint: a real HTTP server that speaks chat completions, in this process."""
+"""Asking an endpoint."""
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from tasks.endpoint import EndpointError
 from tasks.execute import StepFailedError, resolve_inputs
 from tasks.judge_pairs import JudgePairsConfig, judge_pairs
 from tests.data_store.store_bench import Bench
+from tests.flows.chat_server import ChatServer, chat_server, longer_is_better
 from tests.flows.recipe_runs import POCKET
 from tests.flows.test_waiting import pair_row
 from tests.tasks.bench import step_run, written
@@ -29,72 +27,19 @@ KEY = ("V1", "judge_pairs")
 SECRET = "sk-of-nobody-else"
 PAIRS = [{**pair_row(number), "axis": "safety" if number == 3 else "helpfulness"} for number in range(4)]
 QUESTIONS = 2 * 4 + 2
-Reply = Callable[[str, int], tuple[int, Any]]
-
-
-def longer_is_better(question: str, _: int) -> tuple[int, Any]:
-    """A judge without bias: it prefers what comes later in the alphabet."""
-    if "Response A" not in question:
-        return 200, "safe"
-    a, b = (re.search(rf"\[Response {letter}\]\n(.*)", question)[1] for letter in "AB")  # type: ignore[index]
-    return 200, ("A" if a > b else "B") + " better"
-
-
-@dataclass
-class Server:
-    """What it was asked, and how it replies: (status, text or body) for a question and the number of its request."""
-
-    url: str = ""
-    reply: Reply = longer_is_better
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: set[str | None] = field(default_factory=set)
-    at_once: int = 0
-    most_at_once: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with state.lock:
-                state.asked.append({**content, "path": self.path})
-                state.keys.add(self.headers.get("authorization"))
-                number = len(state.asked)
-                state.at_once += 1
-                state.most_at_once = max(state.most_at_once, state.at_once)
-            status, text = state.reply(content["messages"][0]["content"], number)
-            with state.lock:
-                state.at_once -= 1
-            body = text
-            if status == 200 and isinstance(text, str):
-                body = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_port}/v1"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
+def server() -> Iterator[ChatServer]:
+    with chat_server() as state:
+        yield state
 
 
 Sessions = Callable[..., Session]
 
 
 @pytest.fixture
-def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Iterator[Sessions]:
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: ChatServer) -> Iterator[Sessions]:
     """Sessions of one run in which four pairs were drawn."""
     monkeypatch.setenv("HALTER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JUDGE_KEY", SECRET)
@@ -133,7 +78,7 @@ def judged(session: Session, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_the_endpoint_is_asked_once_in_both_orders_and_never_again(
-    sessions: Sessions, server: Server, tmp_path: Path
+    sessions: Sessions, server: ChatServer, tmp_path: Path
 ) -> None:
     session = sessions()
     with pytest.raises(InputError, match="was not asked yet; `halter run` asks it"):
@@ -154,7 +99,7 @@ def test_the_endpoint_is_asked_once_in_both_orders_and_never_again(
 
 
 def test_the_answers_are_a_source_that_says_who_was_asked_and_the_key_stands_nowhere(
-    sessions: Sessions, server: Server
+    sessions: Sessions, server: ChatServer
 ) -> None:
     session = sessions()
     ask_judge(session, *KEY)
@@ -170,13 +115,13 @@ def test_the_answers_are_a_source_that_says_who_was_asked_and_the_key_stands_now
     assert SECRET not in json.dumps(session.plan[KEY].recipe()) + session.config.model_dump_json()
 
 
-def test_another_model_is_asked_anew(sessions: Sessions, server: Server) -> None:
+def test_another_model_is_asked_anew(sessions: Sessions, server: ChatServer) -> None:
     ask_judge(sessions(), *KEY)
     ask_judge(sessions(model="bigger"), *KEY)
     assert len(server.asked) == 2 * QUESTIONS
 
 
-def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, server: Server, tmp_path: Path) -> None:
+def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, server: ChatServer, tmp_path: Path) -> None:
     server.reply = lambda question, _: (200, "A better" if "Response A" in question else "safe")
     session = sessions()
     ask_judge(session, *KEY)
@@ -184,7 +129,7 @@ def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, serve
         judged(session, tmp_path / "step")
 
 
-def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sessions, server: Server) -> None:
+def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: (503, {}) if number % 2 else longer_is_better(question, number)
     session = sessions(concurrency=1, retries=1)
     ask_judge(session, *KEY)
@@ -195,7 +140,7 @@ def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sess
     assert len(server.asked) == 2 * QUESTIONS + 3
 
 
-def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Sessions, server: Server) -> None:
+def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: longer_is_better(question, number) if number <= 6 else (500, {})
     session = sessions(concurrency=1, retries=0)
     with pytest.raises(EndpointError):
@@ -207,7 +152,7 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Session
     assert len(answers_of(session)) == QUESTIONS
 
 
-def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, server: Server) -> None:
+def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, server: ChatServer) -> None:
     everybody = threading.Barrier(3)
 
     def slow(question: str, number: int) -> tuple[int, Any]:
@@ -221,7 +166,7 @@ def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, ser
 
 
 def test_refused_questions_and_odd_answers_are_counted_by_name(
-    sessions: Sessions, server: Server, tmp_path: Path
+    sessions: Sessions, server: ChatServer, tmp_path: Path
 ) -> None:
     def odd(question: str, number: int) -> tuple[int, Any]:
         if "question 0" in question:
@@ -236,7 +181,7 @@ def test_refused_questions_and_odd_answers_are_counted_by_name(
     assert refused == {"pair-0": "endpoint_refused_400", "pair-1": "answer_not_as_asked"}
 
 
-def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessions, server: Server) -> None:
+def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: (400, {})
     session = sessions()
     with pytest.raises(StepFailedError, match=rf"answered none of {QUESTIONS} questions: endpoint_refused_400"):
@@ -255,7 +200,7 @@ def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessio
     ],
 )
 def test_an_endpoint_that_cannot_be_used_stops_at_once_and_no_message_has_the_key(
-    sessions: Sessions, server: Server, status: int, body: Any, error: type[Exception], message: str
+    sessions: Sessions, server: ChatServer, status: int, body: Any, error: type[Exception], message: str
 ) -> None:
     server.reply = lambda question, number: (status, body)
     with pytest.raises(error, match=message) as caught:
@@ -265,7 +210,7 @@ def test_an_endpoint_that_cannot_be_used_stops_at_once_and_no_message_has_the_ke
 
 
 def test_a_key_that_the_environment_lacks_is_named(
-    sessions: Sessions, server: Server, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JUDGE_KEY")
     with pytest.raises(InputError, match="the environment has no JUDGE_KEY; export JUDGE_KEY=… before the run"):
@@ -273,6 +218,6 @@ def test_a_key_that_the_environment_lacks_is_named(
     assert server.asked == []
 
 
-def test_a_step_that_asks_nobody_is_left_alone(sessions: Sessions, server: Server) -> None:
+def test_a_step_that_asks_nobody_is_left_alone(sessions: Sessions, server: ChatServer) -> None:
     ask_judge(sessions(), "V1", "collect_preferences")
     assert server.asked == []
