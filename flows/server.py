@@ -104,10 +104,11 @@ def _served(folder: Path, port: int) -> Iterator[str]:
 
 @contextmanager
 def supervised(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A `prefect` command beside this process; it is stopped at the end, and also when this process is killed."""
+    """A `prefect` command beside this process; it is stopped at the end, and also when this process is killed, or what
+    watches over it (flows/supervision.py)."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SUPERVISOR, sys.executable, "-m", "prefect", *command],
+            [sys.executable, "-m", "flows.supervision", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -152,23 +153,6 @@ def _send_last_logs() -> None:
 
 
 # Stops its command when its standard input closes, which it also does when this process is killed; ends with it.
-_SUPERVISOR = """
-import os, select, signal, subprocess, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-def heed():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=heed)
-while command.poll() is None:
-    if select.select([0], [], [], 0.5)[0] and not os.read(0, 1):
-        break
-command.send_signal(signal.SIGINT)
-try:
-    command.wait(10)
-except subprocess.TimeoutExpired:
-    command.kill()
-"""
-
-
 @contextmanager
 def reserved_port() -> Iterator[int]:
     """4200 where it is free, so that the address is the one people know; else any free port.

@@ -12,7 +12,7 @@ import pytest
 from flows import server
 from flows.server import ServerFailedError, prefect_server, reserved_port
 from tests.flows.recipe_runs import ROOT
-from tests.tasks.bench import wait_for
+from tests.tasks.bench import is_alive, wait_for
 
 
 def test_two_runs_that_start_at_once_get_two_ports() -> None:
@@ -61,8 +61,11 @@ def test_a_page_of_another_site_cannot_read_the_api(server: str, origin: str, al
         assert answer.headers["Access-Control-Allow-Origin"] == (origin if allowed else None)
 
 
-def test_the_server_stops_when_the_run_is_killed(server: str, tmp_path: Path) -> None:
-    """Started as by a run that then dies without a word."""
+@pytest.mark.parametrize("killed", ["run", "supervisor"])
+def test_the_server_stops_when_the_run_or_what_watches_over_it_is_killed(
+    server: str, tmp_path: Path, killed: str
+) -> None:
+    """Started as by a run that then dies, or loses its supervisor, without a word."""
     program = (
         "import pathlib, sys, time\n"
         "from flows.server import prefect_server\n"
@@ -72,17 +75,29 @@ def test_the_server_stops_when_the_run_is_killed(server: str, tmp_path: Path) ->
     )
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     run = subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path / "prefect"], env=kept, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, tmp_path / "prefect"],
+        env=kept,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert run.stdout is not None
     url = run.stdout.readline().strip()
     assert url
     assert url != server
     assert answers(url)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    wait_for(lambda: not answers(url), "the end of the server", 60)
+    supervisor = children_of(run.pid)[0]
+    (prefect,) = children_of(supervisor)
+    os.kill(run.pid if killed == "run" else supervisor, signal.SIGKILL)
+    wait_for(lambda: not (is_alive(prefect) or is_alive(supervisor)), "the end of the server", 60)
+    assert not answers(url)
+    assert run.wait(60) != 0
     assert answers(server)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def answers(url: str) -> bool:
