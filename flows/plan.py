@@ -466,16 +466,16 @@ def _limits(config: RunConfig) -> dict[str, int]:
     context, learned = _context_length(config), config.fine_tune.training.sequence_length
     answers = [config.evaluate.sampling]
     pairs = config.reward.max_length
-    if config.distill is None:
-        answers.append(config.rejection.sampling)
     if config.final_stage == "ppo":
         answers.append(config.ppo.sampling)
     elif config.final_stage == "dpo":
         answers.append(config.dpo.sampling)
         pairs = min(pairs, config.dpo.max_length)
-    if config.distill is None and config.draws_pairs:
-        answers.append(config.collect.sampling)
-        learned = min(learned, pairs)
+    if config.distill is None:
+        answers.append(config.rejection.sampling)
+        if config.draws_pairs:
+            answers.append(config.collect.sampling)
+            learned = min(learned, pairs)
     dialogue = min(config.sft.sequence_length, context)
     return {
         "dialogue_tokens": min(dialogue, config.fine_tune.training.sequence_length)

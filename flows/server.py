@@ -152,7 +152,6 @@ def _send_last_logs() -> None:
     APILogWorker.drain_all(timeout=10)
 
 
-# Stops its command when its standard input closes, which it also does when this process is killed; ends with it.
 @contextmanager
 def reserved_port() -> Iterator[int]:
     """4200 where it is free, so that the address is the one people know; else any free port.

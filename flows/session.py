@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
 from flows.plan import Plan, build_plan, intakes_of, parts_of, plan_today
+from flows.supervision import end_with
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
 
@@ -70,7 +70,9 @@ def session_of(config: RunConfig) -> Iterator[Session]:
     root = store_root(config.name)
     with _lock:
         if not _open and "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process
-            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+            # Without that worker nobody could cancel it any more, and it would go on asking a server that may be gone.
+            watch = (os.getppid(), signal.SIGTERM, _SECONDS_TO_STOP)
+            threading.Thread(target=end_with, args=watch, daemon=True).start()
         session, users = _open.get(root) or (Session(config), 0)
         _open[root] = (session, users + 1)
     try:
@@ -113,15 +115,6 @@ def sole_config(config: RunConfig) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _end_with(parent: int) -> None:
-    """Stop this process when the worker that started it is gone: nobody could cancel it any more."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_SECONDS_TO_STOP)
-    os._exit(1)  # still asking a server that is gone as well
 
 
 def home() -> Path:

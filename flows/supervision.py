@@ -38,16 +38,17 @@ def supervise(arguments: list[str]) -> None:
 def run_watched(supervisor: int, arguments: list[str]) -> None:
     """Run `prefect` in this process, for as long as `supervisor` is its parent."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a supervisor hands down that it ignores it
-    threading.Thread(target=_watch, args=(supervisor,), daemon=True).start()
+    threading.Thread(target=end_with, args=(supervisor, signal.SIGINT, SECONDS_TO_STOP), daemon=True).start()
     sys.argv = ["prefect", *arguments]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
-def _watch(supervisor: int) -> None:
-    while os.getppid() == supervisor:
+def end_with(parent: int, by: signal.Signals, seconds_to_stop: float) -> None:
+    """Signal this process when its parent is gone, and end it where it has not stopped `seconds_to_stop` later."""
+    while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(SECONDS_TO_STOP)
+    os.kill(os.getpid(), by)
+    time.sleep(seconds_to_stop)
     os._exit(1)
 
 

@@ -76,14 +76,14 @@ def plot(curves: Sequence[Metric]) -> str:
         across, up = (steps[-1] - steps[0]) or 1, (most - least) or 1.0
         x = [left + width * (step - steps[0]) / across for step in steps]
         y = [bottom + height * (0.08 + 0.84 * (value - least) / up) for value in values]
+        places = dict(zip(values, y, strict=True))
         figure.add_artist(Rectangle((left, bottom), width, height, fill=False, edgecolor="#cbd5e0", linewidth=0.8))
         figure.add_artist(
             Line2D(x, y, linewidth=1.3, color="#2b6cb0", marker="o" if len(points) == 1 else None, markersize=3)
         )
         figure.text(left, bottom + height + 0.07 * inch_y, name, fontsize=9)
         for value in sorted({least, most}):
-            at = bottom + height * (0.08 + 0.84 * (value - least) / up)
-            figure.text(left - 0.06 * inch_x, at, f"{value:.3g}", fontsize=7, ha="right", va="center")
+            figure.text(left - 0.06 * inch_x, places[value], f"{value:.3g}", fontsize=7, ha="right", va="center")
         for step, side in {steps[0]: "left", steps[-1]: "right"}.items():
             at = left if side == "left" else left + width
             figure.text(at, bottom - 0.06 * inch_y, f"{step}", fontsize=7, ha=side, va="top")

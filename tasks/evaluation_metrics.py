@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from data_store.rows import RATINGS
+from data_store.rows import AXES, RATINGS
 from tasks.step import StepCall
-
-AXES = ("safety", "helpfulness")
 
 
 def evaluation_metrics(call: StepCall) -> Iterator[str]:

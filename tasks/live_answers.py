@@ -91,15 +91,15 @@ class LiveAnswerer:
         return model is not None and (process is None or policy_version not in process.failed)
 
     def _add(self, version: str) -> None:
+        if len(self._models) >= POLICIES:
+            _log.error("%d policies are loaded already: start the page anew to attack %s", len(self._models), version)
+            return
         try:
             model = self._find(version)
         except (InputError, StoreError) as error:
             _log.error("policy %s cannot be loaded: %s", version, error)
             return
         if model is None:
-            return
-        if len(self._models) == POLICIES:
-            _log.error("%d policies are loaded already: start the page anew to attack %s", POLICIES, version)
             return
         self._models[version] = model
         if self._process is None:

@@ -12,7 +12,7 @@ from typing import Any
 Reply = Callable[[str, int], tuple[int, Any]]
 
 
-def longer_is_better(question: str, _: int) -> tuple[int, Any]:
+def later_is_better(question: str, _: int) -> tuple[int, Any]:
     """A judge without bias: it prefers what comes later in the alphabet."""
     if "Response A" not in question:
         return 200, "safe"
@@ -25,7 +25,7 @@ class ChatServer:
     """What it was asked, and how it replies: (status, text or body) for a question and the number of its request."""
 
     url: str = ""
-    reply: Reply = longer_is_better
+    reply: Reply = later_is_better
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
     at_once: int = 0

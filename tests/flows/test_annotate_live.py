@@ -18,7 +18,7 @@ from data_store.store import Store
 from flows.config import load_config
 from flows.session import remember, store_root
 from tests.data_store.store_bench import Bench
-from tests.tasks.bench import is_alive, wait_for
+from tests.tasks.bench import children_of, is_alive, wait_for
 from tests.tasks.little_policy import little_policy
 from tests.web.served import Person
 
@@ -45,7 +45,7 @@ def test_the_command_loads_a_policy_which_answers_on_the_page_and_one_for_a_red_
             line = (process.stdout or pytest.fail("no output")).readline()
             assert line, told
             told.append(line)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        children = children_of(process.pid)
         wait_for(_is_served, "the page")
         anna = Person("http://127.0.0.1:4399", token)
         page = anna.get("/batches/v1/write").text
@@ -66,7 +66,7 @@ def test_the_command_loads_a_policy_which_answers_on_the_page_and_one_for_a_red_
         code = process.wait(30)
     assert code in (0, 130)
     assert children
-    assert not any(is_alive(int(child)) for child in children)
+    assert not any(is_alive(child) for child in children)
     with book.reading() as connection:
         row = connection.execute("SELECT policy_version_a, policy_version_b FROM item").fetchone()
     assert set(row) == {policy.version_id}

@@ -18,7 +18,7 @@ from tasks.endpoint import EndpointError
 from tasks.execute import StepFailedError, resolve_inputs
 from tasks.judge_pairs import JudgePairsConfig, judge_pairs
 from tests.data_store.store_bench import Bench
-from tests.flows.chat_server import ChatServer, chat_server, longer_is_better
+from tests.flows.chat_server import ChatServer, chat_server, later_is_better
 from tests.flows.recipe_runs import POCKET
 from tests.flows.test_waiting import pair_row
 from tests.tasks.bench import step_run, written
@@ -130,7 +130,7 @@ def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, serve
 
 
 def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sessions, server: ChatServer) -> None:
-    server.reply = lambda question, number: (503, {}) if number % 2 else longer_is_better(question, number)
+    server.reply = lambda question, number: (503, {}) if number % 2 else later_is_better(question, number)
     session = sessions(concurrency=1, retries=1)
     ask_judge(session, *KEY)
     assert len(server.asked) == 2 * QUESTIONS
@@ -141,11 +141,11 @@ def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sess
 
 
 def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Sessions, server: ChatServer) -> None:
-    server.reply = lambda question, number: longer_is_better(question, number) if number <= 6 else (500, {})
+    server.reply = lambda question, number: later_is_better(question, number) if number <= 6 else (500, {})
     session = sessions(concurrency=1, retries=0)
     with pytest.raises(EndpointError):
         ask_judge(session, *KEY)
-    server.reply = longer_is_better
+    server.reply = later_is_better
     before = len(server.asked)
     ask_judge(session, *KEY)
     assert len(server.asked) - before == QUESTIONS - 6
@@ -158,7 +158,7 @@ def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, ser
     def slow(question: str, number: int) -> tuple[int, Any]:
         if number <= 3:
             everybody.wait(timeout=20)  # three at a time, or it breaks
-        return longer_is_better(question, number)
+        return later_is_better(question, number)
 
     server.reply = slow
     ask_judge(sessions(concurrency=3), *KEY)
@@ -171,7 +171,7 @@ def test_refused_questions_and_odd_answers_are_counted_by_name(
     def odd(question: str, number: int) -> tuple[int, Any]:
         if "question 0" in question:
             return 400, {"error": "too long"}
-        return (200, "I cannot say") if "question 1" in question else longer_is_better(question, number)
+        return (200, "I cannot say") if "question 1" in question else later_is_better(question, number)
 
     server.reply = odd
     session = sessions()
@@ -186,7 +186,7 @@ def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessio
     session = sessions()
     with pytest.raises(StepFailedError, match=rf"answered none of {QUESTIONS} questions: endpoint_refused_400"):
         ask_judge(session, *KEY)
-    server.reply = longer_is_better
+    server.reply = later_is_better
     ask_judge(session, *KEY)
     assert all(row["refused"] is None for row in answers_of(session))
 

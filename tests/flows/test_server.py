@@ -12,7 +12,7 @@ import pytest
 from flows import server
 from flows.server import ServerFailedError, prefect_server, reserved_port
 from tests.flows.recipe_runs import ROOT
-from tests.tasks.bench import is_alive, wait_for
+from tests.tasks.bench import children_of, is_alive, wait_for
 
 
 def test_two_runs_that_start_at_once_get_two_ports() -> None:
@@ -94,10 +94,6 @@ def test_the_server_stops_when_the_run_or_what_watches_over_it_is_killed(
     assert not answers(url)
     assert run.wait(60) != 0
     assert answers(server)
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def answers(url: str) -> bool:

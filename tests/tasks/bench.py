@@ -106,6 +106,11 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) ->
         time.sleep(0.02)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that the main thread of this one has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process of this id runs (one that has ended and waits to be reaped does not)."""
     try:
