@@ -15,29 +15,6 @@ from flows.withdrawals import taint_today, tainted_cells
 from tasks.execute import is_at_work
 from tasks.step import StepCall
 
-HEADLINES = {
-    "import_data": "rows/documents",
-    "filter_corpus": "kept",
-    "train_tokenizer": "vocab_size",
-    "fit_context": "dropped",
-    "pretrain": "loss",
-    "sft": "loss",
-    "extend_prompts": "prompts/red_team",
-    "draw_pairs": "pairs",
-    "judge_pairs": "judged",
-    "collect_preferences": "pairs",
-    "train_safety_reward": "accuracy/all",
-    "train_helpfulness_reward": "accuracy/all",
-    "train_gold_reward": "accuracy/all",
-    "rejection_sample": "reward/max_minus_median",
-    "synthesize_gatt": "dialogues",
-    "fine_tune": "loss",
-    "ppo": "best_validation_reward",
-    "dpo": "best_validation_accuracy",
-    "evaluate": "win_rate",
-    "evaluate_sampled": "win_rate",
-}
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -108,7 +85,7 @@ def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> 
             state, reason = "tainted", tainted[key]
         else:
             state, reason = "stale", reasons[0]
-        metric = HEADLINES[call.step.name]
+        metric = call.step.headline
         figure = maker.metrics.get(metric) if maker else None
         made = {role: heads[asset].version_id for role, asset in call.outputs.items() if asset in heads}
         stops = [] if maker is None or state != "fresh" else stops_of(gates, plan, *key, maker.metrics)

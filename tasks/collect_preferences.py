@@ -17,7 +17,7 @@ from tasks.extend_prompts import RedTeamConfig
 from tasks.judges import LMJudgeConfig, SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
 from tasks.sampling import is_held_out, row_id
-from tasks.step import Output, Sources, StepRun, step
+from tasks.step import Input, Output, Sources, StepRun, step
 
 
 class PeopleConfig(Config):
@@ -97,13 +97,23 @@ def _judges(config: CollectStepConfig, _sources: Sources, what: str, name: str) 
     return what == "annotator" and config.annotator is not None and config.annotator.name == name
 
 
+# what others have judged: its rows become the batch as they are
+JUDGED = ("imported", "judgements", "lm")
+
+
 @step(
     version=1,
     config=CollectStepConfig,
-    outputs={"preferences": Output("dataset", "preference")},
+    inputs={
+        "pairs": Input("dataset", "pair", optional=True),
+        **{role: Input("dataset", "preference", optional=True) for role in JUDGED},
+    },
+    outputs={"preferences": Output("dataset", "preference", passes_on=JUDGED)},
     metrics=("pairs", "pairs/safety", *(f"share/{label}" for label in SAFETY_LABELS)),
-    passes_on={"preferences": ("imported", "judgements", "lm")},
     takes_in=_judges,
+    headline="pairs",
+    about="Has the pairs judged by the annotator, or reads what people or a language model judged.",
+    tags=("data",),
 )
 def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str, float]:
     """One batch of judged pairs: judged by people, by the annotator and a language model, or the next part of an

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.sampling import answered, is_held_out, open_renderer, row_id
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ LEFT_OUT = ("held_out", "gold", "rating", "both_unsafe")  # why pairs are not le
 @step(
     version=1,
     config=DPOStepConfig,
+    inputs={"policy": Input("model"), "preferences": Input("dataset", "preference", many=True), "base": BASE},
     outputs={"policy": Output("model")},
     metrics=(
         *("loss", "pairs", "validation_pairs", "steps", "best_step"),
@@ -38,6 +39,9 @@ LEFT_OUT = ("held_out", "gold", "rating", "both_unsafe")  # why pairs are not le
         ),
         *(f"left_out/{reason}" for reason in LEFT_OUT),
     ),
+    headline="best_validation_accuracy",
+    about="Runs direct preference optimisation on top of the fine-tuned policy.",
+    tags=("trainer",),
 )
 def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
     """Learn the newest preferences, held near the policy that rejection sampling made.

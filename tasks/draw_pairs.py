@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
-from tasks.step import Output, StepCall, StepRun, step
+from tasks.step import BASE, Input, Output, StepCall, StepRun, step
 
 VARIANTS = ("policy", "previous")
 _BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch
@@ -54,7 +55,26 @@ def _measures(call: StepCall) -> Iterator[str]:
         yield from (f"scale/{role.removesuffix('_reward')}" for role in call.inputs if role.endswith("_reward"))
 
 
-@step(version=1, config=DrawStepConfig, outputs={"pairs": Output("dataset", "pair")}, metrics=_measures)
+INPUTS = {
+    **{variant: Input("model") for variant in VARIANTS},
+    "prompts": Input("dataset", "prompt"),
+    "base": BASE,
+    # what chooses among the drawn pairs
+    "preferences": Input("dataset", "preference", optional=True, many=True),
+    **{f"{age}{axis}_reward": Input("model", optional=True) for age in ("", "earlier_") for axis in AXES},
+}
+
+
+@step(
+    version=1,
+    config=DrawStepConfig,
+    inputs=INPUTS,
+    outputs={"pairs": Output("dataset", "pair")},
+    metrics=_measures,
+    headline="pairs",
+    about="Draws the pairs of answers to be judged, from the last two policies.",
+    tags=("data",),
+)
 def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
     """One batch of pairs from the newest policy and the one before, their sides shuffled. Equal answers are no pair.
 

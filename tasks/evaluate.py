@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.config import Config, SamplingConfig
 from tasks.annotators import AnnotatorConfig
 from tasks.evaluation_metrics import evaluation_metrics
 from tasks.sampling import Drawn, answered, draw, open_renderer, row_id, score
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 from tasks.train_reward import accuracy_by_rating, sides
 
 
@@ -42,10 +43,31 @@ class EvaluateStepConfig(EvaluateConfig):
     annotator: AnnotatorConfig | None = Field(default=None, description="Empty: the reward models alone judge")
 
 
+INPUTS = {
+    "policy": Input("model"),
+    "prompts": Input("dataset", "prompt"),
+    "instructions": Input("dataset", "instruction", optional=True),
+    "baseline": Input("dataset", "response", optional=True),
+    "reference": Input("model", optional=True),
+    "safety_reward": Input("model", optional=True),
+    "helpfulness_reward": Input("model", optional=True),
+    "gold_reward": Input("model", optional=True),
+    "preferences": Input("dataset", "preference", optional=True, many=True),
+    "base": BASE,
+}
 OUTPUTS = {"evaluation": Output("report"), "responses": Output("dataset", "response")}
 
 
-@step(version=2, config=EvaluateStepConfig, outputs=OUTPUTS, metrics=evaluation_metrics)
+@step(
+    version=2,
+    config=EvaluateStepConfig,
+    inputs=INPUTS,
+    outputs=OUTPUTS,
+    metrics=evaluation_metrics,
+    headline="win_rate",
+    about="Evaluates the policy of one iteration; V0 for SFT.",
+    tags=("evaluation",),
+)
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     import torch
@@ -119,9 +141,9 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
 
 # The policy before the final stage, beside the one after it.
-evaluate_sampled = step(
-    version=2, config=EvaluateStepConfig, outputs=OUTPUTS, metrics=evaluation_metrics, name="evaluate_sampled"
-)(evaluate.function)
+evaluate_sampled = replace(
+    evaluate, name="evaluate_sampled", about="Evaluates the policy of the last iteration before the final stage."
+)
 
 
 def held_out_prompts(prompts: list[dict[str, Any]], config: EvaluateConfig) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from data_store.row_import import prompt_id_of
 from data_store.rows import VIOLATIONS
 from models.config import Config
 from tasks.sampling import open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 class RedTeamConfig(Config):
@@ -31,8 +31,16 @@ class ExtendConfig(RedTeamConfig):
 @step(
     version=1,
     config=ExtendConfig,
+    inputs={
+        "prompts": Input("dataset", "prompt"),
+        "tokenizer": Input("tokenizer"),
+        "attacks": Input("dataset", "attack", many=True),
+    },
     outputs={"prompts": Output("dataset", "prompt")},
     metrics=("prompts", "prompts/red_team"),
+    headline="prompts/red_team",
+    about="Adds the prompts of red teams to the prompts of an iteration.",
+    tags=("data",),
 )
 def extend_prompts(run: StepRun, config: ExtendConfig) -> Mapping[str, float]:
     """All prompts of the foundation, and each prompt of a red team once: what is there already, in whatever case and

@@ -3,15 +3,21 @@
 from collections.abc import Mapping
 
 from data_store.filters import REASONS, FilterConfig, filter_documents
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 @step(
     version=1,
     config=FilterConfig,
-    outputs={"corpus": Output("dataset", "document"), "dropped": Output("dataset", "dropped")},
+    inputs={"documents": Input("dataset", "document")},
+    outputs={
+        "corpus": Output("dataset", "document", passes_on=("documents",)),
+        "dropped": Output("dataset", "dropped"),
+    },
     metrics=("documents", "kept", *(f"dropped/{reason}" for reason in REASONS)),
-    passes_on={"corpus": ("documents",)},
+    headline="kept",
+    about="Filters the corpus; every dropped document has a counted reason.",
+    tags=("foundation",),
 )
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     """Keep what is fit for pretraining; write what was dropped, and why, beside it."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
 from tasks.sampling import open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 if TYPE_CHECKING:
     from models.dialogue import Message, Rendered, Renderer
@@ -33,8 +33,18 @@ class FineTuneStepConfig(FineTuneConfig):
 @step(
     version=1,
     config=FineTuneStepConfig,
+    inputs={
+        "policy": Input("model"),
+        "picks": Input("dataset", "dialogue"),
+        "gatt": Input("dataset", "dialogue", optional=True),
+        "demonstrations": Input("dataset", "dialogue", optional=True),
+        "base": BASE,
+    },
     outputs={"policy": Output("model")},
     metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "too_long"),
+    headline="loss",
+    about="Fine-tunes the policy of one iteration on the picks and the dialogues.",
+    tags=("trainer",),
 )
 def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
     """Fine-tune the last iteration's policy as in SFT."""

@@ -8,10 +8,11 @@ from pydantic import Field
 from data_store.errors import InputError
 from models.config import Config
 from tasks.sampling import answered, open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 from tasks.train_reward import sides
 
-FITTED = ("demonstrations", "prompts", "preferences")
+# role → kind of its rows
+FITTED = {"demonstrations": "dialogue", "prompts": "prompt", "preferences": "preference"}
 
 
 class FitConfig(Config):
@@ -37,14 +38,18 @@ class FitStepConfig(FitConfig):
 @step(
     version=1,
     config=FitStepConfig,
+    inputs={
+        **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
+        "tokenizer": Input("tokenizer"),
+    },
     outputs={
-        "demonstrations": Output("dataset", "dialogue"),
-        "prompts": Output("dataset", "prompt"),
-        "preferences": Output("dataset", "preference"),
+        **{role: Output("dataset", rows, passes_on=(role,)) for role, rows in FITTED.items()},
         "dropped": Output("dataset", "dropped"),
     },
     metrics=("dropped", *(f"{role}/{fate}" for role in FITTED for fate in ("kept", "too_long"))),
-    passes_on={role: (role,) for role in FITTED},
+    headline="dropped",
+    about="Checks what the context can hold.",
+    tags=("foundation",),
 )
 def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""

@@ -19,7 +19,7 @@ from data_store.source_files import source_files
 from data_store.withdrawals import is_named, without
 from models.config import Config
 from tasks.sampling import is_held_out
-from tasks.step import Output, Sources, StepRun, step
+from tasks.step import Input, Output, Sources, StepRun, step
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -84,6 +84,7 @@ def _annotators_of(path: Path, preference_format: str, options: str, _size: int,
 @step(
     version=2,
     config=ImportConfig,
+    inputs={role: Input("file", optional=True, many=True) for role in ROLES},
     outputs={
         "documents": Output("dataset", "document"),
         "demonstrations": Output("dataset", "dialogue"),
@@ -94,6 +95,9 @@ def _annotators_of(path: Path, preference_format: str, options: str, _size: int,
     },
     metrics=[f"rows/{rows}" for rows in ("documents", "demonstrations", "prompts", "instructions", "preferences")],
     takes_in=_imports,
+    headline="rows/documents",
+    about="Reads the files of the config, or generates the little world.",
+    tags=("foundation",),
 )
 def import_data(run: StepRun, config: ImportConfig) -> Mapping[str, float]:
     """Write each data set that the plan wants, with the source of every row; withdrawn rows are left out."""

@@ -21,7 +21,7 @@ from tasks.judges import (
     safety_label,
 )
 from tasks.sampling import open_renderer
-from tasks.step import Output, Sources, StepRun, step
+from tasks.step import Input, Output, Sources, StepRun, step
 
 ORDERS_DISAGREE = "orders_disagree"
 Pair = Mapping[str, Any]
@@ -42,9 +42,17 @@ def _judges(config: JudgePairsConfig, _sources: Sources, what: str, name: str) -
 @step(
     version=1,
     config=JudgePairsConfig,
+    inputs={
+        "pairs": Input("dataset", "pair"),
+        "judge": Input("file", optional=True),
+        "answers": Input("dataset", "answer", optional=True),
+    },
     outputs={"judgements": Output("dataset", "preference"), "refused": Output("dataset", "dropped")},
     metrics=("pairs", "orders_disagree", "judged"),
     takes_in=_judges,
+    headline="judged",
+    about="Has a language model judge its share of the pairs.",
+    tags=("data",),
 )
 def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
     """Judgements of this judge's share of the pairs, and what was refused, by name and counted."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.config import Config, LoraConfig, PPOConfig
 from tasks.sampling import open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class PPOStepConfig(Config):
@@ -19,6 +19,13 @@ class PPOStepConfig(Config):
 @step(
     version=3,
     config=PPOStepConfig,
+    inputs={
+        "policy": Input("model"),
+        "safety_reward": Input("model"),
+        "helpfulness_reward": Input("model"),
+        "prompts": Input("dataset", "prompt"),
+        "base": BASE,
+    },
     outputs={"policy": Output("model")},
     metrics=(
         *("kl", "kl_k3", "approx_kl", "reward", "safety_reward", "entropy", "length", "finished"),
@@ -26,6 +33,9 @@ class PPOStepConfig(Config):
         *("value_loss", "value_grad_norm", "explained_variance"),
         *("iterations", "best_iteration", "best_validation_reward", "weights_mb"),
     ),
+    headline="best_validation_reward",
+    about="Runs PPO on top of the fine-tuned policy.",
+    tags=("trainer",),
 )
 def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     """Maximise the combined reward, held near the policy that rejection sampling made."""

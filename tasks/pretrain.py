@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from models.config import ArchitectureConfig, Config, PretrainConfig
 from tasks.sampling import open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 class PretrainStepConfig(Config):
@@ -17,8 +17,12 @@ class PretrainStepConfig(Config):
 @step(
     version=1,
     config=PretrainStepConfig,
+    inputs={"corpus": Input("dataset", "document"), "tokenizer": Input("tokenizer")},
     outputs={"base": Output("model")},
     metrics=("loss", "parameters", "corpus_tokens", "trained_tokens"),
+    headline="loss",
+    about="Pretrains the base model.",
+    tags=("foundation", "trainer"),
 )
 def pretrain(run: StepRun, config: PretrainStepConfig) -> Mapping[str, float]:
     """Train a Llama from nothing on the filtered corpus."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.config import Config, SamplingConfig
 from tasks.sampling import answered, draw, open_renderer, row_id, score
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class RejectionConfig(Config):
@@ -36,6 +36,14 @@ class RejectionConfig(Config):
 @step(
     version=2,
     config=RejectionConfig,
+    inputs={
+        "policy": Input("model"),
+        "safety_reward": Input("model"),
+        "helpfulness_reward": Input("model"),
+        "prompts": Input("dataset", "prompt"),
+        "candidates": Input("dataset", "response", optional=True, many=True),
+        "base": BASE,
+    },
     outputs={
         "candidates": Output("dataset", "response"),
         "scores": Output("dataset", "score"),
@@ -45,6 +53,9 @@ class RejectionConfig(Config):
         *("candidates", "pool", "picks", "picks/from_earlier_iterations"),
         *("reward/max_minus_median", "reward/picks", "reward/mean"),
     ),
+    headline="reward/max_minus_median",
+    about="Samples, scores and selects answers, over all iterations.",
+    tags=("data",),
 )
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
     """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from models.config import Config, LoraConfig, SFTConfig
 from tasks.sampling import open_renderer
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 class SFTStepConfig(Config):
@@ -17,8 +17,12 @@ class SFTStepConfig(Config):
 @step(
     version=1,
     config=SFTStepConfig,
+    inputs={"base": Input("model"), "demonstrations": Input("dataset", "dialogue", optional=True)},
     outputs={"policy": Output("model")},
     metrics=("loss", "dialogues", "steps"),
+    headline="loss",
+    about="Fine-tunes the base model on the demonstrations; its result is V0.",
+    tags=("trainer",),
 )
 def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
     """Fine-tune the base model on demonstrations; only the assistant's words are learned.

@@ -7,7 +7,8 @@ a process of its own; tasks/execute.py decides whether it has to run at all and 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,29 @@ from tasks.judges import Asked
 
 
 @dataclass(frozen=True)
-class Output:
-    """One output: the kind of its asset, and the kind of its rows where it is a data set."""
+class Input:
+    """One input: the kind of its assets ('file' for a file or folder outside the store), and the kind of its rows where
+    they are data sets. The plan may leave out what is `optional`, and give several of what may be `many`."""
 
     kind: str
     rows: str | None = None
+    optional: bool = False
+    many: bool = False
 
+
+@dataclass(frozen=True)
+class Output:
+    """One output: the kind of its asset, and the kind of its rows where it is a data set.
+
+    `passes_on` names the inputs whose rows it holds, each chosen for itself: where those rows are from stands in them.
+    """
+
+    kind: str
+    rows: str | None = None
+    passes_on: tuple[str, ...] = ()
+
+
+BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
 
 StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
 Sources = Mapping[str, tuple[Path, ...]]
@@ -45,20 +63,24 @@ def nothing_enters(_config: Any, _sources: Sources, _what: str, _name: str) -> b
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the recipe. Raise `version` when the same config and inputs would give another result than before.
+    """A step of the recipe: all that others must know of it. Raise `version` when the same config and inputs would give
+    another result than before.
 
-    `passes_on` names, for an output, the inputs whose rows it holds, each chosen for itself: where those rows are from
-    stands in them. `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out.
-    `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these.
+    `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these. `headline` is the
+    one that stands for the step in a grid. `about` says in a sentence what it does, `tags` group it with others.
+    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out.
     """
 
     name: str
     version: int
     config: type[BaseModel]
+    inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     function: StepFunction = field(repr=False)
     measures: Measured = field(repr=False)
-    passes_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    headline: str
+    about: str
+    tags: tuple[str, ...] = ()
     takes_in: Entry = field(default=nothing_enters, repr=False)
 
     @property
@@ -71,19 +93,35 @@ def step(
     *,
     version: int,
     config: type[BaseModel],
+    inputs: Mapping[str, Input],
     outputs: Mapping[str, Output],
+    headline: str,
+    about: str,
     metrics: Iterable[str] | Measured = (),
-    name: str = "",
-    passes_on: Mapping[str, tuple[str, ...]] | None = None,
+    tags: tuple[str, ...] = (),
     takes_in: Entry = nothing_enters,
 ) -> Callable[[StepFunction], Step]:
-    """Declare a step. The function returns the metrics of the run by name; `metrics` names those that gates know."""
+    """Declare a step under its function's name. The function returns the metrics of the run by name; `metrics` names
+    those that gates know. Raises ValueError for rows that are passed on from an input that there is not."""
     names = () if callable(metrics) else tuple(metrics)
     measures: Measured = metrics if callable(metrics) else lambda _call: names
 
     def declare(function: StepFunction) -> Step:
+        for output in outputs.values():
+            if unknown := set(output.passes_on) - set(inputs):
+                raise ValueError(f"{function.__name__} passes on rows of {', '.join(sorted(unknown))}: not its input")
         return Step(
-            name or function.__name__, version, config, dict(outputs), function, measures, passes_on or {}, takes_in
+            function.__name__,
+            version,
+            config,
+            dict(inputs),
+            dict(outputs),
+            function,
+            measures,
+            headline,
+            about,
+            tags,
+            takes_in,
         )
 
     return declare
@@ -112,6 +150,26 @@ class StepCall:
     asked: Mapping[str, Asked] = field(default_factory=dict)
     attacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     withdrawn: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a role that the step does not declare, or that it declares and is not given."""
+        given = Counter({role: len(assets) for role, assets in self.inputs.items()})
+        for incoming in (self.sources, self.adopted, self.attacked):
+            given.update({role: len(entries) for role, entries in incoming.items()})
+        given.update([*self.judged, *self.asked])
+        declared, where = self.step.inputs, f"{self.step.name} of {self.part}"
+        if unknown := [role for role in given if role not in declared]:
+            raise ValueError(f"{where}: the step declares no input {unknown[0]!r}; it declares {', '.join(declared)}")
+        if unknown := [role for role in self.outputs if role not in self.step.outputs]:
+            raise ValueError(f"{where}: the step declares no output {unknown[0]!r}")
+        for role, wanted in declared.items():
+            if not given[role] and not wanted.optional:
+                raise ValueError(f"{where} lacks its input {role!r}")
+            if given[role] > 1 and not wanted.many:
+                raise ValueError(f"{where} is given {given[role]} inputs {role!r}, and reads one")
+        for role, assets in self.inputs.items():
+            if odd := [asset for asset in assets if asset.kind != declared[role].kind]:
+                raise ValueError(f"{where}: {odd[0]} is no {declared[role].kind}, which {role!r} is")
 
     @property
     def key(self) -> tuple[str, str]:
@@ -174,7 +232,8 @@ class StepInput:
 
 
 class StepRun:
-    """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to."""
+    """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to. `roles`
+    are the inputs that the step declares: another one is a slip of the pen, and no optional input that is not there."""
 
     def __init__(
         self,
@@ -185,10 +244,11 @@ class StepRun:
         inputs: Mapping[str, tuple[StepInput, ...]],
         outputs: Mapping[str, Output],
         folder: Path,
+        roles: Collection[str] | None = None,
         withdrawn: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.name, self.part, self.seed = name, part, seed
-        self._inputs, self._outputs, self._folder = inputs, outputs, folder
+        self._inputs, self._outputs, self._folder, self._roles = inputs, outputs, folder, roles
         self._withdrawn = frozenset(withdrawn)
         self._reported = 0.0
 
@@ -197,7 +257,10 @@ class StepRun:
         return sorted(name for kind, name in self._withdrawn if kind == what)
 
     def all_inputs(self, role: str) -> tuple[StepInput, ...]:
-        """Every version under a role, in the plan's order; none where the plan gives none."""
+        """Every version under a role, in the plan's order; none where the plan gives none. Raises ValueError for a role
+        that the step does not declare."""
+        if self._roles is not None and role not in self._roles:
+            raise ValueError(f"{self.name} declares no input {role!r}; it declares {', '.join(self._roles)}")
         return self._inputs.get(role, ())
 
     def version(self, role: str) -> str:
@@ -210,15 +273,15 @@ class StepRun:
 
     def optional_path(self, role: str) -> Path | None:
         """The same, or None where the plan gives no such input."""
-        return self._only(role).path if self._inputs.get(role) else None
+        return self._only(role).path if self.all_inputs(role) else None
 
     def rows(self, role: str) -> pa.Table:
         """The rows of all versions under a role, one after the other."""
-        return pa.concat_tables([pq.read_table(entry.path / "rows.parquet") for entry in self._inputs[role]])
+        return pa.concat_tables([pq.read_table(entry.path / "rows.parquet") for entry in self.all_inputs(role)])
 
     def records(self, role: str) -> list[dict[str, Any]]:
         """The same as dictionaries; none where the plan gives no such input."""
-        return self.rows(role).to_pylist() if self._inputs.get(role) else []
+        return self.rows(role).to_pylist() if self.all_inputs(role) else []
 
     def wants(self, role: str) -> bool:
         """Whether the plan asks for this output."""
@@ -272,7 +335,7 @@ class StepRun:
         (folder / f"{key}.json").write_text(json.dumps(rows))
 
     def _only(self, role: str) -> StepInput:
-        entries = self._inputs.get(role, ())
+        entries = self.all_inputs(role)
         if len(entries) != 1:
             raise ValueError(f"{self.name}: wanted one input {role!r}, the plan gives {len(entries)}")
         return entries[0]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.config import Config, SamplingConfig
 from tasks.sampling import answered, draw, open_renderer, row_id, score
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class GattConfig(Config):
@@ -30,8 +30,18 @@ class GattConfig(Config):
 @step(
     version=2,
     config=GattConfig,
+    inputs={
+        "policy": Input("model"),
+        "helpfulness_reward": Input("model"),
+        "instructions": Input("dataset", "instruction"),
+        "prompts": Input("dataset", "prompt"),
+        "base": BASE,
+    },
     outputs={"dialogues": Output("dataset", "dialogue")},
     metrics=("dialogues", "turns"),
+    headline="dialogues",
+    about="Makes the Ghost Attention dialogues.",
+    tags=("data",),
 )
 def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     """Sample with the instruction in every user turn; keep it in the first turn only."""

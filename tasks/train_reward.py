@@ -12,7 +12,7 @@ from typing import Any
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
-from tasks.step import Output, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class RewardStepConfig(Config):
@@ -25,19 +25,53 @@ class RewardStepConfig(Config):
 METRICS = ("loss", "pairs", "steps", *(f"accuracy/{rating}" for rating in ("all", *RATINGS)))
 
 
-@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
+INPUTS = {
+    "policy": Input("model"),
+    "preferences": Input("dataset", "preference", many=True),
+    "base": BASE,
+}
+
+
+@step(
+    version=3,
+    config=RewardStepConfig,
+    inputs=INPUTS,
+    outputs={"reward": Output("model")},
+    metrics=METRICS,
+    headline="accuracy/all",
+    about="Trains the safety reward model of one iteration.",
+    tags=("trainer",),
+)
 def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
     return _train_axis(run, config, "safety", config.training.safety_other_share)
 
 
-@step(version=3, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
+@step(
+    version=3,
+    config=RewardStepConfig,
+    inputs=INPUTS,
+    outputs={"reward": Output("model")},
+    metrics=METRICS,
+    headline="accuracy/all",
+    about="Trains the helpfulness reward model of one iteration.",
+    tags=("trainer",),
+)
 def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """All helpfulness pairs, some safety pairs."""
     return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
 
 
-@step(version=2, config=RewardStepConfig, outputs={"reward": Output("model")}, metrics=METRICS)
+@step(
+    version=2,
+    config=RewardStepConfig,
+    inputs=INPUTS,
+    outputs={"reward": Output("model")},
+    metrics=METRICS,
+    headline="accuracy/all",
+    about="Trains the reward model that nothing is optimised against.",
+    tags=("trainer",),
+)
 def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """The pairs of both axes that are kept from every other model."""
     rows = run.records("preferences")

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 
 from models.config import TokenizerConfig
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 @step(
     version=1,
     config=TokenizerConfig,
+    inputs={"corpus": Input("dataset", "document")},
     outputs={"tokenizer": Output("tokenizer")},
     metrics=("vocab_size", "characters_per_token"),
     name="train_tokenizer",
+    headline="vocab_size",
+    about="Trains the SentencePiece tokenizer.",
+    tags=("foundation", "trainer"),
 )
 def train_tokenizer(run: StepRun, config: TokenizerConfig) -> Mapping[str, float]:
     """Train SentencePiece BPE on the filtered corpus."""

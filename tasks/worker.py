@@ -131,6 +131,7 @@ def run_job(folder: Path) -> int:
             },
             outputs={role: Output(**output) for role, output in job["outputs"].items()},
             folder=folder,
+            roles=declared.inputs,
             withdrawn=[(what, name) for what, name in job["withdrawn"]],
         )
         metrics = declared.function(run, declared.config.model_validate(job["config"]))

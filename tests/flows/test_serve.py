@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flows.status import HEADLINES
+from flows.plan import STEPS
 from tests.flows.recipe_runs import ROOT, Finished, Home, answer_to, ask
 from tests.tasks.bench import wait_for
 
@@ -111,7 +111,7 @@ def served(
 
 def test_the_recipe_and_each_step_can_be_started(served: Served, pocket_file: Path) -> None:
     found = {each["name"]: each for each in ask(served.url, "deployments/filter")}
-    assert set(found) == {"recipe", *(step.replace("_", "-") for step in HEADLINES)}
+    assert set(found) == {"recipe", *(step.replace("_", "-") for step in STEPS)}
     assert {each["entrypoint"] for each in found.values()} == {"flows.pipeline.recipe", "flows.rerun.rerun"}
     assert {each["work_pool_name"] for each in found.values()} == {"halter"}
     assert found["recipe"]["parameters"] == {"config": str(pocket_file)}

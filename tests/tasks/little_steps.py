@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from data_store.errors import InputError
-from tasks.step import Output, StepRun, step
+from tasks.step import Input, Output, StepRun, step
 
 
 class WordConfig(BaseModel):
@@ -37,7 +37,15 @@ class CountConfig(BaseModel):
     ledger: Path
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")}, metrics=["letters"])
+@step(
+    version=1,
+    config=WordConfig,
+    inputs={},
+    outputs={"text": Output("model")},
+    metrics=["letters"],
+    headline="letters",
+    about="A step.",
+)
 def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the word and the seed."""
     _note(config.ledger, run)
@@ -48,7 +56,7 @@ def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {"letters": float(len(config.word))}
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+@step(version=1, config=WordConfig, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="A step.")
 def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the same bytes whatever the config says."""
     _note(config.ledger, run)
@@ -56,7 +64,15 @@ def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {}
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")}, metrics=["texts"])
+@step(
+    version=1,
+    config=WordConfig,
+    inputs={"texts": Input("model", optional=True, many=True), "files": Input("file", optional=True, many=True)},
+    outputs={"text": Output("model")},
+    metrics=["texts"],
+    headline="texts",
+    about="Joins texts.",
+)
 def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write all texts that the plan gives, in its order."""
     _note(config.ledger, run)
@@ -66,7 +82,14 @@ def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {"texts": float(len(texts))}
 
 
-@step(version=1, config=MisbehaviourConfig, outputs={"text": Output("model"), "extra": Output("model")})
+@step(
+    version=1,
+    config=MisbehaviourConfig,
+    inputs={},
+    outputs={"text": Output("model"), "extra": Output("model")},
+    headline="seconds",
+    about="A step.",
+)
 def misbehave(run: StepRun, config: MisbehaviourConfig) -> Mapping[str, float]:
     """Go wrong as asked, after having written half of the outputs."""
     (run.output("text") / "text.txt").write_text("half done")
@@ -86,7 +109,7 @@ def misbehave(run: StepRun, config: MisbehaviourConfig) -> Mapping[str, float]:
     return {}
 
 
-@step(version=1, config=WordConfig, outputs={"text": Output("model")})
+@step(version=1, config=WordConfig, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="A step.")
 def tell_where(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Say which process this is, on the ledger and in every other way that a library has."""
     print("printed")
@@ -101,7 +124,15 @@ def tell_where(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {}
 
 
-@step(version=1, config=CountConfig, outputs={"text": Output("model")}, metrics=["number"])
+@step(
+    version=1,
+    config=CountConfig,
+    inputs={},
+    outputs={"text": Output("model")},
+    metrics=["number"],
+    headline="number",
+    about="A step.",
+)
 def count_slowly(run: StepRun, config: CountConfig) -> Mapping[str, float]:
     """Count with checkpoints; the ledger names the process, where it began, and each number."""
     saved = run.work / "number"
