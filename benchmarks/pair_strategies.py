@@ -27,7 +27,8 @@ import yaml
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.config import RunConfig
-from flows.plan import FIRST, FOUNDATION, Plan, build_plan
+from flows.places import FIRST, FOUNDATION
+from flows.plan import Plan, build_plan
 from models.checkpoint import load_reward
 from models.config import SamplingConfig
 from tasks.execute import execute

@@ -19,7 +19,7 @@ def ask_judge(session: Session, part: str, step: str) -> None:
     Raises InputError where the endpoint cannot be used as the config says, StepFailedError where it answers nothing.
     """
     call, store = session.plan[part, step], session.store
-    for asked in call.asked.values():
+    for asked in call.of(Asked):
         pairs = store.head(asked.pairs)
         if pairs is None:
             return  # the step itself says what is missing

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_store.errors import InputError
-from flows.plan import FIRST, FOUNDATION, Plan
+from flows.places import FIRST, FOUNDATION
+from flows.plan import Plan
 from flows.watch_config import GateConfig
 
 

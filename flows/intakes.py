@@ -14,7 +14,8 @@ from data_store.locks import locked
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.config import RunConfig
-from flows.plan import FOUNDATION, intakes_of, parts_of
+from flows.places import FOUNDATION
+from flows.plan import intakes_of, parts_of
 from flows.session import Session
 from flows.status import status_cells
 from tasks.execute import fingerprint_of, resolve_inputs
@@ -55,7 +56,7 @@ def check_taken(session: Session) -> None:
     taken = intakes_of(session.store)
     for part, intake in taken.items():
         call = session.plan.get((part, import_data.name))
-        needed = {path for paths in call.sources.values() for path in paths} if call else set()
+        needed = {path for paths in call.files.values() for path in paths} if call else set()
         for file in intake.files if _is_fixed(session.store, part) else ():
             path = Path(file.path)
             if path not in needed:  # withdrawn

@@ -8,7 +8,8 @@ from data_store.names import AssetName
 from data_store.records import Head
 from data_store.store import Store
 from flows.config import RunConfig
-from flows.plan import FOUNDATION, plan_today
+from flows.places import FOUNDATION
+from flows.plan import plan_today
 from tasks.fit_context import FitStepConfig, fit_context
 from tasks.live_answers import LiveAnswerer, LiveConfig, LiveModel
 

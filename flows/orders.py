@@ -59,7 +59,7 @@ def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
     reached = set(plan[part, step].outputs.values())
     found = []
     for key, call in plan.items():
-        if key != (part, step) and any(asset in reached for assets in call.inputs.values() for asset in assets):
+        if key != (part, step) and any(asset in reached for assets in call.assets.values() for asset in assets):
             reached |= set(call.outputs.values())
             found.append(key)
     return found

@@ -8,15 +8,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import step_of, stopped, waiting
-from flows.waiting import await_judgements
+from flows.steps import prepare, step_of, stopped, waiting
 
 
 @flow(
@@ -61,9 +59,8 @@ def rerun(
         stop = None
         try:
             for number, (part, name) in enumerate([order.key, *later]):
-                if (wait := await_judgements(session, part, name)) is not None:
+                if (wait := prepare(session, session.plan[part, name])) is not None:
                     break
-                ask_judge(session, part, name)
                 step_of(session, part, name, force=force and number == 0)
         except StoppedAtGateError as error:
             stop = error

@@ -12,8 +12,8 @@ from flows.plan import Plan
 from flows.waiting import waits_of
 from flows.watch_config import GateConfig
 from flows.withdrawals import taint_today, tainted_cells
+from tasks.call import StepCall
 from tasks.execute import is_at_work
-from tasks.step import StepCall
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _read(store: Store, plan: Plan, makers: Mapping[tuple[str, str], RunSummary]
 
 def _rewired(call: StepCall, read: Reads) -> bool:
     """Whether the plan gives the step other assets to read than its run read."""
-    return dict(read) != {role: set(assets) for role, assets in call.inputs.items()}
+    return dict(read) != {role: set(assets) for role, assets in call.assets.items()}
 
 
 def stale_keys(cells: list[Cell]) -> Mapping[tuple[str, str], Cell]:

@@ -1,6 +1,6 @@
 """Running steps from flows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from prefect.artifacts import create_markdown_artifact
@@ -9,9 +9,12 @@ from prefect.context import TagsContext
 from prefect.states import Completed, Failed
 
 from data_store.errors import InputError
+from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError, stops_of
+from flows.plan import groups_of
 from flows.session import Session
-from flows.waiting import Wait
+from flows.waiting import Wait, await_judgements
+from tasks.call import StepCall
 from tasks.run_step import StepContext, run_step
 
 
@@ -24,7 +27,30 @@ def step_of(session: Session, part: str, step: str, force: bool = False) -> dict
     return metrics
 
 
-def side_by_side(session: Session, part: str, *steps: str) -> None:
+def bring_up_to_date(session: Session, part: str) -> Wait | None:
+    """Bring all steps of a part up to date, each as soon as what it reads is there; steps that do not need each other
+    run at the same time. Gives what it waits for, where people have to judge first."""
+    for group in groups_of(session.plan, part):
+        waits = {call.step.name: prepare(session, call) for call in group}
+        ready = [step for step, wait in waits.items() if wait is None]
+        if len(ready) == 1:
+            step_of(session, part, ready[0])
+        elif ready:
+            side_by_side(session, part, ready)
+        if wait := next(filter(None, waits.values()), None):
+            return wait
+    return None
+
+
+def prepare(session: Session, call: StepCall) -> Wait | None:
+    """What must happen before a step can read what comes from outside: an endpoint is asked, people's judgements are
+    taken over. Gives what it has to wait for."""
+    if (wait := await_judgements(session, *call.key)) is None:
+        ask_judge(session, *call.key)
+    return wait
+
+
+def side_by_side(session: Session, part: str, steps: Sequence[str]) -> None:
     """Bring several steps that do not need each other up to date at the same time. All of them end before a gate stops
     the run."""
     with _untagged():

@@ -28,9 +28,10 @@ from data_store.records import Head
 from data_store.store import Store
 from flows.plan import Plan
 from flows.session import Session
+from tasks.call import StepCall
 from tasks.collect_preferences import PeopleConfig
 from tasks.execute import StepFailedError
-from tasks.step import StepCall
+from tasks.incoming import Judged
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"
@@ -71,10 +72,10 @@ def await_judgements(session: Session, part: str, step: str, clock: Callable[[],
     """
     call = session.plan[part, step]
     people = session.config.collect.people
-    if not call.judged or people is None:
+    if not call.of(Judged) or people is None:
         return None
     store, heads = session.store, session.store.heads()
-    (pairs,) = call.judged.values()
+    pairs = call.of(Judged)[0].pairs
     if pairs not in heads:
         raise InputError(f"{step} of {part} needs {pairs}, which no step has made yet: run the recipe first")
     batch_id = batch_name(part, heads[pairs].version_id)
@@ -116,13 +117,13 @@ def judged_and_unread(store: Store, plan: Plan) -> list[str]:
 
 def _batches(store: Store, plan: Plan) -> Iterator[tuple[Book, Batch, StepCall]]:
     """The batches of the pairs that are the heads now, each with the step that reads it."""
-    asking = [call for call in plan.values() if call.judged]
+    asking = [call for call in plan.values() if call.of(Judged)]
     if not asking or not (store.root / BOOK_FILE).exists():
         return
     heads, book = store.heads(), Book.open(store.root)
     try:
         for call in asking:
-            (pairs,) = call.judged.values()
+            pairs = call.of(Judged)[0].pairs
             batch = find_batch(book, batch_name(call.part, heads[pairs].version_id)) if pairs in heads else None
             if batch is not None:
                 yield book, batch, call

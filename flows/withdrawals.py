@@ -17,15 +17,15 @@ from data_store.withdrawals import Taint, names_in, readmit, taint_of, withdraw
 from flows.config import RunConfig
 from flows.orders import descendants
 from flows.plan import Plan, build_plan, intakes_of, plan_today
+from flows.recipe import STEPS
 from flows.session import CONFIG_FILE, recall, store_root
-from tasks.collect_preferences import collect_preferences
-from tasks.filter_corpus import filter_corpus
-from tasks.fit_context import fit_context
+from tasks.incoming import Judged
 
 PASSED_ON = {
-    (step.name, output): roles
-    for step in (filter_corpus, fit_context, collect_preferences)
-    for output, roles in step.passes_on.items()
+    (step.name, role): output.passes_on
+    for step in STEPS.values()
+    for role, output in step.outputs.items()
+    if output.passes_on
 }
 Key = tuple[str, str]
 
@@ -159,7 +159,7 @@ def _versions(store: Store, taint: Taint, run: str) -> tuple[TaintedVersion, ...
 
 def check_known(config: RunConfig, store: Store, what: str, name: str) -> None:
     """Raises InputError for an annotator or a source of which there is nothing, naming those there are."""
-    if any(each.step.takes_in(each.config, each.sources, what, name) for each in plan_today(config, store).values()):
+    if any(each.step.takes_in(each.config, each.files, what, name) for each in plan_today(config, store).values()):
         return
     known = names_in(store, what)
     if what == "annotator" and (store.root / BOOK_FILE).exists():
@@ -190,7 +190,7 @@ def take_back(
     if withdrawal.what == "annotator":
         rows = taint_of(store, [withdrawal], PASSED_ON, {}).rows
         for key, call in today.items():
-            again |= {key for pairs in call.judged.values() if _judged(store, call.part, pairs) & set(rows)}
+            again |= {key for each in call.of(Judged) if _judged(store, call.part, each.pairs) & set(rows)}
     if not dry_run:
         readmit(store, withdrawal.what, withdrawal.name, reason)
         hand_over_again(store)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from data_store.records import Metric
+from tasks.call import StepCall
 from tasks.execute import Outcome
-from tasks.step import StepCall
 
 
 def publish_artifacts(call: StepCall, outcome: Outcome) -> None:

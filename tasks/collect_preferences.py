@@ -17,7 +17,7 @@ from tasks.extend_prompts import RedTeamConfig
 from tasks.judges import LMJudgeConfig, SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
 from tasks.sampling import is_held_out, row_id
-from tasks.step import Input, Output, Sources, StepRun, step
+from tasks.step import Files, Input, Output, StepRun, step
 
 
 class PeopleConfig(Config):
@@ -93,7 +93,7 @@ class CollectStepConfig(JudgeConfig):
     iterations: int = Field(default=1, ge=1, description="Imported pairs are dealt out over this many iterations")
 
 
-def _judges(config: CollectStepConfig, _sources: Sources, what: str, name: str) -> bool:
+def _judges(config: CollectStepConfig, _sources: Files, what: str, name: str) -> bool:
     return what == "annotator" and config.annotator is not None and config.annotator.name == name
 
 

@@ -12,9 +12,10 @@ from pydantic import Field
 from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
+from tasks.call import StepCall
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
-from tasks.step import BASE, Input, Output, StepCall, StepRun, step
+from tasks.step import BASE, Input, Output, StepRun, step
 
 VARIANTS = ("policy", "previous")
 _BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_store.rows import AXES, RATINGS
-from tasks.step import StepCall
+from tasks.call import StepCall
 
 
 def evaluation_metrics(call: StepCall) -> Iterator[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
@@ -26,11 +26,14 @@ from data_store.files import atomic_write
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
+from tasks.call import StepCall
 from tasks.code import code_version, environment, git_state, source_files
+from tasks.incoming import Adopted, Attacked, Incoming, Judged
+from tasks.judges import Asked
 from tasks.processes import Workers
-from tasks.step import StepCall
 
 Progress = Callable[[float, str], None]
+_Kind = TypeVar("_Kind", bound=Incoming)
 
 
 class StepFailedError(RuntimeError):
@@ -68,18 +71,19 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
     """
     heads = store.heads()
     inputs = []
-    for role, assets in call.inputs.items():
+    for role, assets in call.assets.items():
         for asset in assets:
             if asset not in heads:
                 raise InputError(
                     f"{call.step.name} of {call.part} needs {asset}, which no step has made yet: run the recipe first"
                 )
             inputs.append(RunInput(role, asset, heads[asset].version_id, heads[asset].run_id))
-    for role, paths in call.sources.items():
+    for role, paths in call.files.items():
         for number, path in enumerate(paths):
             head = store.register_source(path, name=source_name(role, path, number))
             inputs.append(RunInput(role, head.asset, head.version_id, None))
-    for role, pairs in call.judged.items():
+    for role, each in _of(call, Judged):
+        pairs = each.pairs
         judgements = judgements_asset(batch_name(call.part, heads[pairs].version_id))
         if judgements not in heads:
             raise InputError(
@@ -87,7 +91,7 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
                 "they judge on the page of `halter annotate`"
             )
         inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
-    for role, asked in call.asked.items():
+    for role, asked in _of(call, Asked):
         answers = asked.answers(call.part, heads[asked.pairs].version_id)
         if answers not in heads:
             raise InputError(
@@ -95,16 +99,20 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
                 "not asked yet; `halter run` asks it"
             )
         inputs.append(RunInput(role, answers, heads[answers].version_id, None))
-    for role, parts in call.attacked.items():
-        for head in (hand_over_attacks(store, part) for part in parts):
-            inputs.append(RunInput(role, head.asset, head.version_id, None))
+    for role, attacked in _of(call, Attacked):
+        head = hand_over_attacks(store, attacked.part)
+        inputs.append(RunInput(role, head.asset, head.version_id, None))
     return (*inputs, *adopt_inputs(store, call))
 
 
 def adopt_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
     """The call's inputs from other runs, copied into this store. Raises InputError naming what is missing."""
-    heads = [(role, adopt(store, run, asset)) for role, found in call.adopted.items() for run, asset in found]
+    heads = [(role, adopt(store, each.run, each.name)) for role, each in _of(call, Adopted)]
     return tuple(RunInput(role, head.asset, head.version_id, None) for role, head in heads)
+
+
+def _of(call: StepCall, kind: type[_Kind]) -> list[tuple[str, _Kind]]:
+    return [(role, each) for role in call.inputs for each in call.reads(role, kind)]
 
 
 def source_name(role: str, path: Path, number: int) -> str:
@@ -227,14 +235,14 @@ def _run_in_worker(
     listed: dict[str, list[dict[str, str]]] = {}
     seen: dict[str, int] = {}
     with store.one_state():  # one opening of the catalog for all
-        versions = {entry: store.version(entry.version_id) for entry in inputs if entry.role not in call.sources}
+        versions = {entry: store.version(entry.version_id) for entry in inputs if entry.role not in call.files}
     for entry in inputs:
         if entry in versions:
             path = store.checkout(versions[entry])
         else:
             place = seen.get(entry.role, 0)
             seen[entry.role] = place + 1
-            path = call.sources[entry.role][place].absolute()
+            path = call.files[entry.role][place].absolute()
         listed.setdefault(entry.role, []).append(
             {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(path)}
         )

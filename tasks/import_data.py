@@ -19,7 +19,7 @@ from data_store.source_files import source_files
 from data_store.withdrawals import is_named, without
 from models.config import Config
 from tasks.sampling import is_held_out
-from tasks.step import Input, Output, Sources, StepRun, step
+from tasks.step import Files, Input, Output, StepRun, step
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -57,7 +57,7 @@ WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
 PAIRS = tuple(role for role in ROLES if role.endswith("_preferences"))
 
 
-def _imports(config: ImportConfig, sources: Sources, what: str, name: str) -> bool:
+def _imports(config: ImportConfig, sources: Files, what: str, name: str) -> bool:
     """Whether a file of this name is read, a part of the world is generated, or a file has pairs by this annotator."""
     if config.world is not None:
         return what == "source" and name in {f"world:{role}" for role in WORLD_ROLES}

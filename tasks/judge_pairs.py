@@ -21,7 +21,7 @@ from tasks.judges import (
     safety_label,
 )
 from tasks.sampling import open_renderer
-from tasks.step import Input, Output, Sources, StepRun, step
+from tasks.step import Files, Input, Output, StepRun, step
 
 ORDERS_DISAGREE = "orders_disagree"
 Pair = Mapping[str, Any]
@@ -35,7 +35,7 @@ class JudgePairsConfig(VerdictConfig):
     asks: str | None = Field(default=None, description="Of an endpoint: a hash of what it is asked")
 
 
-def _judges(config: JudgePairsConfig, _sources: Sources, what: str, name: str) -> bool:
+def _judges(config: JudgePairsConfig, _sources: Files, what: str, name: str) -> bool:
     return what == "annotator" and config.annotator == name
 
 

@@ -118,6 +118,9 @@ class Asked:
     shares: SharesConfig
     endpoint: EndpointConfig
 
+    def __str__(self) -> str:
+        return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"
+
     def answers(self, part: str, pairs_version: str) -> AssetName:
         """The source that its answers become: named by the pairs, the share of them and what is asked."""
         share = text_hash(f"{self.endpoint.asks} {self.shares.lm!r}")[:12]

@@ -21,7 +21,7 @@ from typing import Any
 from data_store.annotation.batches import Message
 from data_store.annotation.live import AnswerError, BusyError, LiveResponse, TooLongError, TooSlowError
 from data_store.errors import InputError, StoreError
-from tasks.step import derive_seed
+from tasks.call import derive_seed
 
 _log = logging.getLogger(__name__)
 PLACES = 8  # people in line, the one who is answered included; more would wait longer than anybody does

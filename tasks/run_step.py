@@ -14,9 +14,9 @@ from prefect.states import Completed
 
 from data_store.store import Store
 from tasks.artifacts import publish_artifacts
+from tasks.call import StepCall
 from tasks.execute import FlowIds, Outcome, execute
 from tasks.processes import Workers
-from tasks.step import StepCall
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 

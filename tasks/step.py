@@ -4,24 +4,21 @@ A step function knows neither Prefect nor the catalog. It reads its inputs and w
 a process of its own; tasks/execute.py decides whether it has to run at all and publishes what it made.
 """
 
-import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from data_store.names import AssetName
-from data_store.records import Withdrawal
 from data_store.rows import row_kind
-from data_store.withdrawals import is_named
-from tasks.judges import Asked
+
+if TYPE_CHECKING:
+    from tasks.call import StepCall
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,13 @@ class Output:
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
 
 StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
-Sources = Mapping[str, tuple[Path, ...]]
-# (config, source files by role, 'annotator' or 'source', name) → whether such rows can enter the store by this step
-Entry = Callable[[Any, Sources, str, str], bool]
+Files = Mapping[str, tuple[Path, ...]]
+# (config, files outside the store by role, 'annotator' or 'source', name) → whether such rows can enter here
+Entry = Callable[[Any, Files, str, str], bool]
 Measured = Callable[["StepCall"], Iterable[str]]
 
 
-def nothing_enters(_config: Any, _sources: Sources, _what: str, _name: str) -> bool:
+def nothing_enters(_config: Any, _files: Files, _what: str, _name: str) -> bool:
     """The step makes its rows of its inputs alone."""
     return False
 
@@ -125,101 +122,6 @@ def step(
         )
 
     return declare
-
-
-@dataclass(frozen=True)
-class StepCall:
-    """A step with everything decided but the versions of its inputs: one cell of the plan.
-
-    `inputs` names, for each role, the assets whose heads will be read; `sources` are files outside the store, by role;
-    `adopted` are assets of other runs: (name of the run, asset), by role; `judged` are pairs whose judgements by people
-    are read, by role; `asked` is what an endpoint is asked before, by the role of its answers; `attacked` are the parts
-    whose red teams are read, by role; `withdrawn` are ('annotator' or 'source', name) of rows that would enter here and
-    are left out.
-    """
-
-    step: Step
-    part: str
-    config: BaseModel
-    seed: int
-    inputs: Mapping[str, tuple[AssetName, ...]]
-    outputs: Mapping[str, AssetName]
-    sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
-    judged: Mapping[str, AssetName] = field(default_factory=dict)
-    asked: Mapping[str, Asked] = field(default_factory=dict)
-    attacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    withdrawn: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a role that the step does not declare, or that it declares and is not given."""
-        given = Counter({role: len(assets) for role, assets in self.inputs.items()})
-        for incoming in (self.sources, self.adopted, self.attacked):
-            given.update({role: len(entries) for role, entries in incoming.items()})
-        given.update([*self.judged, *self.asked])
-        declared, where = self.step.inputs, f"{self.step.name} of {self.part}"
-        if unknown := [role for role in given if role not in declared]:
-            raise ValueError(f"{where}: the step declares no input {unknown[0]!r}; it declares {', '.join(declared)}")
-        if unknown := [role for role in self.outputs if role not in self.step.outputs]:
-            raise ValueError(f"{where}: the step declares no output {unknown[0]!r}")
-        for role, wanted in declared.items():
-            if not given[role] and not wanted.optional:
-                raise ValueError(f"{where} lacks its input {role!r}")
-            if given[role] > 1 and not wanted.many:
-                raise ValueError(f"{where} is given {given[role]} inputs {role!r}, and reads one")
-        for role, assets in self.inputs.items():
-            if odd := [asset for asset in assets if asset.kind != declared[role].kind]:
-                raise ValueError(f"{where}: {odd[0]} is no {declared[role].kind}, which {role!r} is")
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """(part, step name)."""
-        return self.part, self.step.name
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that a gate can ask for."""
-        return (*self.step.measures(self), "seconds")
-
-    def without(self, withdrawals: Iterable[Withdrawal]) -> "StepCall":
-        """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this
-        call itself where none of them can enter here."""
-        names = sorted({(each.what, each.name) for each in withdrawals})
-        withdrawn = tuple(each for each in names if self.step.takes_in(self.config, self.sources, *each))
-        if not withdrawn:
-            return self
-        files = [name for what, name in withdrawn if what == "source"]
-        kept = {
-            role: tuple(path for path in paths if not any(is_named(path, name) for name in files))
-            for role, paths in self.sources.items()
-        }
-        sources = {role: paths for role, paths in kept.items() if paths}
-        return replace(self, sources=sources, withdrawn=withdrawn)
-
-    def fingerprint(self, inputs: Mapping[str, tuple[str, ...]]) -> str:
-        """The identity of this computation, given the version ids of its inputs (sources included)."""
-        text = json.dumps(
-            {**self.recipe(), "inputs": {role: list(ids) for role, ids in inputs.items()}}, sort_keys=True
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def recipe(self) -> dict[str, Any]:
-        """Everything that decides the result, but for the inputs."""
-        return {
-            "step": self.step.name,
-            "version": self.step.version,
-            "part": self.part,
-            "seed": self.seed,
-            "config": self.config.model_dump(mode="json"),
-            "outputs": {role: str(asset) for role, asset in sorted(self.outputs.items())},
-            **({"withdrawn": [list(each) for each in self.withdrawn]} if self.withdrawn else {}),
-        }
-
-
-def derive_seed(seed: int, step_name: str, part: str) -> int:
-    """The seed of one step: no two steps share one, and adding a step changes no other's."""
-    digest = hashlib.sha256(f"{seed}/{part}/{step_name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 2
 
 
 @dataclass(frozen=True)

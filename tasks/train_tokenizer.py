@@ -12,7 +12,6 @@ from tasks.step import Input, Output, StepRun, step
     inputs={"corpus": Input("dataset", "document")},
     outputs={"tokenizer": Output("tokenizer")},
     metrics=("vocab_size", "characters_per_token"),
-    name="train_tokenizer",
     headline="vocab_size",
     about="Trains the SentencePiece tokenizer.",
     tags=("foundation", "trainer"),

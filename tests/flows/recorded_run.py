@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from data_store.records import RunOutput, RunRecord
 from flows.plan import Plan
+from tasks.call import StepCall
 from tasks.execute import fingerprint_of, resolve_inputs
-from tasks.step import StepCall
 from tests.data_store.store_bench import Bench
 
 

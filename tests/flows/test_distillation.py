@@ -19,6 +19,7 @@ from flows.session import Session, session_of
 from flows.status import status_cells
 from flows.summary import summary_rows
 from tasks.execute import Outcome, execute
+from tasks.incoming import Adopted
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
 POLICY = AssetName("model", "policy", "V1")
@@ -58,7 +59,7 @@ def test_the_picks_take_the_place_of_preferences_reward_models_and_sampling() ->
     ]  # fmt: skip
     for number in (1, 2):
         call = plan[f"V{number}", "fine_tune"]
-        assert call.adopted == {"picks": (("pocket", AssetName("dataset", "picks", f"V{number}")),)}
+        assert call.inputs["picks"] == (Adopted("pocket", AssetName("dataset", "picks", f"V{number}")),)
         assert call.inputs["policy"] == (AssetName("model", "policy", f"V{number - 1}"),)
         assert "picks" not in call.inputs
     made: set[AssetName] = set()

@@ -74,7 +74,7 @@ class Desk:
 
     def read_by(self, part: str) -> list[str]:
         """The files of pairs that the import of a part would read today."""
-        paths = plan_today(self.config, self.store)[part, "import_data"].sources["helpfulness_preferences"]
+        paths = plan_today(self.config, self.store)[part, "import_data"].files["helpfulness_preferences"]
         return [path.name for path in paths]
 
 
@@ -165,7 +165,7 @@ def test_new_files_become_the_next_iteration_and_stay_its_own(desk: Desk) -> Non
 def test_an_appended_iteration_deals_its_pairs_to_itself_alone(desk: Desk) -> None:
     file = TakenFile.of("helpfulness_preferences", desk.drop("second.jsonl"))
     plan = build_plan(desk.config, intakes={"V2": Intake("V2", 1, "files", (file,))})
-    assert plan["V2", "import_data"].sources == {"helpfulness_preferences": (desk.pairs / "second.jsonl",)}
+    assert plan["V2", "import_data"].files == {"helpfulness_preferences": (desk.pairs / "second.jsonl",)}
     fitted = plan["V2", "fit_context"].outputs["preferences"]
     assert plan["V2", "collect_preferences"].inputs == {"imported": (fitted,)}
     assert plan["V2", "collect_preferences"].config.model_dump()["iterations"] == 1

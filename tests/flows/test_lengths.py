@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from flows.config import load_config
-from flows.plan import FOUNDATION, build_plan
+from flows.places import FOUNDATION
+from flows.plan import build_plan
 from tests.flows.recipe_runs import POCKET
 
 

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from data_store.errors import InputError
+from data_store.names import AssetName
 from data_store.records import Override
 from flows.config import RunConfig
 from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
-from tasks.step import derive_seed
+from tasks.call import derive_seed
+from tasks.incoming import Judged
 from tests.flows.recipe_runs import POCKET
 
 
@@ -35,7 +37,7 @@ def on_base(folder: Path, **changes: Any) -> RunConfig:
 
 
 def reads(plan: Plan, part: str, step: str) -> dict[str, list[str]]:
-    return {role: [str(asset) for asset in assets] for role, assets in plan[part, step].inputs.items()}
+    return {role: [str(asset) for asset in assets] for role, assets in plan[part, step].assets.items()}
 
 
 def writes(plan: Plan, part: str, step: str) -> dict[str, str]:
@@ -64,7 +66,7 @@ PLANS = {
 def test_every_input_is_an_output_of_an_earlier_call(changes: dict[str, Any]) -> None:
     made: set[str] = set()
     for call in build_plan(config_of(**changes)).values():
-        for role, assets in call.inputs.items():
+        for role, assets in call.assets.items():
             assert assets, f"{call.key}: {role} is empty"
             assert {str(asset) for asset in assets} <= made, f"{call.key}: {role}"
         outputs = {str(asset) for asset in call.outputs.values()}
@@ -250,7 +252,7 @@ def test_an_override_of_a_step_that_is_not_in_the_plan_is_left_alone() -> None:
 
 def test_a_run_on_files_imports_its_pairs_once_and_deals_them_out() -> None:
     plan = build_plan(imported())
-    sources = plan["base", "import_data"].sources
+    sources = plan["base", "import_data"].files
     assert sources["safety_preferences"] == (Path("/data/safety_preferences.jsonl"),)
     assert set(sources) == {"documents", "demonstrations", "helpfulness_preferences", "safety_preferences"}
     assert writes(plan, "base", "fit_context")["preferences"] == "dataset/preferences@base"
@@ -265,10 +267,10 @@ def test_what_people_judge_is_read_beside_the_pairs_and_changes_no_other_step() 
     simulated, people = (config_of(), config_of(annotator=None, collect={**collect, "people": {"per_item": 2}}))
     plan, before = build_plan(people), build_plan(simulated)
     call = plan["V2", "collect_preferences"]
-    assert {role: str(asset) for role, asset in call.judged.items()} == {"judgements": "dataset/pairs@V2"}
+    assert call.inputs["judgements"] == (Judged(AssetName("dataset", "pairs", "V2")),)
     assert reads(plan, "V2", "collect_preferences") == {"pairs": ["dataset/pairs@V2"]}
-    assert [key for key, call in plan.items() if call.judged] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
-    assert not any(call.judged for call in before.values())
+    assert [key for key, call in plan.items() if call.of(Judged)] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
+    assert not any(call.of(Judged) for call in before.values())
     changed = {step for (part, step), call in plan.items() if call.recipe() != before[part, step].recipe()}
     assert changed == {"collect_preferences", "evaluate", "evaluate_sampled"}, "the annotator is gone"
 
@@ -293,10 +295,10 @@ def test_on_files_people_judge_pairs_that_are_drawn_and_none_are_imported() -> N
 def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     plan = build_plan(on_base(tmp_path))
     assert [step for part, step in plan if part == "base"] == ["import_data", "fit_context"]
-    assert plan["base", "fit_context"].sources == {"tokenizer": (tmp_path,)}
-    assert plan["V0", "sft"].sources == {"base": (tmp_path,)}
+    assert plan["base", "fit_context"].files == {"tokenizer": (tmp_path,)}
+    assert plan["V0", "sft"].files == {"base": (tmp_path,)}
     assert "base" not in reads(plan, "V0", "sft")
-    assert not any("base" in call.sources for (part, _), call in plan.items() if part not in ("base", "V0"))
+    assert not any("base" in call.files for (part, _), call in plan.items() if part not in ("base", "V0"))
 
 
 def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_path: Path) -> None:
@@ -311,7 +313,7 @@ def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_pat
         "evaluate_sampled",
     }
     given = build_plan(on_base(tmp_path, lora={"rank": 4}))
-    assert {step for (_, step), call in given.items() if call.sources.get("base") == (tmp_path,)} == opening
+    assert {step for (_, step), call in given.items() if call.files.get("base") == (tmp_path,)} == opening
     trained = build_plan(config_of(lora={"rank": 4}))
     with_base = {step for (_, step), call in trained.items() if "base" in call.inputs}
     assert with_base == opening | {"draw_pairs", "synthesize_gatt"}

@@ -43,7 +43,7 @@ def test_a_judge_reads_the_pairs_and_its_folder_and_feeds_the_collecting() -> No
     config = config_of({"judge": FOLDER}, annotator=None)
     call = build_plan(config)["V2", "judge_pairs"]
     assert reads(config, "judge_pairs") == {"pairs": ["dataset/pairs@V2"]}
-    assert call.sources == {"judge": (Path("/models/judge"),)}
+    assert call.files == {"judge": (Path("/models/judge"),)}
     assert "/models" not in json.dumps(call.recipe()), "where it lies decides nothing: its bytes do"
     assert reads(config, "collect_preferences") == {"lm": ["dataset/lm-judgements@V2"]}
     both = config_of({"judge": FOLDER, "sources": HALF})
@@ -61,7 +61,7 @@ def test_a_judge_changes_no_step_before_it_and_collecting_alone_after_it() -> No
 def test_an_endpoint_is_asked_about_its_share_and_no_secret_or_patience_is_in_the_fingerprint() -> None:
     config = config_of({"judge": ENDPOINT, "sources": HALF})
     call = build_plan(config)["V1", "judge_pairs"]
-    assert call.asked["answers"].shares.lm == 0.5
+    assert call.of(Asked)[0].shares.lm == 0.5
     patient = config_of(
         {"judge": {"endpoint": {**ENDPOINT["endpoint"], "retries": 1, "key_variable": "K"}}, "sources": HALF}
     )

@@ -128,7 +128,7 @@ def test_with_red_teams_an_iteration_reads_prompts_of_its_own_and_evaluation_tho
     content = yaml.safe_load(POCKET)
     content["collect"]["red_team"] = {"attacks": "violations"}
     plan = build_plan(RunConfig.model_validate(content))
-    assert plan["V2", "extend_prompts"].attacked == {"attacks": ("V0", "V1")}
+    assert plan["V2", "extend_prompts"].inputs["attacks"] == (Attacked("V0"), Attacked("V1"))
     readers = ("draw_pairs", "rejection_sample", "synthesize_gatt", "ppo")
     for step in readers:
         assert [str(asset) for asset in plan["V2", step].inputs["prompts"]] == ["dataset/prompts@V2"], step

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flows.plan import STEPS
+from flows.recipe import STEPS
 from tests.flows.recipe_runs import ROOT, Finished, Home, answer_to, ask
 from tests.tasks.bench import wait_for
 

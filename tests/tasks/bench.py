@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from data_store.names import AssetName
 from data_store.rows import ROW_KINDS
 from data_store.store import Store
+from tasks.call import StepCall
 from tasks.execute import Outcome, execute
+from tasks.incoming import Asset, File
 from tasks.processes import Workers
-from tasks.step import Output, Step, StepCall, StepInput, StepRun
+from tasks.step import Output, Step, StepInput, StepRun
 
 
 def call_of(
@@ -37,9 +39,11 @@ def call_of(
         part=part,
         config=config,
         seed=seed,
-        inputs={role: tuple(map(AssetName.parse, assets)) for role, assets in (inputs or {}).items()},
+        inputs={
+            **{role: tuple(Asset(AssetName.parse(each)) for each in assets) for role, assets in (inputs or {}).items()},
+            **{role: tuple(map(File, paths)) for role, paths in (sources or {}).items()},
+        },
         outputs={role: AssetName(step.outputs[role].kind, each, part) for role, each in names.items()},
-        sources=sources or {},
     )
 
 

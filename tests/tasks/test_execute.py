@@ -8,8 +8,8 @@ import pytest
 
 from data_store.errors import InputError
 from data_store.names import AssetName
+from tasks.call import StepCall
 from tasks.execute import FlowIds, StepFailedError
-from tasks.step import StepCall
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
     MisbehaviourConfig,

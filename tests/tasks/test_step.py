@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from data_store.names import AssetName
-from tasks.step import Output, StepCall, StepInput, StepRun, derive_seed, step
+from tasks.call import StepCall, derive_seed
+from tasks.step import Output, StepInput, StepRun, step
 from tests.tasks import little_steps
 from tests.tasks.bench import call_of, step_run, written
 from tests.tasks.little_steps import WordConfig, write_word
