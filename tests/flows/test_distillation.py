@@ -60,7 +60,7 @@ def test_the_picks_take_the_place_of_preferences_reward_models_and_sampling() ->
     for number in (1, 2):
         call = plan[f"V{number}", "fine_tune"]
         assert call.inputs["picks"] == (Adopted("pocket", AssetName("dataset", "picks", f"V{number}")),)
-        assert call.inputs["policy"] == (AssetName("model", "policy", f"V{number - 1}"),)
+        assert call.assets["policy"] == (AssetName("model", "policy", f"V{number - 1}"),)
         assert "picks" not in call.inputs
     made: set[AssetName] = set()
     for call in plan.values():

@@ -16,6 +16,7 @@ from flows.config import RunConfig, load_config
 from flows.orders import check_overrides
 from flows.plan import build_plan
 from flows.session import remember, store_root
+from tasks.judges import Asked
 from tests.data_store.store_bench import Bench
 from tests.data_store.test_preference_export import ROWS
 from tests.flows.recipe_runs import POCKET
@@ -36,7 +37,7 @@ def config_of(collect: dict[str, Any], **changes: Any) -> RunConfig:
 
 def reads(config: RunConfig, step: str) -> dict[str, list[str]]:
     call = build_plan(config)["V2", step]
-    return {role: [str(asset) for asset in assets] for role, assets in call.inputs.items()}
+    return {role: [str(asset) for asset in assets] for role, assets in call.assets.items()}
 
 
 def test_a_judge_reads_the_pairs_and_its_folder_and_feeds_the_collecting() -> None:

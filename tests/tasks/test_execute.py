@@ -10,6 +10,7 @@ from data_store.errors import InputError
 from data_store.names import AssetName
 from tasks.call import StepCall
 from tasks.execute import FlowIds, StepFailedError
+from tasks.incoming import File
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
     MisbehaviourConfig,
@@ -118,7 +119,7 @@ def test_going_back_takes_the_old_run_up_again(bench: Bench, word: StepCall, joi
 def test_a_changed_source_file_computes_anew(bench: Bench, joined: StepCall, tmp_path: Path) -> None:
     source = tmp_path / "Some file.txt"
     source.write_text("one")
-    call = dataclasses.replace(joined, inputs={}, sources={"files": (source,)})
+    call = dataclasses.replace(joined, inputs={"files": (File(source),)})
     bench.execute(call)
     assert bench.text("model/joined@V1") == "one | end"
     source.touch()
@@ -134,9 +135,9 @@ def test_two_files_of_one_name_are_two_sources(bench: Bench, joined: StepCall, t
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / "pairs.txt")
         paths[-1].write_text(folder)
-    bench.execute(dataclasses.replace(joined, inputs={}, sources={"files": tuple(paths)}))
+    bench.execute(dataclasses.replace(joined, inputs={"files": tuple(map(File, paths))}))
     assert bench.text("model/joined@V1") == "a | b | end"
-    assert bench.execute(dataclasses.replace(joined, inputs={}, sources={"files": tuple(paths)})).cached
+    assert bench.execute(dataclasses.replace(joined, inputs={"files": tuple(map(File, paths))})).cached
 
 
 def test_a_forced_redo_with_identical_bytes_makes_nothing_stale(bench: Bench, word: StepCall, joined: StepCall) -> None:

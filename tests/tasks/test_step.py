@@ -1,15 +1,16 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from data_store.names import AssetName
 from tasks.call import StepCall, derive_seed
-from tasks.step import Output, StepInput, StepRun, step
-from tests.tasks import little_steps
+from tasks.incoming import Asset, File
+from tasks.step import Input, Output, StepInput, StepRun, step
 from tests.tasks.bench import call_of, step_run, written
-from tests.tasks.little_steps import WordConfig, write_word
+from tests.tasks.little_steps import WordConfig, join_texts, write_word
 
 DOCUMENT = {"doc_id": "1", "source": "a.jsonl:1", "text": "a llama"}
 READ = {"texts": ("v-one", "v-two")}
@@ -52,7 +53,7 @@ def test_equal_calls_have_equal_fingerprints() -> None:
     ],
     ids=lambda changed: next(iter(changed)) if "step" not in changed else f"step-{changed['step'].version}",
 )
-@pytest.mark.conformance("rerun reuses what is stale", equation="tasks.step:StepCall.fingerprint")
+@pytest.mark.conformance("rerun reuses what is stale", equation="tasks.call:StepCall.fingerprint")
 def test_a_fingerprint_depends_on(changed: dict[str, object]) -> None:
     call = word_call()
     assert dataclasses.replace(call, **changed).fingerprint(READ) != call.fingerprint(READ)
@@ -73,9 +74,8 @@ def test_a_fingerprint_depends_on_nothing_else() -> None:
     call = word_call()
     moved = dataclasses.replace(
         call,
-        sources={"file": (Path("/elsewhere"),)},
-        inputs={"texts": (AssetName("model", "renamed", "V1"),)},
-        step=dataclasses.replace(write_word, function=little_steps.join_texts.function),
+        inputs={"texts": (Asset(AssetName("model", "renamed", "V1")),), "files": (File(Path("/elsewhere")),)},
+        step=dataclasses.replace(join_texts, name=write_word.name),
     )
     assert moved.fingerprint(READ) == call.fingerprint(READ)
     two = {"a": ("1",), "b": ("2",)}
@@ -88,10 +88,11 @@ def test_a_config_value_given_at_its_default_gives_the_same_fingerprint() -> Non
 
 
 def test_a_declared_step_keeps_its_plain_function() -> None:
-    declared = step(version=4, config=WordConfig, outputs={"text": Output("model")}, name="renamed")(
-        write_word.function
+    declare = step(
+        version=4, config=WordConfig, inputs={}, outputs={"text": Output("model")}, headline="letters", about="Writes."
     )
-    assert (declared.name, declared.version, declared.module) == ("renamed", 4, "tests.tasks.little_steps")
+    declared = declare(write_word.function)
+    assert (declared.name, declared.version, declared.module) == ("write_word", 4, "tests.tasks.little_steps")
     assert declared.function is write_word.function
 
 
@@ -153,3 +154,43 @@ def test_metrics_and_tables_are_kept_for_the_flow(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"name": "loss", "value": 2.5, "step": 1}, {"name": "loss", "value": 1.5, "step": 2}]
     assert json.loads((tmp_path / "tables" / "examples.json").read_text()) == [{"prompt": "hello"}]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"text": ("model/a@V1",)}, "join_texts of V1: the step declares no input 'text'; it declares texts, files"),
+        ({"texts": ("dataset/a@V1",)}, "join_texts of V1: dataset/a@V1 is no model, as 'texts' must be"),
+    ],
+)
+def test_a_call_that_does_not_fit_the_declaration_is_not_made(inputs: dict[str, tuple[str, ...]], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call_of(join_texts, WordConfig(ledger=Path("/ledger")), inputs=inputs)
+
+
+def test_a_required_input_may_not_be_left_out_and_one_that_is_single_not_come_twice() -> None:
+    needy = dataclasses.replace(join_texts, inputs={"texts": Input("model")})
+    with pytest.raises(ValueError, match="join_texts of V1 lacks its input 'texts'"):
+        call_of(needy, WordConfig(ledger=Path("/ledger")))
+    with pytest.raises(ValueError, match="is given 2 inputs 'texts', and reads one"):
+        call_of(needy, WordConfig(ledger=Path("/ledger")), inputs={"texts": ("model/a@V1", "model/b@V1")})
+
+
+def test_a_step_that_asks_for_an_input_it_does_not_declare_is_told_so(tmp_path: Path) -> None:
+    run = StepRun(name="n", part="V1", seed=0, inputs={}, outputs={}, folder=tmp_path, roles=("documents",))
+    assert run.records("documents") == []
+    for ask in (run.records, run.rows, run.path, run.optional_path, run.all_inputs, run.version):
+        with pytest.raises(ValueError, match="n declares no input 'documnets'; it declares documents"):
+            ask("documnets")
+
+
+def test_rows_can_be_passed_on_from_an_input_alone() -> None:
+    with pytest.raises(ValueError, match="write_word passes on rows of documents: not its input"):
+        step(
+            version=1,
+            config=WordConfig,
+            inputs={},
+            outputs={"text": Output("dataset", "document", passes_on=("documents",))},
+            headline="letters",
+            about="Writes.",
+        )(write_word.function)
