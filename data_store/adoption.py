@@ -4,6 +4,7 @@ import re
 
 from data_store import events
 from data_store.errors import InputError, StoreError
+from data_store.identity import check_identity
 from data_store.layout import MARKER
 from data_store.names import AssetName, slug
 from data_store.records import Head
@@ -39,6 +40,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
         raise InputError(
             f"distill.run: there is no run {run!r} in {store.root.parent}; there are: {', '.join(others) or 'none'}"
         )
+    check_identity(store.root.parent / run)
     other = Store.open(store.root.parent / run)
     heads = other.heads()
     if asset not in heads:

@@ -10,9 +10,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
+from flows import (
+    annotate_cli,
+    export_cli,
+    preferences_cli,
+    query_cli,
+    red_team_cli,
+    rename_cli,
+    upkeep_cli,
+    withdraw_cli,
+)
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.intakes import describe, intake_rows
@@ -20,7 +30,7 @@ from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import read_order
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
-from flows.session import CONFIG_FILE, Session, home, opened, recall, remember, session_of, sole_config, store_root
+from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
@@ -41,6 +51,7 @@ for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_c
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):
     app.command()(command)
+app.command("rename")(rename_cli.rename)
 app.add_typer(export_cli.exports, name="export")
 app.command("import")(export_cli.import_run)
 app.add_typer(withdraw_cli.rows, name="withdraw")

@@ -1,6 +1,5 @@
 """`halter export` copies the catalog for other tools; `halter import` brings a run from another store."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +8,12 @@ import typer
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
 from data_store.files import atomic_write
+from data_store.identity import CONFIG_FILE, check_identity, run_of
 from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.session import CONFIG_FILE, opened, store_root
+from flows.session import home, opened, outside_home, store_root
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
 
@@ -27,6 +27,7 @@ def parquet(
 ) -> None:
     """Every table of the catalog and the rows of all current data sets as Parquet files."""
     _, store = opened(name)
+    outside_home(target)
     written = export_parquet(store, target)
     if as_json:
         print_json({"target": str(target.absolute()), "files": [str(path) for path in written]})
@@ -43,6 +44,7 @@ def openlineage(
 ) -> None:
     """Every run of every step as OpenLineage run events, one JSON text a line."""
     config, store = opened(name)
+    outside_home(file)
     count = export_openlineage(store, file, name=config.name)
     if as_json:
         print_json({"file": str(file.absolute()), "events": count})
@@ -58,11 +60,11 @@ def import_run(
 ) -> None:
     """Bring a run's current versions and their lineage from another store into the run of the same name here."""
     root = _chosen(store.absolute(), name)
-    try:
-        config = (root / CONFIG_FILE).read_text()
-    except FileNotFoundError:
-        raise InputError(f"{root} holds no {CONFIG_FILE}: it is not the store of a run of the recipe") from None
-    run = str(json.loads(config)["name"])
+    if root.parent.resolve() in (home().resolve(), store.resolve()):  # elsewhere a store's folder may have any name
+        check_identity(root)
+    run = run_of(root)
+    if run is None:
+        raise InputError(f"{root} holds no {CONFIG_FILE} that names a run: it is not the store of a run of the recipe")
     if name not in (None, run):
         raise InputError(f"{root} is the store of run {run!r}, not of {name!r}")
     target = store_root(run)
@@ -70,7 +72,7 @@ def import_run(
         raise InputError(f"{root} is the store of run {run} here; give a store elsewhere")
     added = import_store(Store.open(target), root)
     if not (target / CONFIG_FILE).exists():
-        atomic_write(target / CONFIG_FILE, config)
+        atomic_write(target / CONFIG_FILE, (root / CONFIG_FILE).read_text(encoding="utf-8"))
     if as_json:
         print_json({"run": run, "steps": added.steps, "heads": added.heads, "objects": added.objects})
         return

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from data_store.errors import InputError
 from data_store.intakes import Intake
 from data_store.records import Override
 from flows.config import RunConfig, with_values
 from flows.plan import Plan, build_plan, intakes_of
 from flows.session import Session
+from flows.yaml_text import read_yaml_value
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,7 @@ def _key_value(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not YAML; put text with special characters in quotes") from None
+    return key, read_yaml_value(value, f"--set {text}")
 
 
 def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:

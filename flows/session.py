@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_store.commands import halter, speak_of
 from data_store.errors import InputError
 from data_store.files import atomic_write
+from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
@@ -19,8 +21,6 @@ from flows.supervision import end_with
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
 
-CONFIG_FILE = "config.json"
-CURRENT_FILE = "current"
 LOCK_FILE = "config.lock"
 _SECONDS_TO_STOP = 20.0
 
@@ -123,8 +123,23 @@ def home() -> Path:
 
 
 def store_root(name: str) -> Path:
-    """The store of a named run."""
-    return home() / name
+    """The store of a named run. Raises InputError for what cannot be a name, and where another run's store lies."""
+    try:
+        root = home() / check_run_name(name)
+    except InputError as error:
+        if name == Path(name).name and (home() / name / CONFIG_FILE).is_file():  # made when more was allowed
+            raise InputError(f"{error}. `{halter('rename', name, 'NAME')}` gives the one there another") from None
+        raise
+    check_identity(root)
+    return root
+
+
+def outside_home(target: Path) -> Path:
+    """The place of something that is to be written. Raises InputError where it would overwrite, or be taken for, a part
+    of a store."""
+    if target.resolve().is_relative_to(home().resolve()):
+        raise InputError(f"{target} lies in {home()}, where the stores of runs are; give a place elsewhere")
+    return target
 
 
 def remember(config: RunConfig) -> None:
@@ -143,14 +158,40 @@ def opened(name: str | None = None) -> tuple[RunConfig, Store]:
 
 
 def recall(name: str | None = None) -> RunConfig:
-    """The config of a named run, or of the last one. Raises InputError where there is none."""
-    if name is None:
-        try:
-            name = (home() / CURRENT_FILE).read_text().strip()
-        except FileNotFoundError:
-            raise InputError(f"no run is known in {home()}: start one with `halter run configs/smoke.yaml`") from None
+    """The config of a named run, or of the last one; it is the one spoken of from now on. Raises InputError where there
+    is none."""
+    config = stored_config(_last() if name is None else name)
+    speak_of(config.name)
+    return config
+
+
+def stored_config(name: str) -> RunConfig:
+    """The config of a named run. Raises InputError where there is none."""
     try:
-        return parse_config((store_root(name) / CONFIG_FILE).read_text())
+        return parse_config((store_root(name) / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
-        raise InputError(f"there is no run {name!r} in {home()}; there are: {', '.join(known) or 'none'}") from None
+        raise InputError(f"there is no run {name!r} in {home()}; {_others(name)}") from None
+
+
+def _last() -> str:
+    """The name of the last run. Raises InputError where there was none, or its folder is gone."""
+    try:
+        name = (home() / CURRENT_FILE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        start = halter("run", "configs/smoke.yaml")
+        raise InputError(f"no run is known in {home()}: start one with `{start}`") from None
+    if not (store_root(name) / CONFIG_FILE).exists():
+        raise InputError(
+            f"the last run was {name!r}, and it is no longer in {home()}: say with --run which one; {_others(name)}"
+        )
+    return name
+
+
+def _others(name: str) -> str:
+    """What there is in the place of a run that is not there."""
+    known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
+    moved = [
+        f"; {root.name} holds the store of {name}: `{halter('rename', root.name)}` makes {root.name} its name"
+        for root in stores_of(home(), name)
+    ]
+    return f"there are: {', '.join(known) or 'none'}{''.join(moved)}"

@@ -11,8 +11,8 @@ from rich.table import Table
 from data_store import backups, verification
 from data_store.errors import InputError
 from data_store.files import atomic_write
+from data_store.identity import CONFIG_FILE, check_run_name, run_of
 from data_store.layout import MARKER
-from data_store.names import slug
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
@@ -20,7 +20,7 @@ from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import dump_config, parse_config, with_values
 from flows.plan import Plan, plan_today
-from flows.session import CONFIG_FILE, home, opened, recall, store_root
+from flows.session import opened, outside_home, recall, store_root
 from flows.stale import rerun_command, stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
@@ -155,8 +155,9 @@ def backup(
 ) -> None:
     """Copy the store to a folder; the second time only what is new. Runs may go on meanwhile."""
     config, store = opened(name)
-    if target.absolute().is_relative_to(home()):
-        raise InputError(f"{target} lies in {home()}, where it would be taken for a run; give a folder elsewhere")
+    outside_home(target)
+    if (other := run_of(target)) not in (None, config.name):
+        raise InputError(f"{target} is the backup of run {other!r}, not of {config.name!r}; give another folder")
     with ByteDisplay("copied") as display:
         done = backups.backup(store, target, on_progress=display.heard)
     atomic_write(target.absolute() / CONFIG_FILE, dump_config(config))
@@ -179,8 +180,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make a run of a backup, under a new name. It is verified to the last byte before it is there."""
-    if slug(name) != name:
-        raise InputError(f"--as {name}: not a name of a run; use {slug(name)!r}")
+    check_run_name(name)
     for needed in (MARKER, CONFIG_FILE):
         if not (source / needed).is_file():
             raise InputError(

@@ -309,10 +309,10 @@ def test_damage_is_reported_and_never_copied_into_a_backup(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["backup", "home/other"], "would be taken for a run"),
-        (["backup", "home/pocket/objects/x"], "would be taken for a run"),
+        (["backup", "home/other"], "where the stores of runs are"),
+        (["backup", "home/pocket/objects/x"], "where the stores of runs are"),
         (["restore", "nowhere", "--as", "new"], "is no whole backup: it has no halter-store.json"),
-        (["restore", "home/pocket", "--as", "New Run"], "use 'new-run'"),
+        (["restore", "home/pocket", "--as", "New Run"], "for example 'new-run'"),
         (["restore", "home/pocket", "--as", "pocket"], "nothing is overwritten"),
         (["repair", "--from", "nowhere"], "is no backup"),
         (["query", "DROP TABLE run"], "one SELECT"),
