@@ -3,6 +3,7 @@
 import re
 
 from data_store import events
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 from data_store.identity import check_identity
 from data_store.layout import MARKER
@@ -56,10 +57,12 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
     with store.collecting_forbidden(), other.collecting_forbidden():
         published = store.publish(version.kind, other.checkout(there.version_id), row_kind=version.row_kind)
         if published.version_id != there.version_id:
-            raise StoreError(f"{asset} of run {run!r} changed its content on the way; run `halter verify` there")
+            raise StoreError(
+                f"{asset} of run {run!r} changed its content on the way; run `{halter('verify', run=run)}`"
+            )
         origin = _ORIGIN.format(run=run, asset=asset, version=there.version_id, made_by=there.run_id)
         store.catalog.write(events.source_registered(adopted, published, origin))
     head = store.head(adopted)
     if head is None:
-        raise StoreError(f"{adopted} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{adopted} was registered and has no head; run `{halter('verify')}`")
     return head

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store import events
+from data_store.commands import halter
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import Head
@@ -94,5 +95,5 @@ def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], 
         store.catalog.write(events.source_registered(asset, published, f"{origin}: {told}"))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_store.annotation.book import copy_book
+from data_store.commands import halter
 from data_store.contents import uses_by_object
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_stale, remove_tree, sync_folder, write_durably
@@ -47,7 +48,7 @@ def backup(store: Store, target: Path, *, on_progress: Progress = lambda _done, 
         if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
             raise InputError(
                 f"{target} is not an earlier backup of {store.root}, or the journal here was changed since "
-                "(`halter verify` tells): give another folder"
+                f"(`{halter('verify')}` tells): give another folder"
             )
         copied = _copy(store, copy, segments, on_progress)
     found = verify(copy, deep=False)

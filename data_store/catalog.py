@@ -22,6 +22,7 @@ from typing import Any
 
 import duckdb
 
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 from data_store.events import Event, Rows, is_judged, refusal
 from data_store.files import sync_folder
@@ -203,7 +204,7 @@ class Catalog:
                     raise StoreError(f"{self.file} cannot be opened: {error}") from error
                 if time.monotonic() > deadline:
                     raise StoreError(
-                        f"{self.file} is open in another program; close it and use `halter query` ({error})"
+                        f"{self.file} is open in another program; close it and use `{halter('query')}` ({error})"
                     ) from None
                 time.sleep(0.05)
 

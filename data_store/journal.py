@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_store.commands import halter
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import StoreError
 from data_store.events import EVENT_FORMAT, Event
@@ -28,8 +29,6 @@ from data_store.files import remove_stale, sync_folder, write_durably
 
 APPLIED = "applied"
 START = "0" * 64
-_REPAIR = "`halter repair --from BACKUP` takes it from a backup"
-_BROKEN = f"the chain of hashes is broken; {_REPAIR}"
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,11 @@ class Journal:
             start = seq
             for number, entry in enumerate(self.read(path), start=1):
                 if (entry.seq, entry.prev) != (seq + 1, prev):
-                    raise StoreError(f"{path}: line {number}: {_BROKEN}")
+                    raise StoreError(f"{path}: line {number}: {_broken()}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
             if seq == start:
-                raise StoreError(f"{path}: it is empty: {_BROKEN}")
+                raise StoreError(f"{path}: it is empty: {_broken()}")
 
     def read(self, segment: Path) -> Iterator[Entry]:
         """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
@@ -125,7 +124,7 @@ class Journal:
             except (TypeError, ValueError):  # it is no JSON, or not of these fields
                 sound = False
             if not sound:
-                raise StoreError(f"{segment}: line {number}: {_BROKEN}")
+                raise StoreError(f"{segment}: line {number}: {_broken()}")
             _check_format(entry.event, segment)
             yield entry
 
@@ -137,10 +136,10 @@ class Journal:
         for entry in self.after(0, START):
             seq, sha256 = entry.seq, entry.sha256
             if seq == known[0] and sha256 != known[1]:
-                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_REPAIR}")
+                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_repair()}")
             yield entry
         if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
-            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_REPAIR}")
+            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_repair()}")
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether there are entries behind number `seq`."""
@@ -190,6 +189,14 @@ class Journal:
 
     def _segment(self, first_seq: int) -> Path:
         return self.segments / f"{first_seq:012d}.jsonl"
+
+
+def _repair() -> str:
+    return f"`{halter('repair', '--from', 'BACKUP')}` takes it from a backup"
+
+
+def _broken() -> str:
+    return f"the chain of hashes is broken; {_repair()}"
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.links import Links, first_source
 from data_store.names import AssetName
@@ -56,7 +57,7 @@ def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[s
     if isinstance(of, AssetName):
         head = read_head(connection, of)
         if head is None:
-            raise InputError(f"there is no asset {of}; `halter status` shows the assets there are")
+            raise InputError(f"there is no asset {of}; `{halter('status')}` shows the assets there are")
         return [head.run_id] if head.run_id else []
     _require_version(connection, of)
     pointing = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
@@ -85,7 +86,7 @@ def users(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[st
 
 def _require_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> None:
     if read_version(connection, version_id) is None:
-        raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
+        raise InputError(f"there is no version {version_id!r}; `{halter('status')}` shows the versions there are")
 
 
 def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) -> Mapping[AssetName, str]:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from data_store import events, lineage, query, runs
 from data_store.arrow_files import ArrowFiles
 from data_store.catalog import Catalog
+from data_store.commands import halter
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_stale
@@ -137,7 +138,7 @@ class Store:
         with self.catalog.reading() as connection:
             found = runs.read_version(connection, version_id)
         if found is None:
-            raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
+            raise InputError(f"there is no version {version_id!r}; `{halter('status')}` shows the versions there are")
         return found
 
     def _intact_version(self, version_id: str) -> VersionInfo | None:
@@ -158,7 +159,7 @@ class Store:
             self.catalog.write(events.source_registered(asset, publication, str(path)))
             head = self.head(asset)
         if head is None:
-            raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+            raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
         return head
 
     # --- runs ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from data_store.annotation.book import Book
 from data_store.annotation.export import judgements
 from data_store.annotation.people import add_annotator, annotators, disable_annotator
 from data_store.annotation.red_team import red_teams
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.store import Store
 from flows.annotation_figures import agreements, annotator_figures
@@ -66,7 +67,7 @@ def annotate(
     from web.app import create_app
 
     if not annotators(book):
-        console.print("nobody may judge yet: halter annotators add NAME", highlight=False)
+        console.print(f"nobody may judge yet: {halter('annotators', 'add', 'NAME')}", highlight=False)
     waiting = [batch.spec.batch_id for batch in batches(book, only_open=True)]
     console.print(f"open batches of {config.name}: {', '.join(waiting) or 'none'}", highlight=False)
     if attacked:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from data_store.commands import halter
 from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
 from data_store.store import Store
@@ -27,7 +28,7 @@ from flows.command import JsonOption, RunOption, console, errors, guarded, print
 from flows.config import RunConfig, load_config
 from flows.intakes import describe, intake_rows
 from flows.lineage_view import lineage_document, lineage_lines
-from flows.orders import read_order
+from flows.orders import read_order, rerun_command
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
@@ -139,7 +140,8 @@ def rerun(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
                 highlight=False,
             )
-            console.print(f"bring them up to date: halter rerun {iteration} {step} --downstream", highlight=False)
+            again = rerun_command(iteration, order.step, config.name, downstream=True)
+            console.print(f"bring them up to date: {again}", highlight=False)
         else:
             console.print("everything that depends on it is up to date")
 
@@ -308,7 +310,8 @@ def _tell_waits(session: Session) -> None:
     for wait in waits_of(session.store, session.plan).values():
         console.print(f"{wait.part} waits for people: {wait}", highlight=False)
         console.print(
-            "they judge on the page of `halter annotate`; then the same command goes on from here", highlight=False
+            f"they judge on the page of `{halter('annotate')}`; then the same command goes on from here",
+            highlight=False,
         )
 
 

@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from flows.plan import FIRST, FOUNDATION, Plan
 from flows.watch_config import GateConfig
@@ -40,10 +41,10 @@ class StoppedAtGateError(RuntimeError):
 
     def __init__(self, stops: Sequence[Stop]) -> None:
         part, step = stops[0].part, stops[0].step.replace("_", "-")
+        again = halter("rerun", part, step, "--set", "KEY=VALUE")
         super().__init__(
             f"stopped at a gate: {'; '.join(map(str, stops))}. The result is kept. Redo the step with other values "
-            f"(halter rerun {part} {step} --set KEY=VALUE), or change the bound under `gates` in the config; then the "
-            "same command goes on"
+            f"({again}), or change the bound under `gates` in the config; then the same command goes on"
         )
 
 

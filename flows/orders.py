@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.intakes import Intake
 from data_store.records import Override
@@ -59,6 +60,11 @@ def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
             reached |= set(call.outputs.values())
             found.append(key)
     return found
+
+
+def rerun_command(part: str, step: str, run: str, *, downstream: bool = False) -> str:
+    """The command that redoes a step."""
+    return halter("rerun", part, step.replace("_", "-"), *(["--downstream"] if downstream else []), run=run)
 
 
 def find_step(plan: Plan, part: str, name: str) -> str:

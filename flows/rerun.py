@@ -12,7 +12,7 @@ from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
 from flows.lineage_view import lineage_document, lineage_lines
-from flows.orders import Order, descendants, read_order
+from flows.orders import Order, descendants, read_order, rerun_command
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
 from flows.steps import step_of, stopped, waiting
@@ -88,7 +88,7 @@ def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:
     if stale:
         lines += ["", f"### {len(stale)} steps are stale now", "", "| iteration | step | why |", "|---|---|---|"]
         lines += [f"| {cell.part} | {cell.step} | {cell.reason} |" for cell in stale]
-        command = f"halter rerun {order.part} {order.step.replace('_', '-')} --downstream"
+        command = rerun_command(order.part, order.step, session.config.name, downstream=True)
         lines += ["", f"Bring them up to date: the same once more with `downstream`, or `{command}`."]
     else:
         lines += ["", "### Nothing is stale"]

@@ -68,6 +68,7 @@ _open: dict[Path, tuple[Session, int]] = {}
 def session_of(config: RunConfig) -> Iterator[Session]:
     """The session of this run in this process; nested flows share it, the last one out ends the worker process."""
     root = store_root(config.name)
+    speak_of(config.name)
     with _lock:
         if not _open and "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process
             # Without that worker nobody could cancel it any more, and it would go on asking a server that may be gone.
@@ -146,6 +147,7 @@ def remember(config: RunConfig) -> None:
     """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
     gates that do not fit it."""
     root = store_root(config.name)
+    speak_of(config.name)
     check_gates(config.gates, build_plan(config, intakes=intakes_of(Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from data_store.store import Store
-from flows.orders import descendants
+from flows.orders import descendants, rerun_command
 from flows.plan import Plan
 from flows.status import status_cells
 
@@ -27,8 +27,8 @@ class StaleStep:
         return asdict(self)
 
 
-def stale_steps(store: Store, plan: Plan, run: str | None) -> list[StaleStep]:
-    """The stale steps in the plan's order. `run` is put into the commands where it is given."""
+def stale_steps(store: Store, plan: Plan, run: str) -> list[StaleStep]:
+    """The stale steps of a run in the plan's order."""
     stale = {(cell.part, cell.step): cell for cell in status_cells(store, plan) if cell.state == "stale"}
     fed = {key: [later for later in descendants(plan, *key) if later in stale] for key in stale}
     heads = store.heads()
@@ -51,9 +51,3 @@ def stale_steps(store: Store, plan: Plan, run: str | None) -> list[StaleStep]:
             )
         )
     return found
-
-
-def rerun_command(part: str, step: str, run: str | None, *, downstream: bool = False) -> str:
-    """The command that redoes a step."""
-    words = ["halter rerun", part, step.replace("_", "-"), *(["--downstream"] if downstream else [])]
-    return " ".join([*words, *([f"--run {run}"] if run else [])])

@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
 from prefect.states import Completed, Failed
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from flows.gates import StoppedAtGateError, stops_of
 from flows.session import Session
@@ -76,5 +77,5 @@ def _untagged() -> TagsContext:
 def _context(session: Session, part: str, step: str) -> StepContext:
     plan = session.plan
     if (part, step) not in plan:
-        raise InputError(f"the plan has no step {step} in {part}; `halter status` shows the steps there are")
+        raise InputError(f"the plan has no step {step} in {part}; `{halter('status')}` shows the steps there are")
     return StepContext(session.store, session.workers, plan[part, step], session.heard)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_store import backups, verification
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.files import atomic_write
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
@@ -18,23 +19,23 @@ from data_store.store import Store
 from data_store.upkeep import collect
 from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.config import dump_config, parse_config, with_values
+from flows.config import RunConfig, dump_config, parse_config, with_values
+from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import opened, outside_home, recall, store_root
-from flows.stale import rerun_command, stale_steps
+from flows.session import opened, outside_home, store_root
+from flows.stale import stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
 
 _LINES = 40
-FROM_BACKUP = "halter repair --from BACKUP"
 
 
 @guarded
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config, store = opened(name)
-    steps = stale_steps(store, plan_today(config, store), name)
+    steps = stale_steps(store, plan_today(config, store), config.name)
     if as_json:
         print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
         return
@@ -51,7 +52,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     console.print(table)
     console.print("bring them up to date:")
     for command in dict.fromkeys(step.command for step in steps):
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {escape(command)}", highlight=False)
 
 
 @guarded
@@ -64,7 +65,7 @@ def verify(
     config, store = opened(name)
     with ByteDisplay("verified") as display:
         found = verification.verify(store, deep=not quick, on_progress=display.heard)
-    document = _document(store, found, name)
+    document = _document(config, store, found)
     if as_json:
         print_json({"run": config.name, "quick": quick, **document})
     else:
@@ -86,7 +87,7 @@ def repair(
     config, store = opened(name)
     with ByteDisplay("verified") as display:
         done = verification.repair(store, backup_folder, on_progress=display.heard)
-    document = _document(store, done.left, name)
+    document = _document(config, store, done.left)
     if as_json:
         changes = {"restored": done.restored, "set_aside": done.set_aside, "remade": done.remade}
         print_json({"run": config.name, **changes, **document})
@@ -168,7 +169,7 @@ def backup(
         for problem in done.problems:
             console.print(f"[red]not in the backup:[/red] {escape(problem)}", highlight=False)
         if done.problems:
-            console.print("`halter verify` tells what depends on it and how to put it right", highlight=False)
+            console.print(f"`{halter('verify')}` tells what depends on it and how to put it right", highlight=False)
     if done.problems:
         raise typer.Exit(1)
 
@@ -201,16 +202,14 @@ def restore(
     else:
         console.print(
             f"restored {found.n_objects} objects ({_size(found.bytes)}) and {found.n_events} events, all verified; "
-            f"look at it: halter status --run {name}",
+            f"look at it: {halter('status', run=name)}",
             highlight=False,
         )
 
 
-def _document(store: Store, found: Verification, run: str | None) -> dict[str, Any]:
+def _document(config: RunConfig, store: Store, found: Verification) -> dict[str, Any]:
     """A verification as plain values, each problem with the commands that put it right."""
-    config = recall(run)
     plan = plan_today(config, store)
-    suffix = f" --run {run}" if run else ""
     return {
         "sound": not found.problems,
         "events": found.n_events,
@@ -225,26 +224,29 @@ def _document(store: Store, found: Verification, run: str | None) -> dict[str, A
                 "current": list(damage.heads),
                 "built_on_it": list(damage.dependents),
                 "superseded_built_on_it": list(damage.older_dependents),
-                "repair": _commands(damage, plan, run),
+                "repair": _commands(damage, plan, config.name),
             }
             for damage in found.damages
         ],
-        "faults": [{**asdict(fault), "repair": [_command(fault) + suffix]} for fault in found.faults],
+        "faults": [{**asdict(fault), "repair": [_command(fault)]} for fault in found.faults],
     }
 
 
-def _commands(damage: Damage, plan: Plan, run: str | None) -> list[str]:
+def _commands(damage: Damage, plan: Plan, run: str) -> list[str]:
     """What makes a broken object anew: its step, where today's plan has it; else only a backup does."""
-    suffix = f" --run {run}" if run else ""
     makers = {str(asset): key for key, call in plan.items() for asset in call.outputs.values()}
     keys = dict.fromkeys(makers[asset] for asset in damage.heads if asset in makers)
     if not keys:
-        return [FROM_BACKUP + suffix]
-    return [f"halter repair{suffix}", *(rerun_command(*key, run) for key in keys)]
+        return [_from_backup()]
+    return [halter("repair"), *(rerun_command(*key, run) for key in keys)]
 
 
 def _command(fault: Fault) -> str:
-    return FROM_BACKUP if fault.where == "journal" else "halter repair"
+    return _from_backup() if fault.where == "journal" else halter("repair")
+
+
+def _from_backup() -> str:
+    return halter("repair", "--from", "BACKUP")
 
 
 def _print_verification(document: dict[str, Any]) -> None:
@@ -270,7 +272,7 @@ def _print_verification(document: dict[str, Any]) -> None:
     else:
         count = len(document["damages"]) + len(document["faults"])
         console.print(
-            f"{count} problems in {read}; with a backup, `{FROM_BACKUP}` puts right what it has", highlight=False
+            f"{count} problems in {read}; with a backup, `{_from_backup()}` puts right what it has", highlight=False
         )
 
 

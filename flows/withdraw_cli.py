@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.records import Withdrawal, now
 from data_store.store import Store
@@ -85,7 +86,7 @@ def _withdraw(
     held = {(each.what, each.name): each for each in store.withdrawals()}.get((what, name))
     if undo or erase_rows:
         if held is None:
-            raise InputError(f"{what} {name!r} is not withdrawn; `halter withdrawals` lists who is")
+            raise InputError(f"{what} {name!r} is not withdrawn; `{halter('withdrawals')}` lists who is")
         if undo:
             _undo(config, store, held, reason, dry_run, as_json)
         else:
@@ -93,7 +94,7 @@ def _withdraw(
         return
     if held is not None:
         raise InputError(
-            f"{held} is withdrawn since {held.at:%F %R} UTC; `halter withdrawals` says what is left to redo"
+            f"{held} is withdrawn since {held.at:%F %R} UTC; `{halter('withdrawals')}` says what is left to redo"
         )
     if not reason and not dry_run:
         raise InputError("say why with --reason TEXT; it stays in the journal beside the name")
@@ -166,4 +167,4 @@ def _tell_commands(title: str, commands: Sequence[str]) -> None:
     if commands:
         console.print(title, highlight=False)
     for command in commands:
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {escape(command)}", highlight=False)

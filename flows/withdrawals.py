@@ -16,7 +16,7 @@ from data_store.store import Store
 from data_store.upkeep import Collected, collect
 from data_store.withdrawals import Taint, names_in, readmit, taint_of, withdraw
 from flows.config import RunConfig
-from flows.orders import descendants
+from flows.orders import descendants, rerun_command
 from flows.plan import Plan, build_plan, intakes_of, plan_today
 from flows.session import store_root, stored_config
 from tasks.collect_preferences import collect_preferences
@@ -104,7 +104,7 @@ def redo_commands(plan: Plan, keys: Iterable[Key], run: str) -> tuple[str, ...]:
     for key in plan:
         if key in wanted and key not in covered:
             covered |= {key, *descendants(plan, *key)}
-            commands.append(f"halter rerun {key[0]} {key[1].replace('_', '-')} --downstream --run {run}")
+            commands.append(rerun_command(*key, run, downstream=True))
     return tuple(commands)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from data_store.commands import halter
 from data_store.records import Metric
 from tasks.execute import Outcome
 from tasks.step import StepCall
@@ -45,7 +46,7 @@ def report(call: StepCall, outcome: Outcome) -> str:
     ]
     made = next(iter(outcome.outputs.values()), None)
     if made is not None:
-        lines += ["", f"All that led here: `halter lineage {made[0]}`"]
+        lines += ["", f"All that led here: `{halter('lineage', str(made[0]))}`"]
     return "\n".join(lines)
 
 

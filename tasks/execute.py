@@ -21,6 +21,7 @@ from typing import Any
 from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.red_team_export import hand_over_attacks
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.files import atomic_write
 from data_store.names import AssetName, slug
@@ -84,7 +85,7 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         if judgements not in heads:
             raise InputError(
                 f"{call.step.name} of {call.part} needs {judgements}, which people have not finished: "
-                "they judge on the page of `halter annotate`"
+                f"they judge on the page of `{halter('annotate')}`"
             )
         inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
     for role, asked in call.asked.items():
@@ -92,7 +93,7 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         if answers not in heads:
             raise InputError(
                 f"{call.step.name} of {call.part} needs {answers}: {asked.endpoint.model} at {asked.endpoint.url} was "
-                "not asked yet; `halter run` asks it"
+                f"not asked yet; `{halter('run', 'CONFIG')}` asks it"
             )
         inputs.append(RunInput(role, answers, heads[answers].version_id, None))
     for role, parts in call.attacked.items():
@@ -241,6 +242,7 @@ def _run_in_worker(
     job = {
         "module": call.step.module,
         "function": call.step.function.__name__,
+        "run": store.root.name,
         "part": call.part,
         "seed": call.seed,
         "config": call.config.model_dump(mode="json"),

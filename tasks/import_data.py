@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
 from data_store.preference_readers import RECOGNISE, read_preferences
@@ -119,7 +120,7 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
         if name.removeprefix("world:") in wanted:
             raise InputError(
                 f"{name} is withdrawn, and a world without it is none: read files instead, or take it back with "
-                f"`halter withdraw source {name} --undo`"
+                f"`{halter('withdraw', 'source', name, '--undo')}`"
             )
     for role, rows in wanted.items():
         run.write_rows(role, rows)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from data_store.commands import speak_of
 from data_store.errors import InputError
 from data_store.files import atomic_write
 from tasks.step import Output, Step, StepInput, StepRun
@@ -117,6 +118,7 @@ def _watch_parent(parent: int) -> None:
 def run_job(folder: Path) -> int:
     """Run the step that `folder/job.json` describes; leaves `result.json` there. Returns the exit code."""
     job = json.loads((folder / "job.json").read_text())
+    speak_of(job["run"])
     try:
         declared = getattr(importlib.import_module(job["module"]), job["function"])
         if not isinstance(declared, Step):

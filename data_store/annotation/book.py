@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 
 from data_store.annotation.schema import migrate
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 
 BOOK_FILE = "annotation.sqlite"
@@ -39,7 +40,7 @@ class Book:
         """
         if not root.is_dir():
             raise InputError(
-                f"there is no store {root}: start the run first, for example `halter run configs/smoke.yaml`"
+                f"there is no store {root}: start the run first, for example `{halter('run', 'configs/smoke.yaml')}`"
             )
         book = cls(root / BOOK_FILE, clock)
         with book.writing() as connection:

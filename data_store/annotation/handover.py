@@ -20,6 +20,7 @@ from data_store import events
 from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
+from data_store.commands import halter
 from data_store.encoding import text_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
@@ -129,7 +130,7 @@ def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head
         store.catalog.write(events.source_registered(asset, published, origin))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from data_store import events
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.red_team import messages_of, red_teams, turns_of
+from data_store.commands import halter
 from data_store.encoding import content_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
@@ -66,7 +67,7 @@ def hand_over_attacks(store: Store, part: str) -> Head:
         store.catalog.write(events.source_registered(asset, published, f"red teams: {told or 'none has been closed'}"))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head
 
 

@@ -98,16 +98,18 @@ def test_a_changed_step_is_named_with_all_that_follows_and_one_command_redoes_th
     assert first["seconds"] >= 0
     assert ("V2", "ppo") in steps
     assert ("V1", "train_helpfulness_reward") not in steps
-    assert {each["command"] for each in steps.values()} == {"halter rerun V1 train-safety-reward --downstream"}
+    assert {each["command"] for each in steps.values()} == {
+        "halter rerun V1 train-safety-reward --downstream --run pocket"
+    }
     assert steps["V2", "ppo"]["roots"] == ["V1 train_safety_reward"]
-    table = desk.halter("stale", "--run", "pocket").stdout
+    table = desk.halter("stale").stdout
     assert "halter rerun V1 train-safety-reward --downstream --run pocket" in table
 
 
 def test_a_stale_step_that_feeds_nothing_is_redone_alone(desk: Desk) -> None:
     desk.store.set_override("V2", "evaluate", "evaluate.ordinary_prompts", 5)
     (step,) = desk.document("stale")["stale"]
-    assert step["command"] == "halter rerun V2 evaluate"
+    assert step["command"] == "halter rerun V2 evaluate --run pocket"
 
 
 def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:
@@ -135,10 +137,10 @@ def test_a_broken_object_is_named_with_what_was_built_on_it_and_made_anew_by_the
     assert (damage["fault"], damage["current"]) == (fault, ["model/policy@V1"])
     assert "model/policy@V2" in damage["built_on_it"]
     assert "model/reward-safety@V1" not in damage["built_on_it"]
-    assert damage["repair"] == ["halter repair", "halter rerun V1 fine-tune"]
+    assert damage["repair"] == ["halter repair --run pocket", "halter rerun V1 fine-tune --run pocket"]
     text = desk.halter("verify", code=1).stdout
     assert f"{fault} model/policy@V1 " in text
-    assert "repair: halter repair, then halter rerun V1 fine-tune" in text
+    assert "repair: halter repair --run pocket, then halter rerun V1 fine-tune --run pocket" in text
 
     after = desk.document("repair", code=1)
     assert [each["fault"] for each in after["damages"]] == ["missing"], "its step has not run yet"

@@ -28,6 +28,7 @@ def job(folder: Path, function: str, **config: Any) -> Path:
         "seed": 7,
         "config": config,
         "inputs": {},
+        "run": "pocket",
         "withdrawn": [],
         "outputs": {"text": {"kind": "model", "rows": None}},
     }
