@@ -140,7 +140,7 @@ def rerun(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
                 highlight=False,
             )
-            again = rerun_command(iteration, order.step, config.name, downstream=True)
+            again = rerun_command(iteration, step, config.name, downstream=True)
             console.print(f"bring them up to date: {again}", highlight=False)
         else:
             console.print("everything that depends on it is up to date")

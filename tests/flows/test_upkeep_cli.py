@@ -98,12 +98,11 @@ def test_a_changed_step_is_named_with_all_that_follows_and_one_command_redoes_th
     assert first["seconds"] >= 0
     assert ("V2", "ppo") in steps
     assert ("V1", "train_helpfulness_reward") not in steps
-    assert {each["command"] for each in steps.values()} == {
-        "halter rerun V1 train-safety-reward --downstream --run pocket"
-    }
+    redo = "halter rerun V1 train-safety-reward --downstream --run pocket"
+    assert {each["command"] for each in steps.values()} == {redo}
     assert steps["V2", "ppo"]["roots"] == ["V1 train_safety_reward"]
     table = desk.halter("stale").stdout
-    assert "halter rerun V1 train-safety-reward --downstream --run pocket" in table
+    assert redo in table
 
 
 def test_a_stale_step_that_feeds_nothing_is_redone_alone(desk: Desk) -> None:
@@ -169,7 +168,7 @@ def test_an_edited_event_is_found_and_taken_from_a_backup(desk: Desk) -> None:
     segment.write_bytes(segment.read_bytes().replace(b'"seed":', b'"seed":1', 1))
     found = desk.document("verify", code=1)
     (fault,) = found["faults"]
-    assert (fault["where"], fault["repair"]) == ("journal", ["halter repair --from BACKUP"])
+    assert (fault["where"], fault["repair"]) == ("journal", ["halter repair --from BACKUP --run pocket"])
     assert segment.name in fault["text"]
     assert desk.document("repair", code=1)["sound"] is False, "without a backup nothing can be done"
     assert desk.document("repair", "--from", "backup")["restored"] == [f"journal segment {segment.name}"]
