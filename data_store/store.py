@@ -11,7 +11,7 @@ processes and threads at once, and killed at any moment.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from data_store import events, lineage, query, runs
 from data_store.arrow_files import ArrowFiles
 from data_store.catalog import Catalog
 from data_store.encoding import canonical_json
-from data_store.errors import InputError, StoreError
+from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.files import remove_stale
 from data_store.layout import prepare
 from data_store.locks import LOCK_WAIT_SECONDS, locked
@@ -73,7 +73,8 @@ class Store:
         root = root.absolute()
         prepare(root)
         store = cls(root, wait_seconds=wait_seconds)
-        store.catalog.settle()
+        with suppress(UnwritableError):  # on a full disk it can be read; who writes hears of it
+            store.catalog.settle()
         remove_stale(root / "tmp")
         store.catalog.journal.clean()
         return store
