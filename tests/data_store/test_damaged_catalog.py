@@ -35,8 +35,8 @@ def large(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     rng = random.Random(0)
     for number in range(6):
         publication = bench.publish(f"weights {number}")
-        points = [Metric(f"loss-{rng.random()}", rng.random(), step) for step in range(1, 200)]
-        run = RunRecord("train", "V1", f"f-{number}", "1", {"text": rng.randbytes(700_000).hex()}, number)
+        points = [Metric(f"loss-{rng.random()}", rng.random(), step) for step in range(1, 100)]
+        run = RunRecord("train", "V1", f"f-{number}", "1", {"text": rng.randbytes(150_000).hex()}, number)
         bench.store.commit_run(run, [], {"model": RunOutput(POLICY, publication)}, points)
     bench.store.rebuild()  # so that the file is written in one go
     return bench.store.root
@@ -93,7 +93,7 @@ def places(file: Path) -> list[str]:
 @pytest.mark.parametrize(
     "chosen",
     [
-        pytest.param(lambda places: places[::6], id="every sixth place"),
+        pytest.param(lambda places: places[::8], id="every eighth place"),
         pytest.param(lambda places: places, id="every place", marks=pytest.mark.slow),
     ],
 )
@@ -110,7 +110,7 @@ def test_wherever_the_catalog_is_damaged_every_question_is_answered_as_before(
         assert not is_unsound(store.catalog.file), f"{how}: made anew"
         assert [each.key for each in Store.open(store.root).overrides()] == ["lr"]
         shutil.rmtree(store.root)
-    assert unsound >= 8, "nearly every place is one that counts"
+    assert unsound >= 3, "nearly every place is one that counts"
 
 
 def is_unsound(file: Path) -> bool:
