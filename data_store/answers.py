@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from data_store import events
 from data_store.commands import halter
 from data_store.errors import StoreError
+from data_store.files import append_whole
 from data_store.names import AssetName
 from data_store.records import Head
 from data_store.rows import ROW_KINDS
@@ -73,12 +74,10 @@ class AnswerFile:
         os.truncate(self.path, 0)
 
     def add(self, answer: Answer) -> None:
-        """Keep one more, durably."""
+        """Keep one more, durably; raises OSError where there is no room, and nothing of it is kept then."""
         if self._file is None:
             raise ValueError("the file of answers is not open")
-        self._file.write(json.dumps(asdict(answer)).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append_whole(self.path, json.dumps(asdict(answer)).encode() + b"\n")
 
 
 def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], origin: str) -> Head:

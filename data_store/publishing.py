@@ -6,18 +6,22 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
-from data_store.objects import Objects, file_sha256
+from data_store.objects import Objects, content_of, file_sha256, same_file
 from data_store.records import ObjectRef, Publication, VersionInfo
-from data_store.row_hashing import set_hash
+from data_store.row_hashing import row_hashes, set_hash
 from data_store.rows import row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
 
 FILES_SCHEMA = content_hash("files")
 _SETTLED_NANOSECONDS = 2_000_000_000
 _hashed: dict[tuple[Path, int, int, int, int], str] = {}
+_set_hashes: dict[tuple[int, int, int, int], str] = {}
 
 
 def files_in(folder: Path) -> list[tuple[str, Path]]:
@@ -129,6 +133,14 @@ def _publication(
     )
 
 
+def _set_hash_of(path: Path) -> str:
+    """The hash of the set of rows in a Parquet file, read once per process as `content_of` does."""
+    key = same_file(path)
+    if key not in _set_hashes:
+        _set_hashes[key] = set_hash(row_hashes(pq.read_table(path)))
+    return _set_hashes[key]
+
+
 class Checkouts:
     """Read-only folders of versions, built once and kept until they are evicted."""
 
@@ -142,8 +154,13 @@ class Checkouts:
         return self.folder / version[:2] / version
 
     def get(self, version: VersionInfo) -> Path:
-        """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all."""
+        """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all.
+
+        What it holds is read and compared, once per process. Raises StoreError where an object is missing or damaged.
+        """
         target = self.path(version.version_id)
+        if target.is_dir() and not self._is_sound(version, target):
+            self.evict(version.version_id)
         if not target.is_dir():
             if any(ref.role == "external" for ref in version.objects):
                 raise StoreError(
@@ -153,6 +170,16 @@ class Checkouts:
             self._build(version, target)
         os.utime(target)  # eviction goes by the last use
         return target
+
+    @staticmethod
+    def _is_sound(version: VersionInfo, folder: Path) -> bool:
+        """Whether the folder's files are what the version says."""
+        try:
+            if version.row_kind is None:
+                return all(content_of(folder / ref.path) == ref.sha256 for ref in version.objects)
+            return _set_hash_of(folder / ROWS_FILE) == version.set_hash
+        except (OSError, pa.ArrowException):
+            return False
 
     def _build(self, version: VersionInfo, target: Path) -> None:
         draft = self.temporary / f"{uuid.uuid4().hex}.checkout"
@@ -178,15 +205,21 @@ class Checkouts:
             else:
                 target.chmod(0o555)
                 sync_folder(target.parent)
+                if version.row_kind is not None:  # of segments that were just checked
+                    _set_hashes[same_file(target / ROWS_FILE)] = version.set_hash
         finally:
             if draft.exists():
                 remove_tree(draft)
 
     def evict(self, version: str) -> None:
         """Remove a version's folder; the version itself stays and can be checked out again."""
-        target = self.path(version)
-        if target.is_dir():
-            remove_tree(target)
+        target, going = self.path(version), self.temporary / f"{uuid.uuid4().hex}.checkout"
+        try:
+            target.chmod(0o755)  # else it could not be moved
+            target.rename(going)
+        except FileNotFoundError:
+            return  # somebody else has removed it
+        remove_tree(going)
 
     def bytes(self, version: str) -> int:
         """What the disk gets back when the folder goes: links to objects do not count."""

@@ -97,7 +97,7 @@ def _copy_objects(store: Store, other: Store, versions: list[VersionInfo]) -> tu
     copied = size = 0
     for version in versions:
         for ref in version.objects:
-            if ref.role == "external" or store.objects.exists(ref.sha256):
+            if ref.role == "external" or store.objects.is_sound(ref.sha256):
                 continue
             sha256, read, _ = store.objects.put_file(other.objects.require(ref.sha256))
             if sha256 != ref.sha256:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_store.commands import halter, speak_of
 from data_store.errors import InputError
-from data_store.files import atomic_write
+from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
@@ -104,7 +104,7 @@ def sole_config(config: RunConfig) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
-            os.pwrite(lock, mine.encode(), 0)
+            write_all(lock, mine.encode())
         except BlockingIOError:
             pass  # somebody is at work, or looks at this very moment
         fcntl.flock(lock, fcntl.LOCK_SH)

@@ -21,7 +21,7 @@ from typing import Any
 
 from data_store.commands import speak_of
 from data_store.errors import InputError
-from data_store.files import atomic_write
+from data_store.files import atomic_write, write_all
 from tasks.step import Output, Step, StepInput, StepRun
 
 PRELOAD = (
@@ -77,7 +77,7 @@ def _silence_progress_bars() -> None:
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:
-    os.write(answers, json.dumps(message).encode() + b"\n")
+    write_all(answers, json.dumps(message).encode() + b"\n")
 
 
 def _end(children: dict[int, str]) -> None:

@@ -60,7 +60,7 @@ def test_the_copy_outlives_the_other_store_and_a_rebuilt_catalog(bench: Bench, b
     bench.store.rebuild()
     assert adopt(bench.store, "big", DOCUMENTS) == head
     for ref in bench.store.version(head.version_id).objects:
-        bench.store.verify_object(ref.sha256)
+        bench.store.objects.sound(ref.sha256)
     assert texts(bench.store, head.version_id) == ["one", "two"]
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
+from data_store.verification import verify
 from tasks.execute import FlowIds, StepFailedError
 from tasks.step import StepCall
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
@@ -243,3 +244,21 @@ def test_an_interrupted_step_is_cancelled_and_the_same_call_goes_on(bench: Bench
     wait_for(lambda: not is_alive(pid), "the end of the interrupted step", 5)
     assert not bench.execute(call).cached
     assert bench.states("tell_where") == ["cancelled", "succeeded"]
+
+
+def test_a_damaged_input_ends_the_step_with_its_name_and_what_puts_it_right(
+    bench: Bench, word: StepCall, joined: StepCall
+) -> None:
+    made = bench.execute(word)
+    ((asset, version),) = made.outputs.values()
+    (ref,) = bench.store.version(version).objects
+    place = bench.store.objects.path(ref.sha256)
+    place.chmod(0o644)
+    place.write_bytes(bytes(len(place.read_bytes())))
+    with pytest.raises(StoreError, match=rf"{asset} {version[:12]}: object {place} is damaged: .*`halter repair"):
+        bench.execute(joined)
+    (run,) = bench.store.runs(step=joined.step.name)
+    assert (run.state, str(place) in run.detail) == ("failed", True)
+    assert not bench.execute(word, force=True).cached
+    assert verify(bench.store).problems == (), "made anew by its step, in the place of the damaged one"
+    assert not bench.execute(joined).cached
