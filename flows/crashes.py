@@ -22,8 +22,9 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
+from flows.cancellation import UNDER_WAY
+
 FLOWS = ["recipe", "foundation", "iteration", "rerun"]
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 AUTOMATION = "halter: a run without a heartbeat has crashed"
 MISSED = 3  # heartbeats
 PAGE = 200  # as many as the server gives at once
@@ -41,6 +42,13 @@ def bury(client: SyncPrefectClient, pool: WorkPoolFilter | None = None) -> None:
     ):
         for run in dead:
             client.set_flow_run_state(run.id, Crashed(message=GONE), force=True)
+
+
+def bury_all(api: str) -> None:
+    """The same for everything on the server at this address, which is not yet that of Prefect's settings where a
+    process has had another server before."""
+    with SyncPrefectClient(api=api) as client:
+        bury(client)
 
 
 def set_up_crash_detection(client: SyncPrefectClient) -> None:

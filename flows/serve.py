@@ -28,8 +28,9 @@ from prefect.states import Cancelling
 from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
+from flows.cancellation import UNDER_WAY
 from flows.command_logs import cut, end_of, log_file
-from flows.crashes import UNDER_WAY, bury, set_up_crash_detection
+from flows.crashes import bury, set_up_crash_detection
 from flows.notify import set_up_notification
 from flows.planned import RECIPE, ScheduleWatch, skip_missed
 from flows.server import ServerFailedError, supervised

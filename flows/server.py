@@ -145,7 +145,7 @@ def _served(log: Path, database: Path, port: int) -> Iterator[str]:
         lost, over = threading.Event(), threading.Event()
         threading.Thread(target=_watch, args=(process, log, lost, over), daemon=True).start()
         try:
-            with _at_work(database):
+            with _at_work(database, f"{url}/api"):
                 yield url
             _send_last_logs()
         except BaseException:
@@ -158,9 +158,9 @@ def _served(log: Path, database: Path, port: int) -> Iterator[str]:
 
 
 @contextmanager
-def _at_work(database: Path) -> Iterator[None]:
-    """Hold a place at the database for as long as this process uses it. Who finds all places empty knows that whatever
-    Prefect takes for running there is not."""
+def _at_work(database: Path, api: str) -> Iterator[None]:
+    """Hold a place at the database for as long as this process uses it, by the server at `api`. Who finds all places
+    empty knows that whatever Prefect takes for running there is not."""
     lock = os.open(database / "halter-at-work.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -169,20 +169,13 @@ def _at_work(database: Path) -> Iterator[None]:
             pass
         else:
             if not prefect_database.is_elsewhere():
-                _bury()
+                from flows.crashes import bury_all
+
+                bury_all(api)
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
     finally:
         os.close(lock)
-
-
-def _bury() -> None:
-    from prefect.client.orchestration import get_client
-
-    from flows.crashes import bury
-
-    with get_client(sync_client=True) as client:
-        bury(client)
 
 
 @contextmanager
