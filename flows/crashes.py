@@ -19,7 +19,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from flows.cancellation import UNDER_WAY
@@ -51,12 +50,12 @@ def bury_all(api: str) -> None:
         bury(client)
 
 
-def set_up_crash_detection(client: SyncPrefectClient) -> None:
-    """Make the server mark a run of ours as Crashed when its heartbeats stop. Repeatable; one that is laid out already
-    stays, with what it has heard. A run that waits for people has ended, and sends none that could be missed."""
-    every = get_current_settings().flows.heartbeat_frequency
+def set_up_crash_detection(client: SyncPrefectClient, every: int | None) -> None:
+    """Make the server mark a run of ours as Crashed when its heartbeats stop, which come `every` so many seconds, or
+    not at all (None). Repeatable; what is laid out already stays, with what it has heard. A run that waits for people
+    has ended, and sends none that could be missed."""
     known = client.read_automations_by_name(AUTOMATION)
-    if every is None:  # the user has switched them off
+    if every is None:
         for old in known:
             client.delete_automation(old.id)
         return

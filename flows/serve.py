@@ -24,6 +24,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 from prefect.workers.process import ProcessWorker
 
@@ -109,7 +110,7 @@ def served(
                 _deploy(environment)
                 _close_forms(client)
                 set_up_notification(client, webhook)
-                set_up_crash_detection(client)
+                set_up_crash_detection(client, get_current_settings().flows.heartbeat_frequency)
                 if schedule is not None:
                     _switch_on(client, schedule)
                 skip_missed(client, _our_pool(), environment["HALTER_CONFIG"] if schedule is not None else None)
