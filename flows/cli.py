@@ -122,7 +122,7 @@ def rerun(
     with session_of(config) as session:
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
-        with prefect_server(home() / ".prefect") as url:
+        with prefect_server(home() / ".prefect", "rerun") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.rerun import rerun as rerun_flow
 
@@ -183,7 +183,7 @@ def serve(
                 console.print(f"failures and gates go to the webhook of {told}", highlight=False)
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
-                now.wait(lambda: _judged(config.name), _tell_start)
+                now.wait(lambda: _judged(config.name), _tell_start, _tell)
             except KeyboardInterrupt:
                 console.print("stopping what is running; it goes on from there when it is started again")
     console.print("stopped")
@@ -335,6 +335,10 @@ def _judged(name: str) -> list[str]:
 
 def _tell_start(batch: str) -> None:
     console.print(f"people are done with batch {batch}; the recipe goes on", highlight=False)
+
+
+def _tell(text: str) -> None:
+    console.print(text, highlight=False, markup=False)
 
 
 def _wait_for_interrupt() -> None:

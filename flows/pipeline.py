@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
+from flows.cancellation import cancellable
 from flows.config import RunConfig, load_config
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
@@ -31,6 +32,7 @@ def _opened(config: object) -> object:
     flow_run_name="{config.name}",
     description="The Llama 2-Chat recipe: foundation, then V1 … Vn. Finished steps are taken up again, never redone.",
 )
+@cancellable
 def recipe(
     config: Annotated[
         RunConfig, BeforeValidator(_opened), WithJsonSchema({"type": "string", "examples": ["configs/demo.yaml"]})

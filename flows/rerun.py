@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.asking import ask_judge
+from flows.cancellation import cancellable
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
 from flows.lineage_view import lineage_document, lineage_lines
@@ -25,6 +26,7 @@ from flows.waiting import await_judgements
     description="One step of one iteration again, and on request what it feeds. The run's artifact tells what is stale "
     "afterwards, and what made the result.",
 )
+@cancellable
 def rerun(
     iteration: Annotated[str, Field(pattern=r"^(base|V\d+)$", examples=["V2"])],
     step: str,

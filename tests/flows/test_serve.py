@@ -133,6 +133,19 @@ def test_a_form_filled_in_wrongly_is_refused_before_a_run_is_there(served: Serve
     assert "the second" in refused.value.read().decode()
 
 
+def test_a_parameter_that_the_flow_does_not_know_is_refused_before_a_run_is_there(served: Served) -> None:
+    """Prefect would take it, and the run would crash before it can say which one it was."""
+    for deployment, parameters in (
+        ("recipe/recipe", {"confg": "configs/demo.yaml"}),
+        ("rerun/train-safety-reward", {"iteration": "V2", "downstraem": True}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            served.start(deployment, **parameters)
+        assert refused.value.code == 409
+        told = refused.value.read().decode()
+        assert "confg" in told or "downstraem" in told
+
+
 @pytest.mark.slow
 def test_a_step_started_in_the_ui_is_the_only_one_that_runs_and_its_run_shows_what_is_stale_and_the_lineage(
     served: Served,
