@@ -14,9 +14,9 @@ from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
 from data_store.preference_readers import RECOGNISE, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
+from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from data_store.source_files import source_files
-from data_store.withdrawals import is_named, without
 from models.config import Config
 from tasks.sampling import is_held_out
 from tasks.step import Output, Sources, StepRun, step

@@ -48,6 +48,12 @@ def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {"letters": float(len(config.word))}
 
 
+@step(version=2, name="write_word", config=WordConfig, outputs={"text": Output("model")}, metrics=["letters"])
+def write_word_anew(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """The same step in its next version."""
+    return write_word.function(run, config)
+
+
 @step(version=1, config=WordConfig, outputs={"text": Output("model")})
 def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the same bytes whatever the config says."""
