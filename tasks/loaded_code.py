@@ -31,9 +31,12 @@ class LoadedCode(MetaPathFinder):
 
     def files(self, module: str) -> Mapping[str, str]:
         """Path → sha256 of the files that a module consists of (see `tasks.code.reached`); imports those that are not
-        loaded yet, so that nothing of them is read later."""
+        loaded yet, so that nothing of them is read later. Raises ModuleNotFoundError for what is no module of ours."""
         self._packages.add(module.split(".")[0])
-        return reached(module, self._loaded)
+        files = reached(module, self._loaded)
+        if not files:
+            raise ModuleNotFoundError(f"there is no {path_of(module)}")
+        return files
 
     def _loaded(self, module: str) -> Source | None:
         path = path_of(module)
@@ -64,7 +67,7 @@ class _Loader(SourceFileLoader):
         super().__init__(fullname, path)
         self._sources = sources
 
-    def path_stats(self, path: str) -> Mapping[str, Any]:  # type: ignore[override]
+    def path_stats(self, path: str) -> Mapping[str, Any]:
         """Without these Python neither reads nor writes a compiled file."""
         raise OSError(f"{path} is compiled anew each time")
 
