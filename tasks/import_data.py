@@ -72,11 +72,12 @@ def annotators_of(path: Path, config: ImportConfig) -> frozenset[str]:
     """Who judged the pairs of a file; it is read once per process as long as it does not change."""
     about = path.stat()
     options = config.preference_options.model_dump_json()
-    return _annotators_of(path, config.preference_format, options, about.st_size, about.st_mtime_ns)
+    looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return _annotators_of(path, config.preference_format, options, looks)
 
 
 @cache
-def _annotators_of(path: Path, preference_format: str, options: str, _size: int, _changed: int) -> frozenset[str]:
+def _annotators_of(path: Path, preference_format: str, options: str, _looks: tuple[int, ...]) -> frozenset[str]:
     read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
     return frozenset(read.rows.column("annotator").to_pylist())
 
