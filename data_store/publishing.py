@@ -82,10 +82,11 @@ def publish_rows(
     return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
 
 
-def describe_source(kind: str, path: Path) -> Publication:
-    """The content of a file or folder outside the store, whose bytes stay where they are."""
+def describe_source(kind: str, path: Path, *, name: str | None = None) -> Publication:
+    """The content of a file or folder outside the store, whose bytes stay where they are. name: of a file, where it is
+    not to be the one it has."""
     if path.is_file():
-        named = [(path.name, path)]
+        named = [(name or path.name, path)]
     elif path.is_dir():
         named = files_in(path)
     else:

@@ -27,7 +27,8 @@ from flows import (
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.intakes import describe, intake_rows
-from flows.lineage_view import lineage_document, lineage_lines
+from flows.lineage_text import DEPTH, lineage_lines
+from flows.lineage_view import lineage_document
 from flows.orders import read_order, rerun_command
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
@@ -219,16 +220,18 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
 def lineage(
     asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
     name: RunOption = None,
+    depth: Annotated[int, typer.Option(min=0, help="How many runs back are shown whole; 0: all")] = DEPTH,
+    code: Annotated[bool, typer.Option("--code", help="Name every file of the code with its hash")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything that made an asset: data, judgements, models, configs, code, down to the hashes of source files."""
-    config = recall(name)
-    document = lineage_document(Store.open(store_root(config.name)), AssetName.parse(asset))
+    """What made an asset: data, judgements, configs as far as they are not the defaults, code. `--json` has all of it,
+    down to the hashes of source files."""
+    document = lineage_document(opened(name)[1], AssetName.parse(asset))
     if as_json:
         print_json(document)
     else:
-        for line in lineage_lines(document):
-            console.print(escape(line), highlight=False)
+        for line in lineage_lines(document, depth=depth, code=code):
+            console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 class _Displayed:

@@ -12,7 +12,8 @@ from flows.asking import ask_judge
 from flows.cancellation import cancellable
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
-from flows.lineage_view import lineage_document, lineage_lines
+from flows.lineage_text import lineage_lines
+from flows.lineage_view import lineage_document
 from flows.orders import Order, descendants, read_order, rerun_command
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
@@ -95,5 +96,6 @@ def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:
     else:
         lines += ["", "### Nothing is stale"]
     asset = next(iter(session.plan[order.key].outputs.values()))
-    lines += ["", f"### What made {asset}", "", "```", *lineage_lines(lineage_document(session.store, asset)), "```"]
+    made = lineage_lines(lineage_document(session.store, asset))
+    lines += ["", f"### What made {asset}", "", "```", *made, "```"]
     return "\n".join(lines)

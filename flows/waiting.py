@@ -30,7 +30,7 @@ from data_store.store import Store
 from flows.plan import Plan
 from flows.session import Session
 from tasks.collect_preferences import PeopleConfig
-from tasks.execute import StepFailedError
+from tasks.jobs import StepFailedError
 from tasks.step import StepCall
 
 _CHECK_EVERY = 20

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +18,12 @@ from pydantic import BaseModel
 
 from data_store.files import append_whole
 from data_store.names import AssetName
-from data_store.records import Withdrawal
+from data_store.row_sources import is_named
 from data_store.rows import row_kind
-from data_store.withdrawals import is_named
-from tasks.judges import Asked
+
+if TYPE_CHECKING:
+    from data_store.records import Withdrawal
+    from tasks.judges import Asked
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class StepCall:
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     adopted: Mapping[str, tuple[tuple[str, AssetName], ...]] = field(default_factory=dict)
     judged: Mapping[str, AssetName] = field(default_factory=dict)
-    asked: Mapping[str, Asked] = field(default_factory=dict)
+    asked: Mapping[str, "Asked"] = field(default_factory=dict)
     attacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     withdrawn: tuple[tuple[str, str], ...] = ()
 
@@ -124,7 +126,7 @@ class StepCall:
         """The metrics that a gate can ask for."""
         return (*self.step.measures(self), "seconds")
 
-    def without(self, withdrawals: Iterable[Withdrawal]) -> "StepCall":
+    def without(self, withdrawals: Iterable["Withdrawal"]) -> "StepCall":
         """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this
         call itself where none of them can enter here."""
         names = sorted({(each.what, each.name) for each in withdrawals})

@@ -25,10 +25,10 @@ from data_store.encoding import text_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import Head
+from data_store.row_sources import without
 from data_store.rows import ROW_KINDS
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
-from data_store.withdrawals import without
 
 _WORDS_OF_A_CHECK = 6
 

@@ -16,10 +16,10 @@ from data_store.encoding import content_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import Head
+from data_store.row_sources import without
 from data_store.rows import ROW_KINDS, conform
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
-from data_store.withdrawals import without
 
 
 def attacks_asset(part: str) -> AssetName:

@@ -121,8 +121,16 @@ def test_lineage_of_the_last_policy_names_all_that_made_it(first_run: tuple[Home
 
 def test_lineage_for_people_names_the_same(first_run: tuple[Home, Finished]) -> None:
     text = first_run[0].look("lineage", "model/policy@V2").out
-    for word in ("dataset/preferences@V1", "pairs by simulated:little-world", "models/training/ppo.py", "seed"):
+    for word in (
+        "dataset/preferences@V1",
+        "pairs by simulated:little-world",
+        "models/training",
+        "seed",
+        "world.seed=1",
+    ):
         assert word in text
+    assert len(text.splitlines()) <= 60, "about one screen"
+    assert "models/training/ppo.py" in first_run[0].look("lineage", "model/policy@V2", "--code").out
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,12 @@ class MisbehaviourConfig(BaseModel):
     how: Literal["input", "value", "failure", "exit", "killed", "nothing", "half"]
 
 
+class HeldConfig(BaseModel):
+    """Wait until `folder/read` is there before reading, and until `folder/end` is there before ending."""
+
+    folder: Path
+
+
 class CountConfig(BaseModel):
     """Count to `limit`, one number each `seconds`, with a checkpoint after each."""
 
@@ -48,6 +54,12 @@ def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {"letters": float(len(config.word))}
 
 
+@step(version=2, name="write_word", config=WordConfig, outputs={"text": Output("model")}, metrics=["letters"])
+def write_word_anew(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """The same step in its next version."""
+    return write_word.function(run, config)
+
+
 @step(version=1, config=WordConfig, outputs={"text": Output("model")})
 def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the same bytes whatever the config says."""
@@ -64,6 +76,20 @@ def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     files = [entry.path.read_text() for entry in run.all_inputs("files")]
     (run.output("text") / "text.txt").write_text(" | ".join([*texts, *files, config.word]))
     return {"texts": float(len(texts))}
+
+
+@step(version=1, config=HeldConfig, outputs={"text": Output("model")})
+def read_when_told(run: StepRun, config: HeldConfig) -> Mapping[str, float]:
+    """Write what a file outside says, from a checkpoint where there is one."""
+    saved = run.work / "said"
+    (config.folder / "started").touch()
+    _wait_for(config.folder / "read")
+    if not saved.exists():
+        saved.write_text(run.path("file").read_text())
+    (config.folder / "has-read").touch()
+    _wait_for(config.folder / "end")
+    (run.output("text") / "text.txt").write_text(saved.read_text())
+    return {}
 
 
 @step(version=1, config=MisbehaviourConfig, outputs={"text": Output("model"), "extra": Output("model")})
@@ -117,6 +143,14 @@ def count_slowly(run: StepRun, config: CountConfig) -> Mapping[str, float]:
             ledger.flush()
     (run.output("text") / "text.txt").write_text(f"counted to {number}")
     return {"number": float(number)}
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody made {path}")
+        time.sleep(0.02)
 
 
 def _note(ledger: Path, run: StepRun) -> None:

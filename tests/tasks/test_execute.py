@@ -9,7 +9,8 @@ import pytest
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.verification import verify
-from tasks.execute import FlowIds, StepFailedError
+from tasks.execute import FlowIds
+from tasks.jobs import StepFailedError
 from tasks.step import StepCall
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
@@ -20,6 +21,7 @@ from tests.tasks.little_steps import (
     tell_where,
     write_constant,
     write_word,
+    write_word_anew,
 )
 
 
@@ -90,7 +92,7 @@ def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> N
 def test_a_changed_config_seed_version_or_input_computes_anew(bench: Bench, word: StepCall, joined: StepCall) -> None:
     bench.execute(word)
     bench.execute(joined)
-    newer = dataclasses.replace(word, step=dataclasses.replace(word.step, version=2))
+    newer = dataclasses.replace(word, step=write_word_anew)
     for variant in (changed(word, word="alpaca"), dataclasses.replace(word, seed=8), newer):
         assert not bench.execute(variant).cached
     assert bench.computed().count("write_word V1") == 4
