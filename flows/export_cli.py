@@ -1,6 +1,5 @@
 """`halter export` copies the catalog for other tools; `halter import` brings a run from another store."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +8,13 @@ import typer
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
 from data_store.files import atomic_write
+from data_store.foreign_files import read_inside
 from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.session import CONFIG_FILE, opened, store_root
+from flows.config import dump_config, parse_config
+from flows.session import CONFIG_FILE, home, opened, store_root
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
 
@@ -59,10 +60,12 @@ def import_run(
     """Bring a run's current versions and their lineage from another store into the run of the same name here."""
     root = _chosen(store.absolute(), name)
     try:
-        config = (root / CONFIG_FILE).read_text()
-    except FileNotFoundError:
+        config = parse_config(read_inside(root, CONFIG_FILE), str(root / CONFIG_FILE))
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{root} holds no {CONFIG_FILE}: it is not the store of a run of the recipe") from None
-    run = str(json.loads(config)["name"])
+    run = config.name
+    if Path(run).name != run or run.startswith("."):
+        raise InputError(f"{root / CONFIG_FILE}: name {run!r} leads out of {home()}, so nothing was imported")
     if name not in (None, run):
         raise InputError(f"{root} is the store of run {run!r}, not of {name!r}")
     target = store_root(run)
@@ -70,7 +73,7 @@ def import_run(
         raise InputError(f"{root} is the store of run {run} here; give a store elsewhere")
     added = import_store(Store.open(target), root)
     if not (target / CONFIG_FILE).exists():
-        atomic_write(target / CONFIG_FILE, config)
+        atomic_write(target / CONFIG_FILE, dump_config(config))
     if as_json:
         print_json({"run": run, "steps": added.steps, "heads": added.heads, "objects": added.objects})
         return

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
@@ -146,11 +146,27 @@ def recall(name: str | None = None) -> RunConfig:
     """The config of a named run, or of the last one. Raises InputError where there is none."""
     if name is None:
         try:
-            name = (home() / CURRENT_FILE).read_text().strip()
+            name = _named_in(home() / CURRENT_FILE)
         except FileNotFoundError:
             raise InputError(f"no run is known in {home()}: start one with `halter run configs/smoke.yaml`") from None
+    file = store_root(name) / CONFIG_FILE
     try:
-        return parse_config((store_root(name) / CONFIG_FILE).read_text())
+        return parse_config(file.read_bytes(), str(file))
     except FileNotFoundError:
         known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
         raise InputError(f"there is no run {name!r} in {home()}; there are: {', '.join(known) or 'none'}") from None
+
+
+def _named_in(file: Path) -> str:
+    """The run that a file names, as one plain name. Raises StoreError for a file that is cut short or damaged."""
+    content = file.read_bytes()
+    try:
+        name = content.decode().strip()
+    except UnicodeDecodeError:
+        name = ""
+    if not name or name.startswith(".") or not name.isprintable() or "/" in name:
+        raise StoreError(
+            f"{file} is cut short or damaged: say with --run which run is meant, or start one with `halter run "
+            "CONFIG`, which writes it anew"
+        )
+    return name

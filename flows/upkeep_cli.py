@@ -11,6 +11,7 @@ from rich.table import Table
 from data_store import backups, verification
 from data_store.errors import InputError
 from data_store.files import atomic_write
+from data_store.foreign_files import read_inside
 from data_store.layout import MARKER
 from data_store.names import slug
 from data_store.retention import Retention
@@ -187,7 +188,8 @@ def restore(
                 f"{source} is no whole backup: it has no {needed}; give a folder that `halter backup` wrote, "
                 "and finish one that was cut short by the same command"
             )
-    config = with_values(parse_config((source / CONFIG_FILE).read_text()), {"name": name}, f"--as {name}")
+    stored = parse_config(read_inside(source, CONFIG_FILE), str(source / CONFIG_FILE))
+    config = with_values(stored, {"name": name}, f"--as {name}")
     with ByteDisplay("copied") as display:
         found = backups.restore(
             source,

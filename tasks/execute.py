@@ -21,7 +21,7 @@ from typing import Any
 from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.red_team_export import hand_over_attacks
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write
 from data_store.names import AssetName, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
@@ -297,7 +297,9 @@ def is_at_work(store: Store, fingerprint: str) -> bool:
 
 
 def _folder(store: Store, fingerprint: str) -> Path:
-    """Where a step of this fingerprint works."""
+    """Where a step of this fingerprint works. One from a journal of elsewhere must not lead out of the store."""
+    if "/" in fingerprint or fingerprint.startswith("."):
+        raise StoreError(f"{fingerprint[:80]!r} is no fingerprint")
     return store.root / "work" / fingerprint[:32]
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-from data_store.annotation.schema import migrate
+from data_store.annotation.schema import check_schema, migrate
 from data_store.errors import InputError, StoreError
 
 BOOK_FILE = "annotation.sqlite"
@@ -96,6 +96,23 @@ class Book:
                 return
 
 
+def check_book(root: Path) -> None:
+    """Look at a book that may come from elsewhere: raises StoreError where it is damaged, or has tables, triggers or
+    views that halter never made. A trigger would act whenever a judgement is written."""
+    connection = sqlite3.connect(root / BOOK_FILE)
+    try:
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {setting}")
+        check_schema(connection)
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreError(f"the annotation book is damaged: {found}")
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the annotation book is damaged: {error}") from None
+    finally:
+        connection.close()
+
+
 def copy_book(root: Path, target: Path) -> bool:
     """Copy the book of one store into another, whole, also while people judge; False where there is none."""
     if not (root / BOOK_FILE).exists():
@@ -105,6 +122,8 @@ def copy_book(root: Path, target: Path) -> bool:
     source, copy = sqlite3.connect(address, uri=True), sqlite3.connect(target / BOOK_FILE)
     try:
         source.backup(copy)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{root / BOOK_FILE}: the book of judgements cannot be copied: {error}") from None
     finally:
         source.close()
         copy.close()
