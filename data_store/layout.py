@@ -9,6 +9,7 @@ from data_store.files import write_durably
 
 STORE_FORMAT = 1
 MARKER = "halter-store.json"
+DAMAGED_FOLDER = "damaged"  # where `repair` puts what no backup has, until it is collected
 _FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "datasets", "tmp")
 _FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal", "annotation.sqlite")
 

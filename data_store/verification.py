@@ -21,6 +21,7 @@ from data_store.events import TABLES
 from data_store.files import write_durably
 from data_store.foreign import check_is_store, checked_entries, segments_inside, take_object
 from data_store.journal import Entry
+from data_store.layout import DAMAGED_FOLDER
 from data_store.locks import locked
 from data_store.objects import file_sha256
 from data_store.projection import CONFIG, build, tail
@@ -30,7 +31,6 @@ from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
 
-DAMAGED_FOLDER = "damaged"
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 # Each finds rows that point nowhere; one text column names the row.

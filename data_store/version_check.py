@@ -68,8 +68,9 @@ def _hashes_of_segment(objects: Objects, sha256: str, version: VersionInfo) -> p
     if schema.names[-1:] != ["row_hash"] or schema.field("row_hash").type != ROW_HASH:
         raise _UnsoundError(f"segment {sha256[:12]} has no row hashes")
     content = pa.schema([field for field in schema if field.name != "row_hash"])
-    if version.row_kind not in ROW_KINDS or RowKind(version.row_kind, content, ()).schema_hash != version.schema_hash:
-        raise _UnsoundError(f"segment {sha256[:12]} has other columns than rows of kind {version.row_kind}")
+    kind = str(version.row_kind)
+    if kind not in ROW_KINDS or RowKind(kind, content, ()).schema_hash != version.schema_hash:
+        raise _UnsoundError(f"segment {sha256[:12]} has other columns than rows of kind {kind}")
     chunks = []
     for batch in file.iter_batches(batch_size=_BATCH):
         rows = pa.Table.from_batches([batch])

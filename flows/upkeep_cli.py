@@ -12,7 +12,7 @@ from data_store import backups, verification
 from data_store.errors import InputError
 from data_store.files import atomic_write
 from data_store.foreign_files import read_inside
-from data_store.layout import MARKER
+from data_store.layout import DAMAGED_FOLDER, MARKER
 from data_store.names import slug
 from data_store.retention import Retention
 from data_store.store import Store
@@ -94,7 +94,7 @@ def repair(
     else:
         for what, names in (
             ("restored from the backup", done.restored),
-            (f"set aside in {store.root / verification.DAMAGED_FOLDER}", done.set_aside),
+            (f"set aside in {store.root / DAMAGED_FOLDER}", done.set_aside),
             ("made anew", done.remade),
         ):
             for each in names:

@@ -75,6 +75,10 @@ class Book:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise StoreError(f"{self.file}: {error}; look for a full disk or a process that hangs") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a rule of the book that does not hold: its asker knows
+                raise
+            raise self._damaged(error) from error
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -83,9 +87,19 @@ class Book:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
-            connection.execute(f"PRAGMA {setting}")
+        try:
+            for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {setting}")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise self._damaged(error) from error
         return connection
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> StoreError:
+        return StoreError(
+            f"{self.file} is cut short or damaged ({error}): take it from a backup of the store; judgements that were "
+            "handed over are in the store and not lost"
+        )
 
     def close(self) -> None:
         """Close the connections that nobody uses; the book can be used again."""
