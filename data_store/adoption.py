@@ -12,7 +12,8 @@ from data_store.records import Head
 from data_store.store import Store
 
 _ORIGIN = "run {run}: {asset} version {version}, made by its run {made_by}"
-_RUN = re.compile(r"run (\S+): \S+@\S+ version \w+, made by its run ")
+# A run is one folder beside this one: what a journal names must not lead elsewhere.
+_RUN = re.compile(r"run ([^\s/.][^\s/]*): \S+@\S+ version \w+, made by its run ")
 
 
 def adopted_from(store: Store) -> dict[str, set[str]]:

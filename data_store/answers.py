@@ -66,8 +66,16 @@ class AnswerFile:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self.path, whole)
-        answers = (Answer(**json.loads(line)) for line in content[:whole].splitlines())
-        return {(each.pair_id, each.question): each for each in answers}
+        found: dict[Key, Answer] = {}
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                answer = Answer(**json.loads(line))
+            except (TypeError, ValueError) as error:
+                raise StoreError(
+                    f"{self.path}: line {number} is damaged ({error}): take it out, and its question is asked again"
+                ) from None
+            found[answer.pair_id, answer.question] = answer
+        return found
 
     def clear(self) -> None:
         """Forget them. The file stays: another process may wait for its lock."""

@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from data_store.commands import halter
 from data_store.errors import StoreError
@@ -120,11 +121,16 @@ class Objects:
         """Store the object that a file claims to be; False when it was there. Raises StoreError when its bytes hash to
         something else; nothing is stored then.
         """
+        with source.open("rb") as reader:
+            return self.take_stream(sha256, reader, str(source))
+
+    def take_stream(self, sha256: str, reader: BinaryIO, name: str, *, most: int | None = None) -> bool:
+        """The same from an open file, `name` for messages; of one that goes on after `most` bytes no more is read."""
         draft = self.temporary / f"{uuid.uuid4().hex}.tmp"
         try:
-            found = _copy_hashing(source, draft)
+            found = _copy_stream(reader, draft, most)
             if found != sha256:
-                raise StoreError(f"{source} is damaged: its bytes hash to {found}")
+                raise StoreError(f"{name} is damaged: its bytes hash to {found}")
             return self._admit(draft, sha256)[2]
         finally:
             draft.unlink(missing_ok=True)
@@ -173,9 +179,14 @@ class Objects:
 
 
 def _copy_hashing(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK):
+    with source.open("rb") as reader:
+        return _copy_stream(reader, target)
+
+
+def _copy_stream(reader: BinaryIO, target: Path, most: int | None = None) -> str:
+    digest, done = hashlib.sha256(), 0
+    with target.open("xb") as writer:
+        while (most is None or done < most) and (chunk := reader.read(_CHUNK)):
             digest.update(chunk)
-            writer.write(chunk)
+            done += writer.write(chunk)
     return digest.hexdigest()

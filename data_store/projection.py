@@ -14,7 +14,13 @@ from data_store.schema import statements
 _REPLAY_BATCH = 5000
 # One configuration for all connections: within one process DuckDB refuses to open a file twice in different ways.
 # 2.0 writes a format that 1.5 can open. One thread: opening is most of the work, and it costs a third less.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.5.0", "threads": 1}
+# No other file and no network: a file that came from elsewhere could hold views that read them.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "storage_compatibility_version": "v1.5.0",
+    "threads": 1,
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+}
 
 
 def build(file: Path, entries: Iterable[Entry], upto: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """Turning a folder into content of the store, and a version of the store into a folder again."""
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from data_store.rows import row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
 
 FILES_SCHEMA = content_hash("files")
+_VERSION = re.compile(r"[0-9a-f]{64}")
 _SETTLED_NANOSECONDS = 2_000_000_000
 _hashed: dict[tuple[Path, int, int, int, int], str] = {}
 _set_hashes: dict[tuple[int, int, int, int], str] = {}
@@ -43,6 +45,13 @@ def files_in(folder: Path) -> list[tuple[str, Path]]:
 def version_id(kind: str, schema_hash: str, hash_of_set: str) -> str:
     """The id of a version: a content hash, the same wherever and whenever it is made."""
     return content_hash([kind, schema_hash, hash_of_set])
+
+
+def id_of(version: str) -> str:
+    """The id of a version as part of a path: raises StoreError for what is no hash, whoever wrote the journal."""
+    if not _VERSION.fullmatch(version):
+        raise StoreError(f"{version[:80]!r} is no version id: 64 hexadecimal digits")
+    return version
 
 
 def files_hash(refs: Iterable[ObjectRef]) -> str:
@@ -142,6 +151,13 @@ def _set_hash_of(path: Path) -> str:
     return _set_hashes[key]
 
 
+def _inside(path: str, version: str) -> str:
+    """The path of a file of a version, which must not lead out of its folder, whoever wrote the journal."""
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise StoreError(f"version {version} has a file {path!r}, which would lie outside of it; it was not laid out")
+    return path
+
+
 class Checkouts:
     """Read-only folders of versions, built once and kept until they are evicted."""
 
@@ -152,7 +168,7 @@ class Checkouts:
 
     def path(self, version: str) -> Path:
         """Where the version's folder lies once it is built."""
-        return self.folder / version[:2] / version
+        return self.folder / version[:2] / id_of(version)
 
     def get(self, version: VersionInfo) -> Path:
         """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all.
@@ -188,7 +204,7 @@ class Checkouts:
         try:
             if version.row_kind is None:
                 for ref in version.objects:
-                    place = draft / ref.path
+                    place = draft / _inside(ref.path, version.version_id)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     self.objects.link(ref.sha256, place)
             else:
@@ -229,4 +245,9 @@ class Checkouts:
 
     def cached(self) -> list[tuple[str, float]]:
         """(version id, last use in seconds since the epoch) of the folders there are."""
-        return [(entry.name, entry.stat().st_mtime) for fan in self.folder.iterdir() for entry in fan.iterdir()]
+        return [
+            (entry.name, entry.stat().st_mtime)
+            for fan in self.folder.iterdir()
+            for entry in fan.iterdir()
+            if _VERSION.fullmatch(entry.name)
+        ]

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from data_store.errors import InputError
+from data_store.commands import halter
+from data_store.errors import InputError, StoreError
 from data_store.filters import FilterConfig
 from data_store.identity import check_run_name
 from data_store.retention import Retention
@@ -243,9 +244,18 @@ def dump_config(config: RunConfig) -> str:
     return json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
 
 
-def parse_config(text: str) -> RunConfig:
-    """The inverse of `dump_config`."""
-    return _checked(json.loads(text), "the stored config", None)
+def parse_config(text: str | bytes, where: str = "the stored config") -> RunConfig:
+    """The inverse of `dump_config`. Raises StoreError for a text that is cut short; `where` names its file."""
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no keys")
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{where} is cut short or damaged ({error}): take it from a backup, or give the run's YAML file to "
+            f"`{halter('run', 'CONFIG')}` again, which writes it anew; nothing is lost by that"
+        ) from None
+    return _checked(content, where, None)
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:

@@ -8,11 +8,13 @@ import typer
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
 from data_store.files import atomic_write
-from data_store.identity import CONFIG_FILE, check_identity, run_of
+from data_store.foreign_files import read_inside
+from data_store.identity import CONFIG_FILE, check_identity, check_run_name
 from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
+from flows.config import dump_config, parse_config
 from flows.session import home, opened, outside_home, store_root
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
@@ -62,9 +64,11 @@ def import_run(
     root = _chosen(store.absolute(), name)
     if root.parent.resolve() in (home().resolve(), store.resolve()):  # elsewhere a store's folder may have any name
         check_identity(root)
-    run = run_of(root)
-    if run is None:
-        raise InputError(f"{root} holds no {CONFIG_FILE} that names a run: it is not the store of a run of the recipe")
+    try:
+        config = parse_config(read_inside(root, CONFIG_FILE), str(root / CONFIG_FILE))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{root} holds no {CONFIG_FILE}: it is not the store of a run of the recipe") from None
+    run = check_run_name(config.name)
     if name not in (None, run):
         raise InputError(f"{root} is the store of run {run!r}, not of {name!r}")
     target = store_root(run)
@@ -72,7 +76,7 @@ def import_run(
         raise InputError(f"{root} is the store of run {run} here; give a store elsewhere")
     added = import_store(Store.open(target), root)
     if not (target / CONFIG_FILE).exists():
-        atomic_write(target / CONFIG_FILE, (root / CONFIG_FILE).read_text(encoding="utf-8"))
+        atomic_write(target / CONFIG_FILE, dump_config(config))
     if as_json:
         print_json({"run": run, "steps": added.steps, "heads": added.heads, "objects": added.objects})
         return

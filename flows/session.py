@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_store.commands import halter, speak_of
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.store import Store
@@ -169,8 +169,9 @@ def recall(name: str | None = None) -> RunConfig:
 
 def stored_config(name: str) -> RunConfig:
     """The config of a named run. Raises InputError where there is none."""
+    file = store_root(name) / CONFIG_FILE
     try:
-        return parse_config((store_root(name) / CONFIG_FILE).read_text(encoding="utf-8"))
+        return parse_config(file.read_bytes(), str(file))
     except FileNotFoundError:
         raise InputError(f"there is no run {name!r} in {home()}; {_others(name)}") from None
 
@@ -178,7 +179,7 @@ def stored_config(name: str) -> RunConfig:
 def _last() -> str:
     """The name of the last run. Raises InputError where there was none, or its folder is gone."""
     try:
-        name = (home() / CURRENT_FILE).read_text(encoding="utf-8").strip()
+        name = _named_in(home() / CURRENT_FILE)
     except FileNotFoundError:
         start = halter("run", "configs/smoke.yaml")
         raise InputError(f"no run is known in {home()}: start one with `{start}`") from None
@@ -197,3 +198,18 @@ def _others(name: str) -> str:
         for root in stores_of(home(), name)
     ]
     return f"there are: {', '.join(known) or 'none'}{''.join(moved)}"
+
+
+def _named_in(file: Path) -> str:
+    """The run that a file names, as one plain name. Raises StoreError for a file that is cut short or damaged."""
+    content = file.read_bytes()
+    try:
+        name = content.decode().strip()
+    except UnicodeDecodeError:
+        name = ""
+    if not name or name.startswith(".") or not name.isprintable() or "/" in name:
+        raise StoreError(
+            f"{file} is cut short or damaged: say with --run which run is meant, or start one with "
+            f"`{halter('run', 'CONFIG')}`, which writes it anew"
+        )
+    return name

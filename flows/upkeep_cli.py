@@ -12,8 +12,9 @@ from data_store import backups, verification
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.files import atomic_write
+from data_store.foreign_files import read_inside
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
-from data_store.layout import MARKER
+from data_store.layout import DAMAGED_FOLDER, MARKER
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
@@ -94,7 +95,7 @@ def repair(
     else:
         for what, names in (
             ("restored from the backup", done.restored),
-            (f"set aside in {store.root / verification.DAMAGED_FOLDER}", done.set_aside),
+            (f"set aside in {store.root / DAMAGED_FOLDER}", done.set_aside),
             ("made anew", done.remade),
         ):
             for each in names:
@@ -188,7 +189,8 @@ def restore(
                 f"{source} is no whole backup: it has no {needed}; give a folder that `halter backup` wrote, "
                 "and finish one that was cut short by the same command"
             )
-    config = with_values(parse_config((source / CONFIG_FILE).read_text()), {"name": name}, f"--as {name}")
+    stored = parse_config(read_inside(source, CONFIG_FILE), str(source / CONFIG_FILE))
+    config = with_values(stored, {"name": name}, f"--as {name}")
     with ByteDisplay("copied") as display:
         found = backups.restore(
             source,

@@ -23,7 +23,7 @@ from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.names import AssetName, slug
+from data_store.names import AssetName, one_name, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.code import changed_since, code_version
@@ -241,7 +241,7 @@ def is_at_work(store: Store, fingerprint: str) -> bool:
 
 def _folder(store: Store, fingerprint: str) -> Path:
     """Where a step of this fingerprint works."""
-    return store.root / "work" / fingerprint[:32]
+    return store.root / "work" / one_name(fingerprint)[:32]
 
 
 def _curves(path: Path) -> list[Metric]:

@@ -61,7 +61,7 @@ def run_in_worker(
     where = f"{call.step.name} of {call.part}"
     try:
         result = json.loads((folder / "result.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         tail = "\n".join(lines_of(folder / "log.txt")[-5:])
         raise StepFailedError(f"{where} ended with code {ended} and no result. {tail}") from None
     if "error" in result:
