@@ -1,23 +1,23 @@
 """Turning a folder into content of the store, and a version of the store into a folder again."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
-from data_store.objects import Objects, file_sha256
+from data_store.objects import Objects
 from data_store.records import ObjectRef, Publication, VersionInfo
-from data_store.row_hashing import set_hash
-from data_store.rows import row_kind
+from data_store.row_hashing import row_hashes, set_hash
+from data_store.rows import conform, row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
+from data_store.source_hashes import OF_THIS_PROCESS, SourceHashes
 
 FILES_SCHEMA = content_hash("files")
-_SETTLED_NANOSECONDS = 2_000_000_000
-_hashed: dict[tuple[Path, int, int, int, int], str] = {}
 
 
 def files_in(folder: Path) -> list[tuple[str, Path]]:
@@ -78,31 +78,24 @@ def publish_rows(
     return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
 
 
-def describe_source(kind: str, path: Path) -> Publication:
-    """The content of a file or folder outside the store, whose bytes stay where they are."""
+def rows_version(kind: str, table: pa.Table, rows_of: str) -> str:
+    """The id of the version that these rows would be; nothing is stored."""
+    chosen = row_kind(rows_of)
+    hashes = row_hashes(conform(table, chosen, rows_of))
+    return version_id(kind, chosen.schema_hash, set_hash(hashes))
+
+
+def describe_source(kind: str, path: Path, hashes: SourceHashes = OF_THIS_PROCESS) -> Publication:
+    """The content of a file or folder outside the store, whose bytes stay where they are. `hashes`: those that are
+    known. Raises InputError where there is none, or it holds links."""
     if path.is_file():
         named = [(path.name, path)]
     elif path.is_dir():
         named = files_in(path)
     else:
         raise InputError(f"{path}: no such file or folder; correct the path in the config")
-    refs = [ObjectRef(name, _source_sha256(file), file.stat().st_size, "external") for name, file in named]
+    refs = [ObjectRef(name, hashes.sha256(file), file.stat().st_size, "external") for name, file in named]
     return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, 0, None)
-
-
-def _source_sha256(path: Path) -> str:
-    """sha256 of a source file, read once per process as long as its size and its times stay what they were.
-
-    A file that changed in the last two seconds is read each time: a second change could leave its times as they are.
-    """
-    before = path.stat()
-    key = (path.absolute(), before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
-    if key not in _hashed:
-        sha256 = file_sha256(path)
-        if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _SETTLED_NANOSECONDS:
-            return sha256
-        _hashed[key] = sha256
-    return _hashed[key]
 
 
 def _publication(

@@ -6,6 +6,7 @@ from typing import Any
 from data_store.names import AssetName
 from data_store.records import LineageGraph
 from data_store.store import Store
+from tasks.code_today import CodeToday, few
 
 
 def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
@@ -14,6 +15,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     graph = store.lineage(asset)
     order = _topological(graph)
     runs = []
+    code = CodeToday()
     for run_id in order:
         record = graph.runs[run_id].run
         runs.append(
@@ -30,6 +32,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
                 "git_commit": record.git_commit,
                 "git_dirty": record.git_dirty,
                 "code_files": dict(record.code_files),
+                "other_code": code.differs(record.code_files),
                 "environment": dict(record.env),
                 "prefect_flow_run_id": record.prefect_flow_run_id,
                 "prefect_root_flow_run_id": record.prefect_root_flow_run_id,
@@ -110,6 +113,8 @@ def lineage_lines(document: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"      seed {run['seed']}, code {run['code_version'][:16]} ({len(run['code_files'])} files, {commit})"
         )
+        if run["other_code"]:
+            lines.append(f"      today's code differs: {few(run['other_code'])}")
         config = {key: value for key, value in run["config"]["config"].items() if value not in (None, [], ())}
         lines.append(f"      config {config}")
         lines += [f"      read  {edge['role']}: {edge['asset']} {edge['version'][:16]}" for edge in run["reads"]]

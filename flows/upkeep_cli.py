@@ -22,9 +22,11 @@ from flows.config import dump_config, parse_config, with_values
 from flows.plan import Plan, plan_today
 from flows.session import CONFIG_FILE, home, opened, recall, store_root
 from flows.stale import rerun_command, stale_steps
+from flows.status import other_code_in_words, status_cells
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
+from tasks.outside import hash_sources
 
 _LINES = 40
 FROM_BACKUP = "halter repair --from BACKUP"
@@ -34,10 +36,17 @@ FROM_BACKUP = "halter repair --from BACKUP"
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config, store = opened(name)
-    steps = stale_steps(store, plan_today(config, store), name)
+    plan = plan_today(config, store)
+    hash_sources(store, plan.values())
+    with store.one_state():
+        cells = status_cells(store, plan)
+        steps = stale_steps(store, plan, cells, name)
     if as_json:
-        print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
+        code = [{"part": c.part, "step": c.step, "files": c.other_code} for c in cells if c.other_code]
+        print_json({"run": config.name, "stale": [step.as_json() for step in steps], "other_code": code})
         return
+    if told := other_code_in_words(cells):
+        console.print(escape(told), highlight=False)
     if not steps:
         console.print(f"nothing is stale in {config.name}", highlight=False)
         return
