@@ -25,6 +25,19 @@ def adopted_from(store: Store) -> dict[str, set[str]]:
     return found
 
 
+def adopted_asset(run: str, asset: AssetName) -> AssetName:
+    """The source that another run's asset becomes here."""
+    return AssetName("source", slug(f"{run}-{asset.name}-{asset.part}"), "external")
+
+
+def offered(store: Store, run: str, asset: AssetName) -> str | None:
+    """The version that another run's asset points to now; None where the run, or the asset in it, is not there."""
+    if not (store.root.parent / run / MARKER).is_file():
+        return None
+    head = Store.open(store.root.parent / run).heads().get(asset)
+    return None if head is None else head.version_id
+
+
 def adopt(store: Store, run: str, asset: AssetName) -> Head:
     """Copy what another run's asset points to now into this store, as the source `<run>-<name>-<part>@external`.
 
@@ -33,7 +46,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
     Where the other store is gone, what was adopted before still holds. Raises InputError for a run or an asset that is
     not there, naming what is.
     """
-    adopted = AssetName("source", slug(f"{run}-{asset.name}-{asset.part}"), "external")
+    adopted = adopted_asset(run, asset)
     known = store.head(adopted)
     if not (store.root.parent / run / MARKER).is_file():
         if known is not None:

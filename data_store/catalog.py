@@ -197,6 +197,16 @@ class Catalog:
         with self.reading() as connection:
             return connection.execute(sql, list(parameters)).fetchall()
 
+    def seq(self) -> int:
+        """The number of the newest event that there is."""
+        with self.reading() as connection:
+            return last_seq(connection)
+
+    def is_newest(self, seq: int) -> bool:
+        """Whether nothing has happened since event number `seq`, the newest of some state that was read. Nothing is
+        opened for that: it costs one look at the journal's folder."""
+        return not self.journal.goes_on_after(seq)
+
     def rebuild(self) -> None:
         """Make the catalog anew from the journal."""
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):

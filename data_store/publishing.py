@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ import pyarrow.parquet as pq
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
-from data_store.objects import Objects, content_of, file_sha256, same_file
+from data_store.objects import Objects, content_of, same_file
 from data_store.records import ObjectRef, Publication, VersionInfo
 from data_store.row_hashing import row_hashes, set_hash
-from data_store.rows import row_kind
+from data_store.rows import conform, row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
+from data_store.source_hashes import OF_THIS_PROCESS, SourceHashes
 
 FILES_SCHEMA = content_hash("files")
 _VERSION = re.compile(r"[0-9a-f]{64}")
-_SETTLED_NANOSECONDS = 2_000_000_000
-_hashed: dict[tuple[Path, int, int, int, int], str] = {}
 _set_hashes: dict[tuple[int, int, int, int], str] = {}
 
 
@@ -91,32 +89,27 @@ def publish_rows(
     return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
 
 
-def describe_source(kind: str, path: Path, *, name: str | None = None) -> Publication:
-    """The content of a file or folder outside the store, whose bytes stay where they are. name: of a file, where it is
-    not to be the one it has."""
+def rows_version(kind: str, table: pa.Table, rows_of: str) -> str:
+    """The id of the version that these rows would be; nothing is stored."""
+    chosen = row_kind(rows_of)
+    hashes = row_hashes(conform(table, chosen, rows_of))
+    return version_id(kind, chosen.schema_hash, set_hash(hashes))
+
+
+def describe_source(
+    kind: str, path: Path, hashes: SourceHashes = OF_THIS_PROCESS, *, name: str | None = None
+) -> Publication:
+    """The content of a file or folder outside the store, whose bytes stay where they are. `hashes`: those that are
+    known. `name`: of a file, where it is not to be the one it has. Raises InputError where there is none, or it holds
+    links."""
     if path.is_file():
         named = [(name or path.name, path)]
     elif path.is_dir():
         named = files_in(path)
     else:
         raise InputError(f"{path}: no such file or folder; correct the path in the config")
-    refs = [ObjectRef(name, _source_sha256(file), file.stat().st_size, "external") for name, file in named]
+    refs = [ObjectRef(name, hashes.sha256(file), file.stat().st_size, "external") for name, file in named]
     return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, 0, None)
-
-
-def _source_sha256(path: Path) -> str:
-    """sha256 of a source file, read once per process as long as its size and its times stay what they were.
-
-    A file that changed in the last two seconds is read each time: a second change could leave its times as they are.
-    """
-    before = path.stat()
-    key = (path.absolute(), before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
-    if key not in _hashed:
-        sha256 = file_sha256(path)
-        if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _SETTLED_NANOSECONDS:
-            return sha256
-        _hashed[key] = sha256
-    return _hashed[key]
 
 
 def _publication(

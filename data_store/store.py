@@ -48,6 +48,7 @@ from data_store.records import (
     Withdrawal,
 )
 from data_store.rowsets import ROWS_FILE
+from data_store.source_hashes import HASHES_FILE, SourceHashes
 
 if TYPE_CHECKING:
     import datasets
@@ -64,6 +65,7 @@ class Store:
         self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects)
         self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts)
         self.catalog = Catalog(root, wait_seconds=wait_seconds)
+        self.source_hashes = SourceHashes(root / HASHES_FILE)
 
     @classmethod
     def open(cls, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> "Store":
@@ -162,7 +164,8 @@ class Store:
         """
         path = path.absolute()
         asset = AssetName("source", slug(path.name) if name is None else name, "external")
-        publication = describe_source("source", path)
+        publication = describe_source("source", path, self.source_hashes)
+        self.source_hashes.save()
         head = self.head(asset)
         if head is None or head.version_id != publication.version_id:
             self.catalog.write(events.source_registered(asset, publication, str(path)))
@@ -294,13 +297,16 @@ class Store:
         with self.catalog.reading() as connection:
             return lineage.descendants(connection, lineage.users(connection, of))
 
-    def stale(self, changed_runs: Collection[str] = ()) -> Mapping[AssetName, str]:
+    def stale(
+        self, changed_runs: Collection[str] = (), looked_at: Collection[AssetName] = ()
+    ) -> Mapping[AssetName, str]:
         """The heads that are out of date, with the reason: the run behind them read a version that is no longer the
         head of its asset, or it is in `changed_runs` (the caller knows whose step or config changed), or it read an
-        asset that is itself stale.
+        asset that is itself stale. `looked_at`: sources that the caller has compared with what they are now, whatever
+        was last registered of them.
         """
         with self.catalog.reading() as connection:
-            return lineage.stale(connection, changed_runs)
+            return lineage.stale(connection, changed_runs, looked_at)
 
     def query(self, sql: str, *, seconds: float = query.QUERY_SECONDS, limit: int | None = None) -> pa.Table:
         """The answer to one SELECT of the user over the views of `query_views.py` and the rows of current versions, at

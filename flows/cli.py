@@ -33,10 +33,12 @@ from flows.orders import read_order, rerun_command
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
-from flows.status import Cell, stale_keys, status_cells
+from flows.status import Cell, other_code_in_words, stale_keys
 from flows.summary import judge_of, summary_rows
 from flows.terminal import StepDisplay, print_table
+from flows.up_to_date import figures_if_done, look
 from flows.waiting import judged_and_unread, waits_of
+from tasks.outside import hash_sources
 
 app = typer.Typer(
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
@@ -76,13 +78,13 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole recipe; what is finished is taken up again."""
+    """Run the whole recipe; what is finished is taken up again. Where all is, no Prefect server is started."""
     config = load_config(config_file)
     with sole_config(config), session_of(config) as session:
-        remember(config)
+        remember(config, session.store)
         session.adopt()
-        cells = status_cells(session.store, session.plan)
-        waiting = stale_keys(cells)
+        standing = look(session)
+        cells, waiting = standing.cells, stale_keys(standing.cells)
         if waiting:
             session.workers.start()  # torch loads while the server starts
         say(
@@ -90,6 +92,12 @@ def run(
             f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
         )
         _tell_overrides(session, as_json)
+        is_recorded = keep_server or bool(os.environ.get("PREFECT_API_URL"))
+        done = None if is_recorded else figures_if_done(session, standing)
+        if done is not None:
+            say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
+            _finish(done, as_json, session)
+            return
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.pipeline import recipe
@@ -194,11 +202,18 @@ def serve(
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
-    config, store = opened(name)
-    plan = plan_today(config, store)
-    cells = status_cells(store, plan, config.gates)
+    config = recall(name)
     with session_of(config) as session:
-        rows = summary_rows(session)
+        store = session.store
+        hash_sources(store, session.plan.values())
+        with store.one_state():
+            _print_status(session, as_json)
+
+
+def _print_status(session: Session, as_json: bool) -> None:
+    config, store = session.config, session.store
+    cells = look(session).cells
+    rows = summary_rows(session)
     if as_json:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
@@ -283,6 +298,8 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
         if cell.gate:
             console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
+    if told := other_code_in_words(cells):
+        console.print(escape(told), highlight=False)
 
 
 def _short(value: float) -> str:

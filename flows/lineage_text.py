@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.code import code_version
+from tasks.code_today import few
 
 DEPTH = 2
 _WIDTH = 110
@@ -52,6 +53,8 @@ def _run(run: Document) -> Iterable[str]:
     yield f"{run['part']} {run['step']} → {made}"
     begun = f"{run['started_at'][:16]} UTC"
     yield f"    run {run['run'][:12]}, {begun}, seed {run['seed']}, code {run['code_version'][:12]}"
+    if run["other_code"]:
+        yield f"    today's code differs: {few(run['other_code'])}"
     yield from _wrapped("    set ", (f"{key}={_value(value)}" for key, value in run["set"].items()))
     yield from _wrapped("    read ", (_edge(edge) for edge in run["reads"]))
 

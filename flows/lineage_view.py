@@ -7,6 +7,7 @@ from data_store.records import LineageGraph
 from data_store.store import Store
 from flows.defaults import differing
 from flows.step_configs import STEP_CONFIGS
+from tasks.code_today import CodeToday
 
 
 def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
@@ -17,6 +18,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     order = _topological(graph)
     depths = _depths(graph)
     runs = []
+    code = CodeToday()
     for run_id in order:
         record = graph.runs[run_id].run
         runs.append(
@@ -35,6 +37,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
                 "git_commit": record.git_commit,
                 "git_dirty": record.git_dirty,
                 "code_files": dict(record.code_files),
+                "other_code": code.differs(record.code_files),
                 "environment": dict(record.env),
                 "prefect_flow_run_id": record.prefect_flow_run_id,
                 "prefect_root_flow_run_id": record.prefect_root_flow_run_id,

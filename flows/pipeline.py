@@ -15,8 +15,9 @@ from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.session import recall, remember, session_of, sole_config
-from flows.steps import nothing_new, stopped, waiting
+from flows.steps import nothing_new, stopped, up_to_date, waiting
 from flows.summary import COLUMNS, judge_of, summary_rows
+from flows.up_to_date import in_words, look
 from flows.waiting import waits_of
 
 
@@ -41,13 +42,14 @@ def recipe(
     """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration. Where people have to
     judge first it ends in the state «Waiting», and where a gate of the config does not hold in the state «Stopped at a
     gate»; start it again when they have, or when you have changed the bound or redone the step. Where the config's
-    `schedule` has it take in new preferences, and none have come, it ends at once in the state «Nothing new».
+    `schedule` has it take in new preferences, and none have come, it ends at once in the state «Nothing new», and where
+    every step is finished, in the state «Up to date».
 
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
     with sole_config(config), session_of(config) as session:
-        remember(config)
+        remember(config, session.store)
         start = take_in(session)
         session.taken_in = start.text if start else ""
         if start is not None:
@@ -55,6 +57,11 @@ def recipe(
         if start is not None and start.idle:
             return nothing_new(start.text, summary_rows(session))
         session.adopt()
+        standing = look(session)
+        if standing.nothing_to_do:
+            rows = summary_rows(session)
+            _show(rows, judge_of(config))
+            return up_to_date(in_words(standing), rows)
         waits, stop = None, None
         try:
             with tags("iteration:V0"):
@@ -68,12 +75,15 @@ def recipe(
             stop = error
         rows = summary_rows(session)
         wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
-    judge = judge_of(config)
-    create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
-    create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
+    _show(rows, judge_of(config))
     if stop is not None:
         return stopped(stop)
     return rows if wait is None else waiting(wait, rows)
+
+
+def _show(rows: list[dict[str, object]], judge: str) -> None:
+    create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
+    create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
 
 
 def _guide(judge: str) -> str:

@@ -13,6 +13,7 @@ from data_store.commands import halter, speak_of
 from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
+from data_store.layout import prepare
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
@@ -37,16 +38,26 @@ class Session:
         self.workers = Workers()
         self.listeners: list[Listener] = []
         self.taken_in = ""
+        self._planned: tuple[int, Plan, list[str]] | None = None
 
     @property
     def plan(self) -> Plan:
-        """Today's plan."""
-        return plan_today(self.config, self.store)
+        """Today's plan; made anew when something has happened in the store."""
+        return self._plan()[1]
 
     @property
     def parts(self) -> list[str]:
         """The iterations in force, V1 … Vn."""
-        return parts_of(self.config, intakes_of(self.store))
+        return self._plan()[2]
+
+    def _plan(self) -> tuple[int, Plan, list[str]]:
+        planned = self._planned
+        if planned is None or not self.store.catalog.is_newest(planned[0]):
+            with self.store.one_state():
+                parts = parts_of(self.config, intakes_of(self.store))
+                planned = self.store.catalog.seq(), plan_today(self.config, self.store), parts
+            self._planned = planned
+        return planned
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
@@ -98,7 +109,7 @@ def sole_config(config: RunConfig) -> Iterator[None]:
     one reads. Runs of the same config share it. Raises InputError where another one is at work."""
     mine = hashlib.sha256(dump_config(config).encode()).hexdigest()
     root = store_root(config.name)
-    Store.open(root)
+    prepare(root)
     lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -143,12 +154,12 @@ def outside_home(target: Path) -> Path:
     return target
 
 
-def remember(config: RunConfig) -> None:
+def remember(config: RunConfig, store: Store | None = None) -> None:
     """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
     gates that do not fit it."""
     root = store_root(config.name)
     speak_of(config.name)
-    check_gates(config.gates, build_plan(config, intakes=intakes_of(Store.open(root))))
+    check_gates(config.gates, build_plan(config, intakes=intakes_of(store or Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)
 

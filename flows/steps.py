@@ -46,6 +46,11 @@ def nothing_new(text: str, result: Any) -> State[Any]:
     return Completed(name="Nothing new", message=text, data=result)
 
 
+def up_to_date(text: str, result: Any) -> State[Any]:
+    """The state in which a flow ends whose steps are all finished: none of them is gone through."""
+    return Completed(name="Up to date", message=text, data=result)
+
+
 def stopped(error: StoppedAtGateError) -> State[Any]:
     """The state in which a flow ends that a gate has stopped. Prefect's events and automations know it by its name."""
     return Failed(name="Stopped at a gate", message=str(error), data=error)

@@ -25,9 +25,11 @@ from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
 from flows.session import opened, outside_home, store_root
 from flows.stale import stale_steps
+from flows.status import other_code_in_words, status_cells
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
+from tasks.outside import hash_sources
 
 _LINES = 40
 
@@ -36,10 +38,17 @@ _LINES = 40
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config, store = opened(name)
-    steps = stale_steps(store, plan_today(config, store), config.name)
+    plan = plan_today(config, store)
+    hash_sources(store, plan.values())
+    with store.one_state():
+        cells = status_cells(store, plan)
+        steps = stale_steps(store, plan, cells, config.name)
     if as_json:
-        print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
+        code = [{"part": c.part, "step": c.step, "files": c.other_code} for c in cells if c.other_code]
+        print_json({"run": config.name, "stale": [step.as_json() for step in steps], "other_code": code})
         return
+    if told := other_code_in_words(cells):
+        console.print(escape(told), highlight=False)
     if not steps:
         console.print(f"nothing is stale in {config.name}", highlight=False)
         return
