@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from data_store.figures import percent, seconds, size
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -51,7 +53,7 @@ class StepDisplay:
             self.progress.update(self.bars[key], completed=fraction, text=escape(text))
         elif text != "started" and time.monotonic() - self.spoken.get(key, self.started) >= _SECONDS_BETWEEN_LINES:
             self.spoken[key] = time.monotonic()
-            self.console.print(f"{self._clock()} {label:<34} {fraction:4.0%} {escape(text)}", highlight=False)
+            self.console.print(f"{self._clock()} {label:<34} {percent(fraction):>4} {escape(text)}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -59,7 +61,7 @@ class StepDisplay:
             self.progress.stop()
 
     def _clock(self) -> str:
-        return f"{time.monotonic() - self.started:6.1f}s"
+        return f"{seconds(time.monotonic() - self.started):>7}"
 
 
 class ByteDisplay:
@@ -94,7 +96,7 @@ class ByteDisplay:
         if self.progress.disable and time.monotonic() - self.spoken >= _SECONDS_BETWEEN_LINES:
             self.spoken = time.monotonic()
             share = done / total if total else 1.0
-            self.console.print(f"{self.verb} {share:4.0%} of {total / 1e6:,.1f} MB", highlight=False)
+            self.console.print(f"{self.verb} {percent(share):>4} of {size(total)}", highlight=False)
 
 
 def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from data_store import backups, verification
 from data_store.errors import InputError
+from data_store.figures import figure, seconds, size
 from data_store.files import atomic_write
 from data_store.layout import MARKER
 from data_store.names import slug
@@ -46,7 +47,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
         table.add_column(column)
     for step in steps:
         itself = step.roots == (f"{step.part} {step.step}",)
-        took = "" if step.seconds is None else f"{step.seconds:,.0f} s"
+        took = "" if step.seconds is None else seconds(step.seconds)
         table.add_row(f"{step.part} {step.step}", escape(step.reason), "" if itself else ", ".join(step.roots), took)
     console.print(table)
     console.print("bring them up to date:")
@@ -134,11 +135,13 @@ def gc(
         print_json({"run": config.name, "deleted": delete, "retention": rule, "bytes": done.bytes, "garbage": garbage})
         return
     for item in done.garbage[:_LINES]:
-        console.print(f"{_size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
+        console.print(f"{size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
     if len(done.garbage) > _LINES:
         console.print(f"            … and {len(done.garbage) - _LINES} more; --json lists all", highlight=False)
-    count = f"{len(done.garbage)} things, {_size(done.bytes)}"
-    rule_text = f"kept are {retention.keep_versions} superseded versions of each asset and {retention.keep_days:g} days"
+    count = f"{len(done.garbage)} things, {size(done.bytes)}"
+    rule_text = (
+        f"kept are {retention.keep_versions} superseded versions of each asset and {figure(retention.keep_days)} days"
+    )
     if delete:
         console.print(f"removed {count} ({rule_text})", highlight=False)
     elif done.garbage:
@@ -163,7 +166,7 @@ def backup(
     if as_json:
         print_json({"run": config.name, "backup": str(target.absolute()), **asdict(done)})
     else:
-        console.print(f"{done.files} files, {_size(done.bytes)} copied to {target}", highlight=False)
+        console.print(f"{done.files} files, {size(done.bytes)} copied to {target}", highlight=False)
         for problem in done.problems:
             console.print(f"[red]not in the backup:[/red] {escape(problem)}", highlight=False)
         if done.problems:
@@ -200,7 +203,7 @@ def restore(
         print_json({"run": name, "store": str(store_root(name)), **facts})
     else:
         console.print(
-            f"restored {found.n_objects} objects ({_size(found.bytes)}) and {found.n_events} events, all verified; "
+            f"restored {found.n_objects} objects ({size(found.bytes)}) and {found.n_events} events, all verified; "
             f"look at it: halter status --run {name}",
             highlight=False,
         )
@@ -264,7 +267,7 @@ def _print_verification(document: dict[str, Any]) -> None:
             names = [*damage["built_on_it"], *([f"{older} superseded versions"] if older else [])]
             console.print(f"    built on it: {', '.join(names)}", highlight=False)
         console.print(f"    repair: {', then '.join(damage['repair'])}", highlight=False)
-    read = f"{document['events']} events, {document['objects']} objects, {_size(document['bytes'])}"
+    read = f"{document['events']} events, {document['objects']} objects, {size(document['bytes'])}"
     if document["sound"]:
         console.print(f"sound: {read}", highlight=False)
     else:
@@ -272,12 +275,3 @@ def _print_verification(document: dict[str, Any]) -> None:
         console.print(
             f"{count} problems in {read}; with a backup, `{FROM_BACKUP}` puts right what it has", highlight=False
         )
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

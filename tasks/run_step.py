@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
+from data_store.figures import seconds
 from data_store.store import Store
 from tasks.artifacts import publish_artifacts
 from tasks.execute import FlowIds, Outcome, execute
@@ -47,7 +48,7 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
     )
     for role, (asset, version) in outcome.outputs.items():
         logger.info("%s → %s (%s)%s", role, asset, version[:12], " taken up again" if outcome.cached else "")
-    context.heard(part, step, 1.0, "cached" if outcome.cached else f"done in {outcome.seconds:.1f} s")
+    context.heard(part, step, 1.0, "cached" if outcome.cached else f"done in {seconds(outcome.seconds)}")
     if outcome.cached:
         return Completed(name="Cached", message=f"finished before, by run {outcome.run_id}", data=dict(outcome.metrics))
     bar.show(1.0, "done", last=True)
