@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from data_store.figures import figure
 from data_store.names import AssetName
 from data_store.store import Store
 from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
@@ -22,7 +23,7 @@ from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import CONFIG_FILE, Session, home, opened, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
-from flows.summary import judge_of, summary_rows
+from flows.summary import judged_by, outdated, summary_rows, tables_of
 from flows.terminal import StepDisplay, print_table
 from flows.waiting import judged_and_unread, waits_of
 
@@ -79,10 +80,11 @@ def run(
         _tell_overrides(session, as_json)
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
-                rows = cast(list[dict[str, object]], recipe(config))
+                rows = cast(list[dict[str, object]], result_of(recipe(config, return_state=True)))
             _finish(rows, as_json, session)
             if keep_server:
                 say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
@@ -112,13 +114,14 @@ def rerun(
         session.workers.start()
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                stale = cast(
-                    list[dict[str, object]],
-                    rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name),
+                ended = rerun_flow(
+                    iteration, order.step, values or [], unset or [], downstream, config.name, return_state=True
                 )
+            stale = cast(list[dict[str, object]], result_of(ended))
         if as_json:
             print_json({"step": order.step, "part": iteration, "stale": stale})
             return
@@ -184,7 +187,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     plan = plan_today(config, store)
     cells = status_cells(store, plan, config.gates)
     with session_of(config) as session:
-        rows = summary_rows(session)
+        rows = summary_rows(session, cells)
     if as_json:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
@@ -198,7 +201,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
     _tell_intakes(config, store)
-    print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+    _print_figures(config, rows)
 
 
 @app.command()
@@ -256,10 +259,10 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             if cell is None:
                 shown.append("")
                 continue
-            figure = "" if cell.figure is None else f" {_short(cell.figure)}"
+            value = "" if cell.figure is None else f" {figure(cell.figure)}"
             state = "at gate" if cell.gate else cell.state
             colour = colours.get(state, "red")
-            shown.append(f"[{colour}]{state}[/{colour}]{figure}")
+            shown.append(f"[{colour}]{state}[/{colour}]{value}")
         table.add_row(step, *shown)
     console.print(table)
     for cell in cells:
@@ -269,17 +272,13 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
-
-
 def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
     config = session.config
     if as_json:
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
         print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
     else:
-        print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        _print_figures(config, rows)
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
@@ -301,8 +300,12 @@ def _tell_waits(session: Session) -> None:
         )
 
 
-def _judge(config: RunConfig) -> str:
-    return f" ({judge_of(config)})"
+def _print_figures(config: RunConfig, rows: list[dict[str, object]]) -> None:
+    first, further = tables_of(rows)
+    print_table(console, f"{config.name}: figures per policy ({judged_by(rows)})", first)
+    print_table(console, "further figures", further)
+    for line in outdated(rows):
+        console.print(escape(line), highlight=False)
 
 
 def _tell_overrides(session: Session, as_json: bool) -> None:

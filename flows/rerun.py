@@ -8,14 +8,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.artifact_index import publish_index
 from flows.asking import ask_judge
+from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
 from flows.lineage_view import lineage_document, lineage_lines
 from flows.orders import Order, descendants, read_order
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import step_of, stopped, waiting
+from flows.steps import step_of
 from flows.waiting import await_judgements
 
 
@@ -73,6 +75,7 @@ def rerun(
             markdown=_report(session, order, stale),
             description=f"{order.step} of {order.part}: what is stale now, and what made it",
         )
+        publish_index(session)
     if stop is not None:
         return stopped(stop)
     found = [cell.as_json() for cell in stale]

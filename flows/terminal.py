@@ -1,7 +1,7 @@
 """What a run shows in the terminal: one line per finished step, and where the running ones stand."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -99,15 +99,14 @@ class ByteDisplay:
             self.console.print(f"{self.verb} {percent(share):>4} of {size(total)}", highlight=False)
 
 
-def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
-    """Rows of one kind as the columns of a table, so that a run of many iterations fits a narrow terminal."""
+def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of one kind; a `state` that is not fresh stands out."""
     if not rows:
         return
-    head, *names = rows[0]
     table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column(head)
+    for number, name in enumerate(rows[0]):
+        table.add_column(escape(name), justify="left" if number == 0 or name == "state" else "right")
     for row in rows:
-        table.add_column(escape(str(row[head])), justify="right")
-    for name in names:
-        table.add_row(name, *(escape(str(row[name])) for row in rows))
+        late = row.get("state", "fresh") != "fresh"
+        table.add_row(*(escape(str(value)) for value in row.values()), style="yellow" if late else None)
     console.print(table)
