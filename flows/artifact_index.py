@@ -27,6 +27,7 @@ from flows.plan import Plan
 from flows.session import Session
 from flows.status import Cell, status_cells
 from flows.summary import Row, judged_by, meanings, outdated, summary_rows, tables_of
+from tasks.artifacts import key_of
 
 _PAGE = 100  # artifacts the server is asked for at once
 
@@ -43,9 +44,9 @@ def index_address(run: str) -> str:
     return f"/artifacts/key/{index_key(run)}"
 
 
-def publish_index(session: Session, flow_runs: Iterable[str | None] = ()) -> list[Row]:
-    """Write the index of a run anew, and its figures as tables; returns the figures. `flow_runs` are those whose own
-    artifacts belong to it, beside the present one's."""
+def publish_index(session: Session, flow_runs: Iterable[str | None] = ()) -> tuple[list[Row], str]:
+    """Write the index of a run anew, and its figures as tables; returns the figures, and a line that says where the
+    index is. `flow_runs` are those whose own artifacts belong to it, beside the present one's."""
     plan, store, name = session.plan, session.store, session.config.name
     cells = status_cells(store, plan)
     rows = summary_rows(session, cells)
@@ -57,14 +58,15 @@ def publish_index(session: Session, flow_runs: Iterable[str | None] = ()) -> lis
     made = _made_by(store, plan)
     own = (flow_run.id, *flow_runs)
     found = _artifacts(_ids(made.values()), _ids(own))
-    create_markdown_artifact(
+    index = create_markdown_artifact(
         key=index_key(name),
         markdown=index_page(name, session.config.description, cells, rows, made, found),
         description=f"All that {name} has to show, by iteration",
     )
     url = get_current_settings().ui_url or ""
-    get_run_logger().info("All artifacts of %s, by iteration: %s%s", name, url, index_address(name))
-    return rows
+    where = f"all that {name} has to show: {url}/artifacts/artifact/{index}"
+    get_run_logger().info(where)
+    return rows, where
 
 
 def index_page(
@@ -88,9 +90,8 @@ def index_page(
     for part in dict.fromkeys(cell.part for cell in cells):
         lines += ["", f"## {part}", "", "| step | state | to look at |", "|---|---|---|"]
         for cell in (each for each in cells if each.part == part):
-            links = [_link(each, cell) for each in by_task.get(str(made.get((part, cell.step))), [])]
-            told = ", ".join(sorted(links, key=_report_first)) or "–"
-            lines.append(f"| {cell.step} | {cell.state} | {told} |")
+            links = _links(by_task.get(str(made.get((part, cell.step))), []), cell)
+            lines.append(f"| {cell.step} | {cell.state} | {links or '–'} |")
     if others:
         lines += ["", "## Of the run itself", ""]
         lines += [f"- [{each.key}](/artifacts/artifact/{each.id}): {each.description or ''}" for each in others]
@@ -106,13 +107,12 @@ def _table(rows: Sequence[Row]) -> list[str]:
     return lines + ["| " + " | ".join(map(str, row.values())) + " |" for row in rows]
 
 
-def _link(artifact: Artifact, cell: Cell) -> str:
-    ending = f"-{cell.step}-{cell.part}".replace("_", "-").lower()
-    return f"[{(artifact.key or 'artifact').removesuffix(ending)}](/artifacts/artifact/{artifact.id})"
-
-
-def _report_first(link: str) -> tuple[bool, str]:
-    return (not link.startswith("[report]"), link)
+def _links(artifacts: Sequence[Artifact], cell: Cell) -> str:
+    """Links to what a step left, its report first."""
+    ending = f"-{key_of(cell.step, cell.part)}"
+    named = [((each.key or "artifact").removesuffix(ending), each.id) for each in artifacts]
+    named.sort(key=lambda each: (each[0] != "report", each[0]))
+    return ", ".join(f"[{name}](/artifacts/artifact/{number})" for name, number in named)
 
 
 def _made_by(store: Store, plan: Plan) -> dict[tuple[str, str], str | None]:

@@ -13,7 +13,16 @@ from rich.table import Table
 from data_store.figures import figure
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
+from flows import (
+    annotate_cli,
+    deploy_cli,
+    export_cli,
+    preferences_cli,
+    query_cli,
+    red_team_cli,
+    upkeep_cli,
+    withdraw_cli,
+)
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.intakes import describe, intake_rows
@@ -23,8 +32,8 @@ from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import CONFIG_FILE, Session, home, opened, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, stale_keys, status_cells
-from flows.summary import judged_by, outdated, summary_rows, tables_of
-from flows.terminal import StepDisplay, print_table
+from flows.summary import summary_rows
+from flows.terminal import StepDisplay, print_figures
 from flows.waiting import judged_and_unread, waits_of
 
 app = typer.Typer(
@@ -37,6 +46,7 @@ app = typer.Typer(
 
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
+app.command("deploy")(deploy_cli.deploy)
 app.command("query")(query_cli.query)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
@@ -155,17 +165,17 @@ def serve(
     webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
+        from flows.deploying import Offer
         from flows.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
-        forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
-        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None, webhook) as now:
+        with served(folder, Offer(path), schedule_of(schedule, timezone) if schedule else None, webhook) as now:
             console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
             table = Table(title="what can be started there", title_justify="left", header_style="bold")
             table.add_column("deployment", no_wrap=True)
             table.add_column("what it does")
-            for name, description in now.deployments:
-                table.add_row(name, escape(description))
+            for form in now.deployments:
+                table.add_row(form.full_name, escape(form.description))
             console.print(table)
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
             if config.notify is not None:
@@ -201,7 +211,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
     _tell_intakes(config, store)
-    _print_figures(config, rows)
+    print_figures(console, config.name, rows)
 
 
 @app.command()
@@ -278,7 +288,7 @@ def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> N
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
         print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
     else:
-        _print_figures(config, rows)
+        print_figures(console, config.name, rows)
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
@@ -298,14 +308,6 @@ def _tell_waits(session: Session) -> None:
         console.print(
             "they judge on the page of `halter annotate`; then the same command goes on from here", highlight=False
         )
-
-
-def _print_figures(config: RunConfig, rows: list[dict[str, object]]) -> None:
-    first, further = tables_of(rows)
-    print_table(console, f"{config.name}: figures per policy ({judged_by(rows)})", first)
-    print_table(console, "further figures", further)
-    for line in outdated(rows):
-        console.print(escape(line), highlight=False)
 
 
 def _tell_overrides(session: Session, as_json: bool) -> None:

@@ -29,6 +29,11 @@ def waiting(wait: Wait, result: Any) -> State[Any]:
     return Cancelled(name=WAITING, message=f"{wait.part} waits for people: {wait}", data=result)
 
 
+def done(text: str, result: Any) -> State[Any]:
+    """The state in which a flow ends that has done its work; `text` is what its page says of it."""
+    return Completed(message=text, data=result)
+
+
 def nothing_new(text: str, result: Any) -> State[Any]:
     """The state in which a flow ends that has found nothing to do."""
     return Completed(name="Nothing new", message=text, data=result)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from flows.artifact_index import publish_index
 from flows.config import RunConfig, load_config
-from flows.ends import nothing_new, result_of, stopped, waiting
+from flows.ends import done, nothing_new, result_of, stopped, waiting
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
@@ -68,7 +68,7 @@ def recipe(
         except StoppedAtGateError as error:
             stop = error
         wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
-        rows = publish_index(session, [str(state.state_details.flow_run_id) for state in ended])
+        rows, where = publish_index(session, [str(state.state_details.flow_run_id) for state in ended])
     if stop is not None:
         return stopped(stop)
-    return rows if wait is None else waiting(wait, rows)
+    return done(where, rows) if wait is None else waiting(wait, rows)

@@ -48,7 +48,7 @@ def rerun(
         overrides: KEY=VALUE, one each, such as reward.margins=large; holds for this step of this iteration until unset
         unset: Keys whose values set by hand are taken back
         downstream: Then bring everything that it feeds up to date
-        run: Name of the run; empty for the last one
+        run: Name of the run; empty for the last one, where the form offers none
     """
     with session_of(recall(run or None)) as session:
         check_taken(session)

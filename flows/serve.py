@@ -1,15 +1,15 @@
-"""`halter serve`: the Prefect server, the deployments of deployments/prefect.yaml and a worker that runs them, until it
-is told to stop. Import it only when the server's address is known."""
+"""`halter serve`: the Prefect server, the deployments of a run and a worker that runs them, until it is told to stop.
+
+Import it only when the server's address is known.
+"""
 
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from httpx import HTTPError
@@ -29,6 +29,7 @@ from prefect.states import Cancelling, Crashed
 from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
+from flows.deploying import Form, Offer, deploy
 from flows.notify import set_up_notification
 from flows.server import ServerFailedError, supervised
 
@@ -51,10 +52,11 @@ def schedule_of(cron: str, timezone: str) -> CronSchedule:
 class Served:
     """What can be started, by name with its description, and the worker that runs it."""
 
-    deployments: Sequence[tuple[str, str]]
+    deployments: Sequence[Form]
     worker: "subprocess.Popen[bytes]"
     log: Path
     go_on: Callable[[Sequence[str]], list[str]]
+    keep_up: Callable[[], None]
 
     def wait(self, judged: Callable[[], Sequence[str]], on_start: Callable[[str], None]) -> None:
         """Until the worker ends by itself, which it should not do. Raises ServerFailedError then.
@@ -67,6 +69,7 @@ class Served:
             if time.monotonic() - looked < SECONDS_BETWEEN_LOOKS:
                 continue
             try:
+                self.keep_up()
                 for batch in self.go_on(judged()):
                     on_start(batch)
             except (
@@ -81,31 +84,25 @@ class Served:
 
 
 @contextmanager
-def served(
-    folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None, webhook: str | None
-) -> Iterator[Served]:
+def served(folder: Path, offer: Offer, schedule: CronSchedule | None, webhook: str | None) -> Iterator[Served]:
     """The deployments and a worker beside this process, on a server that nobody else uses.
 
-    `environment` fills in the forms; deployments/prefect.yaml says how. `webhook` is told of failures and
-    gates. At the end what is running is cancelled and
-    the worker stopped. Raises ServerFailedError where the deployments are refused.
+    `offer` says what can be started. `webhook` is told of failures and gates. At the end what is running is cancelled
+    and the worker stopped.
     """
     log = folder / "worker.log"
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     with get_client(sync_client=True) as client:
         _bury_the_dead(client)
-        _open_pool(client)
+        open_pool(client)
         with supervised(["worker", "start", "--pool", POOL, "--type", ProcessWorker.type], log) as worker:
             try:
-                _deploy(environment)
+                forms = offer.forms()
+                deploy(client, forms, POOL)
                 set_up_notification(client, webhook)
                 if schedule is not None:
                     _switch_on(client, schedule)
-                names = sorted(
-                    (f"{client.read_flow(each.flow_id).name}/{each.name}", each.description or "")
-                    for each in client.read_deployments(work_pool_filter=_our_pool())
-                )
-                yield Served(names, worker, log, _starter(client))
+                yield Served(forms, worker, log, _starter(client), _keeper(client, offer))
             finally:
                 client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
                 _cancel_all(client, worker)
@@ -126,7 +123,8 @@ def _bury_the_dead(client: SyncPrefectClient) -> None:
         client.delete_flow_run(run_id)
 
 
-def _open_pool(client: SyncPrefectClient) -> None:
+def open_pool(client: SyncPrefectClient) -> None:
+    """The pool that the worker looks at, made where it is not there."""
     try:
         client.read_work_pool(POOL)
         client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))
@@ -142,16 +140,21 @@ def _open_pool(client: SyncPrefectClient) -> None:
         )
 
 
-def _deploy(environment: Mapping[str, str]) -> None:
-    with as_file(files("deployments") / "prefect.yaml") as path:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", path],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode != 0:
-        raise ServerFailedError(f"`prefect deploy` refuses {path}:\n{(done.stdout + done.stderr)[-2000:]}")
+def _keeper(client: SyncPrefectClient, offer: Offer) -> Callable[[], None]:
+    """What keeps the forms as the config and the store have them: the config was edited, an iteration appended."""
+    laid_out, seen = offer.forms(), offer.signature()
+
+    def keep_up() -> None:
+        nonlocal laid_out, seen
+        now = offer.signature()
+        if now == seen:
+            return
+        forms = offer.forms()
+        if forms != laid_out:
+            deploy(client, forms, POOL, steps_alone=True)
+        laid_out, seen = forms, now
+
+    return keep_up
 
 
 def _switch_on(client: SyncPrefectClient, schedule: CronSchedule) -> None:

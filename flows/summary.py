@@ -54,7 +54,6 @@ COLUMNS = (*FIRST, *FURTHER)
 OTHERS = {
     "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
     "seconds": "What the computing of this iteration took",
-    "judge": "Whose judgement the figures are: of this evaluation, whatever the config says today",
 }
 NOBODY, UNKNOWN = "reward models", "unknown"
 
@@ -79,17 +78,17 @@ def judged_by(rows: Iterable[Row]) -> str:
         judges.setdefault(str(row["judge"]), []).append(str(row["policy"]))
     if not judges:
         return "nothing is evaluated yet"
+    if list(judges) == [NOBODY]:
+        return "no annotator: judged by the run's own reward models alone"
     if len(judges) == 1:
-        return _in_words(*judges)
-    return "judged by several: " + "; ".join(f"{_in_words(who)} ({', '.join(of)})" for who, of in judges.items())
+        return f"judged by {_in_words(*judges)}"
+    return "several judges: " + "; ".join(f"{_in_words(who)} for {', '.join(of)}" for who, of in judges.items())
 
 
 def _in_words(judge: str) -> str:
-    if judge == NOBODY:
-        return "no annotator: judged by the run's own reward models alone"
-    if judge == UNKNOWN:
-        return "judged by somebody whom its record does not name"
-    return f"judged by a simulated annotator ({judge.removeprefix('simulated, ')})"
+    if judge in (NOBODY, UNKNOWN):
+        return {NOBODY: "the run's own reward models", UNKNOWN: "somebody whom the record does not name"}[judge]
+    return f"a simulated annotator ({judge.removeprefix('simulated, ')})"
 
 
 def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[Row]:
@@ -136,11 +135,10 @@ def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]
 
 def tables_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """The figures that matter most, and the others, so that each table fits a page. Of the others those are left out
-    that no policy has. Who judged stands in the second table where that is not one judge for all."""
+    that no policy has. Who judged is said above them, by `judged_by`."""
     measured = [column.title for column in FURTHER if any(row[column.title] != NOT_MEASURED for row in rows)]
-    judges = ["judge"] if len({row["judge"] for row in rows}) > 1 else []
     first = ["policy", "state", *(column.title for column in FIRST)]
-    further = ["policy", *measured, "seconds", *judges]
+    further = ["policy", *measured, "seconds"]
     return _only(rows, first), _only(rows, further)
 
 

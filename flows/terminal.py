@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from data_store.figures import percent, seconds, size
+from flows.summary import judged_by, outdated, tables_of
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -110,3 +111,12 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object
         late = row.get("state", "fresh") != "fresh"
         table.add_row(*(escape(str(value)) for value in row.values()), style="yellow" if late else None)
     console.print(table)
+
+
+def print_figures(console: Console, name: str, rows: Sequence[dict[str, object]]) -> None:
+    """The figures of a run, whose judgement they are, and which of them no longer hold."""
+    first, further = tables_of(rows)
+    print_table(console, f"{name}: figures per policy ({judged_by(rows)})", first)
+    print_table(console, "further figures", further)
+    for line in outdated(rows):
+        console.print(escape(line), highlight=False)

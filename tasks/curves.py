@@ -164,6 +164,8 @@ def _panel(name: str, points: Sequence[tuple[int, float]]) -> str:
 
 def _step_ticks(first: int, last: int) -> list[int]:
     """Whole steps, the first and the last among them; no other so near to these that their numbers would meet."""
+    if last - first <= 8:
+        return list(range(first, last + 1))
     room = (last - first) / 8
     between = [int(step) for step in ticks(first, last) if step == int(step) and first + room < step < last - room]
     return sorted({first, *between, last})

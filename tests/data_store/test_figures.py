@@ -42,13 +42,13 @@ def test_rates_shares_durations_and_sizes() -> None:
     assert [size(count) for count in (0, 999, 2_345_678, 5e15)] == ["0 B", "999 B", "2.3 MB", "5,000.0 TB"]
 
 
-# lines that a step reports while it works: they name digits of their own, and models know nothing of data_store
 def test_nothing_else_in_flows_and_tasks_says_how_a_number_is_written() -> None:
     form = re.compile(r"\{[^{}]*:[<>^]?\d*(,|,?\.\d+[efg%]|[eg%])\}")
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for folder in ("flows", "tasks")
         for path in sorted((ROOT / folder).glob("*.py"))
+        if path.name != "curves.py"  # places in a picture
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if form.search(line)
     ]
