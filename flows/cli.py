@@ -11,11 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_store.commands import halter
+from data_store.figures import figure
 from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
 from data_store.store import Store
 from flows import (
     annotate_cli,
+    deploy_cli,
     export_cli,
     preferences_cli,
     query_cli,
@@ -34,8 +36,8 @@ from flows.plan import plan_today
 from flows.server import prefect_server, serving
 from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
 from flows.status import Cell, other_code_in_words, stale_keys
-from flows.summary import judge_of, summary_rows
-from flows.terminal import StepDisplay, print_table
+from flows.summary import summary_rows
+from flows.terminal import StepDisplay, print_figures
 from flows.up_to_date import figures_if_done, look
 from flows.waiting import judged_and_unread, waits_of
 from tasks.outside import hash_sources
@@ -50,6 +52,7 @@ app = typer.Typer(
 
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
+app.command("deploy")(deploy_cli.deploy)
 app.command("query")(query_cli.query)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
@@ -100,10 +103,11 @@ def run(
             return
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
-                rows = cast(list[dict[str, object]], recipe(config))
+                rows = cast(list[dict[str, object]], result_of(recipe(config, return_state=True)))
             _finish(rows, as_json, session)
             if keep_server:
                 say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
@@ -133,13 +137,14 @@ def rerun(
         session.workers.start()
         with prefect_server(home() / ".prefect", "rerun") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                stale = cast(
-                    list[dict[str, object]],
-                    rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name),
+                ended = rerun_flow(
+                    iteration, order.step, values or [], unset or [], downstream, config.name, return_state=True
                 )
+            stale = cast(list[dict[str, object]], result_of(ended))
         if as_json:
             print_json({"step": order.step, "part": iteration, "stale": stale})
             return
@@ -174,17 +179,17 @@ def serve(
     webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
+        from flows.deploying import Offer
         from flows.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
-        forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
-        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None, webhook) as now:
+        with served(folder, Offer(path), schedule_of(schedule, timezone) if schedule else None, webhook) as now:
             console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
             table = Table(title="what can be started there", title_justify="left", header_style="bold")
             table.add_column("deployment", no_wrap=True)
             table.add_column("what it does")
-            for name, description in now.deployments:
-                table.add_row(name, escape(description))
+            for form in now.deployments:
+                table.add_row(form.full_name, escape(form.description))
             console.print(table)
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
             if config.notify is not None:
@@ -213,7 +218,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
 def _print_status(session: Session, as_json: bool) -> None:
     config, store = session.config, session.store
     cells = look(session).cells
-    rows = summary_rows(session)
+    rows = summary_rows(session, cells)
     if as_json:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
@@ -227,7 +232,7 @@ def _print_status(session: Session, as_json: bool) -> None:
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
     _tell_intakes(config, store)
-    print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+    print_figures(console, config.name, rows)
 
 
 @app.command()
@@ -287,10 +292,10 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             if cell is None:
                 shown.append("")
                 continue
-            figure = "" if cell.figure is None else f" {_short(cell.figure)}"
+            value = "" if cell.figure is None else f" {figure(cell.figure)}"
             state = "at gate" if cell.gate else cell.state
             colour = colours.get(state, "red")
-            shown.append(f"[{colour}]{state}[/{colour}]{figure}")
+            shown.append(f"[{colour}]{state}[/{colour}]{value}")
         table.add_row(step, *shown)
     console.print(table)
     for cell in cells:
@@ -302,17 +307,13 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
         console.print(escape(told), highlight=False)
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
-
-
 def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
     config = session.config
     if as_json:
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
         print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
     else:
-        print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        print_figures(console, config.name, rows)
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
@@ -333,10 +334,6 @@ def _tell_waits(session: Session) -> None:
             f"they judge on the page of `{halter('annotate')}`; then the same command goes on from here",
             highlight=False,
         )
-
-
-def _judge(config: RunConfig) -> str:
-    return f" ({judge_of(config)})"
 
 
 def _tell_overrides(session: Session, as_json: bool) -> None:

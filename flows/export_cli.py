@@ -7,6 +7,7 @@ import typer
 
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
+from data_store.figures import size
 from data_store.files import atomic_write
 from data_store.foreign_files import read_inside
 from data_store.identity import CONFIG_FILE, check_identity, check_run_name
@@ -82,7 +83,7 @@ def import_run(
         return
     console.print(
         f"{run}: {added.steps} steps and {added.heads} current versions imported, {added.objects} objects "
-        f"({added.bytes / 1e6:.1f} MB) copied and verified",
+        f"({size(added.bytes)}) copied and verified",
         highlight=False,
     )
 

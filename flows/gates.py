@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import figure
 from flows.plan import FIRST, FOUNDATION, Plan
 from flows.watch_config import GateConfig
 
@@ -30,7 +31,7 @@ class Stop:
         if self.value is None:
             return f"{self.gate.metric} was not measured, and must be {self.gate.bounds}"
         chance = " (near chance)" if "accuracy" in self.gate.metric and abs(self.value - 0.5) <= 0.05 else ""
-        return f"{self.gate.metric} is {self.value:.4g}{chance}, and must be {self.gate.bounds}"
+        return f"{self.gate.metric} is {figure(self.value)}{chance}, and must be {self.gate.bounds}"
 
     def __str__(self) -> str:
         return f"{self.part} {self.step}: {self.found}"

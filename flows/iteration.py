@@ -8,8 +8,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.asking import ask_judge
 from flows.config import RunConfig
+from flows.ends import part_of_a_run, waiting
 from flows.session import session_of
-from flows.steps import side_by_side, step_of, waiting
+from flows.steps import side_by_side, step_of
 from flows.waiting import await_judgements
 
 
@@ -19,6 +20,7 @@ from flows.waiting import await_judgements
     description="Pairs, preferences → reward models → rejection sampling, GAtt → fine-tuning → PPO or DPO → evaluation",
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
+@part_of_a_run
 def iteration(config: RunConfig, part: str) -> State[Any] | None:
     """Pairs, preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has
     them; with distillation the picks of another run and no reward models. Where people have not judged the pairs yet,

@@ -4,19 +4,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, tags
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
+from flows.artifact_index import publish_index
 from flows.cancellation import cancellable
 from flows.config import RunConfig, load_config
+from flows.ends import done, nothing_new, result_of, stopped, up_to_date, waiting
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.session import recall, remember, session_of, sole_config
-from flows.steps import nothing_new, stopped, up_to_date, waiting
-from flows.summary import COLUMNS, judge_of, summary_rows
+from flows.summary import summary_rows
 from flows.up_to_date import in_words, look
 from flows.waiting import waits_of
 
@@ -59,33 +60,23 @@ def recipe(
         session.adopt()
         standing = look(session)
         if standing.nothing_to_do:
-            rows = summary_rows(session)
-            _show(rows, judge_of(config))
-            return up_to_date(in_words(standing), rows)
-        waits, stop = None, None
+            rows, where = publish_index(session)
+            return up_to_date(f"{in_words(standing)}; {where}", rows)
+        waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):
-                foundation(config)
+                ended.append(foundation(config, return_state=True))
+                result_of(ended[-1])
             for part in session.parts:
                 with tags(f"iteration:{part}"):
-                    waits = iteration(config, part)
+                    ended.append(iteration(config, part, return_state=True))
+                    waits = result_of(ended[-1])
                 if waits:
                     break
         except StoppedAtGateError as error:
             stop = error
-        rows = summary_rows(session)
         wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
-    _show(rows, judge_of(config))
+        rows, where = publish_index(session, [str(state.state_details.flow_run_id) for state in ended])
     if stop is not None:
         return stopped(stop)
-    return rows if wait is None else waiting(wait, rows)
-
-
-def _show(rows: list[dict[str, object]], judge: str) -> None:
-    create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
-    create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
-
-
-def _guide(judge: str) -> str:
-    lines = [f"# Figures per iteration\n\n{judge}\n", "| column | meaning |", "|---|---|"]
-    return "\n".join(lines + [f"| {column.title} | {column.meaning} |" for column in COLUMNS])
+    return done(where, rows) if wait is None else waiting(wait, rows)

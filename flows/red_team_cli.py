@@ -18,6 +18,7 @@ from data_store.annotation.red_team import (
 )
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.commands import halter
+from data_store.figures import rate
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
 from flows.live import policy_head
@@ -132,7 +133,7 @@ def _figures(sums: dict[str, Any], people: int | None) -> list[str]:
     per_hour = sums["violations_per_person_hour"]
     return [
         *(str(sums["attacks"]), str(sums["violations"]), "" if people is None else str(people)),
-        *(f"{sums['person_hours']:.2f}", "" if per_hour is None else f"{per_hour:.2f}"),
+        *(rate(sums["person_hours"]), "" if per_hour is None else rate(per_hour)),
     ]
 
 

@@ -8,8 +8,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.artifact_index import publish_index
 from flows.asking import ask_judge
 from flows.cancellation import cancellable
+from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
 from flows.lineage_text import lineage_lines
@@ -17,7 +19,7 @@ from flows.lineage_view import lineage_document
 from flows.orders import Order, descendants, read_order, rerun_command
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import step_of, stopped, waiting
+from flows.steps import step_of
 from flows.waiting import await_judgements
 
 
@@ -49,7 +51,7 @@ def rerun(
         overrides: KEY=VALUE, one each, such as reward.margins=large; holds for this step of this iteration until unset
         unset: Keys whose values set by hand are taken back
         downstream: Then bring everything that it feeds up to date
-        run: Name of the run; empty for the last one
+        run: Name of the run; empty for the last one, where the form offers none
     """
     with session_of(recall(run or None)) as session:
         check_taken(session)
@@ -76,6 +78,7 @@ def rerun(
             markdown=_report(session, order, stale),
             description=f"{order.step} of {order.part}: what is stale now, and what made it",
         )
+        publish_index(session)
     if stop is not None:
         return stopped(stop)
     found = [cell.as_json() for cell in stale]

@@ -1,14 +1,14 @@
-"""`halter serve`: the Prefect server, the deployments of deployments/prefect.yaml and a worker that runs them, until it
-is told to stop. Import it only when the server's address is known."""
+"""`halter serve`: the Prefect server, the deployments of a run and a worker that runs them, until it is told to stop.
+
+Import it only when the server's address is known.
+"""
 
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from httpx import HTTPError
@@ -32,6 +32,7 @@ from data_store.errors import InputError, StoreError
 from flows.cancellation import UNDER_WAY
 from flows.command_logs import cut, end_of, log_file
 from flows.crashes import bury, set_up_crash_detection
+from flows.deploying import Form, Offer, deploy
 from flows.notify import set_up_notification
 from flows.planned import RECIPE, ScheduleWatch, skip_missed
 from flows.server import ServerFailedError, supervised
@@ -54,11 +55,12 @@ def schedule_of(cron: str, timezone: str) -> CronSchedule:
 class Served:
     """What can be started, by name with its description, and the worker that runs it."""
 
-    deployments: Sequence[tuple[str, str]]
+    deployments: Sequence[Form]
     worker: "subprocess.Popen[bytes]"
     log: Path
     go_on: Callable[[Sequence[str]], list[str]]
     look: Callable[[], list[str]]
+    keep_up: Callable[[], None]
 
     def wait(
         self, judged: Callable[[], Sequence[str]], on_start: Callable[[str], None], tell: Callable[[str], None]
@@ -75,6 +77,7 @@ class Served:
                 continue
             cut(self.log)
             try:
+                self.keep_up()
                 for batch in self.go_on(judged()):
                     on_start(batch)
                 for text in self.look():
@@ -91,43 +94,37 @@ class Served:
 
 
 @contextmanager
-def served(
-    folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None, webhook: str | None
-) -> Iterator[Served]:
+def served(folder: Path, offer: Offer, schedule: CronSchedule | None, webhook: str | None) -> Iterator[Served]:
     """The deployments and a worker beside this process, on a server that nobody else uses.
 
-    `environment` fills in the forms; deployments/prefect.yaml says how. `webhook` is told of failures and
-    gates. At the end what is running is cancelled and
-    the worker stopped. Raises ServerFailedError where the deployments are refused.
+    `offer` says what can be started. `webhook` is told of failures and gates. At the end what is running is cancelled
+    and the worker stopped.
     """
     log, server_log = log_file(folder, "serve", "worker"), log_file(folder, "serve", "server")
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     with get_client(sync_client=True) as client:
         bury(client, _our_pool())  # what a killed `halter serve` left under way holds the pool's only place
-        _open_pool(client, is_paused=True)  # nobody starts anything before it is known what is planned
+        open_pool(client, is_paused=True)  # nobody starts anything before it is known what is planned
         with supervised(["worker", "start", "--pool", POOL, "--type", ProcessWorker.type], log) as worker:
             try:
-                _deploy(environment)
-                _close_forms(client)
+                forms = offer.forms()
+                deploy(client, forms, POOL)
                 set_up_notification(client, webhook)
                 set_up_crash_detection(client, get_current_settings().flows.heartbeat_frequency)
                 if schedule is not None:
                     _switch_on(client, schedule)
-                skip_missed(client, _our_pool(), environment["HALTER_CONFIG"] if schedule is not None else None)
-                _open_pool(client, is_paused=False)
-                names = sorted(
-                    (f"{client.read_flow(each.flow_id).name}/{each.name}", each.description or "")
-                    for each in client.read_deployments(work_pool_filter=_our_pool())
-                )
+                skip_missed(client, _our_pool(), str(offer.config_file) if schedule is not None else None)
+                open_pool(client, is_paused=False)
                 watch = ScheduleWatch(client, _our_pool(), server_log, log)
                 look = lambda: watch.look(is_busy=bool(_runs(client)))  # noqa: E731
-                yield Served(names, worker, log, _starter(client), look)
+                yield Served(forms, worker, log, _starter(client), look, _keeper(client, offer))
             finally:
                 client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
                 _cancel_all(client, worker)
 
 
-def _open_pool(client: SyncPrefectClient, is_paused: bool) -> None:
+def open_pool(client: SyncPrefectClient, is_paused: bool = False) -> None:
+    """The pool that the worker looks at, made where it is not there."""
     try:
         client.read_work_pool(POOL)
         client.update_work_pool(POOL, WorkPoolUpdate(is_paused=is_paused))
@@ -144,25 +141,21 @@ def _open_pool(client: SyncPrefectClient, is_paused: bool) -> None:
         )
 
 
-def _deploy(environment: Mapping[str, str]) -> None:
-    with as_file(files("deployments") / "prefect.yaml") as path:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", path],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode != 0:
-        raise ServerFailedError(f"`prefect deploy` refuses {path}:\n{(done.stdout + done.stderr)[-2000:]}")
+def _keeper(client: SyncPrefectClient, offer: Offer) -> Callable[[], None]:
+    """What keeps the forms as the config and the store have them: the config was edited, an iteration appended."""
+    laid_out, seen = offer.forms(), offer.signature()
 
+    def keep_up() -> None:
+        nonlocal laid_out, seen
+        now = offer.signature()
+        if now == seen:
+            return
+        forms = offer.forms()
+        if forms != laid_out:
+            deploy(client, forms, POOL, steps_alone=True)
+        laid_out, seen = forms, now
 
-def _close_forms(client: SyncPrefectClient) -> None:
-    """Have the server refuse a parameter that a flow does not know: else it makes a run of it, which crashes."""
-    for each in client.read_deployments(work_pool_filter=_our_pool()):
-        form = {**(each.parameter_openapi_schema or {}), "additionalProperties": False}
-        client.request(
-            "PATCH", "/deployments/{id}", path_params={"id": each.id}, json={"parameter_openapi_schema": form}
-        )
+    return keep_up
 
 
 def _switch_on(client: SyncPrefectClient, schedule: CronSchedule) -> None:

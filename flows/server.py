@@ -116,8 +116,8 @@ def serving(folder: Path) -> Iterator[str]:
     """The same for `halter serve`, which must be alone with its server. Raises InputError where it is not."""
     if os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names a server of your own: deploy there with `prefect deploy`, as "
-            "deployments/prefect.yaml says, and start `prefect worker start --pool halter`; "
+            "PREFECT_API_URL names a server of your own: `halter deploy` lays out there what can be "
+            "started; then start `prefect worker start --pool halter`; "
             "or unset it for a server on this machine"
         )
     folder.mkdir(parents=True, exist_ok=True)

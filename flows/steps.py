@@ -1,18 +1,17 @@
 """Running steps from flows."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
-from prefect.states import Completed, Failed
 
 from data_store.commands import halter
 from data_store.errors import InputError
 from flows.gates import StoppedAtGateError, stops_of
 from flows.session import Session
-from flows.waiting import Wait
+from tasks.artifacts import key_of
 from tasks.run_step import StepContext, run_step
 
 
@@ -36,26 +35,6 @@ def side_by_side(session: Session, part: str, *steps: str) -> None:
     _pass_gates(session, part, dict(zip(steps, measured, strict=True)))
 
 
-def waiting(wait: Wait, result: Any) -> State[Any]:
-    """The state in which a flow ends that cannot go on before people have judged, with its result so far."""
-    return Completed(name="Waiting", message=f"{wait.part} waits for people: {wait}", data=result)
-
-
-def nothing_new(text: str, result: Any) -> State[Any]:
-    """The state in which a flow ends that has found nothing to do."""
-    return Completed(name="Nothing new", message=text, data=result)
-
-
-def up_to_date(text: str, result: Any) -> State[Any]:
-    """The state in which a flow ends whose steps are all finished: none of them is gone through."""
-    return Completed(name="Up to date", message=text, data=result)
-
-
-def stopped(error: StoppedAtGateError) -> State[Any]:
-    """The state in which a flow ends that a gate has stopped. Prefect's events and automations know it by its name."""
-    return Failed(name="Stopped at a gate", message=str(error), data=error)
-
-
 def _pass_gates(session: Session, part: str, measured: Mapping[str, Mapping[str, float]]) -> None:
     """Also what was taken up again has to pass: the bound may be another one today."""
     gates = session.config.gates
@@ -68,7 +47,7 @@ def _pass_gates(session: Session, part: str, measured: Mapping[str, Mapping[str,
     error = StoppedAtGateError(stops)
     for stop in stops:
         create_markdown_artifact(
-            key=f"gate-{stop.step}-{part}".replace("_", "-").lower(),
+            key=f"gate-{key_of(stop.step, part)}",
             markdown=f"## {stop.step} of {part} is at a gate\n\n{error}",
             description=f"{part} {stop.step}: {stop.gate.metric}",
         )

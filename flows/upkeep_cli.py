@@ -11,6 +11,7 @@ from rich.table import Table
 from data_store import backups, verification
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import figure, seconds, size
 from data_store.files import atomic_write
 from data_store.foreign_files import read_inside
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
@@ -57,7 +58,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
         table.add_column(column)
     for step in steps:
         itself = step.roots == (f"{step.part} {step.step}",)
-        took = "" if step.seconds is None else f"{step.seconds:,.0f} s"
+        took = "" if step.seconds is None else seconds(step.seconds)
         table.add_row(f"{step.part} {step.step}", escape(step.reason), "" if itself else ", ".join(step.roots), took)
     console.print(table)
     console.print("bring them up to date:")
@@ -145,11 +146,13 @@ def gc(
         print_json({"run": config.name, "deleted": delete, "retention": rule, "bytes": done.bytes, "garbage": garbage})
         return
     for item in done.garbage[:_LINES]:
-        console.print(f"{_size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
+        console.print(f"{size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
     if len(done.garbage) > _LINES:
         console.print(f"            … and {len(done.garbage) - _LINES} more; --json lists all", highlight=False)
-    count = f"{len(done.garbage)} things, {_size(done.bytes)}"
-    rule_text = f"kept are {retention.keep_versions} superseded versions of each asset and {retention.keep_days:g} days"
+    count = f"{len(done.garbage)} things, {size(done.bytes)}"
+    rule_text = (
+        f"kept are {retention.keep_versions} superseded versions of each asset and {figure(retention.keep_days)} days"
+    )
     if delete:
         console.print(f"removed {count} ({rule_text})", highlight=False)
     elif done.garbage:
@@ -175,7 +178,7 @@ def backup(
     if as_json:
         print_json({"run": config.name, "backup": str(target.absolute()), **asdict(done)})
     else:
-        console.print(f"{done.files} files, {_size(done.bytes)} copied to {target}", highlight=False)
+        console.print(f"{done.files} files, {size(done.bytes)} copied to {target}", highlight=False)
         for problem in done.problems:
             console.print(f"[red]not in the backup:[/red] {escape(problem)}", highlight=False)
         if done.problems:
@@ -212,7 +215,7 @@ def restore(
         print_json({"run": name, "store": str(store_root(name)), **facts})
     else:
         console.print(
-            f"restored {found.n_objects} objects ({_size(found.bytes)}) and {found.n_events} events, all verified; "
+            f"restored {found.n_objects} objects ({size(found.bytes)}) and {found.n_events} events, all verified; "
             f"look at it: {halter('status', run=name)}",
             highlight=False,
         )
@@ -277,7 +280,7 @@ def _print_verification(document: dict[str, Any]) -> None:
             names = [*damage["built_on_it"], *([f"{older} superseded versions"] if older else [])]
             console.print(f"    built on it: {', '.join(names)}", highlight=False)
         console.print(f"    repair: {', then '.join(damage['repair'])}", highlight=False)
-    read = f"{document['events']} events, {document['objects']} objects, {_size(document['bytes'])}"
+    read = f"{document['events']} events, {document['objects']} objects, {size(document['bytes'])}"
     if document["sound"]:
         console.print(f"sound: {read}", highlight=False)
     else:
@@ -285,12 +288,3 @@ def _print_verification(document: dict[str, Any]) -> None:
         console.print(
             f"{count} problems in {read}; with a backup, `{_from_backup()}` puts right what it has", highlight=False
         )
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

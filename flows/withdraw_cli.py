@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import size
 from data_store.records import Withdrawal, now
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
@@ -130,7 +131,7 @@ def _erase(config: RunConfig, store: Store, held: Withdrawal, dry_run: bool, as_
         return
     for run, each in done.items():
         verb = "would be" if dry_run else "are"
-        console.print(f"{run}: {len(each.retired)} versions {verb} erased, {each.bytes:,} bytes", highlight=False)
+        console.print(f"{run}: {len(each.retired)} versions {verb} erased, {size(each.bytes)}", highlight=False)
 
 
 def _document(withdrawal: Withdrawal, found: Sequence[Reach]) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
+from data_store.figures import seconds
 from data_store.store import Store
 from tasks.artifacts import publish_artifacts
 from tasks.execute import FlowIds, Outcome, execute
@@ -67,7 +68,7 @@ def _ended(outcome: Outcome) -> str:
     if outcome.cached:
         return "cached"
     edited = f", by the source as it was loaded; {len(outcome.edited)} files edited since" if outcome.edited else ""
-    return f"done in {outcome.seconds:.1f} s{edited}"
+    return f"done in {seconds(outcome.seconds)}{edited}"
 
 
 @lru_cache(maxsize=256)
