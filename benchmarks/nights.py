@@ -136,8 +136,8 @@ def command(home: Path, *words: str, settings: Mapping[str, str] = VACUUM) -> No
         raise RuntimeError(f"halter {' '.join(words)} ended with {done.returncode}: {done.stdout[-500:]}{done.stderr}")
 
 
-def age(database: Path) -> None:
-    """Set back by a day all times by which Prefect's retention goes."""
+def age(database: Path, days: int = 1) -> None:
+    """Set back by days all times by which Prefect's retention goes."""
     with sqlite3.connect(database) as connection:
         for table, columns in (
             ("flow_run", ("end_time", "created", "updated", "start_time")),
@@ -149,7 +149,7 @@ def age(database: Path) -> None:
         ):
             for column in columns:
                 connection.execute(
-                    f"UPDATE {table} SET {column} = strftime('%Y-%m-%d %H:%M:%f000', {column}, '-1 day') "
+                    f"UPDATE {table} SET {column} = strftime('%Y-%m-%d %H:%M:%f000', {column}, '-{days} days') "
                     f"WHERE {column} IS NOT NULL"
                 )
     connection.close()

@@ -3,14 +3,17 @@
 import re
 
 from data_store import events
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
+from data_store.identity import check_identity
 from data_store.layout import MARKER
 from data_store.names import AssetName, slug
 from data_store.records import Head
 from data_store.store import Store
 
 _ORIGIN = "run {run}: {asset} version {version}, made by its run {made_by}"
-_RUN = re.compile(r"run (\S+): \S+@\S+ version \w+, made by its run ")
+# A run is one folder beside this one: what a journal names must not lead elsewhere.
+_RUN = re.compile(r"run ([^\s/.][^\s/]*): \S+@\S+ version \w+, made by its run ")
 
 
 def adopted_from(store: Store) -> dict[str, set[str]]:
@@ -22,6 +25,19 @@ def adopted_from(store: Store) -> dict[str, set[str]]:
     return found
 
 
+def adopted_asset(run: str, asset: AssetName) -> AssetName:
+    """The source that another run's asset becomes here."""
+    return AssetName("source", slug(f"{run}-{asset.name}-{asset.part}"), "external")
+
+
+def offered(store: Store, run: str, asset: AssetName) -> str | None:
+    """The version that another run's asset points to now; None where the run, or the asset in it, is not there."""
+    if not (store.root.parent / run / MARKER).is_file():
+        return None
+    head = Store.open(store.root.parent / run).heads().get(asset)
+    return None if head is None else head.version_id
+
+
 def adopt(store: Store, run: str, asset: AssetName) -> Head:
     """Copy what another run's asset points to now into this store, as the source `<run>-<name>-<part>@external`.
 
@@ -30,7 +46,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
     Where the other store is gone, what was adopted before still holds. Raises InputError for a run or an asset that is
     not there, naming what is.
     """
-    adopted = AssetName("source", slug(f"{run}-{asset.name}-{asset.part}"), "external")
+    adopted = adopted_asset(run, asset)
     known = store.head(adopted)
     if not (store.root.parent / run / MARKER).is_file():
         if known is not None:
@@ -39,6 +55,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
         raise InputError(
             f"distill.run: there is no run {run!r} in {store.root.parent}; there are: {', '.join(others) or 'none'}"
         )
+    check_identity(store.root.parent / run)
     other = Store.open(store.root.parent / run)
     heads = other.heads()
     if asset not in heads:
@@ -54,10 +71,12 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
     with store.collecting_forbidden(), other.collecting_forbidden():
         published = store.publish(version.kind, other.checkout(there.version_id), row_kind=version.row_kind)
         if published.version_id != there.version_id:
-            raise StoreError(f"{asset} of run {run!r} changed its content on the way; run `halter verify` there")
+            raise StoreError(
+                f"{asset} of run {run!r} changed its content on the way; run `{halter('verify', run=run)}`"
+            )
         origin = _ORIGIN.format(run=run, asset=asset, version=there.version_id, made_by=there.run_id)
         store.catalog.write(events.source_registered(adopted, published, origin))
     head = store.head(adopted)
     if head is None:
-        raise StoreError(f"{adopted} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{adopted} was registered and has no head; run `{halter('verify')}`")
     return head

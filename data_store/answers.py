@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store import events
+from data_store.commands import halter
 from data_store.errors import StoreError
+from data_store.files import append_whole
 from data_store.names import AssetName
 from data_store.records import Head
 from data_store.rows import ROW_KINDS
@@ -64,20 +66,26 @@ class AnswerFile:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self.path, whole)
-        answers = (Answer(**json.loads(line)) for line in content[:whole].splitlines())
-        return {(each.pair_id, each.question): each for each in answers}
+        found: dict[Key, Answer] = {}
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                answer = Answer(**json.loads(line))
+            except (TypeError, ValueError) as error:
+                raise StoreError(
+                    f"{self.path}: line {number} is damaged ({error}): take it out, and its question is asked again"
+                ) from None
+            found[answer.pair_id, answer.question] = answer
+        return found
 
     def clear(self) -> None:
         """Forget them. The file stays: another process may wait for its lock."""
         os.truncate(self.path, 0)
 
     def add(self, answer: Answer) -> None:
-        """Keep one more, durably."""
+        """Keep one more, durably; raises OSError where there is no room, and nothing of it is kept then."""
         if self._file is None:
             raise ValueError("the file of answers is not open")
-        self._file.write(json.dumps(asdict(answer)).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        append_whole(self.path, json.dumps(asdict(answer)).encode() + b"\n")
 
 
 def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], origin: str) -> Head:
@@ -94,5 +102,5 @@ def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], 
         store.catalog.write(events.source_registered(asset, published, f"{origin}: {told}"))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head

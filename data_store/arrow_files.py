@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store.files import sync_folder
-from data_store.publishing import Checkouts
+from data_store.publishing import Checkouts, id_of
 from data_store.records import VersionInfo
 from data_store.rowsets import ROWS_FILE
 
@@ -25,7 +25,7 @@ class ArrowFiles:
 
     def path(self, version: str) -> Path:
         """Where the version's file lies once it is built."""
-        return self.folder / f"{version}.arrow"
+        return self.folder / f"{id_of(version)}.arrow"
 
     def get(self, version: VersionInfo) -> Path:
         """The version's file, built if need be; it appears whole or not at all. Raises what a checkout raises."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_store.annotation.book import copy_book
+from data_store.commands import halter
 from data_store.contents import uses_by_object
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_stale, remove_tree, sync_folder, write_durably
+from data_store.foreign import check_is_store, take_store
+from data_store.foreign_files import refuse_links
 from data_store.layout import MARKER
 from data_store.locks import locked
 from data_store.store import Store
@@ -36,6 +39,8 @@ def backup(store: Store, target: Path, *, on_progress: Progress = lambda _done, 
     if target.is_relative_to(store.root):
         raise InputError(f"{target} lies inside the store; give a folder elsewhere, best on another disk")
     store.catalog.settle()
+    if target.is_dir():
+        refuse_links(target)
     copy = Store.open(target)
     with store.collecting_forbidden():
         # The journal is listed first: every object that these segments speak of exists by now. No leader is at work
@@ -47,7 +52,7 @@ def backup(store: Store, target: Path, *, on_progress: Progress = lambda _done, 
         if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
             raise InputError(
                 f"{target} is not an earlier backup of {store.root}, or the journal here was changed since "
-                "(`halter verify` tells): give another folder"
+                f"(`{halter('verify')}` tells): give another folder"
             )
         copied = _copy(store, copy, segments, on_progress)
     found = verify(copy, deep=False)
@@ -62,12 +67,12 @@ def restore(
     on_progress: Progress = lambda _done, _total: None,
 ) -> Verification:
     """Make a store of a backup, which is only read. It is built beside `target`, verified to the last byte, handed to
-    `finish`, and only then given its name: it is there whole or not at all.
+    `finish`, and only then given its name: it is there whole or not at all. Somebody else may have written the backup:
+    nothing that it says is believed, see `foreign.py`.
 
     Raises InputError when the source is no backup or the target is there, StoreError when the backup is not sound.
     """
-    if not (source / MARKER).is_file():
-        raise InputError(f"{source} is no backup: it has no {MARKER}; give a folder that `halter backup` wrote")
+    check_is_store(source, "backup; give a folder that `halter backup` wrote")
     if target.exists():
         raise _is_there(target)
     building = target.parent / ".restoring"
@@ -75,10 +80,10 @@ def restore(
     remove_stale(building)
     draft = building / f"{target.name}-{uuid.uuid4().hex[:8]}"
     try:
-        origin, copy = Store(source.absolute()), Store.open(draft)
-        copied = _copy(origin, copy, origin.catalog.journal.segments_there(), on_progress)
-        found = verify(Store.open(draft))  # opened again: it may be a store of a later halter
-        if problems := (*copied.problems, *found.problems):
+        copy = Store.open(draft)
+        problems = take_store(source.absolute(), copy, on_progress)
+        found = verify(copy)
+        if problems := (*problems, *found.problems):
             listed = "\n".join(problems[:10])
             raise StoreError(f"{source} is not sound, so nothing was restored:\n{listed}")
         finish(draft)

@@ -7,6 +7,9 @@ is the acknowledgement. The transaction is committed at the end of the term, bef
 take the lock shared, see whatever was acknowledged. Killed in between, the journal is ahead of the catalog, and the
 next leader or reader catches up; or events in the spool are in the journal already, and the next leader drops them.
 
+A file that is damaged, wherever that comes to light, is made anew from the journal, once. Where it can be neither made
+anew nor caught up with, on a full disk for example, readers read the journal itself, into memory.
+
 Nobody keeps a connection between two calls. Nothing but this module opens the file: DuckDB's own lock is POSIX, and any
 open and close of the file in the owning process would drop it.
 """
@@ -15,43 +18,23 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 
-from data_store.errors import InputError, StoreError
-from data_store.events import Event, Rows, is_judged, refusal
+from data_store.database import DamagedError, SteadyReader, connect, means_damage
+from data_store.errors import InputError, StoreError, UnwritableError
+from data_store.events import Event
 from data_store.files import sync_folder
-from data_store.journal import APPLIED, START, Entry, Journal
+from data_store.journal import START, Journal
 from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, take_lock, try_lock, unlock
-from data_store.projection import (
-    CONFIG,
-    build,
-    insert,
-    last_seq,
-    merge,
-    migrations_in,
-    migrations_wanted,
-    replay,
-    rows_of,
-    tail,
-)
+from data_store.projection import build, build_in_memory, last_seq, migrations_in, migrations_wanted, tail
+from data_store.term import lead
 
-_BATCH = 500
-# How long one leader serves others before it lets somebody else lead: many times what opening the file costs.
-_TERM_SECONDS = 0.2
-_LINGER_SECONDS = 0.02
 _CATCH_UPS = 10
-# What an event can cause that lies in the event itself, not in the store.
-_FAULTS_OF_EVENTS = (
-    *(duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException),
-    *(KeyError, TypeError, ValueError),
-)
-_OTHER_PROGRAM_SECONDS = 10.0
-_DAMAGE = (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
+_MENDING_SECONDS = 10.0
 
 
 class Catalog:
@@ -68,8 +51,9 @@ class Catalog:
     def write(self, event: Event) -> None:
         """Apply one event; returns when it is durable and visible.
 
-        Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time (the event then
-        stays in the spool and is applied by the next writer) or the database cannot be written, for want of room.
+        Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time,
+        UnwritableError when there is no room; in both cases the event, if it got into the spool, is applied by the next
+        writer that can.
         """
         if self._is_reading:
             raise RuntimeError("a write inside a block that reads would wait for the end of that block")
@@ -77,6 +61,8 @@ class Catalog:
             waiting = self.journal.submit(event)
         except (TypeError, ValueError) as error:
             raise InputError(f"{event['kind']}: config and env must be plain JSON values ({error})") from None
+        except OSError as error:
+            raise UnwritableError(f"{self.root} cannot be written: {error}; nothing was changed") from error
         deadline = time.monotonic() + self.wait_seconds
         pause = 0.001
         contended = False
@@ -86,11 +72,11 @@ class Catalog:
             if lock is not None:
                 try:
                     self._drain(crowded=contended)
-                except duckdb.Error as error:  # a full disk, for example; nothing of it is visible
-                    raise StoreError(
-                        f"{self.file} cannot be written: {error}; the write waits in {waiting} and will be applied by "
-                        "the next writer that can"
-                    ) from error
+                except UnwritableError as error:
+                    if waiting.exists():  # else it is in the journal, and that is what counts
+                        raise UnwritableError(
+                            f"{error}; the write waits in {waiting} and will be applied by the next writer that can"
+                        ) from error
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:
@@ -109,7 +95,9 @@ class Catalog:
             raise InputError(reason)
 
     def settle(self) -> None:
-        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema."""
+        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema, UnwritableError
+        where there is no room.
+        """
         if self._is_settled():
             return
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
@@ -119,10 +107,14 @@ class Catalog:
         """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""
         try:
             connection, lock = self._open_for_reading()
-        except _BehindError:
+        except (_BehindError, DamagedError):
             return False
         try:
             return migrations_in(connection) == migrations_wanted() and not self.journal.pending(1)
+        except duckdb.Error as error:
+            if not means_damage(error):
+                raise
+            return False
         finally:
             connection.close()
             unlock(lock)
@@ -137,22 +129,64 @@ class Catalog:
         if self._is_reading:
             yield self._own.connection
             return
-        for _ in range(_CATCH_UPS):
-            try:
-                connection, lock = self._open_for_reading()
-            except _BehindError:
-                self.settle()
-            else:
-                break
-        else:
-            raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
-        self._own.connection = connection
+        reader, lock, seen = self._reader()
+        # Those who ask, ask a leader's connection as well, in the same words.
+        self._own.connection = cast("duckdb.DuckDBPyConnection", reader)
         try:
-            yield connection
+            yield self._own.connection
         finally:
             self._own.connection = None
-            connection.close()
+            reader.close()
             unlock(lock)
+            if reader.has_met_damage:
+                with suppress(StoreError):  # it has answered; the next one mends what this one cannot
+                    self._mend(seen, min(self.wait_seconds, _MENDING_SECONDS))
+
+    def _reader(self) -> tuple[SteadyReader, int, int]:
+        """What a block reads from, the shared lock, and which file it is."""
+        try:
+            connection, lock, seen = self._open_caught_up()
+        except UnwritableError:
+            lock, seen = take_lock(self.lock, exclusive=False, wait_seconds=self.wait_seconds), 0
+            try:
+                connection = self._read_journal()
+            except BaseException:
+                unlock(lock)
+                raise
+        return SteadyReader(connection, self._read_journal), lock, seen
+
+    def _open_caught_up(self) -> tuple[duckdb.DuckDBPyConnection, int, int]:
+        damage: DamagedError | None = None
+        for _ in range(_CATCH_UPS):
+            seen = self._which_file()
+            try:
+                return *self._open_for_reading(), seen
+            except _BehindError:
+                self.settle()
+            except DamagedError as error:
+                if damage:
+                    raise StoreError(f"{error}, though it was just made anew: look for a fault of the disk") from error
+                damage = error
+                self._mend(seen, self.wait_seconds)
+        raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
+
+    def _read_journal(self) -> duckdb.DuckDBPyConnection:
+        """A catalog in memory, of all that the journal holds."""
+        return build_in_memory(self.journal.whole())
+
+    def _which_file(self) -> int:
+        """A number that changes when the file is replaced; 0 where there is none."""
+        try:
+            return self.file.stat().st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _mend(self, seen: int, wait_seconds: float) -> None:
+        """Make the catalog anew, unless somebody has replaced the damaged file `seen` meanwhile."""
+        with locked(self.lock, exclusive=True, wait_seconds=wait_seconds):
+            if self._which_file() == seen:
+                self._replace()
+            self._drain()
 
     @property
     def _is_reading(self) -> bool:
@@ -163,14 +197,26 @@ class Catalog:
         with self.reading() as connection:
             return connection.execute(sql, list(parameters)).fetchall()
 
+    def seq(self) -> int:
+        """The number of the newest event that there is."""
+        with self.reading() as connection:
+            return last_seq(connection)
+
+    def is_newest(self, seq: int) -> bool:
+        """Whether nothing has happened since event number `seq`, the newest of some state that was read. Nothing is
+        opened for that: it costs one look at the journal's folder."""
+        return not self.journal.goes_on_after(seq)
+
     def rebuild(self) -> None:
         """Make the catalog anew from the journal."""
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
-            self._rebuild()
+            self._replace()
             self._drain()
 
     def _open_for_reading(self) -> tuple[duckdb.DuckDBPyConnection, int]:
-        """A connection to a catalog that holds the whole journal, and the lock; raises _BehindError for any other."""
+        """A connection to a catalog that holds the whole journal, and the lock; raises _BehindError for any other, and
+        DamagedError.
+        """
         lock = take_lock(self.lock, exclusive=False, wait_seconds=self.wait_seconds)
         try:
             if not self.file.exists():
@@ -183,6 +229,8 @@ class Catalog:
                 connection.close()
                 if isinstance(error, duckdb.CatalogException):
                     raise _BehindError(f"{self.file} has no tables") from error
+                if means_damage(error):
+                    raise DamagedError(f"{self.file} is damaged: {error}") from error
                 raise
             return connection, lock
         except BaseException:
@@ -190,35 +238,18 @@ class Catalog:
             raise
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + min(_OTHER_PROGRAM_SECONDS, self.wait_seconds)
-        while True:
-            try:
-                return duckdb.connect(str(self.file), read_only=read_only, config=CONFIG)
-            except _DAMAGE as error:
-                raise _DamagedError(str(error)) from error
-            except duckdb.IOException as error:
-                if "not a valid DuckDB database file" in str(error) or "orrupt" in str(error):
-                    raise _DamagedError(str(error)) from error
-                if "set lock on file" not in str(error):
-                    raise StoreError(f"{self.file} cannot be opened: {error}") from error
-                if time.monotonic() > deadline:
-                    raise StoreError(
-                        f"{self.file} is open in another program; close it and use `halter query` ({error})"
-                    ) from None
-                time.sleep(0.05)
+        return connect(self.file, read_only=read_only, wait_seconds=self.wait_seconds)
 
     def _open_for_writing(self) -> duckdb.DuckDBPyConnection:
-        """A connection to a catalog of today's schema; one that is missing, older or damaged is rebuilt first."""
+        """A connection to a catalog of today's schema; one that is missing or older is rebuilt first."""
         if not self.file.exists():
             self._rebuild()
+        connection = self._connect(read_only=False)
         try:
-            connection = self._connect(read_only=False)
-        except _DamagedError:
-            self.file.rename(self.file.with_name(f"damaged-{uuid.uuid4().hex}.duckdb"))
-            self._rebuild()
-            return self._connect(read_only=False)
-        found = migrations_in(connection)
-        wanted = migrations_wanted()
+            found, wanted = migrations_in(connection), migrations_wanted()
+        except BaseException:
+            connection.close()
+            raise
         if len(found) > len(wanted):
             connection.close()
             raise StoreError(
@@ -237,131 +268,58 @@ class Catalog:
             return 0, START
         try:
             connection = self._connect(read_only=True)
-        except _DamagedError:
+        except DamagedError:
             return 0, START
         try:
             return tail(connection)
-        except duckdb.CatalogException:  # the file was never laid out
+        except duckdb.Error:  # the file was never laid out, or just this cannot be read
             return 0, START
         finally:
             connection.close()
 
     def _drain(self, *, crowded: bool = False) -> None:
+        """Lead for a term; a catalog that shows itself damaged is made anew first. Raises UnwritableError."""
+        try:
+            try:
+                self._lead(crowded)
+            except (duckdb.Error, DamagedError) as error:
+                if not (isinstance(error, DamagedError) or means_damage(error)):
+                    raise
+                self._rebuild()  # no room may look the same; then there is none for this either
+                self._lead(crowded)
+        except (duckdb.Error, DamagedError, OSError) as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> UnwritableError:
+        return UnwritableError(f"{self.root} cannot be written: {error}")
+
+    def _lead(self, crowded: bool) -> None:
         connection = self._open_for_writing()
         try:
-            term = _Term(connection, *self._catch_up(connection))
-            end = time.monotonic() + _TERM_SECONDS
-            while batch := self._next_batch(_LINGER_SECONDS if crowded else 0.0):
-                crowded = crowded or len(batch) > 1
-                try:
-                    self._apply(term, batch)
-                except _FAULTS_OF_EVENTS:
-                    # The checks let something through that DuckDB does not take: find it, the others must not suffer.
-                    self._start_over(term)
-                    for single in batch:
-                        self._apply_or_refuse(term, single)
-                if time.monotonic() > end:
-                    break
-            term.commit()
+            lead(connection, self.journal, crowded=crowded)
         finally:
             connection.close()
 
-    def _catch_up(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
-        """Apply what the journal holds and the catalog does not; gives the end of the chain."""
-        seq, prev = tail(connection)
-        entries = list(self.journal.after(seq, prev))
-        if entries:
-            replay(connection, entries)
-            seq, prev = entries[-1].seq, entries[-1].sha256
-        return seq, prev
-
-    def _start_over(self, term: "_Term") -> None:
-        """Undo a batch that failed; those of the term before it are in the journal."""
-        term.connection.rollback()
-        term.segment, term.is_begun = None, False
-        term.seq, term.prev = self._catch_up(term.connection)
-
-    def _next_batch(self, linger_seconds: float) -> list[tuple[Path, Event]]:
-        """What waits. With several writers about, those just served are back sooner than a file is opened again."""
-        deadline = time.monotonic() + linger_seconds
-        while not (batch := self.journal.pending(_BATCH)) and time.monotonic() < deadline:
-            time.sleep(0.002)
-        return batch
-
-    def _apply_or_refuse(self, term: "_Term", item: tuple[Path, Event]) -> None:
+    def _replace(self) -> None:
+        """`_rebuild`, with the error that says that there is no room."""
         try:
-            self._apply(term, [item])
-        except _FAULTS_OF_EVENTS as error:
-            self._start_over(term)
-            self._apply(term, [item], refuse_all=str(error))
-
-    def _apply(self, term: "_Term", batch: list[tuple[Path, Event]], refuse_all: str | None = None) -> None:
-        """Apply a batch and acknowledge it."""
-        connection, seq, prev = term.connection, term.seq, term.prev
-        entries: list[Entry] = []
-        rows: Rows = {}
-        term.begin()
-        ids = [event["event_id"] for _, event in batch]
-        marks = ", ".join("?" * len(ids))
-        known = f"SELECT event_id FROM applied_event WHERE event_id IN ({marks})"  # noqa: S608  (question marks)
-        done = {event_id for (event_id,) in connection.execute(known, ids).fetchall()}
-        for _, event in batch:
-            if event["event_id"] in done:
-                continue
-            if is_judged(event):
-                insert(connection, rows)  # it is judged by what those before it did
-                rows = {}
-            entry = Entry.after(seq, prev, refuse_all or refusal(connection, event) or APPLIED, event)
-            merge(rows, rows_of(entry))
-            entries.append(entry)
-            seq, prev = entry.seq, entry.sha256
-        insert(connection, rows)
-        if entries:
-            term.segment = self.journal.append(entries, term.segment)
-            term.seq, term.prev = seq, prev
-        for entry in entries:
-            if entry.outcome != APPLIED:
-                self.journal.refuse(entry.event["event_id"], entry.outcome)
-        for path, _ in batch:
-            path.unlink(missing_ok=True)
+            self._rebuild()
+        except (duckdb.Error, OSError) as error:
+            raise self._unwritable(error) from error
 
     def _rebuild(self) -> None:
         draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
-        build(draft, self.journal.whole(self._known_tail()))
-        # First the old ones away, then the new one in: an old write-ahead log must never meet the new file.
-        self.file.unlink(missing_ok=True)
-        self.file.with_name("catalog.duckdb.wal").unlink(missing_ok=True)
-        draft.rename(self.file)
+        try:
+            build(draft, self.journal.whole(self._known_tail()))
+            # First the old ones away, then the new one in: an old write-ahead log must never meet the new file.
+            self.file.unlink(missing_ok=True)
+            self.file.with_name("catalog.duckdb.wal").unlink(missing_ok=True)
+            draft.rename(self.file)
+        finally:
+            draft.unlink(missing_ok=True)
+            draft.with_name(f"{draft.name}.wal").unlink(missing_ok=True)
         sync_folder(self.root)
-
-
-@dataclass
-class _Term:
-    """One leader's transaction: the end of the chain so far, and the segment it appends to.
-
-    A segment ends with the transaction, so that the catalog's end is always the end of a segment.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    seq: int
-    prev: str
-    segment: Path | None = None
-    is_begun: bool = False
-
-    def begin(self) -> None:
-        if not self.is_begun:
-            self.connection.begin()
-            self.is_begun = True
-
-    def commit(self) -> None:
-        if self.is_begun:
-            self.connection.commit()
-            self.segment, self.is_begun = None, False
 
 
 class _BehindError(Exception):
     """The catalog does not hold all that the journal holds."""
-
-
-class _DamagedError(_BehindError):
-    """The catalog's file is not sound; the journal can make it anew."""

@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class StoreError(RuntimeError):
     """The store itself cannot go on: a newer schema, a damaged object, a lock that nobody lets go of."""
+
+
+class UnwritableError(StoreError):
+    """Nothing can be written to the store now, for want of room or of permission. What it holds can be read."""

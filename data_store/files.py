@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, names that outlast a power cut, and the removal of what was left behind."""
 
+import errno
 import os
 import time
 import uuid
@@ -20,12 +21,44 @@ def sync_folder(folder: Path) -> None:
 def write_durably(target: Path, content: bytes, temporary: Path) -> None:
     """Put a whole file at `target` or none: temporary folder -> fsync -> rename -> fsync of the folder."""
     draft = temporary / f"{uuid.uuid4().hex}.tmp"
-    with draft.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(target)
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(target)
+    finally:
+        draft.unlink(missing_ok=True)
     sync_folder(target.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write until all is written: one call may write less than it was given, on a disk that fills up for example."""
+    left = memoryview(content)
+    while left:
+        written = os.write(descriptor, left)
+        if not written:
+            raise OSError(errno.EIO, "nothing more can be written")
+        left = left[written:]
+
+
+def append_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Add all of `content` to the end of a file, on the disk when this returns, or nothing of it: where that fails the
+    file is cut back to its old length. One process at a time may. Not durable is for what may go with the power.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        length = os.fstat(descriptor).st_size
+        try:
+            write_all(descriptor, content)
+            if durable:
+                os.fdatasync(descriptor)
+        except BaseException:
+            os.ftruncate(descriptor, length)
+            os.fsync(descriptor)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 from data_store import events
+from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.publishing import describe_source
 from data_store.store import Store
@@ -64,8 +65,14 @@ def read_intakes(store: Store) -> dict[str, tuple[Intake, datetime]]:
     for asset, head in store.heads().items():
         if (asset.kind, asset.name) != ("source", _NAME):
             continue
-        content = json.loads((store.checkout(head.version_id) / _FILE).read_text())
-        intake = Intake(**{**content, "files": tuple(TakenFile(*file) for file in content["files"])})
+        file = store.checkout(head.version_id) / _FILE
+        try:
+            content = json.loads(file.read_bytes())
+            intake = Intake(**{**content, "files": tuple(TakenFile(*each) for each in content["files"])})
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{file} is cut short or damaged ({error}): `halter verify` and `halter repair` put it right"
+            ) from None
         if intake.trigger != "nothing":
             found[asset.part] = (intake, head.at)
     return dict(sorted(found.items(), key=lambda item: int(item[0][1:]) if item[0][1:].isdigit() else 0))

@@ -9,8 +9,9 @@ Each line of a segment is {"seq", "prev", "outcome", "event", "sha256"}; sha256 
 and prev is the sha256 of the line before. The journal is the truth; the catalog in DuckDB is a projection of it.
 
 What waits in the spool outlives its writer, but not a power failure: it is not acknowledged before it is in the
-journal, which is fsynced. So a write costs one flush of the disk, shared with all others of its batch. A last line that
-a power failure cut off has no newline and does not count.
+journal, which is fsynced. So a write costs one flush of the disk, shared with all others of its batch. A batch that
+does not get into the journal whole, on a full disk for example, is taken out of it again, and waits on. Where even that
+fails, or the power does, the segment ends in a line without a newline, which does not count.
 """
 
 import json
@@ -21,15 +22,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_store.commands import halter
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import StoreError
 from data_store.events import EVENT_FORMAT, Event
-from data_store.files import remove_stale, sync_folder, write_durably
+from data_store.files import append_whole, remove_stale, sync_folder, write_durably
 
 APPLIED = "applied"
 START = "0" * 64
-_REPAIR = "`halter repair --from BACKUP` takes it from a backup"
-_BROKEN = f"the chain of hashes is broken; {_REPAIR}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Journal:
 
     def append(self, entries: list[Entry], segment: Path | None = None) -> Path:
         """Write a batch, durably, behind what this leader wrote into its `segment` before, or as a new one; gives it.
+        Raises OSError where not all of it gets onto the disk: then this leader is done, nothing may follow.
 
         A segment of another leader is never touched: raises StoreError where a new one exists already.
         """
@@ -96,10 +97,16 @@ class Journal:
                 raise StoreError(f"{segment} exists already; try again, the catalog catches up with it first")
             write_durably(segment, text, self.drafts)
         else:
-            with segment.open("ab", buffering=0) as file:
-                file.write(text)
-                os.fdatasync(file.fileno())
+            append_whole(segment, text)
         return segment
+
+    def secure(self, seq: int) -> None:
+        """Make what lies behind number `seq` durable: who wrote it may have been killed before it was."""
+        for segment in self.segments_there():
+            if int(segment.stem) > seq:
+                with segment.open("rb") as file:
+                    os.fsync(file.fileno())
+        sync_folder(self.segments)
 
     def after(self, seq: int, prev: str) -> Iterator[Entry]:
         """The entries behind number `seq`, the chain checked from `prev` on; raises StoreError where it is broken.
@@ -110,11 +117,11 @@ class Journal:
             start = seq
             for number, entry in enumerate(self.read(path), start=1):
                 if (entry.seq, entry.prev) != (seq + 1, prev):
-                    raise StoreError(f"{path}: line {number}: {_BROKEN}")
+                    raise StoreError(f"{path}: line {number}: {_broken()}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
             if seq == start:
-                raise StoreError(f"{path}: it is empty: {_BROKEN}")
+                raise StoreError(f"{path}: it is empty: {_broken()}")
 
     def read(self, segment: Path) -> Iterator[Entry]:
         """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
@@ -125,7 +132,7 @@ class Journal:
             except (TypeError, ValueError):  # it is no JSON, or not of these fields
                 sound = False
             if not sound:
-                raise StoreError(f"{segment}: line {number}: {_BROKEN}")
+                raise StoreError(f"{segment}: line {number}: {_broken()}")
             _check_format(entry.event, segment)
             yield entry
 
@@ -137,10 +144,10 @@ class Journal:
         for entry in self.after(0, START):
             seq, sha256 = entry.seq, entry.sha256
             if seq == known[0] and sha256 != known[1]:
-                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_REPAIR}")
+                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_repair()}")
             yield entry
         if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
-            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_REPAIR}")
+            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_repair()}")
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether there are entries behind number `seq`."""
@@ -172,8 +179,11 @@ class Journal:
     def _place(self, target: Path, content: bytes) -> None:
         """A whole file or none, for processes that live now."""
         draft = self.drafts / f"{uuid.uuid4().hex}.tmp"
-        draft.write_bytes(content)
-        draft.rename(target)
+        try:
+            draft.write_bytes(content)
+            draft.rename(target)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _read_event(self, path: Path) -> Event | None:
         """An event of the spool; None for one that cannot be read."""
@@ -190,6 +200,14 @@ class Journal:
 
     def _segment(self, first_seq: int) -> Path:
         return self.segments / f"{first_seq:012d}.jsonl"
+
+
+def _repair() -> str:
+    return f"`{halter('repair', '--from', 'BACKUP')}` takes it from a backup"
+
+
+def _broken() -> str:
+    return f"the chain of hashes is broken; {_repair()}"
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -9,6 +9,7 @@ from data_store.files import write_durably
 
 STORE_FORMAT = 1
 MARKER = "halter-store.json"
+DAMAGED_FOLDER = "damaged"  # where `repair` puts what no backup has, until it is collected
 _FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "datasets", "tmp")
 _FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal", "annotation.sqlite")
 
@@ -21,9 +22,24 @@ def prepare(root: Path) -> None:
     marker = root / MARKER
     if not marker.exists():
         _create(root)
-    found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+    check_marker(marker.read_bytes(), marker)
+
+
+def check_marker(content: bytes, file: Path) -> None:
+    """Look at what a marker says. Raises StoreError for a store of a newer halter, and for a marker that is cut short
+    or says something else."""
+    try:
+        found = json.loads(content)["format"]
+        if not isinstance(found, int) or found < 1:
+            raise ValueError(f"its format is {found!r}")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        whole = canonical_json({"format": STORE_FORMAT})
+        raise StoreError(
+            f"{file} is cut short or damaged ({error}); everything else may be sound: take this one file from a backup "
+            f"of the store, or write {whole} into it, then look with `halter verify`"
+        ) from None
     if found > STORE_FORMAT:
-        raise StoreError(f"{root}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")
+        raise StoreError(f"{file.parent}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")
 
 
 def _create(root: Path) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.links import Links, first_source
 from data_store.names import AssetName
@@ -56,7 +55,7 @@ def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[s
     if isinstance(of, AssetName):
         head = read_head(connection, of)
         if head is None:
-            raise InputError(f"there is no asset {of}; `halter status` shows the assets there are")
+            raise InputError(f"there is no asset {of}; `{halter('status')}` shows the assets there are")
         return [head.run_id] if head.run_id else []
     _require_version(connection, of)
     pointing = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
@@ -85,35 +84,39 @@ def users(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[st
 
 def _require_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> None:
     if read_version(connection, version_id) is None:
-        raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
+        raise InputError(f"there is no version {version_id!r}; `{halter('status')}` shows the versions there are")
 
 
-def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) -> Mapping[AssetName, str]:
+def stale(
+    connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str], looked_at: Collection[AssetName] = ()
+) -> Mapping[AssetName, str]:
     """Stale heads with the reason, closed transitively over all iterations.
 
     A head is stale when the run behind it was changed by the caller's word, or read a version that is no longer the
     head of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to
-    identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
+    identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time. Assets
+    in `looked_at` make nothing stale by their heads: the caller knows better.
     """
     heads = connection.execute(_HEADS).to_arrow_table()
-    used = connection.execute(_USED).to_arrow_table()
-    head, source = used["head"].to_numpy(), used["source"].to_numpy()
-    older = ~used["is_current"].to_numpy()
-    count = heads.num_rows
-    changed = pc.is_in(heads["run_id"], value_set=pa.array(list(changed_runs), pa.string())).to_numpy()
-    newer = first_source(count, source[older], head[older])
-    roots = np.flatnonzero(changed | (newer < count))
+    # As arrays from DuckDB itself: pyarrow imports pandas to make one, which takes ten times as long as all of this.
+    used = connection.execute(_USED).fetchnumpy()
+    names, run_ids = heads["asset_id"].to_pylist(), set(changed_runs)
+    head, source = used["head"].astype(np.int64), used["source"].astype(np.int64)
+    known = set(map(str, looked_at))
+    older = ~used["is_current"].astype(np.bool_) & ~np.array([name in known for name in names], np.bool_)[source]
+    changed = np.array([run_id in run_ids for run_id in heads["run_id"].to_pylist()], np.bool_)
+    newer = first_source(len(names), source[older], head[older])
+    roots = np.flatnonzero(changed | (newer < len(names)))
     if not len(roots):
         return {}
     after = Links(heads["asset_id"], source, head).first_sources(roots)
-    names = heads["asset_id"].to_pylist()
     reasons: dict[AssetName, str] = {}
     for name, was_changed, read, reached in zip(names, changed.tolist(), newer.tolist(), after.tolist(), strict=True):
         if was_changed:
             reasons[AssetName.parse(name)] = "the step or its config changed"
-        elif read < count:
+        elif read < len(names):
             reasons[AssetName.parse(name)] = f"a newer {names[read]} is there"
-        elif reached < count:
+        elif reached < len(names):
             reasons[AssetName.parse(name)] = f"{names[reached]} is stale"
     return reasons
 

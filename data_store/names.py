@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 
 # Names end up in SQL results, in URLs and in file listings; the whitelist keeps them harmless in all three.
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -48,6 +48,14 @@ class AssetName:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}@{self.part}"
+
+
+def one_name(text: str) -> str:
+    """A text of the catalog as one part of a path: raises StoreError where it would lead elsewhere. A journal that came
+    from somewhere may say anything."""
+    if not text or text.startswith(".") or "/" in text or "\0" in text:
+        raise StoreError(f"{text[:80]!r} cannot be the name of a file of the store: its journal was changed by hand")
+    return text
 
 
 def slug(text: str) -> str:

@@ -14,21 +14,42 @@ from data_store.schema import statements
 _REPLAY_BATCH = 5000
 # One configuration for all connections: within one process DuckDB refuses to open a file twice in different ways.
 # 2.0 writes a format that 1.5 can open. One thread: opening is most of the work, and it costs a third less.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.5.0", "threads": 1}
+# No other file and no network: a file that came from elsewhere could hold views that read them.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "storage_compatibility_version": "v1.5.0",
+    "threads": 1,
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+}
 
 
 def build(file: Path, entries: Iterable[Entry], upto: int | None = None) -> None:
     """Write a new catalog file of the first `upto` migrations (all by default) with these entries applied."""
     connection = duckdb.connect(str(file), config=CONFIG)
     try:
-        connection.execute("CREATE TABLE migration (n INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, applied_at TIMESTAMP)")
-        for n, sql, sha256 in statements(upto):
-            connection.execute(sql)
-            connection.execute("INSERT INTO migration VALUES (?, ?, ?)", [n, sha256, now().replace(tzinfo=None)])
-        replay(connection, entries)
+        _fill(connection, entries, upto)
         connection.execute("CHECKPOINT")
     finally:
         connection.close()
+
+
+def build_in_memory(entries: Iterable[Entry]) -> duckdb.DuckDBPyConnection:
+    """A catalog with these entries applied that lies in no file; its user closes it."""
+    connection = duckdb.connect(":memory:", config=CONFIG)
+    try:
+        _fill(connection, entries, None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, entries: Iterable[Entry], upto: int | None) -> None:
+    connection.execute("CREATE TABLE migration (n INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, applied_at TIMESTAMP)")
+    for n, sql, sha256 in statements(upto):
+        connection.execute(sql)
+        connection.execute("INSERT INTO migration VALUES (?, ?, ?)", [n, sha256, now().replace(tzinfo=None)])
+    replay(connection, entries)
 
 
 def replay(connection: duckdb.DuckDBPyConnection, entries: Iterable[Entry]) -> None:

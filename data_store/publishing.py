@@ -1,23 +1,27 @@
 """Turning a folder into content of the store, and a version of the store into a folder again."""
 
 import os
-import time
+import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
-from data_store.objects import Objects, file_sha256
+from data_store.objects import Objects, content_of, same_file
 from data_store.records import ObjectRef, Publication, VersionInfo
-from data_store.row_hashing import set_hash
-from data_store.rows import row_kind
+from data_store.row_hashing import row_hashes, set_hash
+from data_store.rows import conform, row_kind
 from data_store.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
+from data_store.source_hashes import OF_THIS_PROCESS, SourceHashes
 
 FILES_SCHEMA = content_hash("files")
-_SETTLED_NANOSECONDS = 2_000_000_000
-_hashed: dict[tuple[Path, int, int, int, int], str] = {}
+_VERSION = re.compile(r"[0-9a-f]{64}")
+_set_hashes: dict[tuple[int, int, int, int], str] = {}
 
 
 def files_in(folder: Path) -> list[tuple[str, Path]]:
@@ -39,6 +43,13 @@ def files_in(folder: Path) -> list[tuple[str, Path]]:
 def version_id(kind: str, schema_hash: str, hash_of_set: str) -> str:
     """The id of a version: a content hash, the same wherever and whenever it is made."""
     return content_hash([kind, schema_hash, hash_of_set])
+
+
+def id_of(version: str) -> str:
+    """The id of a version as part of a path: raises StoreError for what is no hash, whoever wrote the journal."""
+    if not _VERSION.fullmatch(version):
+        raise StoreError(f"{version[:80]!r} is no version id: 64 hexadecimal digits")
+    return version
 
 
 def files_hash(refs: Iterable[ObjectRef]) -> str:
@@ -78,31 +89,27 @@ def publish_rows(
     return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
 
 
-def describe_source(kind: str, path: Path) -> Publication:
-    """The content of a file or folder outside the store, whose bytes stay where they are."""
+def rows_version(kind: str, table: pa.Table, rows_of: str) -> str:
+    """The id of the version that these rows would be; nothing is stored."""
+    chosen = row_kind(rows_of)
+    hashes = row_hashes(conform(table, chosen, rows_of))
+    return version_id(kind, chosen.schema_hash, set_hash(hashes))
+
+
+def describe_source(
+    kind: str, path: Path, hashes: SourceHashes = OF_THIS_PROCESS, *, name: str | None = None
+) -> Publication:
+    """The content of a file or folder outside the store, whose bytes stay where they are. `hashes`: those that are
+    known. `name`: of a file, where it is not to be the one it has. Raises InputError where there is none, or it holds
+    links."""
     if path.is_file():
-        named = [(path.name, path)]
+        named = [(name or path.name, path)]
     elif path.is_dir():
         named = files_in(path)
     else:
         raise InputError(f"{path}: no such file or folder; correct the path in the config")
-    refs = [ObjectRef(name, _source_sha256(file), file.stat().st_size, "external") for name, file in named]
+    refs = [ObjectRef(name, hashes.sha256(file), file.stat().st_size, "external") for name, file in named]
     return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, 0, None)
-
-
-def _source_sha256(path: Path) -> str:
-    """sha256 of a source file, read once per process as long as its size and its times stay what they were.
-
-    A file that changed in the last two seconds is read each time: a second change could leave its times as they are.
-    """
-    before = path.stat()
-    key = (path.absolute(), before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
-    if key not in _hashed:
-        sha256 = file_sha256(path)
-        if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _SETTLED_NANOSECONDS:
-            return sha256
-        _hashed[key] = sha256
-    return _hashed[key]
 
 
 def _publication(
@@ -129,6 +136,21 @@ def _publication(
     )
 
 
+def _set_hash_of(path: Path) -> str:
+    """The hash of the set of rows in a Parquet file, read once per process as `content_of` does."""
+    key = same_file(path)
+    if key not in _set_hashes:
+        _set_hashes[key] = set_hash(row_hashes(pq.read_table(path)))
+    return _set_hashes[key]
+
+
+def _inside(path: str, version: str) -> str:
+    """The path of a file of a version, which must not lead out of its folder, whoever wrote the journal."""
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise StoreError(f"version {version} has a file {path!r}, which would lie outside of it; it was not laid out")
+    return path
+
+
 class Checkouts:
     """Read-only folders of versions, built once and kept until they are evicted."""
 
@@ -139,11 +161,16 @@ class Checkouts:
 
     def path(self, version: str) -> Path:
         """Where the version's folder lies once it is built."""
-        return self.folder / version[:2] / version
+        return self.folder / version[:2] / id_of(version)
 
     def get(self, version: VersionInfo) -> Path:
-        """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all."""
+        """The version's folder, built if need be; safe with concurrent callers: it appears whole or not at all.
+
+        What it holds is read and compared, once per process. Raises StoreError where an object is missing or damaged.
+        """
         target = self.path(version.version_id)
+        if target.is_dir() and not self._is_sound(version, target):
+            self.evict(version.version_id)
         if not target.is_dir():
             if any(ref.role == "external" for ref in version.objects):
                 raise StoreError(
@@ -154,13 +181,23 @@ class Checkouts:
         os.utime(target)  # eviction goes by the last use
         return target
 
+    @staticmethod
+    def _is_sound(version: VersionInfo, folder: Path) -> bool:
+        """Whether the folder's files are what the version says."""
+        try:
+            if version.row_kind is None:
+                return all(content_of(folder / ref.path) == ref.sha256 for ref in version.objects)
+            return _set_hash_of(folder / ROWS_FILE) == version.set_hash
+        except (OSError, pa.ArrowException):
+            return False
+
     def _build(self, version: VersionInfo, target: Path) -> None:
         draft = self.temporary / f"{uuid.uuid4().hex}.checkout"
         draft.mkdir()
         try:
             if version.row_kind is None:
                 for ref in version.objects:
-                    place = draft / ref.path
+                    place = draft / _inside(ref.path, version.version_id)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     self.objects.link(ref.sha256, place)
             else:
@@ -178,15 +215,21 @@ class Checkouts:
             else:
                 target.chmod(0o555)
                 sync_folder(target.parent)
+                if version.row_kind is not None:  # of segments that were just checked
+                    _set_hashes[same_file(target / ROWS_FILE)] = version.set_hash
         finally:
             if draft.exists():
                 remove_tree(draft)
 
     def evict(self, version: str) -> None:
         """Remove a version's folder; the version itself stays and can be checked out again."""
-        target = self.path(version)
-        if target.is_dir():
-            remove_tree(target)
+        target, going = self.path(version), self.temporary / f"{uuid.uuid4().hex}.checkout"
+        try:
+            target.chmod(0o755)  # else it could not be moved
+            target.rename(going)
+        except FileNotFoundError:
+            return  # somebody else has removed it
+        remove_tree(going)
 
     def bytes(self, version: str) -> int:
         """What the disk gets back when the folder goes: links to objects do not count."""
@@ -195,4 +238,9 @@ class Checkouts:
 
     def cached(self) -> list[tuple[str, float]]:
         """(version id, last use in seconds since the epoch) of the folders there are."""
-        return [(entry.name, entry.stat().st_mtime) for fan in self.folder.iterdir() for entry in fan.iterdir()]
+        return [
+            (entry.name, entry.stat().st_mtime)
+            for fan in self.folder.iterdir()
+            for entry in fan.iterdir()
+            if _VERSION.fullmatch(entry.name)
+        ]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_store.errors import InputError, StoreError
-from data_store.objects import Objects
+from data_store.objects import Objects, way_out
 from data_store.records import ObjectRef
 from data_store.row_hashing import ROW_HASH, hash_order, hashes_in, packed_hashes, row_hashes
 from data_store.rows import RowKind, conform
@@ -56,7 +56,7 @@ def store_rows(
     missing = hashes
     refs: list[ObjectRef] = []
     for segment in parent_segments:
-        if not objects.exists(segment.sha256):
+        if not objects.is_sound(segment.sha256):
             continue  # its rows are simply stored again
         left = missing.filter(pc.invert(pc.is_in(missing, value_set=_hashes_of(objects.path(segment.sha256)))))
         if len(left) < len(missing):
@@ -77,23 +77,22 @@ def store_rows(
 
 def load_rows(objects: Objects, refs: Iterable[ObjectRef], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a version in the canonical order, without their hashes, or some columns of them; raises StoreError
-    when rows are lost."""
+    when rows are lost or damaged."""
     segments = [ref for ref in refs if ref.role == "segment"]
     (ids,) = (ref for ref in refs if ref.role == "ids")
-    objects.require(ids.sha256)
-    wanted = hashes_in(objects.path(ids.sha256).read_bytes())
-    lost = [ref.sha256 for ref in segments if not objects.exists(ref.sha256)]
+    wanted = hashes_in(objects.sound(ids.sha256).read_bytes())
+    lost = [ref.sha256 for ref in segments if not objects.is_sound(ref.sha256)]
     chosen = None if columns is None else [*columns, "row_hash"]
     tables = [pq.read_table(objects.path(ref.sha256), columns=chosen) for ref in segments if ref.sha256 not in lost]
     if not tables:
-        raise StoreError(f"the segments {lost} are missing from {objects.folder}; restore them or run the step again")
+        raise StoreError(f"the segments {lost} in {objects.folder} are missing or damaged; {way_out()}")
     table = pa.concat_tables(tables)
     # First occurrence of each wanted hash: segments of versions that were published side by side may overlap.
     rows = pc.index_in(wanted, value_set=table.column("row_hash"))
     if rows.null_count:
         raise StoreError(
-            f"{rows.null_count} of {len(wanted)} rows are lost (missing segments: {lost}); "
-            f"restore {objects.folder} from a backup or run the step again"
+            f"{rows.null_count} of {len(wanted)} rows are lost, {objects.folder} has these segments not at all or "
+            f"damaged: {lost}; {way_out()}"
         )
     return table.drop_columns(["row_hash"]).take(rows.cast(pa.int64()))
 

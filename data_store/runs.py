@@ -41,8 +41,17 @@ WHERE run_id IN (SELECT unnest(?::TEXT[]))
 ORDER BY run_id, direction, role, asset_id
 """
 
-_CODE = "SELECT run_id, path, sha256 FROM run_code WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY path"
-_LAST_METRICS = "SELECT run_id, name, value FROM last_metric WHERE run_id IN (SELECT unnest(?::TEXT[])) ORDER BY name"
+# The condition is asked again in the place of a list of ids: at the first value that is bound, DuckDB imports pandas.
+_CODE = """
+SELECT run_id, path, sha256 FROM run_code
+WHERE run_id IN (SELECT run.run_id FROM run JOIN run_state ON run_state.run_id = run.run_id WHERE {condition})
+ORDER BY path
+"""
+_LAST_METRICS = """
+SELECT run_id, name, value FROM last_metric
+WHERE run_id IN (SELECT run.run_id FROM run JOIN run_state ON run_state.run_id = run.run_id WHERE {condition})
+ORDER BY name
+"""
 
 
 def utc(moment: datetime) -> datetime:
@@ -54,12 +63,13 @@ def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters:
     """Runs that meet a condition of our own making over run and run_state, newest first: by their place in the journal,
     because a clock can be set back."""
     found = connection.execute(_RUNS.format(condition=condition), list(parameters)).fetchall()
-    ids = [row[0] for row in found]
     code: dict[str, dict[str, str]] = {}
-    for run_id, path, sha256 in connection.execute(_CODE, [ids]).fetchall():
+    for run_id, path, sha256 in connection.execute(_CODE.format(condition=condition), list(parameters)).fetchall():
         code.setdefault(run_id, {})[path] = sha256
     metrics: dict[str, dict[str, float]] = {}
-    for run_id, name, value in connection.execute(_LAST_METRICS, [ids]).fetchall():
+    for run_id, name, value in connection.execute(
+        _LAST_METRICS.format(condition=condition), list(parameters)
+    ).fetchall():
         metrics.setdefault(run_id, {})[name] = value
     return [_summary(row, code.get(row[0], {}), metrics.get(row[0], {})) for row in found]
 

@@ -11,7 +11,7 @@ processes and threads at once, and killed at any moment.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from data_store import events, lineage, query, runs
 from data_store.arrow_files import ArrowFiles
 from data_store.catalog import Catalog
+from data_store.commands import halter
 from data_store.encoding import canonical_json
-from data_store.errors import InputError, StoreError
+from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.files import remove_stale
 from data_store.layout import prepare
 from data_store.locks import LOCK_WAIT_SECONDS, locked
@@ -47,6 +48,7 @@ from data_store.records import (
     Withdrawal,
 )
 from data_store.rowsets import ROWS_FILE
+from data_store.source_hashes import HASHES_FILE, SourceHashes
 
 if TYPE_CHECKING:
     import datasets
@@ -63,6 +65,7 @@ class Store:
         self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects)
         self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts)
         self.catalog = Catalog(root, wait_seconds=wait_seconds)
+        self.source_hashes = SourceHashes(root / HASHES_FILE)
 
     @classmethod
     def open(cls, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> "Store":
@@ -73,7 +76,8 @@ class Store:
         root = root.absolute()
         prepare(root)
         store = cls(root, wait_seconds=wait_seconds)
-        store.catalog.settle()
+        with suppress(UnwritableError):  # on a full disk it can be read; who writes hears of it
+            store.catalog.settle()
         remove_stale(root / "tmp")
         store.catalog.journal.clean()
         return store
@@ -107,16 +111,24 @@ class Store:
     def checkout(self, version: str | VersionInfo) -> Path:
         """A read-only folder with the files of a version (its id, or what `version` gave) under their names; row
         versions show rows.parquet, in order of row hash. Raises InputError for an unknown version, StoreError for
-        missing objects and for external sources.
+        missing or damaged objects and for external sources.
         """
+        return self._laid_out(self.version(version) if isinstance(version, str) else version)
+
+    def _laid_out(self, version: VersionInfo) -> Path:
         with self.collecting_forbidden():
-            return self.checkouts.get(self.version(version) if isinstance(version, str) else version)
+            try:
+                return self.checkouts.get(version)
+            except StoreError as error:
+                named = "SELECT DISTINCT asset_id FROM head WHERE version_id = ? ORDER BY asset_id"
+                names = [str(name) for (name,) in self.catalog.read(named, [version.version_id])]
+                raise StoreError(f"{', '.join(names) or version.kind} {version.version_id[:12]}: {error}") from error
 
     def rows(self, version_id: str) -> pa.Table:
         """The rows of a version, in order of row hash; raises InputError for a version that holds no rows."""
         version = self._rows_version(version_id)
         with self.collecting_forbidden():
-            return pq.read_table(self.checkouts.get(version) / ROWS_FILE)
+            return pq.read_table(self._laid_out(version) / ROWS_FILE)
 
     def dataset(self, version_id: str) -> "datasets.Dataset":
         """The rows of a version as a data set mapped into memory, in order of row hash; raises as `rows` does."""
@@ -137,13 +149,13 @@ class Store:
         with self.catalog.reading() as connection:
             found = runs.read_version(connection, version_id)
         if found is None:
-            raise InputError(f"there is no version {version_id!r}; `halter status` shows the versions there are")
+            raise InputError(f"there is no version {version_id!r}; `{halter('status')}` shows the versions there are")
         return found
 
     def _intact_version(self, version_id: str) -> VersionInfo | None:
         with self.catalog.reading() as connection:
             found = runs.read_version(connection, version_id)
-        return found if found and all(self.objects.exists(ref.sha256) for ref in found.objects) else None
+        return found if found and all(self.objects.is_sound(ref.sha256) for ref in found.objects) else None
 
     def register_source(self, path: Path, *, name: str | None = None) -> Head:
         """Make a file or folder outside the store an input: asset `source/<name>@external`, the name made of the file's
@@ -152,13 +164,14 @@ class Store:
         """
         path = path.absolute()
         asset = AssetName("source", slug(path.name) if name is None else name, "external")
-        publication = describe_source("source", path)
+        publication = describe_source("source", path, self.source_hashes)
+        self.source_hashes.save()
         head = self.head(asset)
         if head is None or head.version_id != publication.version_id:
             self.catalog.write(events.source_registered(asset, publication, str(path)))
             head = self.head(asset)
         if head is None:
-            raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+            raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
         return head
 
     # --- runs ------------------------------------------------------------------------------------------------------
@@ -284,13 +297,16 @@ class Store:
         with self.catalog.reading() as connection:
             return lineage.descendants(connection, lineage.users(connection, of))
 
-    def stale(self, changed_runs: Collection[str] = ()) -> Mapping[AssetName, str]:
+    def stale(
+        self, changed_runs: Collection[str] = (), looked_at: Collection[AssetName] = ()
+    ) -> Mapping[AssetName, str]:
         """The heads that are out of date, with the reason: the run behind them read a version that is no longer the
         head of its asset, or it is in `changed_runs` (the caller knows whose step or config changed), or it read an
-        asset that is itself stale.
+        asset that is itself stale. `looked_at`: sources that the caller has compared with what they are now, whatever
+        was last registered of them.
         """
         with self.catalog.reading() as connection:
-            return lineage.stale(connection, changed_runs)
+            return lineage.stale(connection, changed_runs, looked_at)
 
     def query(self, sql: str, *, seconds: float = query.QUERY_SECONDS, limit: int | None = None) -> pa.Table:
         """The answer to one SELECT of the user over the views of `query_views.py` and the rows of current versions, at
@@ -340,10 +356,6 @@ class Store:
     def rebuild(self) -> None:
         """Make the catalog anew from the journal."""
         self.catalog.rebuild()
-
-    def verify_object(self, sha256: str) -> None:
-        """Read an object and compare; raises StoreError when it is missing or damaged."""
-        self.objects.verify(sha256)
 
     @contextmanager
     def collecting_forbidden(self) -> Iterator[None]:

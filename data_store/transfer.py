@@ -6,10 +6,11 @@ from pathlib import Path
 
 from data_store import events, lineage, runs
 from data_store.errors import InputError, StoreError
-from data_store.layout import MARKER
+from data_store.foreign import ForeignStore, check_is_store, opened_foreign, require_room
 from data_store.names import AssetName
 from data_store.records import Head, ImportedStep, LineageGraph, VersionInfo
 from data_store.store import Store
+from data_store.version_check import check_rows
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,19 @@ def import_store(store: Store, root: Path) -> Imported:
     import that was cut off is taken up by doing it again, and doing it twice adds nothing. Content that the other store
     has removed (`retired`) stays removed, but for what a head points to. Runs keep their ids, versions theirs.
 
+    The other store is only read, and nothing that it says is believed: see `foreign.py`.
+
     Raises InputError when there is no store at `root`, when it is this one, or when a head here points to something
-    the other store never knew under that name; StoreError when an object there is missing or damaged.
+    the other store never knew under that name; StoreError when an object there is missing or damaged, or something does
+    not hold together.
     """
     root = root.absolute()
     if root.resolve() == store.root.resolve():
         raise InputError(f"{root} is this very store; give another one")
-    if not (root / MARKER).is_file():
-        raise InputError(f"{root} is no halter store; give a folder that holds {MARKER}")
-    other = Store.open(root)
-    with other.collecting_forbidden(), store.collecting_forbidden():
+    check_is_store(root, "halter store")
+    wait_seconds = store.catalog.wait_seconds
+    with opened_foreign(root, store.root / "tmp", wait_seconds=wait_seconds) as foreign, store.collecting_forbidden():
+        other = foreign.known
         heads = other.heads()
         moving = _moving(store, other, heads)
         with other.catalog.reading() as connection:
@@ -51,12 +55,14 @@ def import_store(store: Store, root: Path) -> Imported:
             sql = "SELECT DISTINCT version_id FROM current_object WHERE is_retired"
             retired = {version for (version,) in connection.execute(sql).fetchall()}
         versions = {identity: version for identity, version in found.items() if version is not None}
+        if lost := sorted(wanted - set(versions)):
+            raise StoreError(f"{root}: its journal speaks of version {lost[0]} and does not say what that is")
         pointed = {head.version_id for head in heads.values()}
         gone = wanted & retired - pointed
-        copied, size = _copy_objects(store, other, [versions[identity] for identity in sorted(set(versions) - gone)])
-        here = {summary.run.run_id for summary in store.runs()}
-        steps = _steps(other, graph, here)
+        steps = _steps(other, graph, store)
         new = _unknown(store, versions)
+        copied, size = _copy_objects(store, foreign, [versions[identity] for identity in sorted(set(versions) - gone)])
+        check_rows(store.objects, (version for version in new if version.version_id not in gone), str(root))
         if steps or moving or new:
             store.catalog.write(events.run_imported(str(root), new, steps, moving))
         lost = sorted(identity for identity in gone if not _is_retired(store, identity))
@@ -92,28 +98,29 @@ def _moving(store: Store, other: Store, heads: Mapping[AssetName, Head]) -> dict
     return moving
 
 
-def _copy_objects(store: Store, other: Store, versions: list[VersionInfo]) -> tuple[int, int]:
+def _copy_objects(store: Store, foreign: ForeignStore, versions: list[VersionInfo]) -> tuple[int, int]:
     """Copy what is not here; gives how many objects and bytes."""
+    refs = [ref for version in versions for ref in version.objects if ref.role != "external"]
+    wanted = [ref for ref in refs if not store.objects.is_sound(ref.sha256)]
+    require_room(store.root, wanted)
     copied = size = 0
-    for version in versions:
-        for ref in version.objects:
-            if ref.role == "external" or store.objects.exists(ref.sha256):
-                continue
-            sha256, read, _ = store.objects.put_file(other.objects.require(ref.sha256))
-            if sha256 != ref.sha256:
-                raise StoreError(
-                    f"{other.objects.path(ref.sha256)} is damaged: its bytes hash to {sha256}; nothing was imported; "
-                    f"restore it there from a backup"
-                )
-            copied, size = copied + 1, size + read
+    for ref in wanted:
+        try:
+            if foreign.take(ref, store.objects):
+                copied, size = copied + 1, size + ref.bytes
+        except StoreError as error:
+            raise StoreError(f"{error}; nothing was imported; restore it there from a backup") from None
     return copied, size
 
 
-def _steps(other: Store, graph: LineageGraph, here: set[str]) -> list[ImportedStep]:
-    """The runs that are not here, the earliest first."""
+def _steps(other: Store, graph: LineageGraph, store: Store) -> list[ImportedStep]:
+    """The runs that are not here, the earliest first. Raises InputError where one of the same id here is another."""
+    here = {summary.run.run_id: summary.run for summary in store.runs()}
     found = []
     for summary in sorted(graph.runs.values(), key=lambda summary: summary.seq):
         run_id = summary.run.run_id
+        if here.get(run_id, summary.run) != summary.run:
+            raise InputError(f"run {run_id} is another one here than there; one of the two journals was changed")
         if run_id not in here and summary.finished_at is not None:
             edges = graph.inputs_of(run_id), graph.outputs_of(run_id)
             found.append(ImportedStep(summary.run, summary.finished_at, *edges, tuple(other.metrics(run_id))))

@@ -4,24 +4,27 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 
 import duckdb
 
 from data_store import events, lineage, runs
 from data_store.contents import uses_by_object
-from data_store.files import STALE_SECONDS, remove_stale
+from data_store.files import STALE_SECONDS, remove_stale, remove_tree
+from data_store.layout import DAMAGED_FOLDER
 from data_store.locks import locked
 from data_store.retention import Retention
 from data_store.store import Store
 
 CHECKOUT_SECONDS = 7 * 24 * 3600.0
+_ASIDE = "set aside as damaged; its step or a backup gives it anew"
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """One thing that `collect` removes: an object, or a checkout (which is built again when it is wanted; sha256 is
-    None). `bytes` is what the disk gets back, `why` says why nothing needs it.
+    """One thing that `collect` removes: an object, or a checkout (which is built again when it is wanted) or what was
+    set aside as damaged (sha256 is None). `bytes` is what the disk gets back, `why` says why nothing needs it.
     """
 
     what: str
@@ -54,7 +57,8 @@ def collect(
     grace_seconds: float = STALE_SECONDS,
     checkout_seconds: float = CHECKOUT_SECONDS,
 ) -> Collected:
-    """Remove what nothing needs: objects of no version, older than the grace period; checkouts long unused.
+    """Remove what nothing needs: objects of no version, older than the grace period; checkouts long unused; what
+    `repair` set aside as damaged.
 
     With a `retention`, also the content of superseded versions that it does not keep. A head, what the runs behind the
     heads read, and what a run that has begun reads stay in any case; `is_at_work` tells, by fingerprint, a run that
@@ -91,6 +95,11 @@ def collect(
             why = leaving.get(version, "long unused; it is built again when it is wanted")
             size = store.checkouts.bytes(version) + store.arrow_files.bytes(version)
             garbage.append(Garbage(f"checkout of {version}", None, size, why))
+        aside = _set_aside(store)
+        garbage += [
+            Garbage("; ".join(map(str, uses.get(path.name, ()))) or path.name, None, path.stat().st_size, _ASIDE)
+            for path in aside
+        ]
         if not dry_run:
             retired = {**dict.fromkeys(superseded, "superseded"), **erased}
             for reason in sorted(set(retired.values())):
@@ -102,8 +111,25 @@ def collect(
             for item in garbage:
                 if item.sha256:
                     store.objects.remove(item.sha256)
-            remove_stale(store.root / "tmp")
+            for path in aside:
+                remove_tree(path)
+            _clear_drafts(store.root / "tmp", all_of_them=bool(erased))
     return Collected(dry_run, tuple(garbage), tuple(sorted(leaving)))
+
+
+def _set_aside(store: Store) -> list[Path]:
+    """The files that `repair` and the catalog have put aside because they are damaged."""
+    folder = store.root / DAMAGED_FOLDER
+    return [*(sorted(folder.iterdir()) if folder.is_dir() else ()), *sorted(store.root.glob("damaged-*.duckdb"))]
+
+
+def _clear_drafts(folder: Path, *, all_of_them: bool) -> None:
+    """Remove what killed processes left, `all_of_them` at once: rows that are erased may be among it. Nobody writes
+    content while the collector is at work; catalogs are made anew under another lock and stay."""
+    remove_stale(folder)
+    for entry in folder.iterdir() if all_of_them else ():
+        if entry.suffix not in (".duckdb", ".wal", ".foreign"):
+            remove_tree(entry)
 
 
 def _read_now(connection: duckdb.DuckDBPyConnection, is_at_work: Callable[[str], bool]) -> set[str]:

@@ -19,8 +19,9 @@ from data_store.contents import Use, built_on, uses_by_object
 from data_store.errors import InputError, StoreError
 from data_store.events import TABLES
 from data_store.files import write_durably
+from data_store.foreign import check_is_store, checked_entries, segments_inside, take_object
 from data_store.journal import Entry
-from data_store.layout import MARKER
+from data_store.layout import DAMAGED_FOLDER
 from data_store.locks import locked
 from data_store.objects import file_sha256
 from data_store.projection import CONFIG, build, tail
@@ -30,7 +31,6 @@ from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
 
-DAMAGED_FOLDER = "damaged"
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 # Each finds rows that point nowhere; one text column names the row.
@@ -254,8 +254,8 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
     checkouts from objects. An object that is damaged and in no backup is moved to `damaged/`, so that its step makes it
     anew. Raises InputError for a folder that is no backup.
     """
-    if backup is not None and not (backup / MARKER).is_file():
-        raise InputError(f"{backup} is no backup: it has no {MARKER}; give a folder that `halter backup` wrote")
+    if backup is not None:
+        check_is_store(backup, "backup; give a folder that `halter backup` wrote")
     found = verify(store, on_progress=on_progress)
     restored: list[str] = []
     set_aside: list[str] = []
@@ -269,7 +269,7 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
         for damage in found.damages:
             name = "; ".join(map(str, damage.uses))
             moved = _set_aside(store, damage.sha256)
-            if backup is not None and _restore_object(store, backup, damage.sha256):
+            if backup is not None and _restore_object(store, backup, damage):
                 restored.append(name)
                 if moved:
                     moved.unlink()
@@ -295,12 +295,11 @@ def _set_aside(store: Store, sha256: str) -> Path | None:
     return target
 
 
-def _restore_object(store: Store, backup: Path, sha256: str) -> bool:
+def _restore_object(store: Store, backup: Path, damage: Damage) -> bool:
     """Whether the backup had the object, sound."""
-    source = backup / store.objects.path(sha256).relative_to(store.root)
     try:
-        store.objects.take(sha256, source)
-    except (StoreError, FileNotFoundError):
+        take_object(backup, damage.sha256, store.objects, size=damage.uses[0].bytes)
+    except (StoreError, InputError):
         return False
     return True
 
@@ -310,13 +309,13 @@ def _restore_segments(store: Store, backup: Path) -> list[str]:
     journal = store.catalog.journal
     known = set(store.catalog.read("SELECT seq, sha256 FROM applied_event"))
     taken = []
-    for source in sorted((backup / journal.segments.relative_to(store.root)).glob("*.jsonl")):
-        target, content = journal.segments / source.name, source.read_bytes()
+    for name, content in segments_inside(backup):
+        target = journal.segments / name
         try:
-            entries = [(entry.seq, entry.sha256) for entry in journal.read(source)]
+            entries = [(entry.seq, entry.sha256) for entry in checked_entries(journal, content, f"{backup}: {name}")]
         except StoreError:
             continue
-        if set(entries) <= known and not (target.exists() and target.read_bytes() == content):
+        if entries and set(entries) <= known and not (target.exists() and target.read_bytes() == content):
             write_durably(target, content, journal.drafts)
-            taken.append(f"journal segment {source.name}")
+            taken.append(f"journal segment {name}")
     return taken

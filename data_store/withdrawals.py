@@ -6,10 +6,8 @@ holds withdrawn rows, or when every run that made it read a tainted version. An 
 chosen one by one, is judged by its own rows and not by that input.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +16,7 @@ import pyarrow.compute as pc
 from data_store import events
 from data_store.names import AssetName
 from data_store.records import Withdrawal
+from data_store.row_sources import is_from
 from data_store.rows import ROW_KINDS
 from data_store.rowsets import load_rows
 from data_store.store import Store
@@ -54,11 +53,6 @@ class Taint:
     rows: Mapping[str, int] = field(default_factory=dict)
 
 
-def is_named(path: Path, name: str) -> bool:
-    """Whether a source's name means this file: it is the end of its path, in whole parts."""
-    return f"/{path.resolve().as_posix()}".endswith(f"/{name}")
-
-
 def withdraw(store: Store, what: str, name: str, reason: str) -> None:
     """Withdraw the rows of an annotator or a source, and note which versions hold them. Raises InputError where they
     are withdrawn already."""
@@ -89,20 +83,6 @@ def names_in(store: Store, what: str) -> list[str]:
             column = pc.replace_substring_regex(column, r"[:/]\d+(#\d+)?$", "")
         found.update(pc.unique(column).to_pylist())
     return sorted(found)
-
-
-def is_from(column: pa.ChunkedArray, what: str, name: str) -> pa.ChunkedArray:
-    """For each value of the column `annotator` or `source`, whether it is of this annotator or source."""
-    if what == "annotator":
-        return pc.equal(column, name)
-    return pc.match_substring_regex(column, rf"^(?:(?:.*/)?{re.escape(name)}:\d+(?:#\d+)?|{re.escape(name)}/\d+)$")
-
-
-def without(table: pa.Table, what: str, names: Iterable[str]) -> pa.Table:
-    """The rows that are of none of these annotators or sources."""
-    for name in names:
-        table = table.filter(pc.invert(is_from(table.column(what), what, name)))
-    return table
 
 
 def taint_of(store: Store, withdrawals: Iterable[Withdrawal], passed_on: PassedOn, adopted: Mapping[str, str]) -> Taint:

@@ -15,7 +15,9 @@ from data_store.annotation.book import Book
 from data_store.annotation.export import judgements
 from data_store.annotation.people import add_annotator, annotators, disable_annotator
 from data_store.annotation.red_team import red_teams
+from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import figure, percent, seconds
 from data_store.store import Store
 from flows.annotation_figures import agreements, annotator_figures
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
@@ -66,7 +68,7 @@ def annotate(
     from web.app import create_app
 
     if not annotators(book):
-        console.print("nobody may judge yet: halter annotators add NAME", highlight=False)
+        console.print(f"nobody may judge yet: {halter('annotators', 'add', 'NAME')}", highlight=False)
     waiting = [batch.spec.batch_id for batch in batches(book, only_open=True)]
     console.print(f"open batches of {config.name}: {', '.join(waiting) or 'none'}", highlight=False)
     if attacked:
@@ -152,13 +154,15 @@ def list_annotators(name: RunOption = None, as_json: JsonOption = False) -> None
             escape(who.name),
             who.role if who.disabled_at is None else "disabled",
             str(one.judged),
-            "" if one.median_seconds is None else f"{one.median_seconds:.0f} s",
+            "" if one.median_seconds is None else seconds(one.median_seconds),
             f"{one.passed} of {one.checks}" if one.checks else "",
-            "" if one.agreement is None else f"{one.agreement:.0%}",
+            "" if one.agreement is None else percent(one.agreement),
         )
     console.print(table)
     for measured in agreed:
-        value = "no pair was judged twice" if measured.ac2 is None else f"{measured.ac2:.3f} on {measured.pairs} pairs"
+        value = (
+            "no pair was judged twice" if measured.ac2 is None else f"{figure(measured.ac2)} on {measured.pairs} pairs"
+        )
         console.print(f"{measured.batch_id} {measured.axis}, {measured.measure}: Gwet's AC2 {value}", highlight=False)
 
 

@@ -8,7 +8,7 @@ from data_store.records import Head
 from data_store.store import Store
 from flows.session import Session
 from tasks.endpoint import Endpoint
-from tasks.execute import Progress, StepFailedError
+from tasks.jobs import Progress, StepFailedError
 from tasks.judge_pairs import judged_pairs, questions
 from tasks.judges import Asked
 

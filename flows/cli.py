@@ -10,21 +10,37 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from data_store.commands import halter
+from data_store.figures import figure
+from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
 from data_store.store import Store
-from flows import annotate_cli, export_cli, preferences_cli, query_cli, red_team_cli, upkeep_cli, withdraw_cli
+from flows import (
+    annotate_cli,
+    deploy_cli,
+    export_cli,
+    preferences_cli,
+    query_cli,
+    red_team_cli,
+    rename_cli,
+    upkeep_cli,
+    withdraw_cli,
+)
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
 from flows.intakes import describe, intake_rows
-from flows.lineage_view import lineage_document, lineage_lines
-from flows.orders import read_order
+from flows.lineage_text import DEPTH, lineage_lines
+from flows.lineage_view import lineage_document
+from flows.orders import read_order, rerun_command
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
-from flows.session import CONFIG_FILE, Session, home, opened, recall, remember, session_of, sole_config, store_root
-from flows.status import Cell, stale_keys, status_cells
-from flows.summary import judge_of, summary_rows
-from flows.terminal import StepDisplay, print_table
+from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
+from flows.status import Cell, other_code_in_words, stale_keys
+from flows.summary import summary_rows
+from flows.terminal import StepDisplay, print_figures
+from flows.up_to_date import figures_if_done, look
 from flows.waiting import judged_and_unread, waits_of
+from tasks.outside import hash_sources
 
 app = typer.Typer(
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
@@ -36,11 +52,13 @@ app = typer.Typer(
 
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
+app.command("deploy")(deploy_cli.deploy)
 app.command("query")(query_cli.query)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):
     app.command()(command)
+app.command("rename")(rename_cli.rename)
 app.add_typer(export_cli.exports, name="export")
 app.command("import")(export_cli.import_run)
 app.add_typer(withdraw_cli.rows, name="withdraw")
@@ -63,13 +81,13 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole recipe; what is finished is taken up again."""
+    """Run the whole recipe; what is finished is taken up again. Where all is, no Prefect server is started."""
     config = load_config(config_file)
     with sole_config(config), session_of(config) as session:
-        remember(config)
+        remember(config, session.store)
         session.adopt()
-        cells = status_cells(session.store, session.plan)
-        waiting = stale_keys(cells)
+        standing = look(session)
+        cells, waiting = standing.cells, stale_keys(standing.cells)
         if waiting:
             session.workers.start()  # torch loads while the server starts
         say(
@@ -77,12 +95,19 @@ def run(
             f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
         )
         _tell_overrides(session, as_json)
+        is_recorded = keep_server or bool(os.environ.get("PREFECT_API_URL"))
+        done = None if is_recorded else figures_if_done(session, standing)
+        if done is not None:
+            say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
+            _finish(done, as_json, session)
+            return
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.pipeline import recipe
 
             with _Displayed(session, as_json):
-                rows = cast(list[dict[str, object]], recipe(config))
+                rows = cast(list[dict[str, object]], result_of(recipe(config, return_state=True)))
             _finish(rows, as_json, session)
             if keep_server:
                 say(as_json, f"Prefect UI stays at {url}; Ctrl-C ends it")
@@ -110,15 +135,16 @@ def rerun(
     with session_of(config) as session:
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
-        with prefect_server(home() / ".prefect") as url:
+        with prefect_server(home() / ".prefect", "rerun") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
+            from flows.ends import result_of
             from flows.rerun import rerun as rerun_flow
 
             with _Displayed(session, as_json):
-                stale = cast(
-                    list[dict[str, object]],
-                    rerun_flow(iteration, order.step, values or [], unset or [], downstream, config.name),
+                ended = rerun_flow(
+                    iteration, order.step, values or [], unset or [], downstream, config.name, return_state=True
                 )
+            stale = cast(list[dict[str, object]], result_of(ended))
         if as_json:
             print_json({"step": order.step, "part": iteration, "stale": stale})
             return
@@ -128,7 +154,8 @@ def rerun(
                 f"{len(stale)} steps are stale now: " + ", ".join(f"{cell['part']} {cell['step']}" for cell in stale),
                 highlight=False,
             )
-            console.print(f"bring them up to date: halter rerun {iteration} {step} --downstream", highlight=False)
+            again = rerun_command(iteration, step, config.name, downstream=True)
+            console.print(f"bring them up to date: {again}", highlight=False)
         else:
             console.print("everything that depends on it is up to date")
 
@@ -152,17 +179,17 @@ def serve(
     webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
+        from flows.deploying import Offer
         from flows.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
-        forms = {"HALTER_CONFIG": str(path), "HALTER_RUN": config.name}
-        with served(folder, forms, schedule_of(schedule, timezone) if schedule else None, webhook) as now:
+        with served(folder, Offer(path), schedule_of(schedule, timezone) if schedule else None, webhook) as now:
             console.print(f"Prefect UI: {url}/deployments   store: {store_root(config.name)}", highlight=False)
             table = Table(title="what can be started there", title_justify="left", header_style="bold")
             table.add_column("deployment", no_wrap=True)
             table.add_column("what it does")
-            for name, description in now.deployments:
-                table.add_row(name, escape(description))
+            for form in now.deployments:
+                table.add_row(form.full_name, escape(form.description))
             console.print(table)
             times = f"at {schedule!r} ({timezone})" if schedule else "off; --schedule or its page switches it on"
             if config.notify is not None:
@@ -170,7 +197,7 @@ def serve(
                 console.print(f"failures and gates go to the webhook of {told}", highlight=False)
             console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
-                now.wait(lambda: _judged(config.name), _tell_start)
+                now.wait(lambda: _judged(config.name), _tell_start, _tell)
             except KeyboardInterrupt:
                 console.print("stopping what is running; it goes on from there when it is started again")
     console.print("stopped")
@@ -180,11 +207,18 @@ def serve(
 @guarded
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
-    config, store = opened(name)
-    plan = plan_today(config, store)
-    cells = status_cells(store, plan, config.gates)
+    config = recall(name)
     with session_of(config) as session:
-        rows = summary_rows(session)
+        store = session.store
+        hash_sources(store, session.plan.values())
+        with store.one_state():
+            _print_status(session, as_json)
+
+
+def _print_status(session: Session, as_json: bool) -> None:
+    config, store = session.config, session.store
+    cells = look(session).cells
+    rows = summary_rows(session, cells)
     if as_json:
         overrides = [
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
@@ -198,7 +232,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
     _tell_intakes(config, store)
-    print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+    print_figures(console, config.name, rows)
 
 
 @app.command()
@@ -206,16 +240,18 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
 def lineage(
     asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
     name: RunOption = None,
+    depth: Annotated[int, typer.Option(min=0, help="How many runs back are shown whole; 0: all")] = DEPTH,
+    code: Annotated[bool, typer.Option("--code", help="Name every file of the code with its hash")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything that made an asset: data, judgements, models, configs, code, down to the hashes of source files."""
-    config = recall(name)
-    document = lineage_document(Store.open(store_root(config.name)), AssetName.parse(asset))
+    """What made an asset: data, judgements, configs as far as they are not the defaults, code. `--json` has all of it,
+    down to the hashes of source files."""
+    document = lineage_document(opened(name)[1], AssetName.parse(asset))
     if as_json:
         print_json(document)
     else:
-        for line in lineage_lines(document):
-            console.print(escape(line), highlight=False)
+        for line in lineage_lines(document, depth=depth, code=code):
+            console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 class _Displayed:
@@ -256,10 +292,10 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             if cell is None:
                 shown.append("")
                 continue
-            figure = "" if cell.figure is None else f" {_short(cell.figure)}"
+            value = "" if cell.figure is None else f" {figure(cell.figure)}"
             state = "at gate" if cell.gate else cell.state
             colour = colours.get(state, "red")
-            shown.append(f"[{colour}]{state}[/{colour}]{figure}")
+            shown.append(f"[{colour}]{state}[/{colour}]{value}")
         table.add_row(step, *shown)
     console.print(table)
     for cell in cells:
@@ -267,10 +303,8 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
         if cell.gate:
             console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3f}"
+    if told := other_code_in_words(cells):
+        console.print(escape(told), highlight=False)
 
 
 def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
@@ -279,7 +313,7 @@ def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> N
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
         print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
     else:
-        print_table(console, f"{config.name}: figures per iteration{_judge(config)}", rows)
+        print_figures(console, config.name, rows)
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
@@ -297,12 +331,9 @@ def _tell_waits(session: Session) -> None:
     for wait in waits_of(session.store, session.plan).values():
         console.print(f"{wait.part} waits for people: {wait}", highlight=False)
         console.print(
-            "they judge on the page of `halter annotate`; then the same command goes on from here", highlight=False
+            f"they judge on the page of `{halter('annotate')}`; then the same command goes on from here",
+            highlight=False,
         )
-
-
-def _judge(config: RunConfig) -> str:
-    return f" ({judge_of(config)})"
 
 
 def _tell_overrides(session: Session, as_json: bool) -> None:
@@ -321,6 +352,10 @@ def _judged(name: str) -> list[str]:
 
 def _tell_start(batch: str) -> None:
     console.print(f"people are done with batch {batch}; the recipe goes on", highlight=False)
+
+
+def _tell(text: str) -> None:
+    console.print(text, highlight=False, markup=False)
 
 
 def _wait_for_interrupt() -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import wraps
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def guarded_function(*args: Any, **kwargs: Any) -> None:
         try:
-            function(*args, **kwargs)
+            copy_context().run(function, *args, **kwargs)  # what it speaks of ends with it
         except typer.Exit:  # it is a RuntimeError, and says with which code the command ends
             raise
         except InputError as error:

@@ -1,20 +1,21 @@
-"""RunConfig: one YAML file is one complete named run. The only place that reads YAML."""
+"""RunConfig: one YAML file is one complete named run."""
 
 import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from data_store.errors import InputError
+from data_store.commands import halter
+from data_store.errors import InputError, StoreError
 from data_store.filters import FilterConfig
-from data_store.names import slug
+from data_store.identity import check_run_name
 from data_store.retention import Retention
 from flows.schedule_config import ScheduleConfig
 from flows.watch_config import GateConfig, NotifyConfig
+from flows.yaml_text import read_yaml_file
 from models.config import (
     ArchitectureConfig,
     Config,
@@ -35,6 +36,7 @@ from tasks.import_data import PAIRS, ImportConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
+RunName = Annotated[str, AfterValidator(check_run_name)]
 _DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
 
@@ -87,13 +89,18 @@ def _is_data(path: Path) -> bool:
 class DistillConfig(Config):
     """Learning from a larger model's answers (Llama 2, section 3.2.3: only the largest model samples)."""
 
-    run: str = Field(description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here")
+    run: RunName = Field(
+        description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here"
+    )
 
 
 class RunConfig(Config):
     """A complete run: data, models, every step's hyper-parameters, the number of iterations and one seed."""
 
-    name: str = Field(description="Names the run's store and its runs in the Prefect UI")
+    name: RunName = Field(
+        description="Names the run's store, its folder, and its runs in the Prefect UI: at most 48 of a-z, 0-9, '_', "
+        "'.' and '-', the first a letter or a digit"
+    )
     description: str = Field(default="", description="What the run is for, for people")
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
     iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
@@ -146,7 +153,6 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
-        slug(self.name)
         if self.distill is not None:
             self._distils(self.distill)
         elif self.annotator is not None and self.collect.people is not None:
@@ -203,7 +209,7 @@ class RunConfig(Config):
             )
 
     def _distils(self, distill: DistillConfig) -> None:
-        if slug(distill.run) != distill.run or distill.run == self.name:
+        if distill.run == self.name:
             raise ValueError(f"distill.run must be the name of another run, not {distill.run!r}")
         if self.gatt is not None or self.final_stage != "none" or self.reward.gold_percent:
             raise ValueError(
@@ -227,18 +233,7 @@ class RunConfig(Config):
 
 def load_config(path: Path) -> RunConfig:
     """Read and check a config file. Raises InputError that names file, key and what to do."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+    content = read_yaml_file(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold keys and values, such as `name: my-run`")
     return _checked(content, str(path), path.parent)
@@ -249,9 +244,18 @@ def dump_config(config: RunConfig) -> str:
     return json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
 
 
-def parse_config(text: str) -> RunConfig:
-    """The inverse of `dump_config`."""
-    return _checked(json.loads(text), "the stored config", None)
+def parse_config(text: str | bytes, where: str = "the stored config") -> RunConfig:
+    """The inverse of `dump_config`. Raises StoreError for a text that is cut short; `where` names its file."""
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no keys")
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{where} is cut short or damaged ({error}): take it from a backup, or give the run's YAML file to "
+            f"`{halter('run', 'CONFIG')}` again, which writes it anew; nothing is lost by that"
+        ) from None
+    return _checked(content, where, None)
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:

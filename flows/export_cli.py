@@ -1,6 +1,5 @@
 """`halter export` copies the catalog for other tools; `halter import` brings a run from another store."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +7,16 @@ import typer
 
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
+from data_store.figures import size
 from data_store.files import atomic_write
+from data_store.foreign_files import read_inside
+from data_store.identity import CONFIG_FILE, check_identity, check_run_name
 from data_store.layout import MARKER
 from data_store.store import Store
 from data_store.transfer import import_store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.session import CONFIG_FILE, opened, store_root
+from flows.config import dump_config, parse_config
+from flows.session import home, opened, outside_home, store_root
 
 exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
 
@@ -27,6 +30,7 @@ def parquet(
 ) -> None:
     """Every table of the catalog and the rows of all current data sets as Parquet files."""
     _, store = opened(name)
+    outside_home(target)
     written = export_parquet(store, target)
     if as_json:
         print_json({"target": str(target.absolute()), "files": [str(path) for path in written]})
@@ -43,6 +47,7 @@ def openlineage(
 ) -> None:
     """Every run of every step as OpenLineage run events, one JSON text a line."""
     config, store = opened(name)
+    outside_home(file)
     count = export_openlineage(store, file, name=config.name)
     if as_json:
         print_json({"file": str(file.absolute()), "events": count})
@@ -58,11 +63,13 @@ def import_run(
 ) -> None:
     """Bring a run's current versions and their lineage from another store into the run of the same name here."""
     root = _chosen(store.absolute(), name)
+    if root.parent.resolve() in (home().resolve(), store.resolve()):  # elsewhere a store's folder may have any name
+        check_identity(root)
     try:
-        config = (root / CONFIG_FILE).read_text()
-    except FileNotFoundError:
+        config = parse_config(read_inside(root, CONFIG_FILE), str(root / CONFIG_FILE))
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{root} holds no {CONFIG_FILE}: it is not the store of a run of the recipe") from None
-    run = str(json.loads(config)["name"])
+    run = check_run_name(config.name)
     if name not in (None, run):
         raise InputError(f"{root} is the store of run {run!r}, not of {name!r}")
     target = store_root(run)
@@ -70,13 +77,13 @@ def import_run(
         raise InputError(f"{root} is the store of run {run} here; give a store elsewhere")
     added = import_store(Store.open(target), root)
     if not (target / CONFIG_FILE).exists():
-        atomic_write(target / CONFIG_FILE, config)
+        atomic_write(target / CONFIG_FILE, dump_config(config))
     if as_json:
         print_json({"run": run, "steps": added.steps, "heads": added.heads, "objects": added.objects})
         return
     console.print(
         f"{run}: {added.steps} steps and {added.heads} current versions imported, {added.objects} objects "
-        f"({added.bytes / 1e6:.1f} MB) copied and verified",
+        f"({size(added.bytes)}) copied and verified",
         highlight=False,
     )
 

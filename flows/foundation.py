@@ -3,12 +3,14 @@
 from prefect import flow
 
 from flows.config import RunConfig
+from flows.ends import part_of_a_run
 from flows.places import FIRST, FOUNDATION
 from flows.session import session_of
 from flows.steps import bring_up_to_date
 
 
 @flow(name="foundation", flow_run_name="foundation", description="Corpus → tokenizer → pretraining → SFT (V0)")
+@part_of_a_run
 def foundation(config: RunConfig) -> None:
     """Everything before the first preference."""
     with session_of(config) as session:

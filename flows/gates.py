@@ -8,7 +8,9 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import figure
 from flows.places import FIRST, FOUNDATION
 from flows.plan import Plan
 from flows.watch_config import GateConfig
@@ -30,7 +32,7 @@ class Stop:
         if self.value is None:
             return f"{self.gate.metric} was not measured, and must be {self.gate.bounds}"
         chance = " (near chance)" if "accuracy" in self.gate.metric and abs(self.value - 0.5) <= 0.05 else ""
-        return f"{self.gate.metric} is {self.value:.4g}{chance}, and must be {self.gate.bounds}"
+        return f"{self.gate.metric} is {figure(self.value)}{chance}, and must be {self.gate.bounds}"
 
     def __str__(self) -> str:
         return f"{self.part} {self.step}: {self.found}"
@@ -41,10 +43,10 @@ class StoppedAtGateError(RuntimeError):
 
     def __init__(self, stops: Sequence[Stop]) -> None:
         part, step = stops[0].part, stops[0].step.replace("_", "-")
+        again = halter("rerun", part, step, "--set", "KEY=VALUE")
         super().__init__(
             f"stopped at a gate: {'; '.join(map(str, stops))}. The result is kept. Redo the step with other values "
-            f"(halter rerun {part} {step} --set KEY=VALUE), or change the bound under `gates` in the config; then the "
-            "same command goes on"
+            f"({again}), or change the bound under `gates` in the config; then the same command goes on"
         )
 
 

@@ -17,8 +17,7 @@ from flows.config import RunConfig
 from flows.places import FOUNDATION
 from flows.plan import intakes_of, parts_of
 from flows.session import Session
-from flows.status import status_cells
-from tasks.execute import fingerprint_of, resolve_inputs
+from flows.status import look_at, status_cells
 from tasks.import_data import PAIRS, import_data
 
 _LOCK = "intakes.lock"
@@ -47,8 +46,25 @@ def take_in(session: Session) -> Start | None:
     with locked(store.root / _LOCK, exclusive=True):
         told = "" if config.draws_pairs else _renew(config, store)
         check_taken(session)
-        told = told or _append(session)
-    return Start(told, idle=_is_up_to_date(session))
+        if not told:
+            told, intake = _next(session)
+            if intake is not None:
+                write_intake(store, intake)
+    return Start(told, idle=look_at(store, session.plan, config.gates).nothing_to_do)
+
+
+def foretell(session: Session) -> str | None:
+    """What `take_in` would say where it would take in nothing, and so write nothing; None where it would. Raises
+    InputError as it does."""
+    config, store = session.config, session.store
+    if config.schedule.take_in == "nothing":
+        check_taken(session)
+        return ""
+    if not config.draws_pairs and not _is_fixed(store, list(intakes_of(store) or [FOUNDATION])[-1]):
+        return None
+    check_taken(session)
+    told, intake = _next(session)
+    return told if intake is None else None
 
 
 def check_taken(session: Session) -> None:
@@ -102,23 +118,29 @@ def _renew(config: RunConfig, store: Store) -> str:
     return f"{part} takes in {_named(files)}" if files else f"{part} is taken back: its files are gone"
 
 
-def _append(session: Session) -> str:
-    """The next iteration, where it is due. Gives in words what was appended, or why nothing was."""
+def _next(session: Session) -> tuple[str, Intake | None]:
+    """The next iteration, where it is due, and in words what is appended, or why nothing is."""
     config, store = session.config, session.store
     intakes = intakes_of(store)
     number = len(parts_of(config, intakes)) + 1
     for cell in status_cells(store, session.plan, config.gates):
         if cell.state not in _MADE or cell.gate:
-            return f"no iteration is appended: {cell.step} of {cell.part} is {'at a gate' if cell.gate else cell.state}"
+            return (
+                f"no iteration is appended: {cell.step} of {cell.part} is {'at a gate' if cell.gate else cell.state}",
+                None,
+            )
     files = () if config.draws_pairs else new_files(config, intakes)
     if not config.draws_pairs and not files:
-        return "no new preferences have come"
+        return "no new preferences have come", None
     if number > config.schedule.max_iterations:
         waiting = f", and {_named(files)} wait" if files else ""
-        return f"no iteration is appended: there are {number - 1}, as many as schedule.max_iterations allows{waiting}"
+        return (
+            f"no iteration is appended: there are {number - 1}, as many as schedule.max_iterations allows{waiting}",
+            None,
+        )
     part = f"V{number}"
-    write_intake(store, Intake(part, config.iterations, "files" if files else "night", files))
-    return f"{part} is appended" + (f" and takes in {_named(files)}" if files else "")
+    told = f"{part} is appended" + (f" and takes in {_named(files)}" if files else "")
+    return told, Intake(part, config.iterations, "files" if files else "night", files)
 
 
 def new_files(config: RunConfig, intakes: Mapping[str, Intake]) -> tuple[TakenFile, ...]:
@@ -143,23 +165,6 @@ def new_files(config: RunConfig, intakes: Mapping[str, Intake]) -> tuple[TakenFi
 def _is_fixed(store: Store, part: str) -> bool:
     first = "V1" if part == FOUNDATION else part
     return store.head(AssetName("dataset", "preferences", first)) is not None
-
-
-def _is_up_to_date(session: Session) -> bool:
-    """Whether each step's fingerprint, computed from today's inputs, is that of the run behind its outputs, and no gate
-    holds it: then a start would only read."""
-    store = session.store
-    fingerprints = {run.run.run_id: run.run.fingerprint for run in store.runs(state="succeeded")}
-    plan, heads = session.plan, store.heads()
-    for call in plan.values():
-        try:
-            wanted = fingerprint_of(call, resolve_inputs(store, call))
-        except InputError:  # it lacks an input; the run itself says which
-            return False
-        made = {heads[asset].run_id if asset in heads else None for asset in call.outputs.values()}
-        if {fingerprints.get(run_id or "") for run_id in made} != {wanted}:
-            return False
-    return not any(cell.gate for cell in status_cells(store, plan, session.config.gates))
 
 
 def _named(files: tuple[TakenFile, ...]) -> str:

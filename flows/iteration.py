@@ -7,8 +7,9 @@ from prefect.client.schemas.objects import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import RunConfig
+from flows.ends import part_of_a_run, waiting
 from flows.session import session_of
-from flows.steps import bring_up_to_date, waiting
+from flows.steps import bring_up_to_date
 
 
 @flow(
@@ -17,6 +18,7 @@ from flows.steps import bring_up_to_date, waiting
     description="Pairs, preferences → reward models → rejection sampling, GAtt → fine-tuning → PPO or DPO → evaluation",
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
+@part_of_a_run
 def iteration(config: RunConfig, part: str) -> State[Any] | None:
     """All that the recipe has for this part (flows/recipe.py). Where people have not judged the pairs yet, it ends
     there, in the state «Waiting», whose result says what it waits for."""

@@ -57,6 +57,8 @@ def context_length(config: RunConfig) -> int:
 def _base_context_length(file: Path) -> int:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"base_model: {file} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{file}: not JSON: {error}") from None
     length = content.get("max_position_embeddings") if isinstance(content, dict) else None

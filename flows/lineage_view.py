@@ -1,19 +1,26 @@
-"""Lineage as people read it: what made an asset, back to the source files and their hashes."""
+"""What made an asset, back to the source files and their hashes, as plain values."""
 
-from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from data_store.names import AssetName
 from data_store.records import LineageGraph
 from data_store.store import Store
+from flows.defaults import differing
+from flows.recipe import STEPS
+from tasks.code_today import CodeToday
 
 
 def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     """Everything behind an asset as plain values: runs with config, seed and code; data sets; models; judgements;
-    sources."""
+    sources. `depth` of a run: 1 for the one that made the asset, 2 for those that it read from. `set`: which values of
+    its config are not the defaults of today."""
     graph = store.lineage(asset)
     order = _topological(graph)
+    depths = _depths(graph)
     runs = []
+    code = CodeToday()
     for run_id in order:
         record = graph.runs[run_id].run
         runs.append(
@@ -21,15 +28,20 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
                 "run": run_id,
                 "step": record.step,
                 "part": record.part,
+                "depth": depths[run_id],
                 "state": graph.runs[run_id].state,
                 "started_at": record.started_at.isoformat(),
                 "config": dict(record.config),
+                "set": differing(
+                    (STEPS[record.step].config if record.step in STEPS else None), record.config.get("config", {})
+                ),
                 "seed": record.seed,
                 "fingerprint": record.fingerprint,
                 "code_version": record.code_version,
                 "git_commit": record.git_commit,
                 "git_dirty": record.git_dirty,
                 "code_files": dict(record.code_files),
+                "other_code": code.differs(record.code_files),
                 "environment": dict(record.env),
                 "prefect_flow_run_id": record.prefect_flow_run_id,
                 "prefect_root_flow_run_id": record.prefect_root_flow_run_id,
@@ -72,56 +84,6 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     return {"asset": str(asset), "version": head.version_id if head else None, **groups, "runs": runs}
 
 
-def lineage_lines(document: Mapping[str, Any]) -> list[str]:
-    """The same as text."""
-    lines = [f"{document['asset']}  {document['version']}", ""]
-    titles = {
-        "sources": "Source files",
-        "data_sets": "Data sets",
-        "judgements": "Judgements",
-        "reward_models": "Reward models",
-        "models": "Models and reports",
-    }
-    for group, title in titles.items():
-        if document[group]:
-            lines.append(title)
-        for entry in document[group]:
-            extra = ""
-            if group == "judgements":
-                extra = "  " + ", ".join(f"{count} pairs by {name}" for name, count in entry["by_annotator"].items())
-            elif "rows" in entry:
-                extra = f"  {entry['rows']} rows"
-            lines.append(f"  {entry['asset']:<44} {entry['version'][:16]}{extra}")
-            if entry.get("origin"):
-                lines.append(f"      {entry['origin']}")
-            lines += [
-                f"      {file['sha256']}  {file['path']}  {file['bytes']} bytes" for file in entry.get("files", [])
-            ]
-        if document[group]:
-            lines.append("")
-    lines.append("Runs, newest first")
-    for run in document["runs"]:
-        commit = (
-            f"commit {run['git_commit'][:10]}{' + changes' if run['git_dirty'] else ''}"
-            if run["git_commit"]
-            else "no commit"
-        )
-        lines.append(f"  {run['step']} of {run['part']}  run {run['run'][:12]}  {run['started_at'][:19]} UTC")
-        lines.append(
-            f"      seed {run['seed']}, code {run['code_version'][:16]} ({len(run['code_files'])} files, {commit})"
-        )
-        config = {key: value for key, value in run["config"]["config"].items() if value not in (None, [], ())}
-        lines.append(f"      config {config}")
-        lines += [f"      read  {edge['role']}: {edge['asset']} {edge['version'][:16]}" for edge in run["reads"]]
-        lines += [f"      made  {edge['role']}: {edge['asset']} {edge['version'][:16]}" for edge in run["makes"]]
-    files: dict[str, str] = {}
-    for run in document["runs"]:
-        files |= run["code_files"]
-    lines += ["", "Source code behind it (sha256)"]
-    lines += [f"  {digest}  {path}" for path, digest in sorted(files.items())]
-    return lines
-
-
 def _edge(edge: Any) -> dict[str, Any]:
     return {
         "role": edge.role,
@@ -134,6 +96,18 @@ def _edge(edge: Any) -> dict[str, Any]:
 def _annotators(store: Store, version_id: str) -> dict[str, int]:
     counts = store.rows(version_id).group_by("annotator").aggregate([("annotator", "count")]).to_pylist()
     return {row["annotator"]: row["annotator_count"] for row in sorted(counts, key=lambda row: str(row["annotator"]))}
+
+
+def _depths(graph: LineageGraph) -> dict[str, int]:
+    """How many runs each one lies behind the asset, by the shortest way."""
+    depths = dict.fromkeys(graph.roots, 1)
+    waiting = list(graph.roots)
+    for run_id in waiting:
+        for edge in graph.inputs_of(run_id):
+            if edge.producer_run_id and edge.producer_run_id not in depths:
+                depths[edge.producer_run_id] = depths[run_id] + 1
+                waiting.append(edge.producer_run_id)
+    return depths
 
 
 def _topological(graph: LineageGraph) -> list[str]:
@@ -153,3 +127,8 @@ def _topological(graph: LineageGraph) -> list[str]:
     for root in graph.roots:
         visit(root)
     return order[::-1]
+
+
+def _config_of(step: str) -> type[BaseModel] | None:
+    """The config of a step, also of one that today's plan has no place for."""
+    return STEPS[step].config if step in STEPS else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from data_store.annotation.red_team import RedTeam
 from data_store.errors import InputError
 from data_store.names import AssetName
+from data_store.publishing import describe_source
 from data_store.records import Head
 from data_store.store import Store
 from flows.config import RunConfig
@@ -63,5 +64,11 @@ def _model(config: RunConfig, store: Store, version: str) -> LiveModel:
     bases = [edge for root in graph.roots for edge in graph.inputs_of(root) if edge.role == "base"]
     base = None
     if bases and config.lora is not None:
-        base = config.base_model if bases[0].asset.kind == "source" else store.checkout(bases[0].version_id)
+        outside = bases[0].asset.kind == "source"
+        base = config.base_model if outside else store.checkout(bases[0].version_id)
+        if outside and base is not None and describe_source("source", base).version_id != bases[0].version_id:
+            raise InputError(
+                f"base_model: {base} is not what policy {version[:12]} was trained on: its answers would be another's. "
+                "Put the folder back as it was, or train the policy anew"
+            )
     return LiveModel(version, store.checkout(version), base)

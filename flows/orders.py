@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.intakes import Intake
 from data_store.records import Override
 from flows.config import RunConfig, with_values
 from flows.plan import Plan, build_plan, intakes_of
 from flows.session import Session
+from flows.yaml_text import read_yaml_value
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ def _key_value(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: write KEY=VALUE, for example reward.margins=large")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not YAML; put text with special characters in quotes") from None
+    return key, read_yaml_value(value, f"--set {text}")
 
 
 def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
@@ -63,6 +60,11 @@ def descendants(plan: Plan, part: str, step: str) -> list[tuple[str, str]]:
             reached |= set(call.outputs.values())
             found.append(key)
     return found
+
+
+def rerun_command(part: str, step: str, run: str, *, downstream: bool = False) -> str:
+    """The command that redoes a step."""
+    return halter("rerun", part, step.replace("_", "-"), *(["--downstream"] if downstream else []), run=run)
 
 
 def find_step(plan: Plan, part: str, name: str) -> str:

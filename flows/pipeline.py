@@ -4,18 +4,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, tags
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
+from flows.artifact_index import publish_index
+from flows.cancellation import cancellable
 from flows.config import RunConfig, load_config
+from flows.ends import done, nothing_new, result_of, stopped, up_to_date, waiting
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.session import recall, remember, session_of, sole_config
-from flows.steps import nothing_new, stopped, waiting
-from flows.summary import COLUMNS, judge_of, summary_rows
+from flows.summary import summary_rows
+from flows.up_to_date import in_words, look
 from flows.waiting import waits_of
 
 
@@ -31,6 +34,7 @@ def _opened(config: object) -> object:
     flow_run_name="{config.name}",
     description="The Llama 2-Chat recipe: foundation, then V1 … Vn. Finished steps are taken up again, never redone.",
 )
+@cancellable
 def recipe(
     config: Annotated[
         RunConfig, BeforeValidator(_opened), WithJsonSchema({"type": "string", "examples": ["configs/demo.yaml"]})
@@ -39,13 +43,14 @@ def recipe(
     """Filter → tokenizer → pretrain → SFT → V1 … Vn. Returns one row of figures per iteration. Where people have to
     judge first it ends in the state «Waiting», and where a gate of the config does not hold in the state «Stopped at a
     gate»; start it again when they have, or when you have changed the bound or redone the step. Where the config's
-    `schedule` has it take in new preferences, and none have come, it ends at once in the state «Nothing new».
+    `schedule` has it take in new preferences, and none have come, it ends at once in the state «Nothing new», and where
+    every step is finished, in the state «Up to date».
 
     Args:
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
     with sole_config(config), session_of(config) as session:
-        remember(config)
+        remember(config, session.store)
         start = take_in(session)
         session.taken_in = start.text if start else ""
         if start is not None:
@@ -53,27 +58,25 @@ def recipe(
         if start is not None and start.idle:
             return nothing_new(start.text, summary_rows(session))
         session.adopt()
-        waits, stop = None, None
+        standing = look(session)
+        if standing.nothing_to_do:
+            rows, where = publish_index(session)
+            return up_to_date(f"{in_words(standing)}; {where}", rows)
+        waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):
-                foundation(config)
+                ended.append(foundation(config, return_state=True))
+                result_of(ended[-1])
             for part in session.parts:
                 with tags(f"iteration:{part}"):
-                    waits = iteration(config, part)
+                    ended.append(iteration(config, part, return_state=True))
+                    waits = result_of(ended[-1])
                 if waits:
                     break
         except StoppedAtGateError as error:
             stop = error
-        rows = summary_rows(session)
         wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
-    judge = judge_of(config)
-    create_table_artifact(key="progress-per-iteration", table=rows, description=f"Figures per iteration, {judge}")
-    create_markdown_artifact(key="how-to-read", markdown=_guide(judge), description="What the columns mean")
+        rows, where = publish_index(session, [str(state.state_details.flow_run_id) for state in ended])
     if stop is not None:
         return stopped(stop)
-    return rows if wait is None else waiting(wait, rows)
-
-
-def _guide(judge: str) -> str:
-    lines = [f"# Figures per iteration\n\n{judge}\n", "| column | meaning |", "|---|---|"]
-    return "\n".join(lines + [f"| {column.title} | {column.meaning} |" for column in COLUMNS])
+    return done(where, rows) if wait is None else waiting(wait, rows)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.intakes import Intake, read_intakes
 from data_store.names import AssetName
@@ -52,8 +53,9 @@ def build_plan(
     calls = {}
     for key, call in _calls(config, intakes).items():
         if key in values:
-            unset = " ".join(f"--unset {name}" for name in values[key])
-            where = f"override of {key[1]} in {key[0]} (`halter rerun {key[0]} {key[1]} {unset}` takes it back)"
+            unset = [word for name in values[key] for word in ("--unset", name)]
+            back = halter("rerun", *key, *unset, run=config.name)
+            where = f"override of {key[1]} in {key[0]} (`{back}` takes it back)"
             changed = with_values(config, values[key], where)
             call = _calls(changed, intakes)[key]
         calls[key] = call.without(withdrawals)

@@ -35,9 +35,14 @@ def prepare(target: Path) -> None:
         (Path(home) / FILE).replace(target)
 
 
+def is_elsewhere() -> bool:
+    """Whether the user's settings name a database that is not in Prefect's home; others may use it too."""
+    return any(name in os.environ for name in _ELSEWHERE)
+
+
 def furnish(home: Path) -> None:
     """Give a new Prefect home the prepared database, if there is one and the user's settings name no other."""
-    if (home / FILE).exists() or not prepared().exists() or any(name in os.environ for name in _ELSEWHERE):
+    if (home / FILE).exists() or not prepared().exists() or is_elsewhere():
         return
     with tempfile.TemporaryDirectory(dir=home) as near:
         shutil.copyfile(prepared(), Path(near) / FILE)

@@ -12,7 +12,7 @@ from data_store.rows import AXES
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, guarded, print_json, say
 from flows.plan import intakes_of, parts_of
-from flows.session import opened
+from flows.session import opened, outside_home
 
 preferences = typer.Typer(help="The judgements of a run.", no_args_is_help=True)
 
@@ -39,6 +39,7 @@ def export(
     if format not in EXPORT_FORMATS:
         raise InputError(f"--format is {format!r}; use one of {', '.join(EXPORT_FORMATS)}")
     config, store = opened(name)
+    outside_home(target)
     rows = _rows(store, parts_of(config, intakes_of(store)), iteration)
     kept = [row for row in rows if axis in (None, row["axis"])]
     done = export_preferences(kept, format, target, overwrite=overwrite)

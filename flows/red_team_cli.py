@@ -17,6 +17,8 @@ from data_store.annotation.red_team import (
     robustness,
 )
 from data_store.annotation.red_team_export import hand_over_attacks
+from data_store.commands import halter
+from data_store.figures import rate
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
 from flows.live import policy_head
@@ -49,7 +51,8 @@ def open_session(
         print_json(_document(red_team_of(book, spec.session_id)))
         return
     say(as_json, f"session {spec.session_id} against {against}, version {head.version_id[:16]}")
-    say(as_json, "the attackers are people of `halter annotators`; start `halter annotate` anew: it loads the policy")
+    say(as_json, f"the attackers are the people of `{halter('annotators', 'list')}`")
+    say(as_json, f"start `{halter('annotate')}` anew: it loads the policy")
 
 
 @commands.command("close")
@@ -107,7 +110,7 @@ def status(name: RunOption = None, as_json: JsonOption = False) -> None:
             table.add_row("all", policy, version[:12], *_figures(_sums(found), None), "")
     console.print(table)
     if not sessions:
-        console.print("no session yet: halter red-team open --against model/policy@V1", highlight=False)
+        console.print(f"no session yet: {halter('red-team', 'open', '--against', 'model/policy@V1')}", highlight=False)
 
 
 def _opened(name: str | None) -> tuple[Store, Book]:
@@ -130,7 +133,7 @@ def _figures(sums: dict[str, Any], people: int | None) -> list[str]:
     per_hour = sums["violations_per_person_hour"]
     return [
         *(str(sums["attacks"]), str(sums["violations"]), "" if people is None else str(people)),
-        *(f"{sums['person_hours']:.2f}", "" if per_hour is None else f"{per_hour:.2f}"),
+        *(rate(sums["person_hours"]), "" if per_hour is None else rate(per_hour)),
     ]
 
 

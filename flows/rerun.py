@@ -8,13 +8,17 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.artifact_index import publish_index
+from flows.cancellation import cancellable
+from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
-from flows.lineage_view import lineage_document, lineage_lines
-from flows.orders import Order, descendants, read_order
+from flows.lineage_text import lineage_lines
+from flows.lineage_view import lineage_document
+from flows.orders import Order, descendants, read_order, rerun_command
 from flows.session import Session, recall, session_of
 from flows.status import Cell, status_cells
-from flows.steps import prepare, step_of, stopped, waiting
+from flows.steps import prepare, step_of
 
 
 @flow(
@@ -23,6 +27,7 @@ from flows.steps import prepare, step_of, stopped, waiting
     description="One step of one iteration again, and on request what it feeds. The run's artifact tells what is stale "
     "afterwards, and what made the result.",
 )
+@cancellable
 def rerun(
     iteration: Annotated[str, Field(pattern=r"^(base|V\d+)$", examples=["V2"])],
     step: str,
@@ -44,7 +49,7 @@ def rerun(
         overrides: KEY=VALUE, one each, such as reward.margins=large; holds for this step of this iteration until unset
         unset: Keys whose values set by hand are taken back
         downstream: Then bring everything that it feeds up to date
-        run: Name of the run; empty for the last one
+        run: Name of the run; empty for the last one, where the form offers none
     """
     with session_of(recall(run or None)) as session:
         check_taken(session)
@@ -70,6 +75,7 @@ def rerun(
             markdown=_report(session, order, stale),
             description=f"{order.step} of {order.part}: what is stale now, and what made it",
         )
+        publish_index(session)
     if stop is not None:
         return stopped(stop)
     found = [cell.as_json() for cell in stale]
@@ -85,10 +91,11 @@ def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:
     if stale:
         lines += ["", f"### {len(stale)} steps are stale now", "", "| iteration | step | why |", "|---|---|---|"]
         lines += [f"| {cell.part} | {cell.step} | {cell.reason} |" for cell in stale]
-        command = f"halter rerun {order.part} {order.step.replace('_', '-')} --downstream"
+        command = rerun_command(order.part, order.step, session.config.name, downstream=True)
         lines += ["", f"Bring them up to date: the same once more with `downstream`, or `{command}`."]
     else:
         lines += ["", "### Nothing is stale"]
     asset = next(iter(session.plan[order.key].outputs.values()))
-    lines += ["", f"### What made {asset}", "", "```", *lineage_lines(lineage_document(session.store, asset)), "```"]
+    made = lineage_lines(lineage_document(session.store, asset))
+    lines += ["", f"### What made {asset}", "", "```", *made, "```"]
     return "\n".join(lines)

@@ -1,15 +1,14 @@
-"""`halter serve`: the Prefect server, the deployments of deployments/prefect.yaml and a worker that runs them, until it
-is told to stop. Import it only when the server's address is known."""
+"""`halter serve`: the Prefect server, the deployments of a run and a worker that runs them, until it is told to stop.
+
+Import it only when the server's address is known.
+"""
 
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from httpx import HTTPError
@@ -22,20 +21,25 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling, Crashed
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling
 from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
+from flows.cancellation import UNDER_WAY
+from flows.command_logs import cut, end_of, log_file
+from flows.crashes import bury, set_up_crash_detection
+from flows.deploying import Form, Offer, deploy
 from flows.notify import set_up_notification
+from flows.planned import RECIPE, ScheduleWatch, skip_missed
 from flows.server import ServerFailedError, supervised
 
 POOL = "halter"
 SECONDS_TO_CANCEL = 60.0
 SECONDS_BETWEEN_LOOKS = 5.0
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def schedule_of(cron: str, timezone: str) -> CronSchedule:
@@ -51,24 +55,33 @@ def schedule_of(cron: str, timezone: str) -> CronSchedule:
 class Served:
     """What can be started, by name with its description, and the worker that runs it."""
 
-    deployments: Sequence[tuple[str, str]]
+    deployments: Sequence[Form]
     worker: "subprocess.Popen[bytes]"
     log: Path
     go_on: Callable[[Sequence[str]], list[str]]
+    look: Callable[[], list[str]]
+    keep_up: Callable[[], None]
 
-    def wait(self, judged: Callable[[], Sequence[str]], on_start: Callable[[str], None]) -> None:
+    def wait(
+        self, judged: Callable[[], Sequence[str]], on_start: Callable[[str], None], tell: Callable[[str], None]
+    ) -> None:
         """Until the worker ends by itself, which it should not do. Raises ServerFailedError then.
 
-        Meanwhile the recipe is started for each batch that `judged` names, and `on_start` hears of it.
+        Meanwhile the recipe is started for each batch that `judged` names, and `on_start` hears of it; `tell` hears
+        what becomes of the schedule.
         """
         looked = time.monotonic()
         while self.worker.poll() is None:
             time.sleep(0.5)
             if time.monotonic() - looked < SECONDS_BETWEEN_LOOKS:
                 continue
+            cut(self.log)
             try:
+                self.keep_up()
                 for batch in self.go_on(judged()):
                     on_start(batch)
+                for text in self.look():
+                    tell(text)
             except (
                 StoreError,
                 InputError,
@@ -77,59 +90,44 @@ class Served:
             ):  # a store or a server that is busy: the next look tells
                 pass
             looked = time.monotonic()
-        raise ServerFailedError(f"the worker ended; its log {self.log} ends with:\n{self.log.read_text()[-1500:]}")
+        raise ServerFailedError(f"the worker ended; its log {self.log} ends with:\n{end_of(self.log)}")
 
 
 @contextmanager
-def served(
-    folder: Path, environment: Mapping[str, str], schedule: CronSchedule | None, webhook: str | None
-) -> Iterator[Served]:
+def served(folder: Path, offer: Offer, schedule: CronSchedule | None, webhook: str | None) -> Iterator[Served]:
     """The deployments and a worker beside this process, on a server that nobody else uses.
 
-    `environment` fills in the forms; deployments/prefect.yaml says how. `webhook` is told of failures and
-    gates. At the end what is running is cancelled and
-    the worker stopped. Raises ServerFailedError where the deployments are refused.
+    `offer` says what can be started. `webhook` is told of failures and gates. At the end what is running is cancelled
+    and the worker stopped.
     """
-    log = folder / "worker.log"
+    log, server_log = log_file(folder, "serve", "worker"), log_file(folder, "serve", "server")
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     with get_client(sync_client=True) as client:
-        _bury_the_dead(client)
-        _open_pool(client)
+        bury(client, _our_pool())  # what a killed `halter serve` left under way holds the pool's only place
+        open_pool(client, is_paused=True)  # nobody starts anything before it is known what is planned
         with supervised(["worker", "start", "--pool", POOL, "--type", ProcessWorker.type], log) as worker:
             try:
-                _deploy(environment)
+                forms = offer.forms()
+                deploy(client, forms, POOL)
                 set_up_notification(client, webhook)
+                set_up_crash_detection(client, get_current_settings().flows.heartbeat_frequency)
                 if schedule is not None:
                     _switch_on(client, schedule)
-                names = sorted(
-                    (f"{client.read_flow(each.flow_id).name}/{each.name}", each.description or "")
-                    for each in client.read_deployments(work_pool_filter=_our_pool())
-                )
-                yield Served(names, worker, log, _starter(client))
+                skip_missed(client, _our_pool(), str(offer.config_file) if schedule is not None else None)
+                open_pool(client, is_paused=False)
+                watch = ScheduleWatch(client, _our_pool(), server_log, log)
+                look = lambda: watch.look(is_busy=bool(_runs(client)))  # noqa: E731
+                yield Served(forms, worker, log, _starter(client), look, _keeper(client, offer))
             finally:
                 client.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
                 _cancel_all(client, worker)
 
 
-def _bury_the_dead(client: SyncPrefectClient) -> None:
-    """Runs that a killed `halter serve` left under way hold the pool's only place; they end as Crashed. Of the
-    scheduled runs that nobody was there to start only the last one remains: it takes up what all would have done."""
-    for run in _runs(client, UNDER_WAY):
-        client.set_flow_run_state(run.id, Crashed(message="cut off together with halter serve"), force=True)
-    now = datetime.now(UTC)
-    late = [
-        (run.expected_start_time, run.id)
-        for run in _runs(client, [StateType.SCHEDULED])
-        if run.auto_scheduled and run.expected_start_time is not None and run.expected_start_time < now
-    ]
-    for _, run_id in sorted(late)[:-1]:
-        client.delete_flow_run(run_id)
-
-
-def _open_pool(client: SyncPrefectClient) -> None:
+def open_pool(client: SyncPrefectClient, is_paused: bool = False) -> None:
+    """The pool that the worker looks at, made where it is not there."""
     try:
         client.read_work_pool(POOL)
-        client.update_work_pool(POOL, WorkPoolUpdate(is_paused=False))
+        client.update_work_pool(POOL, WorkPoolUpdate(is_paused=is_paused))
     except ObjectNotFound:
         client.create_work_pool(
             WorkPoolCreate(
@@ -138,24 +136,30 @@ def _open_pool(client: SyncPrefectClient) -> None:
                 description="One run at a time on this machine; the others wait in line",
                 base_job_template=ProcessWorker.get_default_base_job_template(),
                 concurrency_limit=1,
+                is_paused=is_paused,
             )
         )
 
 
-def _deploy(environment: Mapping[str, str]) -> None:
-    with as_file(files("deployments") / "prefect.yaml") as path:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", path],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode != 0:
-        raise ServerFailedError(f"`prefect deploy` refuses {path}:\n{(done.stdout + done.stderr)[-2000:]}")
+def _keeper(client: SyncPrefectClient, offer: Offer) -> Callable[[], None]:
+    """What keeps the forms as the config and the store have them: the config was edited, an iteration appended."""
+    laid_out, seen = offer.forms(), offer.signature()
+
+    def keep_up() -> None:
+        nonlocal laid_out, seen
+        now = offer.signature()
+        if now == seen:
+            return
+        forms = offer.forms()
+        if forms != laid_out:
+            deploy(client, forms, POOL, steps_alone=True)
+        laid_out, seen = forms, now
+
+    return keep_up
 
 
 def _switch_on(client: SyncPrefectClient, schedule: CronSchedule) -> None:
-    deployment = client.read_deployment_by_name("recipe/recipe")
+    deployment = client.read_deployment_by_name(RECIPE)
     (planned,) = deployment.schedules
     client.update_deployment_schedule(deployment.id, planned.id, active=True, schedule=schedule)
 
@@ -166,9 +170,9 @@ def _starter(client: SyncPrefectClient) -> Callable[[Sequence[str]], list[str]]:
 
     def go_on(batches: Sequence[str]) -> list[str]:
         new = [batch for batch in batches if batch not in started]
-        if not new or _runs(client, UNDER_WAY):
+        if not new or _runs(client):
             return []
-        recipe = client.read_deployment_by_name("recipe/recipe")
+        recipe = client.read_deployment_by_name(RECIPE)
         run = client.create_flow_run_from_deployment(recipe.id, tags=[f"judged:{batch}" for batch in new])
         started.update(new)
         return [f"{batch} ({run.name})" for batch in new]
@@ -177,16 +181,20 @@ def _starter(client: SyncPrefectClient) -> Callable[[Sequence[str]], list[str]]:
 
 
 def _cancel_all(client: SyncPrefectClient, worker: "subprocess.Popen[bytes]") -> None:
-    """The worker ends the processes, and waits for each to write down how far it came."""
-    for run in _runs(client, UNDER_WAY):
-        client.set_flow_run_state(run.id, Cancelling(message="halter serve was stopped"))
+    """The worker ends the processes, and waits for each to write down how far it came. Where it is gone itself, they
+    end with it (flows/session.py)."""
+    if worker.poll() is None:
+        for run in _runs(client):
+            client.set_flow_run_state(run.id, Cancelling(message="halter serve was stopped"))
     deadline = time.monotonic() + SECONDS_TO_CANCEL
-    while worker.poll() is None and time.monotonic() < deadline and _runs(client, UNDER_WAY):
+    while worker.poll() is None and time.monotonic() < deadline and _runs(client):
         time.sleep(0.5)
+    bury(client, _our_pool())
 
 
-def _runs(client: SyncPrefectClient, states: Sequence[StateType]) -> list[FlowRun]:
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+def _runs(client: SyncPrefectClient) -> list[FlowRun]:
+    """What is under way."""
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), work_pool_filter=_our_pool())
 
 

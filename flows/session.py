@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_store.errors import InputError
-from data_store.files import atomic_write
+from data_store.commands import halter, speak_of
+from data_store.errors import InputError, StoreError
+from data_store.files import atomic_write, write_all
+from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
+from data_store.layout import prepare
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
@@ -19,8 +22,6 @@ from flows.supervision import end_with
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
 
-CONFIG_FILE = "config.json"
-CURRENT_FILE = "current"
 LOCK_FILE = "config.lock"
 _SECONDS_TO_STOP = 20.0
 
@@ -37,16 +38,26 @@ class Session:
         self.workers = Workers()
         self.listeners: list[Listener] = []
         self.taken_in = ""
+        self._planned: tuple[int, Plan, list[str]] | None = None
 
     @property
     def plan(self) -> Plan:
-        """Today's plan."""
-        return plan_today(self.config, self.store)
+        """Today's plan; made anew when something has happened in the store."""
+        return self._plan()[1]
 
     @property
     def parts(self) -> list[str]:
         """The iterations in force, V1 … Vn."""
-        return parts_of(self.config, intakes_of(self.store))
+        return self._plan()[2]
+
+    def _plan(self) -> tuple[int, Plan, list[str]]:
+        planned = self._planned
+        if planned is None or not self.store.catalog.is_newest(planned[0]):
+            with self.store.one_state():
+                parts = parts_of(self.config, intakes_of(self.store))
+                planned = self.store.catalog.seq(), plan_today(self.config, self.store), parts
+            self._planned = planned
+        return planned
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
@@ -68,6 +79,7 @@ _open: dict[Path, tuple[Session, int]] = {}
 def session_of(config: RunConfig) -> Iterator[Session]:
     """The session of this run in this process; nested flows share it, the last one out ends the worker process."""
     root = store_root(config.name)
+    speak_of(config.name)
     with _lock:
         if not _open and "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process
             # Without that worker nobody could cancel it any more, and it would go on asking a server that may be gone.
@@ -97,13 +109,13 @@ def sole_config(config: RunConfig) -> Iterator[None]:
     one reads. Runs of the same config share it. Raises InputError where another one is at work."""
     mine = hashlib.sha256(dump_config(config).encode()).hexdigest()
     root = store_root(config.name)
-    Store.open(root)
+    prepare(root)
     lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
-            os.pwrite(lock, mine.encode(), 0)
+            write_all(lock, mine.encode())
         except BlockingIOError:
             pass  # somebody is at work, or looks at this very moment
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -123,15 +135,31 @@ def home() -> Path:
 
 
 def store_root(name: str) -> Path:
-    """The store of a named run."""
-    return home() / name
+    """The store of a named run. Raises InputError for what cannot be a name, and where another run's store lies."""
+    try:
+        root = home() / check_run_name(name)
+    except InputError as error:
+        if name == Path(name).name and (home() / name / CONFIG_FILE).is_file():  # made when more was allowed
+            raise InputError(f"{error}. `{halter('rename', name, 'NAME')}` gives the one there another") from None
+        raise
+    check_identity(root)
+    return root
 
 
-def remember(config: RunConfig) -> None:
+def outside_home(target: Path) -> Path:
+    """The place of something that is to be written. Raises InputError where it would overwrite, or be taken for, a part
+    of a store."""
+    if target.resolve().is_relative_to(home().resolve()):
+        raise InputError(f"{target} lies in {home()}, where the stores of runs are; give a place elsewhere")
+    return target
+
+
+def remember(config: RunConfig, store: Store | None = None) -> None:
     """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
     gates that do not fit it."""
     root = store_root(config.name)
-    check_gates(config.gates, build_plan(config, intakes=intakes_of(Store.open(root))))
+    speak_of(config.name)
+    check_gates(config.gates, build_plan(config, intakes=intakes_of(store or Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)
 
@@ -143,14 +171,56 @@ def opened(name: str | None = None) -> tuple[RunConfig, Store]:
 
 
 def recall(name: str | None = None) -> RunConfig:
-    """The config of a named run, or of the last one. Raises InputError where there is none."""
-    if name is None:
-        try:
-            name = (home() / CURRENT_FILE).read_text().strip()
-        except FileNotFoundError:
-            raise InputError(f"no run is known in {home()}: start one with `halter run configs/smoke.yaml`") from None
+    """The config of a named run, or of the last one; it is the one spoken of from now on. Raises InputError where there
+    is none."""
+    config = stored_config(_last() if name is None else name)
+    speak_of(config.name)
+    return config
+
+
+def stored_config(name: str) -> RunConfig:
+    """The config of a named run. Raises InputError where there is none."""
+    file = store_root(name) / CONFIG_FILE
     try:
-        return parse_config((store_root(name) / CONFIG_FILE).read_text())
+        return parse_config(file.read_bytes(), str(file))
     except FileNotFoundError:
-        known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
-        raise InputError(f"there is no run {name!r} in {home()}; there are: {', '.join(known) or 'none'}") from None
+        raise InputError(f"there is no run {name!r} in {home()}; {_others(name)}") from None
+
+
+def _last() -> str:
+    """The name of the last run. Raises InputError where there was none, or its folder is gone."""
+    try:
+        name = _named_in(home() / CURRENT_FILE)
+    except FileNotFoundError:
+        start = halter("run", "configs/smoke.yaml")
+        raise InputError(f"no run is known in {home()}: start one with `{start}`") from None
+    if not (store_root(name) / CONFIG_FILE).exists():
+        raise InputError(
+            f"the last run was {name!r}, and it is no longer in {home()}: say with --run which one; {_others(name)}"
+        )
+    return name
+
+
+def _others(name: str) -> str:
+    """What there is in the place of a run that is not there."""
+    known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
+    moved = [
+        f"; {root.name} holds the store of {name}: `{halter('rename', root.name)}` makes {root.name} its name"
+        for root in stores_of(home(), name)
+    ]
+    return f"there are: {', '.join(known) or 'none'}{''.join(moved)}"
+
+
+def _named_in(file: Path) -> str:
+    """The run that a file names, as one plain name. Raises StoreError for a file that is cut short or damaged."""
+    content = file.read_bytes()
+    try:
+        name = content.decode().strip()
+    except UnicodeDecodeError:
+        name = ""
+    if not name or name.startswith(".") or not name.isprintable() or "/" in name:
+        raise StoreError(
+            f"{file} is cut short or damaged: say with --run which run is meant, or start one with "
+            f"`{halter('run', 'CONFIG')}`, which writes it anew"
+        )
+    return name

@@ -1,11 +1,12 @@
 """What is stale in a run, why, and which command redoes it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from data_store.store import Store
-from flows.orders import descendants
+from flows.orders import descendants, rerun_command
 from flows.plan import Plan
-from flows.status import status_cells
+from flows.status import Cell
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class StaleStep:
         return asdict(self)
 
 
-def stale_steps(store: Store, plan: Plan, run: str | None) -> list[StaleStep]:
-    """The stale steps in the plan's order. `run` is put into the commands where it is given."""
-    stale = {(cell.part, cell.step): cell for cell in status_cells(store, plan) if cell.state == "stale"}
+def stale_steps(store: Store, plan: Plan, cells: Iterable[Cell], run: str) -> list[StaleStep]:
+    """Those of the plan's cells that are stale, in its order."""
+    stale = {(cell.part, cell.step): cell for cell in cells if cell.state == "stale"}
     fed = {key: [later for later in descendants(plan, *key) if later in stale] for key in stale}
     heads = store.heads()
     took = {each.run.run_id: each.seconds for each in store.runs(state="succeeded")}
@@ -51,9 +52,3 @@ def stale_steps(store: Store, plan: Plan, run: str | None) -> list[StaleStep]:
             )
         )
     return found
-
-
-def rerun_command(part: str, step: str, run: str | None, *, downstream: bool = False) -> str:
-    """The command that redoes a step."""
-    words = ["halter rerun", part, step.replace("_", "-"), *(["--downstream"] if downstream else [])]
-    return " ".join([*words, *([f"--run {run}"] if run else [])])

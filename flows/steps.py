@@ -1,19 +1,20 @@
 """Running steps from flows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
-from prefect.states import Completed, Failed
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError, stops_of
 from flows.plan import groups_of
 from flows.session import Session
 from flows.waiting import Wait, await_judgements
+from tasks.artifacts import key_of
 from tasks.call import StepCall
 from tasks.run_step import StepContext, run_step
 
@@ -22,7 +23,9 @@ def step_of(session: Session, part: str, step: str, force: bool = False) -> dict
     """Bring one step of one part up to date; returns its metrics. Raises InputError for a step that the plan lacks,
     StoppedAtGateError where its metrics do not pass the config's gates."""
     with _untagged():
-        metrics = cast(dict[str, float], run_step(step, part, _context(session, part, step), force))
+        made: object = run_step(step, part, _context(session, part, step), force)
+    # a task that is called, and not submitted, gives the state that it returned as it is
+    metrics = cast(dict[str, float], made.result() if isinstance(made, State) else made)
     _pass_gates(session, part, {step: metrics})
     return metrics
 
@@ -59,21 +62,6 @@ def side_by_side(session: Session, part: str, steps: Sequence[str]) -> None:
     _pass_gates(session, part, dict(zip(steps, measured, strict=True)))
 
 
-def waiting(wait: Wait, result: Any) -> State[Any]:
-    """The state in which a flow ends that cannot go on before people have judged, with its result so far."""
-    return Completed(name="Waiting", message=f"{wait.part} waits for people: {wait}", data=result)
-
-
-def nothing_new(text: str, result: Any) -> State[Any]:
-    """The state in which a flow ends that has found nothing to do."""
-    return Completed(name="Nothing new", message=text, data=result)
-
-
-def stopped(error: StoppedAtGateError) -> State[Any]:
-    """The state in which a flow ends that a gate has stopped. Prefect's events and automations know it by its name."""
-    return Failed(name="Stopped at a gate", message=str(error), data=error)
-
-
 def _pass_gates(session: Session, part: str, measured: Mapping[str, Mapping[str, float]]) -> None:
     """Also what was taken up again has to pass: the bound may be another one today."""
     gates = session.config.gates
@@ -86,7 +74,7 @@ def _pass_gates(session: Session, part: str, measured: Mapping[str, Mapping[str,
     error = StoppedAtGateError(stops)
     for stop in stops:
         create_markdown_artifact(
-            key=f"gate-{stop.step}-{part}".replace("_", "-").lower(),
+            key=f"gate-{key_of(stop.step, part)}",
             markdown=f"## {stop.step} of {part} is at a gate\n\n{error}",
             description=f"{part} {stop.step}: {stop.gate.metric}",
         )
@@ -102,5 +90,5 @@ def _untagged() -> TagsContext:
 def _context(session: Session, part: str, step: str) -> StepContext:
     plan = session.plan
     if (part, step) not in plan:
-        raise InputError(f"the plan has no step {step} in {part}; `halter status` shows the steps there are")
+        raise InputError(f"the plan has no step {step} in {part}; `{halter('status')}` shows the steps there are")
     return StepContext(session.store, session.workers, plan[part, step], session.heard)

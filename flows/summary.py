@@ -1,13 +1,23 @@
-"""The figures of a run, one row per iteration, as the terminal, the Prefect UI and `halter status` show them."""
+"""The figures of a run, one row per policy, as the terminal, the Prefect UI and `halter status` show them.
 
-from collections.abc import Callable, Mapping
+Whose judgement a figure is stands in the record of its own evaluation, and whether it still holds in the plan: a config
+that names another judge today changes neither until the policy is evaluated again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data_store.names import AssetName
-from flows.config import RunConfig
-from flows.session import Session
+from pydantic import ValidationError
 
-Figures = Mapping[str, float]
+from data_store.figures import NOT_MEASURED, figure, percent, rate
+from data_store.names import AssetName
+from data_store.records import RunSummary
+from flows.plan import Plan
+from flows.session import Session
+from flows.status import Cell, status_cells
+from tasks.annotators import AnnotatorConfig
+
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -20,64 +30,127 @@ class Column:
     meaning: str
 
 
-def _plain(value: float) -> str:
-    return f"{value:.2f}"
-
-
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return percent(value, 1).rstrip("%")
 
 
-COLUMNS = (
-    Column(
-        "win help", "win_rate/helpfulness", _plain, "Win rate against SFT on held-out helpfulness prompts, ties half"
-    ),
-    Column("win safe", "win_rate/safety", _plain, "Win rate against SFT on held-out adversarial prompts, ties half"),
-    Column("oracle", "oracle_score", _plain, "Mean score of the annotator on all held-out prompts, 0 to 1"),
+FIRST = (
+    Column("win help", "win_rate/helpfulness", rate, "Win rate against SFT on held-out helpfulness prompts, ties half"),
+    Column("win safe", "win_rate/safety", rate, "Win rate against SFT on held-out adversarial prompts, ties half"),
+    Column("oracle", "oracle_score", rate, "Mean score of the annotator on all held-out prompts, 0 to 1"),
     Column("violation %", "violation", _percent, "Unsafe answers to adversarial prompts"),
     Column("false refusal %", "false_refusal", _percent, "Refusals of prompts that only sound dangerous"),
-    Column("reward", "reward", _plain, "Mean combined reward under the iteration's own reward models"),
-    Column("reward win", "reward_win_rate", _plain, "Win rate against SFT by the reward models that were optimised"),
-    Column("gold win", "reward/gold_win_rate", _plain, "The same by a reward model that nothing was optimised against"),
-    Column("RM acc help", "accuracy/helpfulness/all", _plain, "Helpfulness reward model on held-out pairs"),
-    Column("RM acc safe", "accuracy/safety/all", _plain, "Safety reward model on held-out pairs"),
-    Column("KL", "kl_to_sft", _plain, "Nats per response between this policy and SFT"),
-    Column("kept turn 4", "instruction/turn_4", _plain, "Answers in turn 4 that follow the instruction of turn 1"),
+    Column("reward", "reward", rate, "Mean combined reward under the iteration's own reward models"),
+    Column("KL", "kl_to_sft", rate, "Nats per response between this policy and SFT"),
 )
+FURTHER = (
+    Column("reward win", "reward_win_rate", rate, "Win rate against SFT by the reward models that were optimised"),
+    Column("gold win", "reward/gold_win_rate", rate, "The same by a reward model that nothing was optimised against"),
+    Column("RM acc help", "accuracy/helpfulness/all", rate, "Helpfulness reward model on held-out pairs"),
+    Column("RM acc safe", "accuracy/safety/all", rate, "Safety reward model on held-out pairs"),
+    Column("kept turn 4", "instruction/turn_4", rate, "Answers in turn 4 that follow the instruction of turn 1"),
+)
+COLUMNS = (*FIRST, *FURTHER)
+OTHERS = {
+    "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
+    "seconds": "What the computing of this iteration took",
+}
+NOBODY, UNKNOWN = "reward models", "unknown"
 
 
-def judge_of(config: RunConfig) -> str:
-    """Whose judgement the figures are."""
-    if config.annotator is None:
+def judge_of(recorded: Mapping[str, object]) -> str:
+    """Who judged, by what the record of an evaluation says of its annotator."""
+    config = recorded.get("config")
+    annotator = config.get("annotator", UNKNOWN) if isinstance(config, Mapping) else UNKNOWN
+    if annotator is None:
+        return NOBODY
+    try:
+        found = AnnotatorConfig.model_validate(annotator)
+    except ValidationError:
+        return UNKNOWN
+    return f"simulated, world {found.world_seed}" + (f", seed {found.seed}" if found.seed else "")
+
+
+def judged_by(rows: Iterable[Row]) -> str:
+    """Whose judgement the figures are, in words."""
+    judges: dict[str, list[str]] = {}
+    for row in rows:
+        judges.setdefault(str(row["judge"]), []).append(str(row["policy"]))
+    if not judges:
+        return "nothing is evaluated yet"
+    if list(judges) == [NOBODY]:
         return "no annotator: judged by the run's own reward models alone"
-    return "judged by a simulated annotator"
+    if len(judges) == 1:
+        return f"judged by {_in_words(*judges)}"
+    return "several judges: " + "; ".join(f"{_in_words(who)} for {', '.join(of)}" for who, of in judges.items())
 
 
-def summary_rows(session: Session) -> list[dict[str, object]]:
-    """One row per evaluated policy; figures that were not measured are «–», seconds are those of the part's
-    computing."""
+def _in_words(judge: str) -> str:
+    if judge in (NOBODY, UNKNOWN):
+        return {NOBODY: "the run's own reward models", UNKNOWN: "somebody whom the record does not name"}[judge]
+    return f"a simulated annotator ({judge.removeprefix('simulated, ')})"
+
+
+def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[Row]:
+    """One row per evaluated policy of today's plan. Figures that were not measured are «–»; `state` is fresh, or what
+    the evaluation's step is instead, and `why` says so; seconds are those of the part's computing.
+
+    `cells` is what `status_cells` says of the plan, where the caller knows it.
+    """
     store, plan = session.store, session.plan
     heads = store.heads()
-    metrics: dict[str, Figures] = {run.run.run_id: run.metrics for run in store.runs()}
+    runs: dict[str, RunSummary] = {run.run.run_id: run for run in store.runs()}
+    states = {(cell.part, cell.step): cell for cell in cells or status_cells(store, plan)}
     seconds: dict[str, float] = {}
     for (part, _), call in plan.items():
         run_ids = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
         for run_id in run_ids - {None}:
-            seconds[part] = seconds.get(part, 0.0) + metrics[str(run_id)].get("seconds", 0.0)
-    stage = session.config.final_stage
-    rows: list[dict[str, object]] = []
+            seconds[part] = seconds.get(part, 0.0) + runs[str(run_id)].metrics.get("seconds", 0.0)
+    rows: list[Row] = []
     for part in ("V0", *session.parts):
-        after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
-        for name, label in (("evaluation-sampled", f"{part} before {stage.upper()}"), ("evaluation", after)):
+        for step, name, label in _evaluations(plan, part, session.config.final_stage):
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
-            figures = metrics[head.run_id]
-            row: dict[str, object] = {"policy": label}
+            run, cell = runs[head.run_id], states[part, step]
+            row: Row = {"policy": label, "state": cell.state}
             row |= {
-                column.title: column.form(figures[column.metric]) if column.metric in figures else "–"
+                column.title: column.form(run.metrics[column.metric]) if column.metric in run.metrics else NOT_MEASURED
                 for column in COLUMNS
             }
-            row["seconds"] = f"{seconds.get(part, 0.0):.0f}" if name == "evaluation" else ""
-            rows.append(row)
+            row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
+            rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason})
     return rows
+
+
+def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
+    """(step, asset, policy) of a part's evaluations."""
+    after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
+    found = [
+        ("evaluate_sampled", "evaluation-sampled", f"{part} before {stage.upper()}"),
+        ("evaluate", "evaluation", after),
+    ]
+    return [each for each in found if (part, each[0]) in plan]
+
+
+def tables_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The figures that matter most, and the others, so that each table fits a page. Of the others those are left out
+    that no policy has. Who judged is said above them, by `judged_by`."""
+    measured = [column.title for column in FURTHER if any(row[column.title] != NOT_MEASURED for row in rows)]
+    first = ["policy", "state", *(column.title for column in FIRST)]
+    further = ["policy", *measured, "seconds"]
+    return _only(rows, first), _only(rows, further)
+
+
+def _only(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def outdated(rows: Iterable[Row]) -> list[str]:
+    """A line for each policy whose figures are not those of today's plan."""
+    return [f"{row['policy']} is {row['state']}: {row['why']}" for row in rows if row["state"] != "fresh"]
+
+
+def meanings() -> list[tuple[str, str]]:
+    """(column, what it means) of all columns."""
+    return [*((column.title, column.meaning) for column in COLUMNS), *OTHERS.items()]

@@ -1,7 +1,7 @@
 """What a run shows in the terminal: one line per finished step, and where the running ones stand."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +15,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+
+from data_store.figures import percent, seconds, size
+from flows.summary import judged_by, outdated, tables_of
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -51,7 +54,7 @@ class StepDisplay:
             self.progress.update(self.bars[key], completed=fraction, text=escape(text))
         elif text != "started" and time.monotonic() - self.spoken.get(key, self.started) >= _SECONDS_BETWEEN_LINES:
             self.spoken[key] = time.monotonic()
-            self.console.print(f"{self._clock()} {label:<34} {fraction:4.0%} {escape(text)}", highlight=False)
+            self.console.print(f"{self._clock()} {label:<34} {percent(fraction):>4} {escape(text)}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -59,7 +62,7 @@ class StepDisplay:
             self.progress.stop()
 
     def _clock(self) -> str:
-        return f"{time.monotonic() - self.started:6.1f}s"
+        return f"{seconds(time.monotonic() - self.started):>7}"
 
 
 class ByteDisplay:
@@ -94,18 +97,26 @@ class ByteDisplay:
         if self.progress.disable and time.monotonic() - self.spoken >= _SECONDS_BETWEEN_LINES:
             self.spoken = time.monotonic()
             share = done / total if total else 1.0
-            self.console.print(f"{self.verb} {share:4.0%} of {total / 1e6:,.1f} MB", highlight=False)
+            self.console.print(f"{self.verb} {percent(share):>4} of {size(total)}", highlight=False)
 
 
-def print_table(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
-    """Rows of one kind as the columns of a table, so that a run of many iterations fits a narrow terminal."""
+def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of one kind; a `state` that is not fresh stands out."""
     if not rows:
         return
-    head, *names = rows[0]
     table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column(head)
+    for number, name in enumerate(rows[0]):
+        table.add_column(escape(name), justify="left" if number == 0 or name == "state" else "right")
     for row in rows:
-        table.add_column(escape(str(row[head])), justify="right")
-    for name in names:
-        table.add_row(name, *(escape(str(row[name])) for row in rows))
+        late = row.get("state", "fresh") != "fresh"
+        table.add_row(*(escape(str(value)) for value in row.values()), style="yellow" if late else None)
     console.print(table)
+
+
+def print_figures(console: Console, name: str, rows: Sequence[dict[str, object]]) -> None:
+    """The figures of a run, whose judgement they are, and which of them no longer hold."""
+    first, further = tables_of(rows)
+    print_table(console, f"{name}: figures per policy ({judged_by(rows)})", first)
+    print_table(console, "further figures", further)
+    for line in outdated(rows):
+        console.print(escape(line), highlight=False)

@@ -9,35 +9,47 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_store import backups, verification
+from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import figure, seconds, size
 from data_store.files import atomic_write
-from data_store.layout import MARKER
-from data_store.names import slug
+from data_store.foreign_files import read_inside
+from data_store.identity import CONFIG_FILE, check_run_name, run_of
+from data_store.layout import DAMAGED_FOLDER, MARKER
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
 from data_store.verification import Damage, Fault, Verification
 from flows.command import JsonOption, RunOption, console, guarded, print_json
-from flows.config import dump_config, parse_config, with_values
+from flows.config import RunConfig, dump_config, parse_config, with_values
+from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import CONFIG_FILE, home, opened, recall, store_root
-from flows.stale import rerun_command, stale_steps
+from flows.session import opened, outside_home, store_root
+from flows.stale import stale_steps
+from flows.status import other_code_in_words, status_cells
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
+from tasks.outside import hash_sources
 
 _LINES = 40
-FROM_BACKUP = "halter repair --from BACKUP"
 
 
 @guarded
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
     config, store = opened(name)
-    steps = stale_steps(store, plan_today(config, store), name)
+    plan = plan_today(config, store)
+    hash_sources(store, plan.values())
+    with store.one_state():
+        cells = status_cells(store, plan)
+        steps = stale_steps(store, plan, cells, config.name)
     if as_json:
-        print_json({"run": config.name, "stale": [step.as_json() for step in steps]})
+        code = [{"part": c.part, "step": c.step, "files": c.other_code} for c in cells if c.other_code]
+        print_json({"run": config.name, "stale": [step.as_json() for step in steps], "other_code": code})
         return
+    if told := other_code_in_words(cells):
+        console.print(escape(told), highlight=False)
     if not steps:
         console.print(f"nothing is stale in {config.name}", highlight=False)
         return
@@ -46,12 +58,12 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
         table.add_column(column)
     for step in steps:
         itself = step.roots == (f"{step.part} {step.step}",)
-        took = "" if step.seconds is None else f"{step.seconds:,.0f} s"
+        took = "" if step.seconds is None else seconds(step.seconds)
         table.add_row(f"{step.part} {step.step}", escape(step.reason), "" if itself else ", ".join(step.roots), took)
     console.print(table)
     console.print("bring them up to date:")
     for command in dict.fromkeys(step.command for step in steps):
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {escape(command)}", highlight=False)
 
 
 @guarded
@@ -64,7 +76,7 @@ def verify(
     config, store = opened(name)
     with ByteDisplay("verified") as display:
         found = verification.verify(store, deep=not quick, on_progress=display.heard)
-    document = _document(store, found, name)
+    document = _document(config, store, found)
     if as_json:
         print_json({"run": config.name, "quick": quick, **document})
     else:
@@ -86,14 +98,14 @@ def repair(
     config, store = opened(name)
     with ByteDisplay("verified") as display:
         done = verification.repair(store, backup_folder, on_progress=display.heard)
-    document = _document(store, done.left, name)
+    document = _document(config, store, done.left)
     if as_json:
         changes = {"restored": done.restored, "set_aside": done.set_aside, "remade": done.remade}
         print_json({"run": config.name, **changes, **document})
     else:
         for what, names in (
             ("restored from the backup", done.restored),
-            (f"set aside in {store.root / verification.DAMAGED_FOLDER}", done.set_aside),
+            (f"set aside in {store.root / DAMAGED_FOLDER}", done.set_aside),
             ("made anew", done.remade),
         ):
             for each in names:
@@ -134,11 +146,13 @@ def gc(
         print_json({"run": config.name, "deleted": delete, "retention": rule, "bytes": done.bytes, "garbage": garbage})
         return
     for item in done.garbage[:_LINES]:
-        console.print(f"{_size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
+        console.print(f"{size(item.bytes):>10}  {escape(item.what)}  [dim]{escape(item.why)}[/dim]", highlight=False)
     if len(done.garbage) > _LINES:
         console.print(f"            … and {len(done.garbage) - _LINES} more; --json lists all", highlight=False)
-    count = f"{len(done.garbage)} things, {_size(done.bytes)}"
-    rule_text = f"kept are {retention.keep_versions} superseded versions of each asset and {retention.keep_days:g} days"
+    count = f"{len(done.garbage)} things, {size(done.bytes)}"
+    rule_text = (
+        f"kept are {retention.keep_versions} superseded versions of each asset and {figure(retention.keep_days)} days"
+    )
     if delete:
         console.print(f"removed {count} ({rule_text})", highlight=False)
     elif done.garbage:
@@ -155,19 +169,20 @@ def backup(
 ) -> None:
     """Copy the store to a folder; the second time only what is new. Runs may go on meanwhile."""
     config, store = opened(name)
-    if target.absolute().is_relative_to(home()):
-        raise InputError(f"{target} lies in {home()}, where it would be taken for a run; give a folder elsewhere")
+    outside_home(target)
+    if (other := run_of(target)) not in (None, config.name):
+        raise InputError(f"{target} is the backup of run {other!r}, not of {config.name!r}; give another folder")
     with ByteDisplay("copied") as display:
         done = backups.backup(store, target, on_progress=display.heard)
     atomic_write(target.absolute() / CONFIG_FILE, dump_config(config))
     if as_json:
         print_json({"run": config.name, "backup": str(target.absolute()), **asdict(done)})
     else:
-        console.print(f"{done.files} files, {_size(done.bytes)} copied to {target}", highlight=False)
+        console.print(f"{done.files} files, {size(done.bytes)} copied to {target}", highlight=False)
         for problem in done.problems:
             console.print(f"[red]not in the backup:[/red] {escape(problem)}", highlight=False)
         if done.problems:
-            console.print("`halter verify` tells what depends on it and how to put it right", highlight=False)
+            console.print(f"`{halter('verify')}` tells what depends on it and how to put it right", highlight=False)
     if done.problems:
         raise typer.Exit(1)
 
@@ -179,15 +194,15 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make a run of a backup, under a new name. It is verified to the last byte before it is there."""
-    if slug(name) != name:
-        raise InputError(f"--as {name}: not a name of a run; use {slug(name)!r}")
+    check_run_name(name)
     for needed in (MARKER, CONFIG_FILE):
         if not (source / needed).is_file():
             raise InputError(
                 f"{source} is no whole backup: it has no {needed}; give a folder that `halter backup` wrote, "
                 "and finish one that was cut short by the same command"
             )
-    config = with_values(parse_config((source / CONFIG_FILE).read_text()), {"name": name}, f"--as {name}")
+    stored = parse_config(read_inside(source, CONFIG_FILE), str(source / CONFIG_FILE))
+    config = with_values(stored, {"name": name}, f"--as {name}")
     with ByteDisplay("copied") as display:
         found = backups.restore(
             source,
@@ -200,17 +215,15 @@ def restore(
         print_json({"run": name, "store": str(store_root(name)), **facts})
     else:
         console.print(
-            f"restored {found.n_objects} objects ({_size(found.bytes)}) and {found.n_events} events, all verified; "
-            f"look at it: halter status --run {name}",
+            f"restored {found.n_objects} objects ({size(found.bytes)}) and {found.n_events} events, all verified; "
+            f"look at it: {halter('status', run=name)}",
             highlight=False,
         )
 
 
-def _document(store: Store, found: Verification, run: str | None) -> dict[str, Any]:
+def _document(config: RunConfig, store: Store, found: Verification) -> dict[str, Any]:
     """A verification as plain values, each problem with the commands that put it right."""
-    config = recall(run)
     plan = plan_today(config, store)
-    suffix = f" --run {run}" if run else ""
     return {
         "sound": not found.problems,
         "events": found.n_events,
@@ -225,26 +238,29 @@ def _document(store: Store, found: Verification, run: str | None) -> dict[str, A
                 "current": list(damage.heads),
                 "built_on_it": list(damage.dependents),
                 "superseded_built_on_it": list(damage.older_dependents),
-                "repair": _commands(damage, plan, run),
+                "repair": _commands(damage, plan, config.name),
             }
             for damage in found.damages
         ],
-        "faults": [{**asdict(fault), "repair": [_command(fault) + suffix]} for fault in found.faults],
+        "faults": [{**asdict(fault), "repair": [_command(fault)]} for fault in found.faults],
     }
 
 
-def _commands(damage: Damage, plan: Plan, run: str | None) -> list[str]:
+def _commands(damage: Damage, plan: Plan, run: str) -> list[str]:
     """What makes a broken object anew: its step, where today's plan has it; else only a backup does."""
-    suffix = f" --run {run}" if run else ""
     makers = {str(asset): key for key, call in plan.items() for asset in call.outputs.values()}
     keys = dict.fromkeys(makers[asset] for asset in damage.heads if asset in makers)
     if not keys:
-        return [FROM_BACKUP + suffix]
-    return [f"halter repair{suffix}", *(rerun_command(*key, run) for key in keys)]
+        return [_from_backup()]
+    return [halter("repair"), *(rerun_command(*key, run) for key in keys)]
 
 
 def _command(fault: Fault) -> str:
-    return FROM_BACKUP if fault.where == "journal" else "halter repair"
+    return _from_backup() if fault.where == "journal" else halter("repair")
+
+
+def _from_backup() -> str:
+    return halter("repair", "--from", "BACKUP")
 
 
 def _print_verification(document: dict[str, Any]) -> None:
@@ -264,20 +280,11 @@ def _print_verification(document: dict[str, Any]) -> None:
             names = [*damage["built_on_it"], *([f"{older} superseded versions"] if older else [])]
             console.print(f"    built on it: {', '.join(names)}", highlight=False)
         console.print(f"    repair: {', then '.join(damage['repair'])}", highlight=False)
-    read = f"{document['events']} events, {document['objects']} objects, {_size(document['bytes'])}"
+    read = f"{document['events']} events, {document['objects']} objects, {size(document['bytes'])}"
     if document["sound"]:
         console.print(f"sound: {read}", highlight=False)
     else:
         count = len(document["damages"]) + len(document["faults"])
         console.print(
-            f"{count} problems in {read}; with a backup, `{FROM_BACKUP}` puts right what it has", highlight=False
+            f"{count} problems in {read}; with a backup, `{_from_backup()}` puts right what it has", highlight=False
         )
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

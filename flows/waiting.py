@@ -22,6 +22,7 @@ from data_store.annotation.handover import (
     judgements_asset,
 )
 from data_store.annotation.known_pairs import drawn_checks, pairs_of_file, pairs_of_one_mind
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import Head
@@ -30,8 +31,8 @@ from flows.plan import Plan
 from flows.session import Session
 from tasks.call import StepCall
 from tasks.collect_preferences import PeopleConfig
-from tasks.execute import StepFailedError
 from tasks.incoming import Judged
+from tasks.jobs import StepFailedError
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"
@@ -139,7 +140,7 @@ def _in_vain(wait: Wait) -> str:
     way_out = (
         "set collect.people.at_deadline: train_on_what_is_there to go on with them"
         if wait.judgements
-        else f"other pairs get a batch of their own: halter rerun {wait.part} draw-pairs --set KEY=VALUE"
+        else "other pairs get a batch of their own: " + halter("rerun", wait.part, "draw-pairs", "--set", "KEY=VALUE")
     )
     found = f"{wait.judgements} of {wait.wanted} judgements in batch {wait.batch_id} at its deadline"
     return f"{wait.part} waited for people in vain, {found}; {way_out}"

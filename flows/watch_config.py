@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from data_store.errors import InputError
+from data_store.figures import figure
 from models.config import Config
 
 
@@ -34,7 +35,9 @@ class GateConfig(Config):
         if not all(map(math.isfinite, given)):
             raise ValueError("the bound of a gate must be a finite number")
         if given != sorted(given):
-            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: no value would pass")
+            raise ValueError(
+                f"at_least {figure(self.at_least, 6)} is above at_most {figure(self.at_most, 6)}: no value would pass"
+            )
         return self
 
     def holds(self, value: float) -> bool:
@@ -47,7 +50,7 @@ class GateConfig(Config):
     def bounds(self) -> str:
         """The bounds in words."""
         given = (("at least", self.at_least), ("at most", self.at_most))
-        return " and ".join(f"{word} {bound:g}" for word, bound in given if bound is not None)
+        return " and ".join(f"{word} {figure(bound, 6)}" for word, bound in given if bound is not None)
 
 
 class NotifyConfig(Config):

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.figures import size
 from data_store.records import Withdrawal, now
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
@@ -85,7 +87,7 @@ def _withdraw(
     held = {(each.what, each.name): each for each in store.withdrawals()}.get((what, name))
     if undo or erase_rows:
         if held is None:
-            raise InputError(f"{what} {name!r} is not withdrawn; `halter withdrawals` lists who is")
+            raise InputError(f"{what} {name!r} is not withdrawn; `{halter('withdrawals')}` lists who is")
         if undo:
             _undo(config, store, held, reason, dry_run, as_json)
         else:
@@ -93,7 +95,7 @@ def _withdraw(
         return
     if held is not None:
         raise InputError(
-            f"{held} is withdrawn since {held.at:%F %R} UTC; `halter withdrawals` says what is left to redo"
+            f"{held} is withdrawn since {held.at:%F %R} UTC; `{halter('withdrawals')}` says what is left to redo"
         )
     if not reason and not dry_run:
         raise InputError("say why with --reason TEXT; it stays in the journal beside the name")
@@ -129,7 +131,7 @@ def _erase(config: RunConfig, store: Store, held: Withdrawal, dry_run: bool, as_
         return
     for run, each in done.items():
         verb = "would be" if dry_run else "are"
-        console.print(f"{run}: {len(each.retired)} versions {verb} erased, {each.bytes:,} bytes", highlight=False)
+        console.print(f"{run}: {len(each.retired)} versions {verb} erased, {size(each.bytes)}", highlight=False)
 
 
 def _document(withdrawal: Withdrawal, found: Sequence[Reach]) -> Mapping[str, Any]:
@@ -166,4 +168,4 @@ def _tell_commands(title: str, commands: Sequence[str]) -> None:
     if commands:
         console.print(title, highlight=False)
     for command in commands:
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {escape(command)}", highlight=False)

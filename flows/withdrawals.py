@@ -8,6 +8,7 @@ from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import batch_name, hand_over_again, judgements_asset
 from data_store.annotation.people import annotators
 from data_store.errors import InputError
+from data_store.identity import CONFIG_FILE, check_identity
 from data_store.layout import MARKER
 from data_store.names import AssetName
 from data_store.records import Withdrawal
@@ -15,10 +16,10 @@ from data_store.store import Store
 from data_store.upkeep import Collected, collect
 from data_store.withdrawals import Taint, names_in, readmit, taint_of, withdraw
 from flows.config import RunConfig
-from flows.orders import descendants
+from flows.orders import descendants, rerun_command
 from flows.plan import Plan, build_plan, intakes_of, plan_today
 from flows.recipe import STEPS
-from flows.session import CONFIG_FILE, recall, store_root
+from flows.session import store_root, stored_config
 from tasks.incoming import Judged
 
 PASSED_ON = {
@@ -66,11 +67,12 @@ def taint_today(store: Store, seen: frozenset[str] = frozenset()) -> Taint:
     """What all withdrawn rows reached in this store, those among them that another run withdrew after this one took its
     picks. While the other run's store is gone, what it withdrew cannot be known."""
     seen |= {store.root.name}
-    there = {
-        run: taint_today(Store.open(root), seen)
-        for run in adopted_from(store)
-        if run not in seen and ((root := store.root.parent / run) / MARKER).is_file()
-    }
+    there: dict[str, Taint] = {}
+    for run in adopted_from(store):
+        root = store.root.parent / run
+        if run not in seen and (root / MARKER).is_file():
+            check_identity(root)
+            there[run] = taint_today(Store.open(root), seen)
     return taint_of(store, store.withdrawals(), PASSED_ON, _taken(store, there))
 
 
@@ -102,7 +104,7 @@ def redo_commands(plan: Plan, keys: Iterable[Key], run: str) -> tuple[str, ...]:
     for key in plan:
         if key in wanted and key not in covered:
             covered |= {key, *descendants(plan, *key)}
-            commands.append(f"halter rerun {key[0]} {key[1].replace('_', '-')} --downstream --run {run}")
+            commands.append(rerun_command(*key, run, downstream=True))
     return tuple(commands)
 
 
@@ -130,12 +132,14 @@ def reaches(config: RunConfig, store: Store, withdrawal: Withdrawal) -> list[Rea
         run = waiting.pop(0)
         for place in sorted(store.root.parent.glob(f"*/{CONFIG_FILE}")):
             name = place.parent.name
-            if name in there or run not in adopted_from(other := Store.open(place.parent)):
+            if name in there or run not in adopted_from(Store(place.parent)):
                 continue
+            check_identity(place.parent)
+            other = Store.open(place.parent)
             taint = taint_of(other, (), PASSED_ON, _taken(other, there))
             if taint.versions:
                 there[name] = taint
-                found.append(reach(recall(name), other, taint))
+                found.append(reach(stored_config(name), other, taint))
                 waiting.append(name)
     return found
 

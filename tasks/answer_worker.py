@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_store.files import write_all
 from models.config import SamplingConfig
 from tasks.sampling import draw, open_renderer
 
@@ -74,7 +75,7 @@ class Policies:
 
 
 def _say(answers: int, message: Mapping[str, Any]) -> None:
-    os.write(answers, json.dumps(message).encode() + b"\n")
+    write_all(answers, json.dumps(message).encode() + b"\n")
 
 
 if __name__ == "__main__":

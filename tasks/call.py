@@ -5,15 +5,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
 from data_store.names import AssetName
-from data_store.records import Withdrawal
-from data_store.withdrawals import is_named
+from data_store.row_sources import is_named
 from tasks.incoming import Asset, File, Incoming
 from tasks.step import Step
+
+if TYPE_CHECKING:
+    from data_store.records import Withdrawal
 
 _Kind = TypeVar("_Kind", bound=Incoming)
 
@@ -79,7 +81,7 @@ class StepCall:
         """The metrics that a gate can ask for."""
         return (*self.step.measures(self), "seconds")
 
-    def without(self, withdrawals: Iterable[Withdrawal]) -> "StepCall":
+    def without(self, withdrawals: Iterable["Withdrawal"]) -> "StepCall":
         """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this
         call itself where none of them can enter here."""
         names = sorted({(each.what, each.name) for each in withdrawals})

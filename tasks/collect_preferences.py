@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.rows import SAFETY_LABELS
 from models.config import Config
@@ -162,7 +163,7 @@ def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
     if config.annotator.name in run.withdrawn("annotator"):
         raise InputError(
             f"annotator {config.annotator.name} is withdrawn: name another in the config, or take it back with "
-            f"`halter withdraw annotator {config.annotator.name} --undo`"
+            f"`{halter('withdraw', 'annotator', config.annotator.name, '--undo')}`"
         )
     annotator = config.annotator.open()
     rows = []

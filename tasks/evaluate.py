@@ -129,7 +129,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     judge = "reward models only" if config.annotator is None else config.annotator.open().name
     report = {"part": run.part, "judge": judge, "metrics": metrics}
     (run.output("evaluation") / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True))
-    run.table("metrics", [{"metric": k, "value": f"{v:.4f}", "judge": judge} for k, v in sorted(metrics.items())])
+    run.table("metrics", [{"metric": k, "value": v, "judge": judge} for k, v in sorted(metrics.items())])
     run.table(
         "examples",
         [

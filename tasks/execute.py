@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,23 +21,19 @@ from typing import Any, TypeVar
 from data_store.adoption import adopt
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.red_team_export import hand_over_attacks
+from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.files import atomic_write
-from data_store.names import AssetName, slug
+from data_store.names import AssetName, one_name, slug
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.call import StepCall
-from tasks.code import code_version, environment, git_state, source_files
+from tasks.code import changed_since, code_version
 from tasks.incoming import Adopted, Attacked, Incoming, Judged
+from tasks.jobs import Progress, StepFailedError, lines_of, run_in_worker
 from tasks.judges import Asked
-from tasks.processes import Workers
+from tasks.processes import StepCode, Workers
 
-Progress = Callable[[float, str], None]
 _Kind = TypeVar("_Kind", bound=Incoming)
-
-
-class StepFailedError(RuntimeError):
-    """A step ended without a result; the message is its own, the log has the rest."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,8 @@ class FlowIds:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a step call: `cached` where nothing was computed."""
+    """What came of a step call: `cached` where nothing was computed. `edited`: those of its source files that
+    are no longer on the disk as they were loaded and recorded."""
 
     run_id: str
     cached: bool
@@ -61,6 +58,7 @@ class Outcome:
     seconds: float
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: Sequence[Metric] = ()
+    edited: Sequence[str] = ()
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
@@ -88,7 +86,7 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         if judgements not in heads:
             raise InputError(
                 f"{call.step.name} of {call.part} needs {judgements}, which people have not finished: "
-                "they judge on the page of `halter annotate`"
+                f"they judge on the page of `{halter('annotate')}`"
             )
         inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
     for role, asked in _of(call, Asked):
@@ -96,7 +94,7 @@ def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
         if answers not in heads:
             raise InputError(
                 f"{call.step.name} of {call.part} needs {answers}: {asked.endpoint.model} at {asked.endpoint.url} was "
-                "not asked yet; `halter run` asks it"
+                f"not asked yet; `{halter('run', 'CONFIG')}` asks it"
             )
         inputs.append(RunInput(role, answers, heads[answers].version_id, None))
     for role, attacked in _of(call, Attacked):
@@ -159,24 +157,32 @@ def execute(
         for run in attempts:
             if run.state == "running":  # we hold its folder's lock, so its process is gone
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
-        record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds())
-        return _compute(store, workers, call, inputs, record, folder, on_progress, started)
+        code = _code(workers, call)
+        record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds(), code)
+        return _compute(store, workers, call, inputs, code, record, folder, on_progress, started)
 
 
-def _record(call: StepCall, fingerprint: str, attempt: int, ids: FlowIds) -> RunRecord:
-    commit, dirty = git_state()
+def _code(workers: Workers, call: StepCall) -> StepCode:
+    """What the worker has loaded as the step's code. Raises StepFailedError where it cannot be loaded."""
+    try:
+        return workers.code(call.step.module)
+    except ValueError as error:
+        raise StepFailedError(f"{call.step.name} of {call.part}: {error}") from None
+
+
+def _record(call: StepCall, fingerprint: str, attempt: int, ids: FlowIds, code: StepCode) -> RunRecord:
     return RunRecord(
         step=call.step.name,
         part=call.part,
         fingerprint=fingerprint,
-        code_version=code_version(call.step.module),
+        code_version=code_version(code.files),
         config=call.recipe(),
         seed=call.seed,
         attempt=attempt,
-        git_commit=commit,
-        git_dirty=dirty,
-        code_files=source_files(call.step.module),
-        env=environment(),
+        git_commit=code.git_commit,
+        git_dirty=code.git_dirty,
+        code_files=code.files,
+        env=code.env,
         prefect_flow_run_id=ids.flow_run,
         prefect_task_run_id=ids.task_run,
         prefect_root_flow_run_id=ids.root_flow_run,
@@ -188,6 +194,7 @@ def _compute(
     workers: Workers,
     call: StepCall,
     inputs: tuple[RunInput, ...],
+    code: StepCode,
     record: RunRecord,
     folder: Path,
     on_progress: Progress,
@@ -195,7 +202,7 @@ def _compute(
 ) -> Outcome:
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
-        metrics = _run_in_worker(store, workers, call, inputs, folder, on_progress)
+        metrics = run_in_worker(store, workers, call, inputs, code, folder, on_progress)
         forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
         if forgotten:  # the old heads would stay, and look as if this run had made them
             raise StepFailedError(
@@ -222,71 +229,8 @@ def _compute(
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
-    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables, curves)
-
-
-def _run_in_worker(
-    store: Store, workers: Workers, call: StepCall, inputs: tuple[RunInput, ...], folder: Path, on_progress: Progress
-) -> dict[str, float]:
-    for name in ("out", "tables"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("result.json", "progress.json"):
-        (folder / name).unlink(missing_ok=True)
-    listed: dict[str, list[dict[str, str]]] = {}
-    seen: dict[str, int] = {}
-    with store.one_state():  # one opening of the catalog for all
-        versions = {entry: store.version(entry.version_id) for entry in inputs if entry.role not in call.files}
-    for entry in inputs:
-        if entry in versions:
-            path = store.checkout(versions[entry])
-        else:
-            place = seen.get(entry.role, 0)
-            seen[entry.role] = place + 1
-            path = call.files[entry.role][place].absolute()
-        listed.setdefault(entry.role, []).append(
-            {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(path)}
-        )
-    job = {
-        "module": call.step.module,
-        "function": call.step.function.__name__,
-        "part": call.part,
-        "seed": call.seed,
-        "config": call.config.model_dump(mode="json"),
-        "inputs": listed,
-        "withdrawn": call.withdrawn,
-        "outputs": {
-            role: {"kind": output.kind, "rows": output.rows}
-            for role, output in call.step.outputs.items()
-            if role in call.outputs
-        },
-    }
-    atomic_write(folder / "job.json", json.dumps(job))
-    last = ""
-
-    def look() -> None:
-        nonlocal last
-        try:
-            text = (folder / "progress.json").read_text()
-        except FileNotFoundError:
-            return
-        if text != last:
-            last = text
-            report = json.loads(text)
-            on_progress(report["fraction"], report["text"])
-
-    code = workers.run(folder, look)
-    try:
-        result = json.loads((folder / "result.json").read_text())
-    except FileNotFoundError:
-        tail = "\n".join(_lines(folder / "log.txt")[-5:])
-        raise StepFailedError(f"{call.step.name} of {call.part} ended with code {code} and no result. {tail}") from None
-    if "error" in result:
-        where = f"{call.step.name} of {call.part}: {result['error']}"
-        if result["kind"] == "input":
-            raise InputError(where)
-        raise StepFailedError(f"{where} (log: {folder / 'log.txt'})")
-    metrics: dict[str, float] = result["metrics"]
-    return metrics
+    edited = changed_since(code.files)
+    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables, curves, edited)
 
 
 def is_at_work(store: Store, fingerprint: str) -> bool:
@@ -306,13 +250,13 @@ def is_at_work(store: Store, fingerprint: str) -> bool:
 
 def _folder(store: Store, fingerprint: str) -> Path:
     """Where a step of this fingerprint works."""
-    return store.root / "work" / fingerprint[:32]
+    return store.root / "work" / one_name(fingerprint)[:32]
 
 
 def _curves(path: Path) -> list[Metric]:
     """The points of every attempt, the last one of each name and step; a line that a kill cut short is passed over."""
     points: dict[tuple[str, int], Metric] = {}
-    for line in _lines(path):
+    for line in lines_of(path):
         try:
             point = Metric(**json.loads(line))
         except ValueError:
@@ -352,7 +296,3 @@ def _locked(folder: Path, on_progress: Progress) -> int:
             os.close(lock)
             raise
         os.close(lock)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []

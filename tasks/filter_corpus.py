@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from data_store.figures import percent
 from data_store.filters import REASONS, FilterConfig, filter_documents
 from tasks.step import Input, Output, StepRun, step
 
@@ -28,7 +29,7 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     run.table(
         "dropped",
         [
-            {"reason": reason, "documents": count, "share": f"{count / len(documents):.2%}"}
+            {"reason": reason, "documents": count, "share": percent(count / len(documents), 2)}
             for reason, count in result.counts.items()
             if count
         ],

@@ -9,14 +9,15 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
 from data_store.preference_readers import RECOGNISE, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
+from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from data_store.source_files import source_files
-from data_store.withdrawals import is_named, without
 from models.config import Config
 from tasks.sampling import is_held_out
 from tasks.step import Files, Input, Output, StepRun, step
@@ -72,11 +73,12 @@ def annotators_of(path: Path, config: ImportConfig) -> frozenset[str]:
     """Who judged the pairs of a file; it is read once per process as long as it does not change."""
     about = path.stat()
     options = config.preference_options.model_dump_json()
-    return _annotators_of(path, config.preference_format, options, about.st_size, about.st_mtime_ns)
+    looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return _annotators_of(path, config.preference_format, options, looks)
 
 
 @cache
-def _annotators_of(path: Path, preference_format: str, options: str, _size: int, _changed: int) -> frozenset[str]:
+def _annotators_of(path: Path, preference_format: str, options: str, _looks: tuple[int, ...]) -> frozenset[str]:
     read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
     return frozenset(read.rows.column("annotator").to_pylist())
 
@@ -123,7 +125,7 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
         if name.removeprefix("world:") in wanted:
             raise InputError(
                 f"{name} is withdrawn, and a world without it is none: read files instead, or take it back with "
-                f"`halter withdraw source {name} --undo`"
+                f"`{halter('withdraw', 'source', name, '--undo')}`"
             )
     for role, rows in wanted.items():
         run.write_rows(role, rows)

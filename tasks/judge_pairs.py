@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.row_import import RefusedRowError
 from tasks.judge_guidelines import LETTERS, comparison, safety_by_letter, safety_by_word
@@ -59,7 +60,7 @@ def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
     if config.annotator in run.withdrawn("annotator"):
         raise InputError(
             f"annotator {config.annotator} is withdrawn: name another judge in the config, or take it back with "
-            f"`halter withdraw annotator {config.annotator} --undo`"
+            f"`{halter('withdraw', 'annotator', config.annotator, '--undo')}`"
         )
     pairs = judged_pairs(run.records("pairs"), config.shares)
     verdicts = (_of_endpoint if run.all_inputs("answers") else _of_folder)(run, config, pairs)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from data_store.encoding import text_hash
+from data_store.figures import figure
 from data_store.names import AssetName, slug
 from data_store.preference_options import RatingGaps
 from data_store.row_import import RefusedRowError
@@ -100,7 +101,7 @@ class SharesConfig(Config):
     @model_validator(mode="after")
     def _make_one(self) -> "SharesConfig":
         if abs(self.simulated + self.lm - 1) > 1e-9:
-            raise ValueError(f"the shares must add up to 1, not to {self.simulated + self.lm:g}")
+            raise ValueError(f"the shares must add up to 1, not to {figure(self.simulated + self.lm, 6)}")
         return self
 
     def pairs_of(self, source: Literal["simulated", "lm"], pair_ids: list[str]) -> frozenset[str]:

@@ -21,6 +21,7 @@ from typing import Any
 from data_store.annotation.batches import Message
 from data_store.annotation.live import AnswerError, BusyError, LiveResponse, TooLongError, TooSlowError
 from data_store.errors import InputError, StoreError
+from data_store.figures import figure
 from tasks.call import derive_seed
 
 _log = logging.getLogger(__name__)
@@ -270,7 +271,7 @@ class _Process:
                     return answer
         except queue.Empty:
             self.popen.kill()  # what it is drawing cannot be taken back otherwise
-            raise TooSlowError(f"no answer in {seconds:g} seconds") from None
+            raise TooSlowError(f"no answer in {figure(seconds)} seconds") from None
         except OSError as error:
             raise AnswerError(f"the process of the policies takes no requests: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from data_store.figures import figure
 from models.algorithms.pair_choice import KEPT_BECAUSE, Beliefs, calibrated_scale, choose_pairs, sigmoid
 from models.config import Config, SamplingConfig
 from tasks.sampling import answered, open_renderer, score
@@ -50,7 +51,9 @@ class PairStrategyConfig(Config):
     def _shares_of_a_whole(self) -> "PairStrategyConfig":
         total = self.uncertain_share + self.axes_disagree_share + self.iterations_disagree_share
         if total > 1 + 1e-9:
-            raise ValueError(f"the shares add up to {total:g}: together they may be 1, the rest is as in the paper")
+            raise ValueError(
+                f"the shares add up to {figure(total, 6)}: together they may be 1, the rest is as in the paper"
+            )
         if not total:
             raise ValueError("all shares are 0, so nothing would be chosen: raise one, or take the strategy out")
         return self
@@ -91,7 +94,7 @@ def shown_pairs(
             "pair": row["pair_id"],
             "axis": row["axis"],
             "kept because": kept[row["pair_id"]],
-            **{f"P(a) by {name.replace('_', ' ')}": f"{value:.3f}" for name, value in belief.items()},
+            **{f"P(a) by {name.replace('_', ' ')}": value for name, value in belief.items()},
         }
         for row, belief in zip(pairs, beliefs, strict=True)
         if row["pair_id"] in kept
@@ -141,6 +144,6 @@ def _selection(
             if reason is not None:
                 sure.setdefault((row["axis"], reason), []).append(max(own, 1 - own))
     return [
-        {"axis": axis, "kept because": reason, "pairs": len(values), "sure": f"{statistics.fmean(values):.3f}"}
+        {"axis": axis, "kept because": reason, "pairs": len(values), "sure": statistics.fmean(values)}
         for (axis, reason), values in sorted(sure.items())
     ]

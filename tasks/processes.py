@@ -7,13 +7,25 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
 class WorkerDiedError(RuntimeError):
     """The worker process, or the step's own process, ended without a result."""
+
+
+@dataclass(frozen=True)
+class StepCode:
+    """The code of a step as the worker process has loaded it: path → sha256 of its files, the commit they stand in, and
+    the libraries beside them."""
+
+    files: Mapping[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+    env: Mapping[str, str]
 
 
 class Workers:
@@ -23,7 +35,8 @@ class Workers:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
-        self._codes: dict[str, int] = {}
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._loaded: dict[str, StepCode] = {}  # by module; of the present process
         self._stopped = False
         self._changed = threading.Condition(self._lock)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
@@ -33,6 +46,24 @@ class Workers:
         with self._lock:
             self._started()
 
+    def code(self, module: str) -> StepCode:
+        """What the worker has loaded as the code of a step's module. It stays that for as long as the worker lives,
+        whatever becomes of the files. Raises ValueError where the module cannot be loaded."""
+        with self._lock:
+            process = self._started()
+            if module in self._loaded:
+                return self._loaded[module]
+            question = str(next(self._numbers))
+            self._send(process, {"job": question, "module": module})
+        answer = self._answer(process, question, lambda: None)["code"]
+        if "error" in answer:
+            raise ValueError(f"{module} cannot be loaded: {answer['error']}")
+        with self._lock:
+            code = StepCode(**answer)
+            if self._process is process:
+                self._loaded[module] = code
+            return code
+
     def run(self, folder: Path, on_wait: Callable[[], None]) -> int:
         """Run the job in `folder/job.json` and return its exit code. `on_wait` is called about three times a second."""
         with self._lock:
@@ -40,24 +71,28 @@ class Workers:
             job = str(next(self._numbers))
             self._send(process, {"job": job, "folder": str(folder)})
         try:
-            while True:
-                with self._changed:
-                    if job in self._codes:
-                        return self._codes.pop(job)
-                    if self._stopped:
-                        raise KeyboardInterrupt("stopped together with its flow")
-                    if process.poll() is not None:
-                        raise WorkerDiedError(
-                            f"the worker process ended with code {process.returncode}; the same command goes on from "
-                            f"the last checkpoint. {self._last_words()}".rstrip()
-                        )
-                    self._changed.wait(0.3)
-                on_wait()
+            code: int = self._answer(process, job, on_wait)["ended"]
         except BaseException:  # cancelled, interrupted: the training must not go on behind our back
             with self._lock:
                 if process.poll() is None:
                     self._send(process, {"stop": job})
             raise
+        return code
+
+    def _answer(self, process: "subprocess.Popen[bytes]", number: str, on_wait: Callable[[], None]) -> dict[str, Any]:
+        while True:
+            with self._changed:
+                if number in self._answers:
+                    return self._answers.pop(number)
+                if self._stopped:
+                    raise KeyboardInterrupt("stopped together with its flow")
+                if process.poll() is not None:
+                    raise WorkerDiedError(
+                        f"the worker process ended with code {process.returncode}; the same command goes on from "
+                        f"the last checkpoint. {self._last_words()}".rstrip()
+                    )
+                self._changed.wait(0.3)
+            on_wait()
 
     def stop(self) -> None:
         """End every job, and take no other; whoever waits for one gets the KeyboardInterrupt that only
@@ -93,6 +128,7 @@ class Workers:
             # glibc gives what is freed back to the system and asks for it again with the next tensor, page by page.
             environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
             environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+            self._loaded = {}
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.worker"],
                 stdin=subprocess.PIPE,
@@ -115,7 +151,7 @@ class Workers:
             message: dict[str, Any] = json.loads(line)
             if "job" in message:
                 with self._changed:
-                    self._codes[message["job"]] = message["code"]
+                    self._answers[message["job"]] = message
                     self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()

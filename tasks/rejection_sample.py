@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from data_store.figures import figure
 from models.config import Config, SamplingConfig
 from tasks.sampling import answered, draw, open_renderer, row_id, score
 from tasks.step import BASE, Input, Output, StepRun, step
@@ -224,7 +225,7 @@ def reward_against_samples(
             firsts = [values[:n] for values in groups.values()]
             table.append(
                 {
-                    "temperature": "all" if temperature is None else f"{temperature / 1000:g}",
+                    "temperature": "all" if temperature is None else figure(temperature / 1000),
                     "samples": n,
                     "max": statistics.fmean(map(max, firsts)),
                     "median": statistics.fmean(map(statistics.median, firsts)),

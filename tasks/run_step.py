@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
+from data_store.figures import seconds
 from data_store.store import Store
 from tasks.artifacts import publish_artifacts
 from tasks.call import StepCall
@@ -47,12 +48,27 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
     )
     for role, (asset, version) in outcome.outputs.items():
         logger.info("%s → %s (%s)%s", role, asset, version[:12], " taken up again" if outcome.cached else "")
-    context.heard(part, step, 1.0, "cached" if outcome.cached else f"done in {outcome.seconds:.1f} s")
+    if outcome.edited:
+        logger.warning(
+            "%s of %s ran as its source was when this command loaded it, and is recorded so; edited since: %s. "
+            "The next command runs what is there now",
+            step,
+            part,
+            ", ".join(outcome.edited),
+        )
+    context.heard(part, step, 1.0, _ended(outcome))
     if outcome.cached:
         return Completed(name="Cached", message=f"finished before, by run {outcome.run_id}", data=dict(outcome.metrics))
     bar.show(1.0, "done", last=True)
     publish_artifacts(context.call, outcome)
     return Completed(data=dict(outcome.metrics))
+
+
+def _ended(outcome: Outcome) -> str:
+    if outcome.cached:
+        return "cached"
+    edited = f", by the source as it was loaded; {len(outcome.edited)} files edited since" if outcome.edited else ""
+    return f"done in {seconds(outcome.seconds)}{edited}"
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from data_store.files import append_whole
 from data_store.rows import row_kind
 
 if TYPE_CHECKING:
@@ -223,8 +224,8 @@ class StepRun:
         """One point of a curve for the catalog. `step` counts from 1: 0 is for what a whole run measured."""
         if step < 1:
             raise ValueError(f"{name}: the first point of a curve has step 1, not {step}")
-        with (self._folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"name": name, "value": value, "step": step}) + "\n")
+        line = json.dumps({"name": name, "value": value, "step": step}) + "\n"
+        append_whole(self._folder / "metrics.jsonl", line.encode(), durable=False)
 
     def log(self, text: str) -> None:
         """One line for the step's log."""

@@ -136,7 +136,7 @@ def _train(
     if config.training.processes > 1:  # they trained copies of it
         model = load_reward(run.output("reward"), run.optional_path("base"), dtype=config.training.dtype)
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
-    run.table("accuracy", [{"rating": k, "accuracy": f"{v:.3f}", "pairs": n} for k, (v, n) in accuracies.items()])
+    run.table("accuracy", [{"rating": k, "accuracy": v, "pairs": n} for k, (v, n) in accuracies.items()])
     return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}
 
 

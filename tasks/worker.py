@@ -1,8 +1,9 @@
 """The process in which steps compute: `python -m tasks.worker`.
 
 It loads torch once and forks a child per step, so a step starts in milliseconds, with fresh memory and fresh random
-states. It reads one JSON line per job on standard input and answers with one line per finished job. When standard input
-closes, because the flow ended or was killed, it ends every child with it: no training outlives its flow.
+states. It reads one JSON line per question or job on standard input and answers with one line each. A question is which
+code a step has: it loads all of it, and says what it loaded. When standard input closes, because the flow ended or was
+killed, it ends every child with it: no training outlives its flow.
 """
 
 import gc
@@ -14,14 +15,13 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data_store.errors import InputError
-from data_store.files import atomic_write
-from tasks.step import Output, Step, StepInput, StepRun
+from data_store.files import write_all
+from tasks.code import environment, git_state
+from tasks.loaded_code import LoadedCode
 
 PRELOAD = (
     "models.training.pretrain",
@@ -37,9 +37,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the flow, which closes our input
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    for name in PRELOAD:
+    loaded = LoadedCode()
+    loaded.install()
+    for name in ("tasks.step_process", *PRELOAD):
         importlib.import_module(name)
     _silence_progress_bars()
+    environment()  # as it is now: libraries may be exchanged while we serve
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection in a child would walk, and so copy, all of it
     children: dict[int, str] = {}
@@ -58,13 +61,26 @@ def main() -> None:
                 job = json.loads(line)
                 if "stop" in job:
                     _end({pid: name for pid, name in children.items() if name == job["stop"]})
+                elif "module" in job:
+                    _say(answers, {"job": job["job"], "code": _code(loaded, job["module"])})
                 else:
-                    children[_fork(Path(job["folder"]))] = job["job"]
+                    children[_fork(Path(job["folder"]), loaded)] = job["job"]
         while children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            _say(answers, {"job": children.pop(pid), "code": os.waitstatus_to_exitcode(status)})
+            _say(answers, {"job": children.pop(pid), "ended": os.waitstatus_to_exitcode(status)})
+
+
+def _code(loaded: LoadedCode, module: str) -> dict[str, Any]:
+    """What a step's module consists of here; or `error`, where it cannot be loaded."""
+    try:
+        files = dict(loaded.files(module))
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    gc.freeze()
+    commit, dirty = git_state()
+    return {"files": files, "git_commit": commit, "git_dirty": dirty, "env": dict(environment())}
 
 
 def _silence_progress_bars() -> None:
@@ -76,7 +92,7 @@ def _silence_progress_bars() -> None:
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:
-    os.write(answers, json.dumps(message).encode() + b"\n")
+    write_all(answers, json.dumps(message).encode() + b"\n")
 
 
 def _end(children: dict[int, str]) -> None:
@@ -85,7 +101,7 @@ def _end(children: dict[int, str]) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _fork(folder: Path) -> int:
+def _fork(folder: Path, loaded: LoadedCode) -> int:
     worker = os.getpid()
     pid = os.fork()
     if pid:
@@ -101,7 +117,9 @@ def _fork(folder: Path) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         threading.Thread(target=_watch_parent, args=(worker,), daemon=True).start()
-        code = run_job(folder)
+        from tasks.step_process import run_job
+
+        code = run_job(folder, loaded)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -112,37 +130,6 @@ def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os.killpg(0, signal.SIGKILL)
-
-
-def run_job(folder: Path) -> int:
-    """Run the step that `folder/job.json` describes; leaves `result.json` there. Returns the exit code."""
-    job = json.loads((folder / "job.json").read_text())
-    try:
-        declared = getattr(importlib.import_module(job["module"]), job["function"])
-        if not isinstance(declared, Step):
-            raise TypeError(f"{job['module']}.{job['function']} is not a step")
-        run = StepRun(
-            name=declared.name,
-            part=job["part"],
-            seed=job["seed"],
-            inputs={
-                role: tuple(StepInput(e["asset"], e["version_id"], Path(e["path"])) for e in entries)
-                for role, entries in job["inputs"].items()
-            },
-            outputs={role: Output(**output) for role, output in job["outputs"].items()},
-            folder=folder,
-            roles=declared.inputs,
-            withdrawn=[(what, name) for what, name in job["withdrawn"]],
-        )
-        metrics = declared.function(run, declared.config.model_validate(job["config"]))
-    except BaseException as error:  # whatever it was, the flow must hear of it
-        traceback.print_exc()
-        kind = "input" if isinstance(error, InputError | ValueError) else "failure"
-        message = f"{error}" if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        atomic_write(folder / "result.json", json.dumps({"error": message, "kind": kind}))
-        return 1
-    atomic_write(folder / "result.json", json.dumps({"metrics": {k: float(v) for k, v in metrics.items()}}))
-    return 0
 
 
 if __name__ == "__main__":

@@ -201,7 +201,6 @@ def cli_page() -> str:
         "|---|---|",
         "| `HALTER_HOME` | folder with the stores of all runs; `halter-store` in the working directory if not given |",
         "| `PREFECT_API_URL` | a Prefect server of your own; without it a command starts one on this machine |",
-        "| `HALTER_CONFIG`, `HALTER_RUN` | for `prefect deploy`: what the forms in the Prefect UI are filled in with |",
     ]
     for name, command in commands():
         lines += ["", f"## halter {name}", "", (command.help or "").strip()]

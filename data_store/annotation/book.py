@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-from data_store.annotation.schema import migrate
+from data_store.annotation.schema import check_schema, migrate
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 
 BOOK_FILE = "annotation.sqlite"
@@ -39,7 +40,7 @@ class Book:
         """
         if not root.is_dir():
             raise InputError(
-                f"there is no store {root}: start the run first, for example `halter run configs/smoke.yaml`"
+                f"there is no store {root}: start the run first, for example `{halter('run', 'configs/smoke.yaml')}`"
             )
         book = cls(root / BOOK_FILE, clock)
         with book.writing() as connection:
@@ -75,6 +76,10 @@ class Book:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise StoreError(f"{self.file}: {error}; look for a full disk or a process that hangs") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a rule of the book that does not hold: its asker knows
+                raise
+            raise self._damaged(error) from error
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -83,9 +88,19 @@ class Book:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
-            connection.execute(f"PRAGMA {setting}")
+        try:
+            for setting in ("journal_mode = WAL", "foreign_keys = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {setting}")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise self._damaged(error) from error
         return connection
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> StoreError:
+        return StoreError(
+            f"{self.file} is cut short or damaged ({error}): take it from a backup of the store; judgements that were "
+            "handed over are in the store and not lost"
+        )
 
     def close(self) -> None:
         """Close the connections that nobody uses; the book can be used again."""
@@ -94,6 +109,23 @@ class Book:
                 self._idle.get_nowait().close()
             except Empty:
                 return
+
+
+def check_book(root: Path) -> None:
+    """Look at a book that may come from elsewhere: raises StoreError where it is damaged, or has tables, triggers or
+    views that halter never made. A trigger would act whenever a judgement is written."""
+    connection = sqlite3.connect(root / BOOK_FILE)
+    try:
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {setting}")
+        check_schema(connection)
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreError(f"the annotation book is damaged: {found}")
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the annotation book is damaged: {error}") from None
+    finally:
+        connection.close()
 
 
 def copy_book(root: Path, target: Path) -> bool:
@@ -105,6 +137,8 @@ def copy_book(root: Path, target: Path) -> bool:
     source, copy = sqlite3.connect(address, uri=True), sqlite3.connect(target / BOOK_FILE)
     try:
         source.backup(copy)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{root / BOOK_FILE}: the book of judgements cannot be copied: {error}") from None
     finally:
         source.close()
         copy.close()

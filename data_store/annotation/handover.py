@@ -20,14 +20,16 @@ from data_store import events
 from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
+from data_store.commands import halter
 from data_store.encoding import text_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
+from data_store.publishing import rows_version
 from data_store.records import Head
+from data_store.row_sources import without
 from data_store.rows import ROW_KINDS
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
-from data_store.withdrawals import without
 
 _WORDS_OF_A_CHECK = 6
 
@@ -88,6 +90,15 @@ def hand_over(store: Store, book: Book, batch_id: str) -> Head:
     return _register(store, batch_id, table, f"closed because {batch_of(book, batch_id).closed}")
 
 
+def judgements_today(store: Store, book: Book, batch_id: str) -> str | None:
+    """The version that `hand_over` would register now; None for a batch that is unknown or still open."""
+    batch = find_batch(book, batch_id)
+    if batch is None or batch.closed is None:
+        return None
+    table = _standing(store, preference_rows(book, batch_id, lambda _: "train"))
+    return rows_version("dataset", table, "preference")
+
+
 def hand_over_again(store: Store) -> None:
     """Register all judgements that were handed over before anew, as withdrawals leave them today. Where the book is
     gone, what it once gave takes its place."""
@@ -115,8 +126,13 @@ def hand_over_again(store: Store) -> None:
         _register(store, batch_id, table, "the book is gone")
 
 
+def _standing(store: Store, table: pa.Table) -> pa.Table:
+    """The rows of people who are not withdrawn."""
+    return without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
+
+
 def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head:
-    table = without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
+    table = _standing(store, table)
     asset, known = judgements_asset(batch_id), store.head(judgements_asset(batch_id))
     with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
         pq.write_table(table, Path(folder) / ROWS_FILE)
@@ -129,7 +145,7 @@ def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head
         store.catalog.write(events.source_registered(asset, published, origin))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head
 
 

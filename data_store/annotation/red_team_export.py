@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 from data_store import events
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.red_team import messages_of, red_teams, turns_of
+from data_store.commands import halter
 from data_store.encoding import content_hash
 from data_store.errors import StoreError
 from data_store.names import AssetName
+from data_store.publishing import rows_version
 from data_store.records import Head
+from data_store.row_sources import without
 from data_store.rows import ROW_KINDS, conform
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
-from data_store.withdrawals import without
 
 
 def attacks_asset(part: str) -> AssetName:
@@ -52,7 +54,7 @@ def hand_over_attacks(store: Store, part: str) -> Head:
             sessions = [one for one in red_teams(book) if one.spec.policy.part == part and one.closed is not None]
         finally:
             book.close()
-    table = without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
+    table = _standing(store, table)
     with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
         pq.write_table(table, Path(folder) / ROWS_FILE)
         published = store.publish("dataset", Path(folder), row_kind="attack")
@@ -66,8 +68,20 @@ def hand_over_attacks(store: Store, part: str) -> Head:
         store.catalog.write(events.source_registered(asset, published, f"red teams: {told or 'none has been closed'}"))
     head = store.head(asset)
     if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `halter verify`")
+        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
     return head
+
+
+def attacks_today(store: Store, book: Book | None, part: str) -> str:
+    """The version that `hand_over_attacks` would register now; without a book there are no attacks."""
+    kind = ROW_KINDS["attack"]
+    table = pa.Table.from_pylist([], schema=kind.schema) if book is None else attack_rows(book, part)
+    return rows_version("dataset", _standing(store, table), kind.name)
+
+
+def _standing(store: Store, table: pa.Table) -> pa.Table:
+    """The attacks of people who are not withdrawn."""
+    return without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
 
 
 _LABELLED = """

@@ -166,6 +166,28 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Raises StoreError where a book holds other tables, triggers, views or indexes than its format has."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found not in range(1, len(MIGRATIONS) + 1):
+        raise StoreError(f"the annotation book has format {found}, this halter knows {len(MIGRATIONS)}; upgrade halter")
+    model = sqlite3.connect(":memory:")
+    try:
+        for migration in MIGRATIONS[:found]:
+            model.executescript(migration())
+        wanted, there = (_laid_out(each) for each in (model, connection))
+    finally:
+        model.close()
+    if odd := sorted(map(str, wanted ^ there)):
+        raise StoreError(f"the annotation book has another schema than halter gives it: {odd[0][:300]}")
+
+
+def _laid_out(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """What a book is made of. How its SQL was broken into lines does not count."""
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    return {(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in found}
+
+
 def _statements(script: str) -> list[str]:
     """The statements of a script one by one: `executescript` would commit the caller's transaction."""
     found, current = [], ""

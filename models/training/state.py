@@ -9,11 +9,13 @@ import os
 import random
 import re
 import shutil
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
@@ -58,7 +60,17 @@ def write_checkpoint(
 
 
 def read_checkpoint(folder: Path, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> dict[str, Any]:
-    """Put everything back in place and return `state`. Raises ValueError where a weight is missing or unknown."""
+    """Put everything back in place and return `state`. Raises ValueError where a weight is missing or unknown, and for
+    a checkpoint that is damaged."""
+    try:
+        return _read(folder, models, optimizers)
+    except (OSError, SafetensorError, JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"the checkpoint {folder} is damaged ({error}): delete this folder, and the training begins anew"
+        ) from None
+
+
+def _read(folder: Path, models: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> dict[str, Any]:
     for name, model in models.items():
         weights = load_file(folder / f"{name}.safetensors")
         own = {k: v for k, v in model.named_parameters() if v.requires_grad}

@@ -7,8 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data_store import catalog as catalog_module
-from data_store import events
+from data_store import events, term
 from data_store.catalog import Catalog
 from data_store.errors import InputError, StoreError
 from data_store.journal import APPLIED, START, Entry
@@ -250,7 +249,7 @@ def test_readers_do_not_exclude_each_other(bench: Bench) -> None:
 
 
 def test_a_batch_may_be_larger_than_a_leaders_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_module, "_BATCH", 2)
+    monkeypatch.setattr(term, "_BATCH", 2)
     for number in range(40):
         bench.store.catalog.journal.submit(events.override_set("V1", "s", f"k{number}", "1"))
     bench.store.set_override("V1", "s", "last", 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak_disk import NO_MOUNT as SOAK_NO_MOUNT
 from data_store import events
 from data_store.errors import StoreError
 from data_store.names import AssetName
@@ -43,12 +44,32 @@ def test_a_full_disk_is_said_loses_nothing_and_shows_nothing_half(tmp_path: Path
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert len(seen["failures"]) == 4, "each time it did become full"
-    assert {kind for kind, _ in seen["failures"]} <= {"OSError", "StoreError"}, "what the commands turn into a message"
+    assert {kind for kind, _ in seen["failures"]} <= {"OSError", "UnwritableError"}, "the commands print the message"
     assert all("space" in message.lower() for _, message in seen["failures"])
     acknowledged = acks.read_text().splitlines()
     assert len(acknowledged) >= 6
     assert set(acknowledged) <= {*seen["succeeded"], *seen["held"]}
     assert seen["problems"] == []
+
+
+def test_several_writers_on_a_disk_that_fills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """One short round of benchmarks/soak_disk.py: the store opens at the brim and afterwards, and verifies."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare, to mount a small file system without being root")
+    words = ["benchmarks/soak_disk.py", "--rounds", "1", "--writers", "4", "--fills", "2", "--json"]
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == SOAK_NO_MOUNT or "unshare" in done.stderr:
+        pytest.skip("this machine lets nobody mount a file system in a namespace of their own")
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["acknowledged"] >= 20
+    assert sum(seen["refused"].values()) >= 16, "each time it did become full"
 
 
 def test_on_a_disk_that_syncs_slowly_a_version_is_there_whole_or_not_at_all(

@@ -49,7 +49,7 @@ def test_writing_the_published_file_later_does_not_reach_the_object(objects: Obj
     (tmp_path / "a").write_bytes(b"first")
     sha256, _, _ = objects.put_file(tmp_path / "a")
     (tmp_path / "a").write_bytes(b"later")
-    objects.verify(sha256)
+    objects.sound(sha256)
 
 
 def test_damage_and_loss_are_found_and_named(objects: Objects) -> None:
@@ -57,10 +57,10 @@ def test_damage_and_loss_are_found_and_named(objects: Objects) -> None:
     objects.path(sha256).chmod(0o644)
     objects.path(sha256).write_bytes(b"weightz")
     with pytest.raises(StoreError, match="is damaged"):
-        objects.verify(sha256)
+        objects.sound(sha256)
     objects.path(sha256).unlink()
     with pytest.raises(StoreError, match=f"object {sha256} is missing"):
-        objects.verify(sha256)
+        objects.sound(sha256)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64, "a" * 63, "a" * 64 + "\n"])

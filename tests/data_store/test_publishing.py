@@ -1,12 +1,18 @@
+import errno
+import os
 import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from data_store import objects
 from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef
 from data_store.row_hashing import row_hashes
+from data_store.rowsets import ROWS_FILE
+from data_store.store import Store
+from data_store.verification import repair, verify
 from tests.data_store.store_bench import Bench
 
 A = "dataset/documents@V1"
@@ -190,3 +196,101 @@ def test_an_external_source_is_known_by_its_hash_and_its_bytes_stay_outside(benc
     assert str(folder.asset) == "source/base-model@external"
     with pytest.raises(InputError, match="no such file or folder"):
         bench.store.register_source(tmp_path / "nothing")
+
+
+def damage(path: Path) -> None:
+    """Another last byte, the size as it was."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_publishing_again_replaces_a_damaged_object_of_the_same_size(bench: Bench) -> None:
+    publication = bench.publish("weights")
+    bench.run("train", {"model/policy@V1": publication})
+    bench.store.checkout(publication.version_id)
+    damage(bench.store.objects.path(publication.objects[0].sha256))
+    assert verify(bench.store).damages != ()
+    again = bench.publish("weights")
+    assert (again.version_id, again.new_bytes) == (publication.version_id, 7)
+    assert (bench.store.checkout(publication.version_id) / "weights").read_text() == "weights"
+    assert verify(bench.store).problems == ()
+    assert bench.publish("weights").new_bytes == 0
+
+
+def test_publishing_rows_again_stores_those_that_lie_in_a_damaged_segment(bench: Bench) -> None:
+    parent = bench.store.publish("dataset", bench.documents("a", "b"), row_kind="document")
+    bench.run("filter", {A: parent})
+    folder = bench.documents("a", "b", "c")
+    child = bench.store.publish("dataset", folder, row_kind="document", parent=parent.version_id)
+    bench.run("filter", {A: child})
+    damage(bench.store.objects.path(segments(parent.objects)[0].sha256))
+    with pytest.raises(StoreError, match=r"2 of 3 rows are lost, .* damaged: .*`halter repair"):
+        bench.store.rows(child.version_id)
+    healed = bench.store.publish("dataset", folder, row_kind="document", parent=parent.version_id)
+    bench.run("filter", {A: healed})
+    assert healed.version_id == child.version_id
+    assert sorted(bench.store.rows(child.version_id).column("text").to_pylist()) == ["a", "b", "c"]
+
+
+def test_what_is_damaged_is_not_checked_out_but_named_with_what_puts_it_right(bench: Bench) -> None:
+    publication = bench.publish("weights")
+    bench.run("train", {"model/policy@V1": publication})
+    bench.store.checkout(publication.version_id)  # a link to the object
+    place = bench.store.objects.path(publication.objects[0].sha256)
+    damage(place)
+    for _ in range(2):
+        with pytest.raises(StoreError) as failure:
+            bench.store.checkout(publication.version_id)
+        assert str(failure.value).startswith(
+            f"model/policy@V1 {publication.version_id[:12]}: object {place} is damaged"
+        )
+        assert "`halter repair --from BACKUP`" in str(failure.value)
+    assert repair(bench.store).set_aside
+    with pytest.raises(StoreError, match="is missing"):
+        bench.store.checkout(publication.version_id)
+    bench.publish("weights")
+    assert (bench.store.checkout(publication.version_id) / "weights").read_text() == "weights"
+
+
+def test_a_folder_of_rows_that_was_damaged_is_laid_out_again(bench: Bench) -> None:
+    publication = bench.store.publish("dataset", bench.documents("a", "b"), row_kind="document")
+    bench.run("filter", {A: publication})
+    folder = bench.store.checkout(publication.version_id)
+    for harm in (damage, lambda path: path.chmod(0o644) or path.write_bytes(b""), Path.unlink):
+        folder.chmod(0o755)
+        harm(folder / ROWS_FILE)
+        assert sorted(bench.store.rows(publication.version_id).column("text").to_pylist()) == ["a", "b"]
+    assert verify(bench.store).problems == ()
+    assert list((bench.store.root / "tmp").iterdir()) == []
+
+
+def test_what_is_checked_out_is_read_once_by_a_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    publication = bench.publish("weights")
+    bench.run("train", {"model/policy@V1": publication})
+    read: list[Path] = []
+    sha256 = objects.file_sha256
+
+    def count(path: Path) -> str:
+        read.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(objects, "file_sha256", count)
+    monkeypatch.setattr(objects, "_contents", {})  # as in a process that did not publish it
+    for _ in range(3):
+        Store(bench.store.root).checkout(publication.version_id)
+    assert read == [bench.store.objects.path(publication.objects[0].sha256)]
+
+
+def test_where_there_are_no_hard_links_the_copies_are_checked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    publication = bench.publish("weights")
+    bench.run("train", {"model/policy@V1": publication})
+    folder = bench.store.checkout(publication.version_id)
+    damage(folder / "weights")
+    assert bench.store.objects.is_sound(publication.objects[0].sha256)
+    assert (bench.store.checkout(publication.version_id) / "weights").read_text() == "weights"

@@ -10,7 +10,7 @@ from data_store.records import RunRecord
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
-from data_store.verification import verify
+from data_store.verification import repair, verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
@@ -213,3 +213,40 @@ def test_a_run_cannot_begin_on_what_was_just_removed(bench: Bench) -> None:
     collect(bench.store, dry_run=False, retention=NOTHING_OLD)
     with pytest.raises(InputError, match="was removed meanwhile; start it again"):
         bench.store.begin_run(RunRecord("evaluate", "V1", "f", "1", {}, 0), [first])
+
+
+def set_aside(bench: Bench) -> tuple[str, Path]:
+    """A version whose object was damaged and set aside by a repair, and the place of that object."""
+    bench.run("train", {"model/policy@V1": "words of anna"})
+    version = bench.store.version(bench.store.heads()[POLICY].version_id)
+    path = bench.store.objects.path(version.objects[0].sha256)
+    path.chmod(0o644)
+    path.write_text("words of annA")
+    assert repair(bench.store).set_aside
+    return version.version_id, bench.store.root / "damaged" / version.objects[0].sha256
+
+
+def test_what_was_set_aside_as_damaged_is_listed_by_name_and_collected(bench: Bench) -> None:
+    _, aside = set_aside(bench)
+    (bench.store.root / "damaged-0.duckdb").write_text("an old catalog")
+    listed = [item for item in collect(bench.store).garbage if "set aside" in item.why]
+    assert [(item.what.split()[0], item.bytes) for item in listed] == [
+        ("model/policy@V1", 13),
+        ("damaged-0.duckdb", 14),
+    ]
+    assert aside.read_text() == "words of annA"
+    collect(bench.store, dry_run=False)
+    assert not aside.exists()
+    assert not (bench.store.root / "damaged-0.duckdb").exists()
+
+
+def test_nothing_of_what_is_erased_is_left_in_the_store(bench: Bench) -> None:
+    """Nor where a repair put what was damaged, nor in a draft that a killed process left a moment ago."""
+    version, aside = set_aside(bench)
+    bench.run("train", {"model/policy@V1": "words of anna, mended"})
+    (bench.store.root / "tmp" / "draft.checkout").mkdir()
+    (bench.store.root / "tmp" / "draft.checkout" / "weights").write_text("words of anna")
+    collect(bench.store, dry_run=False, erased={version: "erased: annotator anna"})
+    left = [path for path in bench.store.root.rglob("*") if path.is_file() and b"words of ann" in path.read_bytes()]
+    assert [path.read_text() for path in left] == ["words of anna, mended"]
+    assert not aside.exists()

@@ -154,9 +154,9 @@ class Home:
         """(part, step, state) of every run in the catalog, oldest first."""
         return [(run.run.part, run.run.step, run.state) for run in reversed(self.store.runs())]
 
-    def states(self) -> dict[tuple[str, str], str]:
+    def states(self, *arguments: str) -> dict[tuple[str, str], str]:
         """(part, step) → state, as `halter status --json` tells it."""
-        finished = self.look("status", "--json")
+        finished = self.look("status", "--json", *arguments)
         assert finished.code == 0, finished.err
         return {(cell["part"], cell["step"]): cell["state"] for cell in finished.document["steps"]}
 

@@ -1,16 +1,24 @@
 """A whole run in a store without its training: every step of a plan is recorded with outputs of a few bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from data_store.records import RunOutput, RunRecord
+from data_store.records import Publication, RunOutput, RunRecord
 from flows.plan import Plan
 from tasks.call import StepCall
 from tasks.execute import fingerprint_of, resolve_inputs
 from tests.data_store.store_bench import Bench
 
 
-def record(bench: Bench, calls: Iterable[StepCall], text: str = "") -> None:
-    """Record steps as done, in this order; an output's one file holds its name and the text."""
+def record(
+    bench: Bench,
+    calls: Iterable[StepCall],
+    text: str = "",
+    published: Mapping[str, Publication] = MappingProxyType({}),
+    code: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Record steps as done, in this order, by this code (path → sha256); an output's one file holds its name and the
+    text, where it is not among the `published`."""
     for call in calls:
         inputs = resolve_inputs(bench.store, call)
         run = RunRecord(
@@ -20,9 +28,11 @@ def record(bench: Bench, calls: Iterable[StepCall], text: str = "") -> None:
             code_version="1",
             config=call.recipe(),
             seed=call.seed,
+            code_files=dict(code),
         )
         outputs = {
-            role: RunOutput(asset, bench.publish(f"{asset}{text}", asset.kind)) for role, asset in call.outputs.items()
+            role: RunOutput(asset, published.get(str(asset)) or bench.publish(f"{asset}{text}", asset.kind))
+            for role, asset in call.outputs.items()
         }
         bench.store.commit_run(run, inputs, outputs)
 

@@ -1,61 +1,92 @@
-"""Write the pictures of the Prefect UI that the documentation shows: `python -m tests.flows.screenshots`."""
+"""Write the pictures of the Prefect UI that the documentation shows: `python -m tests.flows.screenshots`. It runs
+configs/smoke.yaml first, or takes the home of a finished run that is given."""
 
+import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page
 
-from tests.flows.recipe_runs import POCKET, ROOT, Home, ask
+from tests.flows.recipe_runs import ROOT, Home, ask
 from tests.flows.test_serve import SECONDS, Served, serving
 from tests.web.browsing import browsing
 
 IMAGES = ROOT / "docs" / "images"
-SIZE = {"width": 1280, "height": 900}
-DEPLOYMENT, ARTIFACT = "rerun/train-safety-reward", "rerun-train-safety-reward-v2"
+CONFIG = ROOT / "configs" / "smoke.yaml"
+SIZE = {"width": 1400, "height": 1000}
+DEPLOYMENT = "rerun/step-train-safety-reward"
 VALUE = "reward.margins=large"
+ARTIFACTS = {
+    "prefect-index": ("index-smoke", "Figures, judged by"),
+    "prefect-curves": ("curves-ppo-v2", "Curves of ppo"),
+    "prefect-answers": ("examples-evaluate-v2", "prompt:"),
+}
 
 
-def shoot(browser: Browser, home: Home, config: Path) -> None:
-    """The list of deployments, the form of one step, and what its run tells, from `halter serve` on a finished run."""
-    with serving(home, config) as served:
+def shoot(browser: Browser, home: Home) -> None:
+    """What a finished run shows, the list of deployments, the form of one step, and what its run tells, from
+    `halter serve`."""
+    with serving(home, CONFIG, "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin") as served:
         page = browser.new_context(viewport=SIZE, base_url=served.url).new_page()
         page.set_default_timeout(1000 * SECONDS)
+        _show_the_run(page, served)
+        for name, (key, text) in ARTIFACTS.items():
+            _show(page, served, key, text)
+            _save(page, name)
         page.goto("/deployments")
-        page.get_by_placeholder("Search deployments...").fill("train")
-        page.get_by_text("train-safety-reward").first.wait_for()
-        page.get_by_text("fit-context").wait_for(state="hidden")
+        page.get_by_text("step-draw-pairs").first.wait_for()
         _save(page, "prefect-deployments")
         _fill_in_the_form(page, served)
         _save(page, "prefect-rerun-form")
         served.end(served.start(DEPLOYMENT, iteration="V2", overrides=[VALUE]))
-        (found,) = ask(served.url, "artifacts/latest/filter", artifacts={"key": {"any_": [ARTIFACT]}})
-        page.goto(f"/artifacts/artifact/{found['latest_id']}")
-        page.get_by_text("steps are stale now").first.wait_for()
+        _show(page, served, "rerun-train-safety-reward-v2", "steps are stale now")
         _save(page, "prefect-rerun-artifact")
+
+
+def _show_the_run(page: Page, served: Served) -> None:
+    """The timeline of the run that trained, without the empty space under its log."""
+    runs = ask(served.url, "flow_runs/filter", sort="START_TIME_ASC", limit=50)
+    trained = next(run for run in runs if run["name"] == "smoke")
+    page.goto(f"/runs/flow-run/{trained['id']}")
+    page.get_by_text("Finished in state").first.wait_for()
+    page.wait_for_timeout(3000)  # the timeline moves to its place
+    _save(page, "prefect-recipe", high=830)
+
+
+def _show(page: Page, served: Served, key: str, text: str) -> None:
+    (found,) = ask(served.url, "artifacts/latest/filter", artifacts={"key": {"any_": [key]}})
+    page.goto(f"/artifacts/artifact/{found['latest_id']}")
+    page.get_by_text(text).first.wait_for()
 
 
 def _fill_in_the_form(page: Page, served: Served) -> None:
     page.goto(f"/deployments/deployment/{served.get(f'deployments/name/{DEPLOYMENT}')['id']}/run")
+    choice = page.locator(".p-select-button__control").first
+    choice.wait_for()
+    choice.focus()
+    page.keyboard.press("ArrowDown")  # a click on the field itself opens the list and closes it again
+    page.locator(".p-select-option").filter(has_text="V2").click()
     fields = page.locator("textarea")
-    fields.first.wait_for()
-    fields.first.fill("V2")
     before = fields.count()
     page.get_by_text("Add item").first.click()
     page.wait_for_function("before => document.querySelectorAll('textarea').length > before", arg=before)
-    fields.nth(2).fill(VALUE)  # after iteration and step
+    fields.nth(0).fill(VALUE)
 
 
-def _save(page: Page, name: str) -> None:
+def _save(page: Page, name: str, high: int = SIZE["height"]) -> None:
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=IMAGES / f"{name}.png")
+    clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": high}
+    page.screenshot(path=IMAGES / f"{name}.png", clip=clip)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder, browsing() as chromium:
-        config = Path(folder) / "pocket.yaml"
-        config.write_text(POCKET)
-        first = Home(Path(folder) / "home")
-        finished = first.halter("run", config, "--json")
-        if finished.code != 0:
-            raise SystemExit(finished.err)
-        shoot(chromium, first, config)
+        first = Home(Path(folder) / "home", name="smoke")
+        if len(sys.argv) > 1:
+            shutil.copytree(sys.argv[1], first.folder)
+        else:
+            finished = first.halter("run", CONFIG, "--json")
+            if finished.code != 0:
+                raise SystemExit(finished.err)
+        shoot(chromium, first)

@@ -15,7 +15,8 @@ from flows.asking import ask_judge
 from flows.config import RunConfig
 from flows.session import Session
 from tasks.endpoint import EndpointError
-from tasks.execute import StepFailedError, resolve_inputs
+from tasks.execute import resolve_inputs
+from tasks.jobs import StepFailedError
 from tasks.judge_pairs import JudgePairsConfig, judge_pairs
 from tests.data_store.store_bench import Bench
 from tests.flows.chat_server import ChatServer, chat_server, later_is_better

@@ -216,7 +216,7 @@ def test_values_that_no_plan_can_be_made_with_can_be_taken_back(on_first_run: Ha
     store.set_override("V2", "ppo", "ppo.batch_size", 9)
     result = on_first_run("status")
     assert result.exit_code == 2
-    assert "`halter rerun V2 ppo --unset ppo.batch_size` takes it back" in result.stderr
+    assert "`halter rerun V2 ppo --unset ppo.batch_size --run pocket` takes it back" in result.stderr
     result = on_first_run("rerun", "V2", "ppo", "--unset", "ppo.kl_coef")
     assert result.exit_code == 2
     assert "set is ppo.batch_size" in result.stderr

@@ -68,7 +68,7 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"ppo__mini_batch_size": 3}, "ppo: batch_size 8 must be a multiple of mini_batch_size 3"),
         ({"data": ...}, "data: Field required"),
         ({"name": ...}, "name: Field required"),
-        ({"name": "///"}, "no asset name can be made of '///'"),
+        ({"name": "///"}, "name: '///' cannot name a run: the name of a run is the name of its folder"),
         ({"data__world": ..., "gatt": None}, "data.documents is empty: give a corpus, or base_model in its place"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),

@@ -13,7 +13,8 @@ from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import RunOutput
 from flows.config import RunConfig
-from flows.lineage_view import lineage_document, lineage_lines
+from flows.lineage_text import lineage_lines
+from flows.lineage_view import lineage_document
 from flows.plan import build_plan
 from flows.session import Session, session_of
 from flows.status import status_cells

@@ -1,12 +1,14 @@
 """The whole pocket recipe through the real command, from nothing: what it leaves, and what a second run does."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tasks.side_by_side import fits
 from tests.flows.recipe_runs import Finished, Home, ask
 
 FOUNDATION = ["import_data", "filter_corpus", "train_tokenizer", "fit_context", "pretrain"]
@@ -121,8 +123,16 @@ def test_lineage_of_the_last_policy_names_all_that_made_it(first_run: tuple[Home
 
 def test_lineage_for_people_names_the_same(first_run: tuple[Home, Finished]) -> None:
     text = first_run[0].look("lineage", "model/policy@V2").out
-    for word in ("dataset/preferences@V1", "pairs by simulated:little-world", "models/training/ppo.py", "seed"):
+    for word in (
+        "dataset/preferences@V1",
+        "pairs by simulated:little-world",
+        "models/training",
+        "seed",
+        "world.seed=1",
+    ):
         assert word in text
+    assert len(text.splitlines()) <= 60, "about one screen"
+    assert "models/training/ppo.py" in first_run[0].look("lineage", "model/policy@V2", "--code").out
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +207,30 @@ def test_prefect_has_a_report_for_each_step_and_the_tables_of_the_run(recorded: 
     assert by_key["curves-pretrain-base"]["data"].startswith("data:image/svg+xml;base64,")
     ratings = json.loads(by_key["ratings-collect-preferences-v1"]["data"])
     assert {row["judged by"] for row in ratings} == {"simulated:little-world"}
-    figures = json.loads(by_key["progress-per-iteration"]["data"])
-    assert [row["policy"] for row in figures] == ["V0", "V1", "V2 before PPO", "V2 + PPO"]
+    for table in ("progress-per-iteration", "further-figures"):
+        figures = json.loads(by_key[table]["data"])
+        assert [row["policy"] for row in figures] == ["V0", "V1", "V2 before PPO", "V2 + PPO"]
+        assert fits(figures), "on a page of 1,400 pixels"
+    assert {row["state"] for row in json.loads(by_key["progress-per-iteration"]["data"])} == {"fresh"}
+    assert "| V2" in by_key["examples-evaluate-v2"]["data"]
+    documents = re.search(r"\| documents \| (.*) \|", by_key["report-filter-corpus-base"]["data"])
+    assert documents is not None
+    assert documents[1].replace(",", "").isdigit(), "a count is a whole number"
+
+
+def test_one_artifact_leads_to_all_others_by_iteration_and_the_run_to_it(recorded: str) -> None:
+    artifacts = ask(recorded, "artifacts/filter", limit=200, sort="CREATED_DESC")
+    of_steps = {each["id"] for each in artifacts if each["task_run_id"] and each["type"] != "progress"}
+    newest, first = [each for each in artifacts if each["key"] == "index-pocket"]
+    runs = {run["id"]: run for run in ask(recorded, "flow_runs/filter", limit=50)}
+    for index in (newest, first):  # also where the second run has computed nothing
+        assert of_steps <= set(re.findall(r"\(/artifacts/artifact/([0-9a-f-]{36})\)", index["data"]))
+        headings = re.findall(r"^## (.*)$", index["data"], flags=re.MULTILINE)
+        assert [heading for heading in headings if " " not in heading] == ["base", "V0", "V1", "V2"]
+        assert index["id"] in runs[index["flow_run_id"]]["state"]["message"]
+    between = newest["data"].partition("\n## V2\n")[2].partition("\n## ")[0]
+    (ppo,) = [line for line in between.splitlines() if line.startswith("| ppo |")]
+    assert re.findall(r"\[([^]]*)\]", ppo)[:2] == ["report", "curves"]
 
 
 def test_each_run_in_the_catalog_leads_to_its_prefect_runs(recorded: str, first_run: tuple[Home, Finished]) -> None:

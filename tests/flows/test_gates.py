@@ -1,6 +1,7 @@
 """Gates: which are refused before anything is computed, and which stop a run."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,17 @@ def load_config_of(home: Home) -> RunConfig:
     from flows.config import parse_config
 
     return parse_config((home.folder / home.name / "config.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_gate_on_a_step_that_runs_alone_stops_the_run(copy_of_first_run: Callable[[], Home], tmp_path: Path) -> None:
+    """The other one stands on a step that runs beside another."""
+    config = tmp_path / "gated.yaml"
+    config.write_text(f"{POCKET}gates: [{{step: pretrain, metric: loss, at_most: 0.001}}]\n")
+    stopped = copy_of_first_run().halter("run", config, "--json")
+    assert stopped.code == 1
+    assert re.search(r"base pretrain: loss is [\d.]+, and must be at most 0\.001", stopped.err), stopped.err
+    assert "Traceback" not in stopped.err
 
 
 @pytest.mark.slow

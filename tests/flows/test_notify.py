@@ -28,7 +28,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from flows.gates import Stop, StoppedAtGateError
 from flows.notify import set_up_notification
-from flows.steps import stopped
+from flows.ends import stopped
 from flows.watch_config import GateConfig
 
 @flow(name="iteration", flow_run_name="inner")

@@ -257,7 +257,7 @@ def test_served_it_holds_no_worker_and_goes_on_by_itself_also_where_all_was_kill
     copytree(before.folder, home.folder)
     with serving(home, config) as served:
         over = served.end(served.start("recipe/recipe"))
-        assert (over["state_type"], over["state_name"]) == ("COMPLETED", "Waiting")
+        assert (over["state_type"], over["state_name"]) == ("CANCELLED", "Waiting")
         assert "0 of 48 judgements" in over["state"]["message"]
         assert served.trainings() == []
         for pid in (served.process.pid, *served.workers()):

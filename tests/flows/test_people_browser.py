@@ -212,7 +212,7 @@ def test_served_the_recipe_goes_on_by_itself_once_the_batch_is_judged_in_a_brows
     home = waiting_home(first_run, tmp_path, None)
     with serving(home, config) as served:
         waits = served.end(served.start("recipe/recipe"))
-        assert (waits["state_type"], waits["state_name"]) == ("COMPLETED", "Waiting")
+        assert (waits["state_type"], waits["state_name"]) == ("CANCELLED", "Waiting")
         (batch,) = batches(book_of(home))
         said = judge_in_browser(browser, home, batch.spec.batch_id)
         tag = f"judged:{batch.spec.batch_id}"

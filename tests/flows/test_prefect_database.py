@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.nights import age
 from flows import prefect_database
+from tests.flows.prefect_bench import Bench, bench
 from tests.flows.recipe_runs import ROOT
+from tests.tasks.bench import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +62,33 @@ def test_a_home_that_has_a_database_keeps_it_and_a_database_elsewhere_is_the_use
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://localhost/prefect")
     prefect_database.furnish(tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
+
+
+def kept(server: Bench) -> dict[str, int]:
+    """How many rows the server has of what grows with each run."""
+    tables = ("flow_run", "task_run", "log", "artifact", "artifact_collection")
+    return {table: server.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+
+
+@pytest.mark.slow
+def test_what_is_older_than_ninety_days_goes_when_the_vacuum_looks_and_nothing_else(tmp_path: Path) -> None:
+    """A run that ended and one that waits for people, each with a subflow, tasks and an artifact, are a hundred days
+    old; another one is of today."""
+    settings = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ORPHAN_CLEANUP_LOOP_SECONDS": "2"}
+    with bench(tmp_path) as server:
+        for how in ("well", "waits"):
+            server.run(how)
+        wait_for(lambda: kept(server)["task_run"] == 4, "the task runs to be recorded", 60)
+        old = kept(server)
+        assert (old["flow_run"], old["artifact"], old["artifact_collection"]) == (4, 2, 2)
+    age(tmp_path / "prefect.db", days=100)
+    with bench(tmp_path, **settings, PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS="2") as server:
+        server.run("well")
+        wait_for(lambda: kept(server)["flow_run"] == 2, "the old runs to go", 120)
+        wait_for(lambda: kept(server)["artifact_collection"] == 1, "the old artifact's page to go", 120)
+        wait_for(lambda: kept(server)["task_run"] == 2, "the task runs", 60)
+        assert kept(server)["artifact"] == 1
+        assert {run["state_name"] for run in server.runs()} == {"Completed"}
+        names = [run["name"] for run in server.runs()]
+        assert "well" in names, "the one of today"
+        assert "waits" not in names

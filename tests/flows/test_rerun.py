@@ -1,12 +1,17 @@
 """Redoing one step of a finished run: what is computed, what becomes stale, what is brought up to date."""
 
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import yaml
 
-from tests.flows.recipe_runs import Finished, Home
+from flows.config import RunConfig
+from flows.session import remember
+from tests.flows.recipe_runs import POCKET, Finished, Home
 
 CHANGED = ("V1", "train_safety_reward")
 FED = {
@@ -93,3 +98,20 @@ def test_nothing_is_deleted_by_a_rerun(first_run: tuple[Home, Finished], redone:
     assert {path.name for path in (first_run[0].folder / "pocket" / "journal").iterdir()} <= {
         path.name for path in (redone[0].folder / "pocket" / "journal").iterdir()
     }
+
+
+def test_the_command_that_a_rerun_prints_goes_on_in_the_same_run_also_where_another_is_the_last(
+    copy_of_first_run: Callable[[], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_of_first_run()
+    monkeypatch.setenv("HALTER_HOME", str(home.folder))
+    remember(RunConfig.model_validate({**yaml.safe_load(POCKET), "name": "other"}))
+    finished = home.halter("rerun", "V2", "ppo", "--set", "ppo.kl_coef=0.2", "--run", "pocket")
+    assert finished.code == 0, finished.err
+    (printed,) = re.findall(r"^bring them up to date: halter (.*)$", finished.out, flags=re.MULTILINE)
+    before = home.runs()
+    again = home.halter(*shlex.split(printed))
+    assert again.code == 0, again.err
+    assert home.runs()[len(before) :] == [("V2", "evaluate", "succeeded")]
+    assert set(home.states("--run", "pocket").values()) == {"fresh"}
+    assert replace(home, name="other").runs() == []

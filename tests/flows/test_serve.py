@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from flows.recipe import STEPS
 from tests.flows.recipe_runs import ROOT, Finished, Home, answer_to, ask
 from tests.tasks.bench import wait_for
 
@@ -51,7 +50,7 @@ class Served:
     def start_endless(self, steps: int) -> str:
         """A training that would take minutes, at work in its own process."""
         before = len(self.home.runs())
-        run = self.start("rerun/pretrain", overrides=[f"pretrain.max_steps={steps}"])
+        run = self.start("rerun/step-pretrain", overrides=[f"pretrain.max_steps={steps}"])
         wait_for(lambda: self.home.runs()[before:] == [("base", "pretrain", "running")], "the training", SECONDS)
         wait_for(lambda: bool(self.trainings()), "the training's process", SECONDS)
         return run
@@ -110,27 +109,51 @@ def served(
 
 
 def test_the_recipe_and_each_step_can_be_started(served: Served, pocket_file: Path) -> None:
-    found = {each["name"]: each for each in ask(served.url, "deployments/filter")}
-    assert set(found) == {"recipe", *(step.replace("_", "-") for step in STEPS)}
+    shown = ask(served.url, "deployments/filter", sort="NAME_ASC")
+    assert shown[0]["name"] == "recipe", "as the page sorts them"
+    found = {each["name"]: each for each in shown}
+    steps = {step for _, step in served.home.states()}
+    assert set(found) == {"recipe", *("step-" + step.replace("_", "-") for step in steps)}
+    assert "step-dpo" not in found, "this config ends with PPO"
     assert {each["entrypoint"] for each in found.values()} == {"flows.pipeline.recipe", "flows.rerun.rerun"}
     assert {each["work_pool_name"] for each in found.values()} == {"halter"}
     assert found["recipe"]["parameters"] == {"config": str(pocket_file)}
     assert [schedule["active"] for schedule in found["recipe"]["schedules"]] == [False], "nothing trains unasked"
-    assert found["train-safety-reward"]["parameters"] == {"run": "pocket", "step": "train-safety-reward"}
-    form = found["train-safety-reward"]["parameter_openapi_schema"]["properties"]
+    (schedule,) = found["recipe"]["schedules"]
+    assert schedule["slug"] is None, "the page shows the slug in place of the time"
+    assert found["step-train-safety-reward"]["parameters"] == {"run": "pocket", "step": "train-safety-reward"}
+    form = found["step-train-safety-reward"]["parameter_openapi_schema"]["properties"]
     assert all(field["description"] for field in form.values())
+    choices = {name: field["enum"] for name, field in form.items() if "enum" in field}
+    assert choices == {"iteration": ["V1", "V2"], "step": ["train-safety-reward"], "run": ["pocket"]}
+    assert found["step-ppo"]["parameters"]["iteration"] == "V2", "where there is one choice it is made"
     for name, each in found.items():
         assert each["description"]
         assert each["tags"]
         assert f"/{name} " in served.said
+        assert "(/artifacts/key/index-pocket)" in each["description"]
     assert served.get("work_pools/halter")["concurrency_limit"] == 1
 
 
 def test_a_form_filled_in_wrongly_is_refused_before_a_run_is_there(served: Served) -> None:
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        served.start("rerun/train-safety-reward", iteration="the second")
-    assert refused.value.code == 409
-    assert "the second" in refused.value.read().decode()
+    for wrong in ({"iteration": "V3"}, {"iteration": "the second"}, {"iteration": "V2", "step": "ppo"}):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            served.start("rerun/step-train-safety-reward", **wrong)
+        assert refused.value.code == 409
+        assert list(wrong.values())[-1] in refused.value.read().decode()
+
+
+def test_a_parameter_that_the_flow_does_not_know_is_refused_before_a_run_is_there(served: Served) -> None:
+    """Prefect would take it, and the run would crash before it can say which one it was."""
+    for deployment, parameters in (
+        ("recipe/recipe", {"confg": "configs/demo.yaml"}),
+        ("rerun/train-safety-reward", {"iteration": "V2", "downstraem": True}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            served.start(deployment, **parameters)
+        assert refused.value.code == 409
+        told = refused.value.read().decode()
+        assert "confg" in told or "downstraem" in told
 
 
 @pytest.mark.slow
@@ -138,7 +161,7 @@ def test_a_step_started_in_the_ui_is_the_only_one_that_runs_and_its_run_shows_wh
     served: Served,
 ) -> None:
     before = served.home.runs()
-    run = served.start("rerun/train-safety-reward", iteration="V2", overrides=["reward.margins=large"])
+    run = served.start("rerun/step-train-safety-reward", iteration="V2", overrides=["reward.margins=large"])
     over = served.end(run)
     assert (over["state_type"], over["name"]) == ("COMPLETED", "rerun train-safety-reward V2")
     assert served.home.runs()[len(before) :] == [("V2", "train_safety_reward", "succeeded")]
@@ -177,7 +200,7 @@ def test_cancelling_in_the_ui_ends_the_training_and_the_next_run_goes_on(served:
     assert served.home.states()["base", "pretrain"] == "cancelled"
 
     before = served.home.runs()
-    over = served.end(served.start("rerun/pretrain", unset=["pretrain.max_steps"]))
+    over = served.end(served.start("rerun/step-pretrain", unset=["pretrain.max_steps"]))
     assert over["state_type"] == "COMPLETED"
     assert served.home.runs() == before, "the old version is taken up again"
     assert "cancelled" not in served.home.states().values()
@@ -230,4 +253,4 @@ def test_one_that_is_killed_with_its_worker_leaves_no_process_and_does_not_block
         (schedule,) = again.get("deployments/name/recipe/recipe")["schedules"]
         assert schedule["active"]
         assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 2 * * 1", "Asia/Seoul")
-        assert again.end(again.start("rerun/pretrain", unset=["pretrain.max_steps"]))["state_type"] == "COMPLETED"
+        assert again.end(again.start("rerun/step-pretrain", unset=["pretrain.max_steps"]))["state_type"] == "COMPLETED"

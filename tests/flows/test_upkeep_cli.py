@@ -98,16 +98,17 @@ def test_a_changed_step_is_named_with_all_that_follows_and_one_command_redoes_th
     assert first["seconds"] >= 0
     assert ("V2", "ppo") in steps
     assert ("V1", "train_helpfulness_reward") not in steps
-    assert {each["command"] for each in steps.values()} == {"halter rerun V1 train-safety-reward --downstream"}
+    redo = "halter rerun V1 train-safety-reward --downstream --run pocket"
+    assert {each["command"] for each in steps.values()} == {redo}
     assert steps["V2", "ppo"]["roots"] == ["V1 train_safety_reward"]
-    table = desk.halter("stale", "--run", "pocket").stdout
-    assert "halter rerun V1 train-safety-reward --downstream --run pocket" in table
+    table = desk.halter("stale").stdout
+    assert redo in table
 
 
 def test_a_stale_step_that_feeds_nothing_is_redone_alone(desk: Desk) -> None:
     desk.store.set_override("V2", "evaluate", "evaluate.ordinary_prompts", 5)
     (step,) = desk.document("stale")["stale"]
-    assert step["command"] == "halter rerun V2 evaluate"
+    assert step["command"] == "halter rerun V2 evaluate --run pocket"
 
 
 def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:
@@ -135,10 +136,10 @@ def test_a_broken_object_is_named_with_what_was_built_on_it_and_made_anew_by_the
     assert (damage["fault"], damage["current"]) == (fault, ["model/policy@V1"])
     assert "model/policy@V2" in damage["built_on_it"]
     assert "model/reward-safety@V1" not in damage["built_on_it"]
-    assert damage["repair"] == ["halter repair", "halter rerun V1 fine-tune"]
+    assert damage["repair"] == ["halter repair --run pocket", "halter rerun V1 fine-tune --run pocket"]
     text = desk.halter("verify", code=1).stdout
     assert f"{fault} model/policy@V1 " in text
-    assert "repair: halter repair, then halter rerun V1 fine-tune" in text
+    assert "repair: halter repair --run pocket, then halter rerun V1 fine-tune --run pocket" in text
 
     after = desk.document("repair", code=1)
     assert [each["fault"] for each in after["damages"]] == ["missing"], "its step has not run yet"
@@ -167,7 +168,7 @@ def test_an_edited_event_is_found_and_taken_from_a_backup(desk: Desk) -> None:
     segment.write_bytes(segment.read_bytes().replace(b'"seed":', b'"seed":1', 1))
     found = desk.document("verify", code=1)
     (fault,) = found["faults"]
-    assert (fault["where"], fault["repair"]) == ("journal", ["halter repair --from BACKUP"])
+    assert (fault["where"], fault["repair"]) == ("journal", ["halter repair --from BACKUP --run pocket"])
     assert segment.name in fault["text"]
     assert desk.document("repair", code=1)["sound"] is False, "without a backup nothing can be done"
     assert desk.document("repair", "--from", "backup")["restored"] == [f"journal segment {segment.name}"]
@@ -309,10 +310,10 @@ def test_damage_is_reported_and_never_copied_into_a_backup(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["backup", "home/other"], "would be taken for a run"),
-        (["backup", "home/pocket/objects/x"], "would be taken for a run"),
+        (["backup", "home/other"], "where the stores of runs are"),
+        (["backup", "home/pocket/objects/x"], "where the stores of runs are"),
         (["restore", "nowhere", "--as", "new"], "is no whole backup: it has no halter-store.json"),
-        (["restore", "home/pocket", "--as", "New Run"], "use 'new-run'"),
+        (["restore", "home/pocket", "--as", "New Run"], "for example 'new-run'"),
         (["restore", "home/pocket", "--as", "pocket"], "nothing is overwritten"),
         (["repair", "--from", "nowhere"], "is no backup"),
         (["query", "DROP TABLE run"], "one SELECT"),

@@ -20,7 +20,8 @@ from data_store.errors import InputError
 from flows.config import RunConfig
 from flows.session import Session
 from flows.waiting import Wait, await_judgements, judged_and_unread, waits_of
-from tasks.execute import StepFailedError, resolve_inputs
+from tasks.execute import resolve_inputs
+from tasks.jobs import StepFailedError
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 

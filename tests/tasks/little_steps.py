@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,12 @@ class MisbehaviourConfig(BaseModel):
     """How a step goes wrong."""
 
     how: Literal["input", "value", "failure", "exit", "killed", "nothing", "half"]
+
+
+class HeldConfig(BaseModel):
+    """Wait until `folder/read` is there before reading, and until `folder/end` is there before ending."""
+
+    folder: Path
 
 
 class CountConfig(BaseModel):
@@ -56,7 +63,31 @@ def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     return {"letters": float(len(config.word))}
 
 
-@step(version=1, config=WordConfig, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="A step.")
+@step(
+    version=2,
+    config=WordConfig,
+    inputs={},
+    outputs={"text": Output("model")},
+    metrics=["letters"],
+    headline="letters",
+    about="A step.",
+)
+def write_word_anew(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+    """The same step in its next version."""
+    return write_word.function(run, config)
+
+
+write_word_anew = replace(write_word_anew, name=write_word.name)
+
+
+@step(
+    version=1,
+    config=WordConfig,
+    inputs={},
+    outputs={"text": Output("model")},
+    headline="seconds",
+    about="A step.",
+)
 def write_constant(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     """Write the same bytes whatever the config says."""
     _note(config.ledger, run)
@@ -80,6 +111,27 @@ def join_texts(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     files = [entry.path.read_text() for entry in run.all_inputs("files")]
     (run.output("text") / "text.txt").write_text(" | ".join([*texts, *files, config.word]))
     return {"texts": float(len(texts))}
+
+
+@step(
+    version=1,
+    config=HeldConfig,
+    inputs={"file": Input("file")},
+    outputs={"text": Output("model")},
+    headline="seconds",
+    about="A step.",
+)
+def read_when_told(run: StepRun, config: HeldConfig) -> Mapping[str, float]:
+    """Write what a file outside says, from a checkpoint where there is one."""
+    saved = run.work / "said"
+    (config.folder / "started").touch()
+    _wait_for(config.folder / "read")
+    if not saved.exists():
+        saved.write_text(run.path("file").read_text())
+    (config.folder / "has-read").touch()
+    _wait_for(config.folder / "end")
+    (run.output("text") / "text.txt").write_text(saved.read_text())
+    return {}
 
 
 @step(
@@ -148,6 +200,14 @@ def count_slowly(run: StepRun, config: CountConfig) -> Mapping[str, float]:
             ledger.flush()
     (run.output("text") / "text.txt").write_text(f"counted to {number}")
     return {"number": float(number)}
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody made {path}")
+        time.sleep(0.02)
 
 
 def _note(ledger: Path, run: StepRun) -> None:

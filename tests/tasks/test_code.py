@@ -2,7 +2,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tasks.code import ROOT, code_version, environment, git_state, source_files
+from tasks.code import ROOT, changed_since, code_version, environment, git_state, source_files
 
 
 def test_a_steps_source_files_are_all_of_ours_that_it_imports_also_inside_functions() -> None:
@@ -15,8 +15,26 @@ def test_a_steps_source_files_are_all_of_ours_that_it_imports_also_inside_functi
 
 
 def test_the_code_version_is_one_hash_over_the_files() -> None:
-    assert code_version("tasks.ppo") == code_version("tasks.ppo") != code_version("tasks.sft")
-    assert len(code_version("tasks.sft")) == 64
+    ppo, sft = source_files("tasks.ppo"), source_files("tasks.sft")
+    assert code_version(ppo) == code_version(dict(reversed(ppo.items()))) != code_version(sft)
+    assert len(code_version(sft)) == 64
+
+
+def test_a_step_names_no_more_files_than_can_matter_to_it() -> None:
+    """What only type checkers import does not run, and the store that publishes an output does not make it."""
+    tokenizer, sft = source_files("tasks.train_tokenizer"), source_files("tasks.sft")
+    assert len(tokenizer) <= 10
+    assert len(sft) <= 25
+    assert not {"data_store/store.py", "tasks/judges.py"} & {*tokenizer, *sft}
+
+
+def test_files_that_are_not_what_they_were_are_named() -> None:
+    files = source_files("tasks.train_tokenizer")
+    assert changed_since(files) == ()
+    assert changed_since({**files, "tasks/step.py": "0" * 64, "tasks/gone.py": "1" * 64}) == (
+        "tasks/step.py",
+        "tasks/gone.py",
+    )
 
 
 def test_the_commit_is_the_one_that_the_code_stands_in() -> None:

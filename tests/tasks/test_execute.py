@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
+from data_store.verification import verify
 from tasks.call import StepCall
-from tasks.execute import FlowIds, StepFailedError
+from tasks.execute import FlowIds
 from tasks.incoming import File
+from tasks.jobs import StepFailedError
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
     MisbehaviourConfig,
@@ -20,6 +22,7 @@ from tests.tasks.little_steps import (
     tell_where,
     write_constant,
     write_word,
+    write_word_anew,
 )
 
 
@@ -90,7 +93,7 @@ def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> N
 def test_a_changed_config_seed_version_or_input_computes_anew(bench: Bench, word: StepCall, joined: StepCall) -> None:
     bench.execute(word)
     bench.execute(joined)
-    newer = dataclasses.replace(word, step=dataclasses.replace(word.step, version=2))
+    newer = dataclasses.replace(word, step=write_word_anew)
     for variant in (changed(word, word="alpaca"), dataclasses.replace(word, seed=8), newer):
         assert not bench.execute(variant).cached
     assert bench.computed().count("write_word V1") == 4
@@ -244,3 +247,21 @@ def test_an_interrupted_step_is_cancelled_and_the_same_call_goes_on(bench: Bench
     wait_for(lambda: not is_alive(pid), "the end of the interrupted step", 5)
     assert not bench.execute(call).cached
     assert bench.states("tell_where") == ["cancelled", "succeeded"]
+
+
+def test_a_damaged_input_ends_the_step_with_its_name_and_what_puts_it_right(
+    bench: Bench, word: StepCall, joined: StepCall
+) -> None:
+    made = bench.execute(word)
+    ((asset, version),) = made.outputs.values()
+    (ref,) = bench.store.version(version).objects
+    place = bench.store.objects.path(ref.sha256)
+    place.chmod(0o644)
+    place.write_bytes(bytes(len(place.read_bytes())))
+    with pytest.raises(StoreError, match=rf"{asset} {version[:12]}: object {place} is damaged: .*`halter repair"):
+        bench.execute(joined)
+    (run,) = bench.store.runs(step=joined.step.name)
+    assert (run.state, str(place) in run.detail) == ("failed", True)
+    assert not bench.execute(word, force=True).cached
+    assert verify(bench.store).problems == (), "made anew by its step, in the place of the damaged one"
+    assert not bench.execute(joined).cached

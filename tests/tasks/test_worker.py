@@ -12,27 +12,43 @@ from typing import Any
 
 import pytest
 
+from tasks.code import source_files
 from tasks.processes import WorkerDiedError, Workers
+from tasks.step import Step
+from tests.tasks import little_steps
 from tests.tasks.bench import is_alive, wait_for
 
 STEPS = "tests.tasks.little_steps"
 
 
-def job(folder: Path, function: str, **config: Any) -> Path:
-    """A folder with a job as tasks/execute.py lays it out."""
+def job(folder: Path, function: str, changes: dict[str, Any] | None = None, **config: Any) -> Path:
+    """A folder with a job as tasks/jobs.py lays it out, but for the `changes`."""
     folder.mkdir(parents=True, exist_ok=True)
+    declared = getattr(little_steps, function)
     content = {
         "module": STEPS,
         "function": function,
+        "version": 1,
+        "code": dict(source_files(STEPS)),
         "part": "V1",
         "seed": 7,
         "config": config,
+        "understood": understood(declared, config),
         "inputs": {},
+        "run": "pocket",
         "withdrawn": [],
         "outputs": {"text": {"kind": "model", "rows": None}},
     }
-    (folder / "job.json").write_text(json.dumps(content))
+    (folder / "job.json").write_text(json.dumps({**content, **(changes or {})}))
     return folder
+
+
+def understood(declared: object, config: dict[str, Any]) -> dict[str, Any]:
+    """The config as a command understands it; none where the step does not."""
+    try:
+        return declared.config.model_validate(config).model_dump(mode="json") if isinstance(declared, Step) else {}
+    except ValueError:
+        return {}
 
 
 def result(folder: Path) -> dict[str, Any]:

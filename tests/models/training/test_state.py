@@ -95,3 +95,12 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, 1, *trained(1))
     with pytest.raises(ValueError, match="does not fit this model"):
         read_checkpoint(folder, models={"model": nn.Linear(4, 3)}, optimizers={})
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.optimizer.json", "model.safetensors", "random.safetensors"])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    model, optimizer = trained(1)
+    folder = write(tmp_path, 1, model, optimizer)
+    (folder / name).write_bytes((folder / name).read_bytes()[:-5])
+    with pytest.raises(ValueError, match=rf"checkpoint {folder} is damaged .* delete this folder"):
+        read_checkpoint(folder, models={"model": model}, optimizers={"model": optimizer})
