@@ -39,7 +39,7 @@ from flows.status import Cell, other_code_in_words, stale_keys
 from flows.summary import summary_rows
 from flows.terminal import StepDisplay, print_figures
 from flows.up_to_date import figures_if_done, look
-from flows.waiting import judged_and_unread, waits_of
+from tasks.incoming.judged import judged_and_unread, waits_of
 from tasks.outside import hash_sources
 
 app = typer.Typer(

@@ -22,7 +22,8 @@ from data_store.store import Store
 from flows.artifact_index import index_address
 from flows.config import RunConfig, load_config
 from flows.pipeline import recipe
-from flows.plan import FIRST, FOUNDATION, Plan, build_plan, plan_today
+from flows.places import FIRST, FOUNDATION
+from flows.plan import Plan, build_plan, plan_today
 from flows.rerun import rerun
 from flows.session import store_root
 

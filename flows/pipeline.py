@@ -19,7 +19,7 @@ from flows.iteration import iteration
 from flows.session import recall, remember, session_of, sole_config
 from flows.summary import summary_rows
 from flows.up_to_date import in_words, look
-from flows.waiting import waits_of
+from tasks.incoming.judged import waits_of
 
 
 def _opened(config: object) -> object:

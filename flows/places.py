@@ -13,8 +13,13 @@ from data_store.intakes import Intake
 from data_store.names import AssetName
 from flows.config import RunConfig
 from tasks.import_data import PAIRS
-from tasks.incoming import Adopted, Asset, Attacked, File, Incoming, Judged
-from tasks.judges import Asked
+from tasks.incoming.adopted import Adopted
+from tasks.incoming.asked import Asked
+from tasks.incoming.attacked import Attacked
+from tasks.incoming.files import File
+from tasks.incoming.judged import Judged
+from tasks.incoming.reading import Incoming
+from tasks.incoming.stored import Asset
 from tasks.step import Step
 
 FOUNDATION = "base"
@@ -160,7 +165,8 @@ def attacks(at: Place) -> tuple[Incoming, ...]:
 
 def peoples_judgements(at: Place) -> tuple[Incoming, ...]:
     """Of the pairs of this iteration."""
-    return (Judged(AssetName("dataset", "pairs", at.part)),)
+    people = at.config.collect.people
+    return () if people is None else (Judged(AssetName("dataset", "pairs", at.part), people),)
 
 
 def the_judge(at: Place) -> tuple[Incoming, ...]:

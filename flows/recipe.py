@@ -96,11 +96,6 @@ def has_red_team(at: Place) -> bool:
     return collects(at) and at.config.collect.red_team is not None
 
 
-def has_people(at: Place) -> bool:
-    """People judge."""
-    return at.config.collect.people is not None
-
-
 def has_judge(at: Place) -> bool:
     """A language model judges its share of the pairs."""
     return draws(at) and at.config.collect.judge is not None
@@ -323,7 +318,7 @@ ITERATION_ROWS = (
             "pairs": where(has_simulated, here("dataset/pairs")),
             "imported": where(imports_pairs, imported_pairs),
             "lm": where(has_judge, here("dataset/lm-judgements")),
-            "judgements": where(has_people, peoples_judgements),
+            "judgements": peoples_judgements,
         },
         {"preferences": "preferences"},
         when=collects,

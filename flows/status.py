@@ -11,13 +11,14 @@ from data_store.records import Head, RunInput, RunSummary
 from data_store.store import Store
 from flows.gates import stops_of
 from flows.plan import Plan
-from flows.waiting import Wait, waits_of
 from flows.watch_config import GateConfig
 from flows.withdrawals import taint_today, tainted_cells
 from tasks.call import StepCall
 from tasks.code_today import CodeToday, few
 from tasks.execute import fingerprint_of, is_at_work
-from tasks.outside import Looker, Outside, differences, hash_sources, in_words
+from tasks.incoming.judged import waits_of
+from tasks.incoming.reading import Outside, Wait
+from tasks.outside import Looker, differences, hash_sources, in_words
 
 
 @dataclass(frozen=True)

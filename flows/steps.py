@@ -9,13 +9,13 @@ from prefect.context import TagsContext
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from flows.asking import ask_judge
 from flows.gates import StoppedAtGateError, stops_of
 from flows.plan import groups_of
 from flows.session import Session
-from flows.waiting import Wait, await_judgements
+from tasks import execute
 from tasks.artifacts import key_of
 from tasks.call import StepCall
+from tasks.incoming.reading import Wait
 from tasks.run_step import StepContext, run_step
 
 
@@ -48,9 +48,7 @@ def bring_up_to_date(session: Session, part: str) -> Wait | None:
 def prepare(session: Session, call: StepCall) -> Wait | None:
     """What must happen before a step can read what comes from outside: an endpoint is asked, people's judgements are
     taken over. Gives what it has to wait for."""
-    if (wait := await_judgements(session, *call.key)) is None:
-        ask_judge(session, *call.key)
-    return wait
+    return execute.prepare(session.store, call, lambda share, text: session.heard(*call.key, share, text))
 
 
 def side_by_side(session: Session, part: str, steps: Sequence[str]) -> None:

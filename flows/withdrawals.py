@@ -20,7 +20,7 @@ from flows.orders import descendants, rerun_command
 from flows.plan import Plan, build_plan, intakes_of, plan_today
 from flows.recipe import STEPS
 from flows.session import store_root, stored_config
-from tasks.incoming import Judged
+from tasks.incoming.judged import Judged
 
 PASSED_ON = {
     (step.name, role): output.passes_on

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +11,15 @@ from pydantic import BaseModel
 
 from data_store.names import AssetName
 from data_store.row_sources import is_named
-from tasks.incoming import Asset, File, Incoming
+from tasks.incoming.files import File
+from tasks.incoming.reading import Incoming, Reading
+from tasks.incoming.stored import Asset
 from tasks.step import Step
 
 if TYPE_CHECKING:
-    from data_store.records import Withdrawal
+    from data_store.annotation.book import Book
+    from data_store.records import Head, Withdrawal
+    from data_store.store import Store
 
 _Kind = TypeVar("_Kind", bound=Incoming)
 
@@ -110,6 +114,15 @@ class StepCall:
             "outputs": {role: str(asset) for role, asset in sorted(self.outputs.items())},
             **({"withdrawn": [list(each) for each in self.withdrawn]} if self.withdrawn else {}),
         }
+
+
+def readings(
+    store: "Store", heads: Mapping[AssetName, "Head"], call: StepCall, book: "Book | None" = None
+) -> Iterator[tuple[Incoming, Reading]]:
+    """All that a call reads, each with where it is read."""
+    for role, given in call.inputs.items():
+        for number, each in enumerate(given):
+            yield each, Reading(store, heads, call.part, call.step.name, role, number, book)
 
 
 def derive_seed(seed: int, step_name: str, part: str) -> int:

@@ -16,24 +16,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from data_store.adoption import adopt
-from data_store.annotation.handover import batch_name, judgements_asset
-from data_store.annotation.red_team_export import hand_over_attacks
-from data_store.commands import halter
-from data_store.errors import InputError
-from data_store.names import AssetName, one_name, slug
+from data_store.names import AssetName, one_name
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
-from tasks.call import StepCall
+from tasks.call import StepCall, readings
 from tasks.code import changed_since, code_version
-from tasks.incoming import Adopted, Attacked, Incoming, Judged
-from tasks.jobs import Progress, StepFailedError, lines_of, run_in_worker
-from tasks.judges import Asked
+from tasks.incoming.adopted import Adopted
+from tasks.incoming.reading import Progress, Wait
+from tasks.jobs import StepFailedError, lines_of, run_in_worker
 from tasks.processes import StepCode, Workers
-
-_Kind = TypeVar("_Kind", bound=Incoming)
 
 
 @dataclass(frozen=True)
@@ -62,60 +55,22 @@ class Outcome:
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
-    """The heads of the call's inputs, its source files by their content, what people judged, the attacks of closed red
-    teams, and what it takes from other runs.
-
-    Raises InputError naming what is missing.
-    """
-    heads = store.heads()
-    inputs = []
-    for role, assets in call.assets.items():
-        for asset in assets:
-            if asset not in heads:
-                raise InputError(
-                    f"{call.step.name} of {call.part} needs {asset}, which no step has made yet: run the recipe first"
-                )
-            inputs.append(RunInput(role, asset, heads[asset].version_id, heads[asset].run_id))
-    for role, paths in call.files.items():
-        for number, path in enumerate(paths):
-            head = store.register_source(path, name=source_name(role, path, number))
-            inputs.append(RunInput(role, head.asset, head.version_id, None))
-    for role, each in _of(call, Judged):
-        pairs = each.pairs
-        judgements = judgements_asset(batch_name(call.part, heads[pairs].version_id))
-        if judgements not in heads:
-            raise InputError(
-                f"{call.step.name} of {call.part} needs {judgements}, which people have not finished: "
-                f"they judge on the page of `{halter('annotate')}`"
-            )
-        inputs.append(RunInput(role, judgements, heads[judgements].version_id, None))
-    for role, asked in _of(call, Asked):
-        answers = asked.answers(call.part, heads[asked.pairs].version_id)
-        if answers not in heads:
-            raise InputError(
-                f"{call.step.name} of {call.part} needs {answers}: {asked.endpoint.model} at {asked.endpoint.url} was "
-                f"not asked yet; `{halter('run', 'CONFIG')}` asks it"
-            )
-        inputs.append(RunInput(role, answers, heads[answers].version_id, None))
-    for role, attacked in _of(call, Attacked):
-        head = hand_over_attacks(store, attacked.part)
-        inputs.append(RunInput(role, head.asset, head.version_id, None))
-    return (*inputs, *adopt_inputs(store, call))
+    """The versions that the call reads now. Raises InputError naming what is missing."""
+    return tuple(each.resolve(at) for each, at in readings(store, store.heads(), call))
 
 
-def adopt_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
-    """The call's inputs from other runs, copied into this store. Raises InputError naming what is missing."""
-    heads = [(role, adopt(store, each.run, each.name)) for role, each in _of(call, Adopted)]
-    return tuple(RunInput(role, head.asset, head.version_id, None) for role, head in heads)
+def prepare(store: Store, call: StepCall, on_progress: Progress = lambda _fraction, _text: None) -> Wait | None:
+    """What must happen before the call can read what comes from outside. Gives what it has to wait for. Raises
+    InputError and StepFailedError, as what is read says."""
+    waits = [each.prepare(at, on_progress) for each, at in readings(store, store.heads(), call)]
+    return next(filter(None, waits), None)
 
 
-def _of(call: StepCall, kind: type[_Kind]) -> list[tuple[str, _Kind]]:
-    return [(role, each) for role in call.inputs for each in call.reads(role, kind)]
-
-
-def source_name(role: str, path: Path, number: int) -> str:
-    """The asset name of a source: its role, place and file name."""
-    return slug(f"{role}-{number + 1}-{path.name}")
+def adopt_inputs(store: Store, call: StepCall) -> None:
+    """Copy what the call reads of other runs into this store. Raises InputError naming what is missing."""
+    for each, at in readings(store, {}, call):
+        if isinstance(each, Adopted):
+            each.resolve(at)
 
 
 def fingerprint_of(call: StepCall, inputs: tuple[RunInput, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ from data_store.files import atomic_write
 from data_store.records import RunInput
 from data_store.store import Store
 from tasks.call import StepCall
+from tasks.incoming.reading import Progress
 from tasks.outside_files import OutsideFiles
 from tasks.processes import StepCode, Workers
-
-Progress = Callable[[float, str], None]
 
 
 class StepFailedError(RuntimeError):

@@ -1,5 +1,5 @@
 """A language model judges drawn pairs, each in both orders: a chat model's folder here, by the log-probabilities of the
-verdict; or the answers that an endpoint gave before (flows/asking.py)."""
+verdict; or the answers that an endpoint gave before (tasks/incoming/asked.py)."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -16,7 +16,6 @@ from pydantic import Field, field_validator, model_validator
 
 from data_store.encoding import text_hash
 from data_store.figures import figure
-from data_store.names import AssetName, slug
 from data_store.preference_options import RatingGaps
 from data_store.row_import import RefusedRowError
 from data_store.rows import RATINGS
@@ -109,23 +108,6 @@ class SharesConfig(Config):
         dealt = sorted(pair_ids, key=lambda pair_id: text_hash(f"source {pair_id}"))
         cut = round(self.simulated * len(dealt))
         return frozenset(dealt[:cut] if source == "simulated" else dealt[cut:])
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an endpoint is asked: these pairs (its share of them), by this config."""
-
-    pairs: AssetName
-    shares: SharesConfig
-    endpoint: EndpointConfig
-
-    def __str__(self) -> str:
-        return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"
-
-    def answers(self, part: str, pairs_version: str) -> AssetName:
-        """The source that its answers become: named by the pairs, the share of them and what is asked."""
-        share = text_hash(f"{self.endpoint.asks} {self.shares.lm!r}")[:12]
-        return AssetName("source", slug(f"lm-answers-{part}-{pairs_version[:16]}-{share}"), "external")
 
 
 @dataclass(frozen=True)

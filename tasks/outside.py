@@ -4,39 +4,19 @@ other runs' results. The counterpart of `tasks.execute.resolve_inputs` that writ
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from data_store.adoption import adopted_asset, offered
 from data_store.annotation.book import BOOK_FILE, Book
-from data_store.annotation.handover import batch_name, judgements_asset, judgements_today
-from data_store.annotation.red_team_export import attacks_asset, attacks_today
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.publishing import describe_source
 from data_store.records import Head, RunInput
 from data_store.store import Store
-from tasks.call import StepCall
-from tasks.execute import source_name
-from tasks.incoming import Adopted, Attacked, Judged
-from tasks.judges import Asked
+from tasks.call import StepCall, readings
+from tasks.incoming.attacked import Attacked
+from tasks.incoming.judged import Judged
+from tasks.incoming.reading import Outside
 
 _MOST_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Outside:
-    """One input from outside. `version_id` is what it is now, None where it is not there, which `absent` says; `what`
-    names it for people. Of files: `path` is the file or the folder, `files` what lies there, by path inside it, with
-    hashes."""
-
-    role: str
-    asset: AssetName
-    version_id: str | None
-    what: str
-    path: Path | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
-    absent: str = "is not there yet"
 
 
 def hash_sources(store: Store, calls: Iterable[StepCall]) -> None:
@@ -70,43 +50,8 @@ class Looker:
 
     def look(self, call: StepCall) -> tuple[Outside, ...]:
         """All that the call would read from outside, in the order of `resolve_inputs`."""
-        found = [self._file(role, path, n) for role, paths in call.files.items() for n, path in enumerate(paths)]
-        for role, given in call.inputs.items():
-            for each in given:
-                if isinstance(each, Judged) and each.pairs in self.heads:
-                    found.append(self._judged(role, call.part, each))
-                elif isinstance(each, Asked) and each.pairs in self.heads:
-                    asset = each.answers(call.part, self.heads[each.pairs].version_id)
-                    found.append(Outside(role, asset, self._known(asset), f"what {each.endpoint.model} answered"))
-                elif isinstance(each, Attacked):
-                    found.append(self._attacked(role, each.part))
-                elif isinstance(each, Adopted):
-                    asset = adopted_asset(each.run, each.name)
-                    today = offered(self.store, each.run, each.name) or self._known(asset)
-                    found.append(Outside(role, asset, today, f"{each.name} of run {each.run}"))
-        return tuple(found)
-
-    def _judged(self, role: str, part: str, each: Judged) -> Outside:
-        batch_id = batch_name(part, self.heads[each.pairs].version_id)
-        asset, known = judgements_asset(batch_id), self._known(judgements_asset(batch_id))
-        today = known if self.book is None else judgements_today(self.store, self.book, batch_id) or known
-        return Outside(role, asset, today, f"what people judged in batch {batch_id}")
-
-    def _attacked(self, role: str, part: str) -> Outside:
-        asset, known = attacks_asset(part), self._known(attacks_asset(part))
-        today = attacks_today(self.store, self.book, part) if known is None or self.book is not None else known
-        return Outside(role, asset, today, f"what red teams attacked {part} with")
-
-    def _known(self, asset: AssetName) -> str | None:
-        return self.heads[asset].version_id if asset in self.heads else None
-
-    def _file(self, role: str, path: Path, number: int) -> Outside:
-        asset = AssetName("source", source_name(role, path, number), "external")
-        try:
-            now = describe_source("source", path, self.store.source_hashes)
-        except (InputError, OSError):
-            return Outside(role, asset, None, str(path), path, absent="is gone")
-        return Outside(role, asset, now.version_id, str(path), path, {ref.path: ref.sha256 for ref in now.objects})
+        found = (each.look(at) for each, at in readings(self.store, self.heads, call, self.book))
+        return tuple(each for each in found if each is not None)
 
 
 def differences(now: Iterable[Outside], read: Iterable[RunInput], files: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -3,7 +3,7 @@
 from flows.final_stages.stage import FinalStage
 from flows.places import Place, Row, here, so_far, under_adapters
 from tasks.dpo import DPOStepConfig, dpo
-from tasks.incoming import Incoming
+from tasks.incoming.reading import Incoming
 
 
 def _newest(at: Place) -> tuple[Incoming, ...]:

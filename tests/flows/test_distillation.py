@@ -20,7 +20,7 @@ from flows.session import Session, session_of
 from flows.status import status_cells
 from flows.summary import summary_rows
 from tasks.execute import Outcome, execute
-from tasks.incoming import Adopted
+from tasks.incoming.adopted import Adopted
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
 POLICY = AssetName("model", "policy", "V1")

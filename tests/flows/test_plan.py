@@ -15,7 +15,7 @@ from flows.config import RunConfig
 from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
 from tasks.call import derive_seed
-from tasks.incoming import Judged
+from tasks.incoming.judged import Judged
 from tests.flows.recipe_runs import POCKET
 
 

@@ -16,7 +16,7 @@ from flows.config import RunConfig, load_config
 from flows.orders import check_overrides
 from flows.plan import build_plan
 from flows.session import remember, store_root
-from tasks.judges import Asked
+from tasks.incoming.asked import Asked
 from tests.data_store.store_bench import Bench
 from tests.data_store.test_preference_export import ROWS
 from tests.flows.recipe_runs import POCKET

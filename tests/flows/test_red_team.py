@@ -21,7 +21,7 @@ from flows.config import RunConfig, load_config
 from flows.live import open_answerer
 from flows.plan import build_plan
 from flows.session import recall, remember, store_root
-from tasks.incoming import Attacked
+from tasks.incoming.attacked import Attacked
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 

@@ -16,7 +16,8 @@ from data_store.rows import ROW_KINDS
 from data_store.store import Store
 from tasks.call import StepCall
 from tasks.execute import Outcome, execute
-from tasks.incoming import Asset, File
+from tasks.incoming.files import File
+from tasks.incoming.stored import Asset
 from tasks.processes import Workers
 from tasks.step import Output, Step, StepInput, StepRun
 

@@ -11,7 +11,7 @@ from data_store.names import AssetName
 from data_store.verification import verify
 from tasks.call import StepCall
 from tasks.execute import FlowIds
-from tasks.incoming import File
+from tasks.incoming.files import File
 from tasks.jobs import StepFailedError
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (

@@ -7,7 +7,8 @@ import pytest
 
 from data_store.names import AssetName
 from tasks.call import StepCall, derive_seed
-from tasks.incoming import Asset, File
+from tasks.incoming.files import File
+from tasks.incoming.stored import Asset
 from tasks.step import Input, Output, StepInput, StepRun, step
 from tests.tasks.bench import call_of, step_run, written
 from tests.tasks.little_steps import WordConfig, join_texts, write_word

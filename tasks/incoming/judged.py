@@ -1,14 +1,13 @@
-"""Waiting for people: between the drawing of pairs and the collecting of preferences stands a batch in the annotation
-book. Nothing waits in a process: a run looks, and ends where people are not done; the next run goes on from there.
+"""People's judgements of pairs: between the drawing of pairs and the collecting of preferences stands a batch in the
+annotation book. Nothing waits in a process: a run looks, and ends where people are not done; the next run goes on.
 
 What is waited for is told by the book and the catalog alone, so it does not matter what is killed or started anew in
-between. Knows no Prefect.
+between.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from data_store.annotation.batches import Batch, BatchSpec, close_batch, open_batch
 from data_store.annotation.book import BOOK_FILE, Book
@@ -20,74 +19,78 @@ from data_store.annotation.handover import (
     find_batch,
     hand_over,
     judgements_asset,
+    judgements_today,
 )
 from data_store.annotation.known_pairs import drawn_checks, pairs_of_file, pairs_of_one_mind
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.records import Head
+from data_store.records import Head, RunInput
 from data_store.store import Store
-from flows.plan import Plan
-from flows.session import Session
 from tasks.call import StepCall
-from tasks.collect_preferences import PeopleConfig
-from tasks.incoming import Judged
+from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
 from tasks.jobs import StepFailedError
+from tasks.people import PeopleConfig
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"
 
 
 @dataclass(frozen=True)
-class Wait:
-    """What a part waits for. `judgements` of `wanted` are there; `deadline` is in seconds since 1970; `ended` says why
-    there is nothing more to wait for: the next run goes on."""
+class Judged(Incoming):
+    """People's judgements of these pairs. `people`: how many judge, and until when."""
 
-    part: str
-    step: str
-    batch_id: str
-    judgements: int
-    wanted: int
-    deadline: float | None
-    ended: str | None
+    pairs: AssetName
+    people: PeopleConfig
 
     def __str__(self) -> str:
-        text = f"{self.judgements} of {self.wanted} judgements in batch {self.batch_id}"
-        if self.ended is not None:
-            return f"{text}: {self.ended}, the next run goes on"
-        if self.deadline is None:
-            return text
-        return f"{text}, until {datetime.fromtimestamp(self.deadline, UTC):%F %R} UTC"
+        return f"judged {self.pairs}"
 
-    def as_json(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
+    def resolve(self, at: Reading) -> RunInput:
+        """The judgements of the batch of these pairs, once it is closed."""
+        judgements = judgements_asset(batch_name(at.part, at.heads[self.pairs].version_id))
+        if judgements not in at.heads:
+            raise InputError(
+                f"{at.who} needs {judgements}, which people have not finished: "
+                f"they judge on the page of `{halter('annotate')}`"
+            )
+        return at.of_source(at.heads[judgements])
+
+    def look(self, at: Reading) -> Outside | None:
+        """What the annotation book holds now; where that is gone, what it gave still holds."""
+        if self.pairs not in at.heads:
+            return None
+        batch_id = batch_name(at.part, at.heads[self.pairs].version_id)
+        asset = judgements_asset(batch_id)
+        today = at.known(asset)
+        if at.book is not None:
+            today = judgements_today(at.store, at.book, batch_id) or today
+        return Outside(at.role, asset, today, f"what people judged in batch {batch_id}")
+
+    def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
+        """Open the batch of the pairs, or close it and take its judgements over."""
+        return await_judgements(at, self)
 
 
-def await_judgements(session: Session, part: str, step: str, clock: Callable[[], float] = time.time) -> Wait | None:
-    """What this step has to wait for; None when it can run.
+def await_judgements(at: Reading, judged: Judged, clock: Callable[[], float] = time.time) -> Wait | None:
+    """What the step has to wait for; None when it can run.
 
     Opens the batch of its pairs when there is none, and closes it when enough is judged or its deadline has passed;
     then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. `clock` gives
     seconds since 1970. Raises StepFailedError where the deadline has passed and the config does not go on with less.
     """
-    call = session.plan[part, step]
-    people = session.config.collect.people
-    if not call.of(Judged) or people is None:
-        return None
-    store, heads = session.store, session.store.heads()
-    pairs = call.of(Judged)[0].pairs
+    store, heads, people, pairs = at.store, at.heads, judged.people, judged.pairs
     if pairs not in heads:
-        raise InputError(f"{step} of {part} needs {pairs}, which no step has made yet: run the recipe first")
-    batch_id = batch_name(part, heads[pairs].version_id)
+        raise InputError(f"{at.who} needs {pairs}, which no step has made yet: run the recipe first")
+    batch_id = batch_name(at.part, heads[pairs].version_id)
     book = Book.open(store.root, clock)
     try:
         batch = find_batch(book, batch_id)
         if batch is None and judgements_asset(batch_id) in heads:
             return None  # the book is gone; what it gave still holds
-        batch = batch or _lay_out(book, store, call, batch_id, heads[pairs], people)
+        batch = batch or _lay_out(book, at, batch_id, heads[pairs], people)
         if batch.closed is None:
-            wait = _wait_for(book, batch, call)
+            wait = _wait_for(book, batch, at.part, at.step)
             if wait.ended is None:
                 return wait
             if wait.ended == DEADLINE and (people.at_deadline == "fail" or not wait.judgements):
@@ -99,24 +102,26 @@ def await_judgements(session: Session, part: str, step: str, clock: Callable[[],
         book.close()
 
 
-def waits_of(store: Store, plan: Plan) -> dict[tuple[str, str], Wait]:
+def waits_of(store: Store, plan: Mapping[tuple[str, str], StepCall]) -> dict[tuple[str, str], Wait]:
     """The open batches that steps of the plan wait for, by (part, step). Changes nothing."""
     return {
-        call.key: _wait_for(book, batch, call) for book, batch, call in _batches(store, plan) if batch.closed is None
+        call.key: _wait_for(book, batch, *call.key)
+        for book, batch, call in _batches(store, plan)
+        if batch.closed is None
     }
 
 
-def judged_and_unread(store: Store, plan: Plan) -> list[str]:
+def judged_and_unread(store: Store, plan: Mapping[tuple[str, str], StepCall]) -> list[str]:
     """The batches that people are done with, and whose judgements no step has read yet."""
     return [
         batch.spec.batch_id
         for book, batch, call in _batches(store, plan)
-        if (batch.closed is not None or _wait_for(book, batch, call).ended is not None)
+        if (batch.closed is not None or _wait_for(book, batch, *call.key).ended is not None)
         and not _is_read(store, judgements_asset(batch.spec.batch_id))
     ]
 
 
-def _batches(store: Store, plan: Plan) -> Iterator[tuple[Book, Batch, StepCall]]:
+def _batches(store: Store, plan: Mapping[tuple[str, str], StepCall]) -> Iterator[tuple[Book, Batch, StepCall]]:
     """The batches of the pairs that are the heads now, each with the step that reads it."""
     asking = [call for call in plan.values() if call.of(Judged)]
     if not asking or not (store.root / BOOK_FILE).exists():
@@ -146,15 +151,15 @@ def _in_vain(wait: Wait) -> str:
     return f"{wait.part} waited for people in vain, {found}; {way_out}"
 
 
-def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
-    items = drafts(store.rows(pairs.version_id).to_pylist())
+def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
+    items = drafts(at.store.rows(pairs.version_id).to_pylist())
     known = [*(pairs_of_file(people.known_pairs) if people.known_pairs else ()), *pairs_of_one_mind(book)]
     # words out of order are easy to tell: they serve only as long as nothing is known of real pairs
     checks = drawn_checks(known, items, people.attention_checks) or attention_checks(items, people.attention_checks)
     deadline = None if people.deadline_hours is None else book.clock() + 3600 * people.deadline_hours
     spec = BatchSpec(
         batch_id=batch_id,
-        part=call.part,
+        part=at.part,
         source=f"annotation batch {batch_id}",
         quota=people.pairs_wanted(len(items)) + people.written_pairs,
         people_per_item=people.per_item,
@@ -173,7 +178,7 @@ def _lay_out(book: Book, store: Store, call: StepCall, batch_id: str, pairs: Hea
     return batch
 
 
-def _wait_for(book: Book, batch: Batch, call: StepCall) -> Wait:
+def _wait_for(book: Book, batch: Batch, part: str, step: str) -> Wait:
     spec = batch.spec
     ended = None
     if batch.done >= spec.quota:
@@ -184,4 +189,4 @@ def _wait_for(book: Book, batch: Batch, call: StepCall) -> Wait:
         ended = DEADLINE
     wanted = spec.quota * spec.people_per_item
     judged = count_judgements(book, spec.batch_id)
-    return Wait(call.part, call.step.name, spec.batch_id, judged, wanted, spec.deadline, ended)
+    return Wait(part, step, spec.batch_id, judged, wanted, spec.deadline, ended)

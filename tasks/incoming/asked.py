@@ -1,0 +1,97 @@
+"""An endpoint's answers. It is asked before the step that reads them: they become a source with a hash, so nothing is
+asked twice, and a process that is killed goes on where it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_store.answers import Answer, AnswerFile, Key, register_answers
+from data_store.commands import halter
+from data_store.encoding import text_hash
+from data_store.errors import InputError
+from data_store.names import AssetName, slug
+from data_store.records import Head, RunInput
+from data_store.store import Store
+from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
+from tasks.jobs import StepFailedError
+from tasks.judge_pairs import judged_pairs, questions
+from tasks.judges import EndpointConfig, SharesConfig
+
+
+@dataclass(frozen=True)
+class Asked(Incoming):
+    """What an endpoint answers to questions on these pairs (its share of them)."""
+
+    pairs: AssetName
+    shares: SharesConfig
+    endpoint: EndpointConfig
+
+    def __str__(self) -> str:
+        return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"
+
+    def answers(self, part: str, pairs_version: str) -> AssetName:
+        """The source that its answers become: named by the pairs, the share of them and what is asked."""
+        share = text_hash(f"{self.endpoint.asks} {self.shares.lm!r}")[:12]
+        return AssetName("source", slug(f"lm-answers-{part}-{pairs_version[:16]}-{share}"), "external")
+
+    def resolve(self, at: Reading) -> RunInput:
+        """The answers, once it was asked."""
+        answers = self.answers(at.part, at.heads[self.pairs].version_id)
+        if answers not in at.heads:
+            raise InputError(
+                f"{at.who} needs {answers}: {self.endpoint.model} at {self.endpoint.url} was not asked yet; "
+                f"`{halter('run', 'CONFIG')}` asks it"
+            )
+        return at.of_source(at.heads[answers])
+
+    def look(self, at: Reading) -> Outside | None:
+        """What it has answered."""
+        if self.pairs not in at.heads:
+            return None
+        asset = self.answers(at.part, at.heads[self.pairs].version_id)
+        return Outside(at.role, asset, at.known(asset), f"what {self.endpoint.model} answered")
+
+    def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
+        """Ask what is to be answered and has no answer yet.
+
+        Raises InputError where the endpoint cannot be used as the config says, StepFailedError where it answers
+        nothing.
+        """
+        store, pairs = at.store, at.heads.get(self.pairs)
+        if pairs is None:
+            return None  # the step itself says what is missing
+        asset = self.answers(at.part, pairs.version_id)
+        if store.head(asset) is None:
+            with AnswerFile(store, asset) as file:
+                if store.head(asset) is None:  # else another process was asking, and we waited for it
+                    answers = _ask(self, _questions(store, self, pairs), file, on_progress)
+                    origin = f"{self.endpoint.model} at {self.endpoint.url} on {self.pairs} {pairs.version_id}"
+                    register_answers(store, asset, answers, origin)
+                    file.clear()
+        return None
+
+
+def _questions(store: Store, asked: Asked, pairs: Head) -> dict[Key, str]:
+    mine = judged_pairs(store.rows(pairs.version_id).to_pylist(), asked.shares)
+    return {(pair["pair_id"], name): text for pair in mine for name, text in questions(pair).items()}
+
+
+def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress: Progress) -> list[Answer]:
+    """The answers to all questions, those that were there before included."""
+    answers = file.read()
+
+    def keep(answer: Answer) -> None:
+        file.add(answer)
+        answers[answer.pair_id, answer.question] = answer
+        on_progress(len(answers) / len(wanted), f"{len(answers)} of {len(wanted)} answers")
+
+    from tasks.endpoint import Endpoint  # its HTTP client is slow to load
+
+    with Endpoint(asked.endpoint) as endpoint:
+        endpoint.ask_all([(key, text) for key, text in wanted.items() if key not in answers], keep)
+    if all(answer.refused for answer in answers.values()):
+        file.clear()  # nothing to keep: it may be asked again
+        reasons = ", ".join(sorted({str(answer.refused) for answer in answers.values()}))
+        raise StepFailedError(
+            f"{asked.endpoint.model} at {asked.endpoint.url} answered none of {len(answers)} questions: {reasons}"
+        )
+    return [answers[key] for key in wanted]
