@@ -57,14 +57,15 @@ def run_in_worker(
 
         ended = workers.run(folder, look)
         outside.check()
-    where = f"{call.step.name} of {call.part}"
     try:
         result = json.loads((folder / "result.json").read_text())
     except (FileNotFoundError, ValueError):
         tail = "\n".join(lines_of(folder / "log.txt")[-5:])
-        raise StepFailedError(f"{where} ended with code {ended} and no result. {tail}") from None
+        raise StepFailedError(
+            f"{call.step.name} of {call.part} ended with code {ended} and no result. {tail}"
+        ) from None
     if "error" in result:
-        error = f"{where}: {outside.named(result['error'])}"
+        error = f"{call.step.name} of {call.part}: {outside.named(result['error'])}"
         if result["kind"] == "input":
             raise InputError(error)
         raise StepFailedError(f"{error} (log: {folder / 'log.txt'})")

@@ -103,7 +103,7 @@ def written(folder: Path, role: str) -> list[dict[str, Any]]:
     return rows
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
     """Wait until the condition holds; fails naming what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -186,7 +186,7 @@ def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(tmp_path: Path
     thread.start()
     wait_for((tmp_path / "progress.json").exists, "the step's start")
     workers.stop()
-    thread.join(10)
+    thread.join(120)
     assert ended == [KeyboardInterrupt]
     pid = where(tmp_path)["pid"]
     wait_for(lambda: not is_alive(pid), "the end of the stopped step", 30)
