@@ -11,3 +11,7 @@ class StoreError(RuntimeError):
 
 class UnwritableError(StoreError):
     """Nothing can be written to the store now, for want of room or of permission. What it holds can be read."""
+
+
+class BrokenJournalError(StoreError):
+    """The journal has lost something or was changed: only a backup has what it said."""

@@ -99,6 +99,20 @@ def take_journal(root: Path, target: Store, *, durably: bool) -> None:
         target.rebuild()
 
 
+def copied_journal(root: Path, place: Path) -> Journal:
+    """A copy of the journal of the store at `root` in the folder `place`, as whoever wrote it left it, with its events
+    held against what a halter writes. Raises StoreError where one does not hold."""
+    copy = Journal(place)
+    copy.segments.mkdir()
+    for name, content in segments_inside(root):
+        (copy.segments / name).write_bytes(content)
+    with _as_said_by(root, place):
+        for segment in copy.segments_there():
+            for entry in copy.read(segment):
+                check_entry(entry, str(root / "journal"))
+    return copy
+
+
 def segments_inside(root: Path) -> Iterator[tuple[str, bytes]]:
     """The segments of a foreign journal, by name, oldest first. Raises StoreError for one of an odd name."""
     for name in names_inside(root, "journal"):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from data_store.commands import halter
 from data_store.encoding import canonical_json, text_hash
-from data_store.errors import StoreError
+from data_store.errors import BrokenJournalError, StoreError
 from data_store.events import EVENT_FORMAT, Event
 from data_store.files import append_whole, remove_stale, sync_folder, write_durably
 
@@ -117,11 +117,11 @@ class Journal:
             start = seq
             for number, entry in enumerate(self.read(path), start=1):
                 if (entry.seq, entry.prev) != (seq + 1, prev):
-                    raise StoreError(f"{path}: line {number}: {_broken()}")
+                    raise BrokenJournalError(f"{path}: line {number}: {_broken()}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
             if seq == start:
-                raise StoreError(f"{path}: it is empty: {_broken()}")
+                raise BrokenJournalError(f"{path}: it is empty: {_broken()}")
 
     def read(self, segment: Path) -> Iterator[Entry]:
         """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
@@ -132,7 +132,7 @@ class Journal:
             except (TypeError, ValueError):  # it is no JSON, or not of these fields
                 sound = False
             if not sound:
-                raise StoreError(f"{segment}: line {number}: {_broken()}")
+                raise BrokenJournalError(f"{segment}: line {number}: {_broken()}")
             _check_format(entry.event, segment)
             yield entry
 
@@ -144,10 +144,12 @@ class Journal:
         for entry in self.after(0, START):
             seq, sha256 = entry.seq, entry.sha256
             if seq == known[0] and sha256 != known[1]:
-                raise StoreError(f"{self.segments}: event {seq} is another than the catalog has read; {_repair()}")
+                raise BrokenJournalError(
+                    f"{self.segments}: event {seq} is another than the catalog has read; {_repair()}"
+                )
             yield entry
         if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
-            raise StoreError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_repair()}")
+            raise BrokenJournalError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_repair()}")
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether there are entries behind number `seq`."""

@@ -6,6 +6,7 @@ and every object against its name. Checkouts that are no links to objects are he
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from data_store import lineage, runs
 from data_store.contents import Use, built_on, uses_by_object
-from data_store.errors import InputError, StoreError
+from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.events import TABLES
 from data_store.files import write_durably
 from data_store.foreign import check_is_store, checked_entries, segments_inside, take_object
@@ -29,8 +30,10 @@ from data_store.publishing import files_in
 from data_store.records import VersionInfo
 from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
+from data_store.seals import recover_journal
 from data_store.store import Store
 
+ObjectFault = Literal["missing", "damaged"]
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 # Each finds rows that point nowhere; one text column names the row.
@@ -69,7 +72,7 @@ class Damage:
 
     sha256: str
     place: Path
-    fault: Literal["missing", "damaged"]
+    fault: ObjectFault
     uses: tuple[Use, ...]
     heads: tuple[str, ...]
     dependents: tuple[str, ...]
@@ -110,7 +113,8 @@ def verify(store: Store, *, deep: bool = True, on_progress: Progress = lambda _d
     of a version that is not retired: with `deep` its bytes against its name, else its size only. `deep` also holds the
     catalog against the journal, row by row, and the checkouts against their versions.
     """
-    store.catalog.settle()
+    with suppress(UnwritableError):  # it can be read all the same
+        store.catalog.settle()
     faults: list[Fault] = []
     with store.catalog.reading() as connection:
         wanted = uses_by_object(connection, retired=False)
@@ -123,7 +127,19 @@ def verify(store: Store, *, deep: bool = True, on_progress: Progress = lambda _d
         sums = {name: _sum_of(connection, name) for name in TABLES} if deep else {}
     n_events, more = _verify_journal(store, known, sums)
     faults += more
-    broken: dict[str, Literal["missing", "damaged"]] = {}
+    total, broken = broken_objects(store, wanted, deep, on_progress)
+    if deep:
+        faults += _verify_checkouts(store)
+    with store.catalog.reading() as connection:
+        damages = damages_of(store, connection, wanted, broken)
+    return Verification(n_events, len(wanted), total, damages, tuple(faults))
+
+
+def broken_objects(
+    store: Store, wanted: Mapping[str, tuple[Use, ...]], deep: bool, on_progress: Progress
+) -> tuple[int, dict[str, ObjectFault]]:
+    """The bytes of all wanted objects, and what is wrong with those that are not sound."""
+    broken: dict[str, ObjectFault] = {}
     total, done = sum(uses[0].bytes for uses in wanted.values()), 0
     for sha256, uses in wanted.items():
         on_progress(done, total)
@@ -131,15 +147,21 @@ def verify(store: Store, *, deep: bool = True, on_progress: Progress = lambda _d
             broken[sha256] = fault
         done += uses[0].bytes
     on_progress(total, total)
-    if deep:
-        faults += _verify_checkouts(store)
-    with store.catalog.reading() as connection:
-        heads = {str(asset): head.version_id for asset, head in runs.read_heads(connection).items()}
-        damages = tuple(_damage(store, connection, heads, sha256, broken[sha256], wanted[sha256]) for sha256 in broken)
-    return Verification(n_events, len(wanted), total, damages, tuple(faults))
+    return total, broken
 
 
-def _object_fault(store: Store, sha256: str, size: int, *, deep: bool) -> Literal["missing", "damaged"] | None:
+def damages_of(
+    store: Store,
+    connection: duckdb.DuckDBPyConnection,
+    wanted: Mapping[str, tuple[Use, ...]],
+    broken: Mapping[str, ObjectFault],
+) -> tuple[Damage, ...]:
+    """What the broken ones of the wanted objects are part of, and what was built on them."""
+    heads = {str(asset): head.version_id for asset, head in runs.read_heads(connection).items()}
+    return tuple(_damage(store, connection, heads, sha256, broken[sha256], wanted[sha256]) for sha256 in broken)
+
+
+def _object_fault(store: Store, sha256: str, size: int, *, deep: bool) -> ObjectFault | None:
     path = store.objects.path(sha256)
     if not path.is_file():
         return "missing"
@@ -153,7 +175,7 @@ def _damage(
     connection: duckdb.DuckDBPyConnection,
     heads: Mapping[str, str],
     sha256: str,
-    fault: Literal["missing", "damaged"],
+    fault: ObjectFault,
     uses: tuple[Use, ...],
 ) -> Damage:
     versions = {use.version_id for use in uses}
@@ -241,23 +263,24 @@ def _is_checkout_of(store: Store, version: VersionInfo, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Repair:
-    """What `repair` did, by readable names, and what is left to do."""
+    """What `repair` did, by readable names, what is left to do, and what is to be said of the backup."""
 
     restored: tuple[str, ...]
     set_aside: tuple[str, ...]
     remade: tuple[str, ...]
     left: Verification
+    notes: tuple[str, ...] = ()
 
 
 def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = lambda _done, _total: None) -> Repair:
     """Put right what can be: objects and journal segments from a backup of this store, the catalog from the journal,
     checkouts from objects. An object that is damaged and in no backup is moved to `damaged/`, so that its step makes it
-    anew. Raises InputError for a folder that is no backup.
+    anew. Raises InputError for a folder that is no backup, or one of another history.
     """
     if backup is not None:
         check_is_store(backup, "backup; give a folder that `halter backup` wrote")
+    restored, notes = recover_journal(store, backup) if backup else ([], [])
     found = verify(store, on_progress=on_progress)
-    restored: list[str] = []
     set_aside: list[str] = []
     remade: list[str] = []
     with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
@@ -282,7 +305,7 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
                 store.checkouts.evict(version_id)
                 remade.append(f"checkout of {version_id[:12]}")
     left = verify(store, deep=False)
-    return Repair(tuple(restored), tuple(set_aside), tuple(remade), left)
+    return Repair(tuple(restored), tuple(set_aside), tuple(remade), left, tuple(notes))
 
 
 def _set_aside(store: Store, sha256: str) -> Path | None:

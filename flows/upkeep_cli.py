@@ -10,13 +10,14 @@ from rich.table import Table
 
 from data_store import backups, verification
 from data_store.commands import halter
-from data_store.errors import InputError
+from data_store.errors import BrokenJournalError, InputError
 from data_store.figures import figure, seconds, size
 from data_store.files import atomic_write
 from data_store.foreign_files import read_inside
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
 from data_store.layout import DAMAGED_FOLDER, MARKER
 from data_store.retention import Retention
+from data_store.seals import notes_of
 from data_store.store import Store
 from data_store.upkeep import collect
 from data_store.verification import Damage, Fault, Verification
@@ -24,7 +25,7 @@ from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import RunConfig, dump_config, parse_config, with_values
 from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import opened, outside_home, store_root
+from flows.session import opened, outside_home, recall, store_root
 from flows.stale import stale_steps
 from flows.status import other_code_in_words, status_cells
 from flows.terminal import ByteDisplay
@@ -69,10 +70,18 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
 @guarded
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only; read no object.")] = False,
+    backup_folder: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="BACKUP", help="A backup instead of the run's store; it is only read"),
+    ] = None,
     name: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is the store sound: every object hashed again, every edge whole, the journal's chain intact."""
+    """Is the store sound: every object hashed again, every edge whole, the journal's chain intact. Or a backup: is it
+    all that was sealed."""
+    if backup_folder is not None:
+        _verify_backup(backup_folder, quick, as_json)
+        return
     config, store = opened(name)
     with ByteDisplay("verified") as display:
         found = verification.verify(store, deep=not quick, on_progress=display.heard)
@@ -81,6 +90,32 @@ def verify(
         print_json({"run": config.name, "quick": quick, **document})
     else:
         _print_verification(document)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _verify_backup(folder: Path, quick: bool, as_json: bool) -> None:
+    with ByteDisplay("verified") as display:
+        found = backups.verify_backup(folder, deep=not quick, on_progress=display.heard)
+    notes = [] if found.problems else notes_of(folder)
+    if as_json:
+        counts = {"events": found.n_events, "objects": found.n_objects, "bytes": found.bytes}
+        told = {"sound": not found.problems, "problems": found.problems, "notes": notes}
+        print_json({"backup": str(folder.absolute()), "quick": quick, **counts, **told})
+    else:
+        for problem in found.problems:
+            console.print(f"[red]not sound:[/red] {escape(problem)}", highlight=False)
+        for note in notes:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
+        what = f"{found.n_events} events, {found.n_objects} objects, {size(found.bytes)}"
+        if found.problems:
+            console.print(
+                f"{len(found.problems)} problems in {what}; remove what is damaged there, and `halter backup {folder}` "
+                "copies it again, while the store is there",
+                highlight=False,
+            )
+        else:
+            console.print(f"sound: {what}", highlight=False)
     if found.problems:
         raise typer.Exit(1)
 
@@ -95,14 +130,27 @@ def repair(
     as_json: JsonOption = False,
 ) -> None:
     """Put right what `verify` finds: from a backup, or by setting damage aside so that its step makes it anew."""
-    config, store = opened(name)
+    try:
+        config, store = opened(name)
+    except BrokenJournalError:
+        if backup_folder is None:
+            raise
+        config = recall(name)
+        store = Store(store_root(config.name))
     with ByteDisplay("verified") as display:
         done = verification.repair(store, backup_folder, on_progress=display.heard)
     document = _document(config, store, done.left)
     if as_json:
-        changes = {"restored": done.restored, "set_aside": done.set_aside, "remade": done.remade}
+        changes = {
+            "restored": done.restored,
+            "set_aside": done.set_aside,
+            "remade": done.remade,
+            "notes": done.notes,
+        }
         print_json({"run": config.name, **changes, **document})
     else:
+        for note in done.notes:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
         for what, names in (
             ("restored from the backup", done.restored),
             (f"set aside in {store.root / DAMAGED_FOLDER}", done.set_aside),
@@ -173,8 +221,12 @@ def backup(
     if (other := run_of(target)) not in (None, config.name):
         raise InputError(f"{target} is the backup of run {other!r}, not of {config.name!r}; give another folder")
     with ByteDisplay("copied") as display:
-        done = backups.backup(store, target, on_progress=display.heard)
-    atomic_write(target.absolute() / CONFIG_FILE, dump_config(config))
+        done = backups.backup(
+            store,
+            target,
+            lambda folder: atomic_write(folder / CONFIG_FILE, dump_config(config)),
+            on_progress=display.heard,
+        )
     if as_json:
         print_json({"run": config.name, "backup": str(target.absolute()), **asdict(done)})
     else:
@@ -201,6 +253,7 @@ def restore(
                 f"{source} is no whole backup: it has no {needed}; give a folder that `halter backup` wrote, "
                 "and finish one that was cut short by the same command"
             )
+    notes = notes_of(source)
     stored = parse_config(read_inside(source, CONFIG_FILE), str(source / CONFIG_FILE))
     config = with_values(stored, {"name": name}, f"--as {name}")
     with ByteDisplay("copied") as display:
@@ -212,8 +265,10 @@ def restore(
         )
     if as_json:
         facts = {"events": found.n_events, "objects": found.n_objects, "bytes": found.bytes}
-        print_json({"run": name, "store": str(store_root(name)), **facts})
+        print_json({"run": name, "store": str(store_root(name)), **facts, "notes": notes})
     else:
+        for note in notes:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
         console.print(
             f"restored {found.n_objects} objects ({size(found.bytes)}) and {found.n_events} events, all verified; "
             f"look at it: {halter('status', run=name)}",

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -296,6 +297,42 @@ def test_a_backup_that_is_not_sound_is_not_restored(desk: Desk) -> None:
     assert "model/policy@V1" in result.stderr
     assert not store_root("again").exists()
     assert not (store_root("again").parent / ".restoring").exists()
+
+
+def test_a_backup_that_has_lost_its_end_is_told_of_by_every_command_that_reads_it(desk: Desk) -> None:
+    desk.halter("backup", "backup")
+    assert desk.document("verify", "--backup", "backup")["sound"]
+    assert "sound: " in desk.halter("verify", "--backup", "backup", "--quick").stdout
+    events = desk.document("verify")["events"]
+    sorted(Path("backup/journal").iterdir())[-1].unlink()
+    shutil.copytree("backup", "unsealed")
+    Path("unsealed/backup.json").unlink()
+    told = f"ends with event {events - 1}"
+    assert told in desk.document("verify", "--backup", "backup", code=1)["problems"][0]
+    assert told in desk.halter("restore", "backup", "--as", "again", code=1).stderr
+    assert not store_root("again").exists()
+    assert told in desk.document("repair", "--from", "backup")["notes"][0]
+    assert "is not known" in desk.halter("restore", "unsealed", "--as", "again").stdout
+
+
+def test_a_store_whose_journal_and_catalog_are_broken_is_put_right_from_a_backup(desk: Desk) -> None:
+    desk.halter("backup", "backup")
+    desk.store.catalog.file.unlink()
+    segment = desk.store.catalog.journal.segments_there()[3]
+    segment.unlink()
+    assert "is missing: the journal has lost segments; `halter repair --from" in desk.halter("status", code=1).stderr
+    assert f"{segment.name} is missing" in desk.halter("repair", code=1).stderr
+    assert desk.document("repair", "--from", "backup")["restored"] == [f"journal segment {segment.name}"]
+    assert desk.document("verify")["sound"]
+
+
+def test_status_verify_and_repair_answer_as_before_over_a_damaged_catalog(desk: Desk) -> None:
+    before = desk.document("status")
+    for length in (0, 4096, 100_000, desk.store.catalog.file.stat().st_size // 2):
+        for command, key in (("status", "steps"), ("verify", "sound"), ("repair", "sound")):
+            os.truncate(desk.store.catalog.file, length)
+            found = desk.document(command)
+            assert found[key] == (before["steps"] if key == "steps" else True)
 
 
 def test_damage_is_reported_and_never_copied_into_a_backup(desk: Desk) -> None:
