@@ -14,11 +14,11 @@ open and close of the file in the owning process would drop it.
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -51,6 +51,7 @@ _FAULTS_OF_EVENTS = (
     *(KeyError, TypeError, ValueError),
 )
 _OTHER_PROGRAM_SECONDS = 10.0
+_Answer = TypeVar("_Answer")
 _DAMAGE = (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
 
 
@@ -146,13 +147,23 @@ class Catalog:
                 break
         else:
             raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
-        self._own.connection = connection
+        self._own.connection, self._own.answers = connection, {}
         try:
             yield connection
         finally:
             self._own.connection = None
             connection.close()
             unlock(lock)
+
+    def ask(self, what: str, question: Callable[[duckdb.DuckDBPyConnection], _Answer]) -> _Answer:
+        """The answer to a question of our own; within one block it is asked once, for the state stays the same. Nobody
+        may change what is given."""
+        with self.reading() as connection:
+            answers: dict[str, Any] = self._own.answers
+            if what not in answers:
+                answers[what] = question(connection)
+            answer: _Answer = answers[what]
+            return answer
 
     @property
     def _is_reading(self) -> bool:

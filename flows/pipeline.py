@@ -57,7 +57,8 @@ def recipe(
         session.adopt()
         standing = look(session)
         if standing.nothing_to_do:
-            rows = summary_rows(session)
+            with session.store.one_state():
+                rows = summary_rows(session)
             _show(rows, judge_of(config))
             return up_to_date(in_words(standing), rows)
         waits, stop = None, None
