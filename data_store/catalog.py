@@ -17,10 +17,10 @@ open and close of the file in the owning process would drop it.
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import duckdb
 
@@ -35,6 +35,7 @@ from data_store.term import lead
 
 _CATCH_UPS = 10
 _MENDING_SECONDS = 10.0
+_Answer = TypeVar("_Answer")
 
 
 class Catalog:
@@ -132,6 +133,7 @@ class Catalog:
         reader, lock, seen = self._reader()
         # Those who ask, ask a leader's connection as well, in the same words.
         self._own.connection = cast("duckdb.DuckDBPyConnection", reader)
+        self._own.answers = {}
         try:
             yield self._own.connection
         finally:
@@ -187,6 +189,16 @@ class Catalog:
             if self._which_file() == seen:
                 self._replace()
             self._drain()
+
+    def ask(self, what: str, question: Callable[[duckdb.DuckDBPyConnection], _Answer]) -> _Answer:
+        """The answer to a question of our own; within one block it is asked once, for the state stays the same. Nobody
+        may change what is given."""
+        with self.reading() as connection:
+            answers: dict[str, Any] = self._own.answers
+            if what not in answers:
+                answers[what] = question(connection)
+            answer: _Answer = answers[what]
+            return answer
 
     @property
     def _is_reading(self) -> bool:

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from data_store.objects import file_sha256
 HASHES_FILE = "source-hashes.json"
 SETTLED_NANOSECONDS = 2_000_000_000
 SMALL_BYTES = 1 << 16
+_LARGE_BYTES = 1 << 30
 _MOST_FILES = 10_000
 
 _Look = tuple[int, int, int, int]
@@ -24,10 +26,12 @@ _Look = tuple[int, int, int, int]
 
 class SourceHashes:
     """Hashes of files outside, by path; threads may share them. With a `file` they outlive the process: it is a help
-    and no truth, so whatever is wrong with it means that files are read again."""
+    and no truth, so whatever is wrong with it means that files are read again. `on_large` hears of a file, and its
+    bytes, that takes seconds to read."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
+        self.on_large: Callable[[Path, int], None] = lambda _path, _size: None
         self._lock = threading.Lock()
         self._found: dict[str, tuple[_Look, str]] = {}
         self._is_loaded = file is None
@@ -42,6 +46,8 @@ class SourceHashes:
             known = self._found.get(str(path))
         if known is not None and known[0] == look:
             return known[1]
+        if look[1] >= _LARGE_BYTES:
+            self.on_large(path, look[1])
         started = time.time_ns()
         sha256 = file_sha256(path)
         is_settled = started - max(look[2:]) >= SETTLED_NANOSECONDS

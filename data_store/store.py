@@ -226,7 +226,9 @@ class Store:
         """The runs that match everything given, newest first, each with its state, times and last metrics."""
         wanted = {"run.step": step, "run.part": part, "run_state.state": state, "run.run_id": run_id}
         given = {column: value for column, value in wanted.items() if value is not None}
-        condition = " AND ".join(f"{column} = ?" for column in given) or "TRUE"
+        if not given:
+            return list(self.catalog.ask("runs", lambda connection: runs.read_runs(connection, "TRUE", [])))
+        condition = " AND ".join(f"{column} = ?" for column in given)
         with self.catalog.reading() as connection:
             return runs.read_runs(connection, condition, list(given.values()))
 
@@ -252,8 +254,7 @@ class Store:
 
     def heads(self) -> dict[AssetName, Head]:
         """Where every asset points now."""
-        with self.catalog.reading() as connection:
-            return runs.read_heads(connection)
+        return dict(self.catalog.ask("heads", runs.read_heads))
 
     def history(self, asset: AssetName) -> list[Head]:
         """Where the asset ever pointed, newest first."""
@@ -331,8 +332,7 @@ class Store:
 
     def overrides(self) -> list[Override]:
         """The config values that hold by hand today."""
-        with self.catalog.reading() as connection:
-            return runs.read_overrides(connection)
+        return list(self.catalog.ask("overrides", runs.read_overrides))
 
     def set_override(self, part: str, step: str, key: str, value: Any) -> None:
         """Set a config value (any JSON value) for one step of one part; the last one set wins."""
@@ -348,8 +348,7 @@ class Store:
 
     def withdrawals(self) -> list[Withdrawal]:
         """Whose rows are withdrawn today, oldest first."""
-        with self.catalog.reading() as connection:
-            return runs.read_withdrawals(connection)
+        return list(self.catalog.ask("withdrawals", runs.read_withdrawals))
 
     # --- upkeep ----------------------------------------------------------------------------------------------------
 

@@ -38,9 +38,8 @@ from flows.session import Session, home, opened, recall, remember, session_of, s
 from flows.status import Cell, other_code_in_words, stale_keys
 from flows.summary import summary_rows
 from flows.terminal import StepDisplay, print_figures
-from flows.up_to_date import figures_if_done, look
+from flows.up_to_date import figures_if_done, look, one_look
 from tasks.incoming.judged import judged_and_unread, waits_of
-from tasks.outside import hash_sources
 
 app = typer.Typer(
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
@@ -208,11 +207,8 @@ def serve(
 def status(name: RunOption = None, as_json: JsonOption = False) -> None:
     """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
     config = recall(name)
-    with session_of(config) as session:
-        store = session.store
-        hash_sources(store, session.plan.values())
-        with store.one_state():
-            _print_status(session, as_json)
+    with session_of(config) as session, one_look(session):
+        _print_status(session, as_json)
 
 
 def _print_status(session: Session, as_json: bool) -> None:
@@ -347,7 +343,8 @@ def _judged(name: str) -> list[str]:
     if config.collect.people is None:
         return []
     store = Store.open(store_root(name))
-    return judged_and_unread(store, plan_today(config, store))
+    with store.one_state():
+        return judged_and_unread(store, plan_today(config, store))
 
 
 def _tell_start(batch: str) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Session:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.store = Store.open(store_root(config.name))
+        self.store.source_hashes.on_large = _tell_of_reading
         self.workers = Workers()
         self.listeners: list[Listener] = []
         self.taken_in = ""
@@ -69,6 +71,11 @@ class Session:
         """Pass progress on."""
         for listener in self.listeners:
             listener(part, step, fraction, text)
+
+
+def _tell_of_reading(path: Path, size: int) -> None:
+    """A line for people who wait: a file outside the store is read whole."""
+    sys.stderr.write(f"reading {path} ({size / 1e9:.1f} GB), which is new or has changed\n")
 
 
 _lock = threading.Lock()

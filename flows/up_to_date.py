@@ -1,9 +1,13 @@
 """Whether a start of the recipe finds nothing to do. Knows no Prefect: it is told before a server is started."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flows.intakes import foretell
 from flows.session import Session
 from flows.status import Standing, look_at
 from flows.summary import summary_rows
+from tasks.outside import hash_sources
 
 Rows = list[dict[str, object]]
 
@@ -11,6 +15,15 @@ Rows = list[dict[str, object]]
 def look(session: Session) -> Standing:
     """Where the session's run stands."""
     return look_at(session.store, session.plan, session.config.gates)
+
+
+@contextmanager
+def one_look(session: Session) -> Iterator[None]:
+    """All that is asked inside the block is answered from one state of the catalog, opened once; what takes long is
+    read before."""
+    hash_sources(session.store, session.plan.values())
+    with session.store.one_state():
+        yield
 
 
 def figures_if_done(session: Session, standing: Standing) -> Rows | None:

@@ -25,13 +25,13 @@ from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import RunConfig, dump_config, parse_config, with_values
 from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import opened, outside_home, recall, store_root
+from flows.session import opened, outside_home, recall, session_of, store_root
 from flows.stale import stale_steps
-from flows.status import other_code_in_words, status_cells
+from flows.status import other_code_in_words
 from flows.terminal import ByteDisplay
+from flows.up_to_date import look, one_look
 from tasks.execute import is_at_work
 from tasks.leftovers import sweep
-from tasks.outside import hash_sources
 
 _LINES = 40
 
@@ -39,12 +39,10 @@ _LINES = 40
 @guarded
 def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
     """What is out of date, why, and the command that redoes it."""
-    config, store = opened(name)
-    plan = plan_today(config, store)
-    hash_sources(store, plan.values())
-    with store.one_state():
-        cells = status_cells(store, plan)
-        steps = stale_steps(store, plan, cells, config.name)
+    config = recall(name)
+    with session_of(config) as session, one_look(session):
+        cells = look(session).cells
+        steps = stale_steps(session.store, session.plan, cells, config.name)
     if as_json:
         code = [{"part": c.part, "step": c.step, "files": c.other_code} for c in cells if c.other_code]
         print_json({"run": config.name, "stale": [step.as_json() for step in steps], "other_code": code})

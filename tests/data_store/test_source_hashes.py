@@ -166,3 +166,14 @@ def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         hashes.sha256(tmp_path / name)
     hashes.save()
     assert [Path(path).name for path in json.loads((tmp_path / "hashes.json").read_text())] == ["two", "three"]
+
+
+@pytest.mark.usefixtures("exact_clock")
+def test_who_waits_is_told_of_a_large_file_when_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_hashes, "_LARGE_BYTES", SMALL_BYTES)
+    path, hashes, told = tmp_path / "weights", SourceHashes(), list[tuple[Path, int]]()
+    path.write_text(LARGE)
+    hashes.on_large = lambda file, size: told.append((file, size))
+    hashes.sha256(path)
+    hashes.sha256(path)
+    assert told == [(path, SMALL_BYTES)]
