@@ -8,6 +8,7 @@ from data_store import events, lineage, runs
 from data_store.errors import InputError, StoreError
 from data_store.layout import MARKER
 from data_store.names import AssetName
+from data_store.read_only import check_writable
 from data_store.records import Head, ImportedStep, LineageGraph, VersionInfo
 from data_store.store import Store
 
@@ -39,6 +40,7 @@ def import_store(store: Store, root: Path) -> Imported:
         raise InputError(f"{root} is this very store; give another one")
     if not (root / MARKER).is_file():
         raise InputError(f"{root} is no halter store; give a folder that holds {MARKER}")
+    check_writable(store.root)
     other = Store.open(root)
     with other.collecting_forbidden(), store.collecting_forbidden():
         heads = other.heads()

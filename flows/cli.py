@@ -13,6 +13,7 @@ from rich.table import Table
 from data_store.commands import halter
 from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows import (
     annotate_cli,
@@ -120,6 +121,7 @@ def rerun(
     """Redo one step of one iteration. A value set here stays set for it until it is unset."""
     config = recall(name)
     with session_of(config) as session:
+        check_writable(session.store.root)
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
         with prefect_server(home() / ".prefect") as url:

@@ -14,6 +14,7 @@ from data_store.errors import InputError
 from data_store.files import atomic_write
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
 from data_store.layout import MARKER
+from data_store.read_only import check_writable
 from data_store.retention import Retention
 from data_store.store import Store
 from data_store.upkeep import collect
@@ -22,7 +23,7 @@ from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import RunConfig, dump_config, parse_config, with_values
 from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import opened, outside_home, store_root
+from flows.session import home, opened, outside_home, store_root
 from flows.stale import stale_steps
 from flows.terminal import ByteDisplay
 from tasks.execute import is_at_work
@@ -182,6 +183,7 @@ def restore(
 ) -> None:
     """Make a run of a backup, under a new name. It is verified to the last byte before it is there."""
     check_run_name(name)
+    check_writable(home())
     for needed in (MARKER, CONFIG_FILE):
         if not (source / needed).is_file():
             raise InputError(
