@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from data_store.files import sync_folder
 from data_store.publishing import Checkouts, id_of
+from data_store.read_only import Scratch
 from data_store.records import VersionInfo
 from data_store.rowsets import ROWS_FILE
 
@@ -18,10 +19,12 @@ _BATCH = 65536
 class ArrowFiles:
     """One read-only file per version, built from its checkout once and kept until it is evicted."""
 
-    def __init__(self, folder: Path, temporary: Path, checkouts: Checkouts) -> None:
+    def __init__(self, folder: Path, temporary: Path, checkouts: Checkouts, spare: Scratch | None = None) -> None:
+        """`spare`: where those are built that `folder` lacks, for a store that cannot be written to."""
         self.folder = folder
         self.temporary = temporary
         self.checkouts = checkouts
+        self.spare = spare
 
     def path(self, version: str) -> Path:
         """Where the version's file lies once it is built."""
@@ -30,6 +33,9 @@ class ArrowFiles:
     def get(self, version: VersionInfo) -> Path:
         """The version's file, built if need be; it appears whole or not at all. Raises what a checkout raises."""
         target = self.path(version.version_id)
+        if self.spare is not None:
+            spare = ArrowFiles(self.spare.folder("datasets"), self.spare.folder("tmp"), self.checkouts)
+            return target if target.is_file() else spare.get(version)
         if not target.is_file():
             self._build(self.checkouts.get(version) / ROWS_FILE, target)
         os.utime(target)  # eviction goes by the last use

@@ -31,6 +31,7 @@ from data_store.files import sync_folder
 from data_store.journal import START, Journal
 from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, take_lock, try_lock, unlock
 from data_store.projection import build, build_in_memory, last_seq, migrations_in, migrations_wanted, tail
+from data_store.read_only import check_writable, is_read_only
 from data_store.term import lead
 
 _CATCH_UPS = 10
@@ -48,6 +49,8 @@ class Catalog:
         self.journal = Journal(root)
         self.wait_seconds = wait_seconds
         self._own = threading.local()  # the connection of a block that this thread is in
+        self.read_only = is_read_only(root)
+        self._in_memory: duckdb.DuckDBPyConnection | None = None  # where the file lacks some and cannot catch up
 
     def write(self, event: Event) -> None:
         """Apply one event; returns when it is durable and visible.
@@ -58,6 +61,7 @@ class Catalog:
         """
         if self._is_reading:
             raise RuntimeError("a write inside a block that reads would wait for the end of that block")
+        check_writable(self.root)
         try:
             waiting = self.journal.submit(event)
         except (TypeError, ValueError) as error:
@@ -97,9 +101,9 @@ class Catalog:
 
     def settle(self) -> None:
         """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema, UnwritableError
-        where there is no room.
+        where there is no room. A store that cannot be written to stays as it is.
         """
-        if self._is_settled():
+        if self.read_only or self._is_settled():
             return
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
             self._drain()
@@ -158,6 +162,8 @@ class Catalog:
         return SteadyReader(connection, self._read_journal), lock, seen
 
     def _open_caught_up(self) -> tuple[duckdb.DuckDBPyConnection, int, int]:
+        if self.read_only:
+            return self._open_read_only()
         damage: DamagedError | None = None
         for _ in range(_CATCH_UPS):
             seen = self._which_file()
@@ -172,6 +178,29 @@ class Catalog:
                 self._mend(seen, self.wait_seconds)
         raise StoreError(f"{self.file} does not catch up with the journal: writers are killed again and again")
 
+    def _open_read_only(self) -> tuple[duckdb.DuckDBPyConnection, int, int]:
+        """The file where it is sound, holds the whole journal and is of today's schema; else a catalog in memory."""
+        seen = self._which_file()
+        if self._in_memory is None or self.journal.goes_on_after(last_seq(self._in_memory)):
+            with suppress(_BehindError, DamagedError):
+                connection, lock = self._open_for_reading()
+                try:
+                    if migrations_in(connection) == migrations_wanted():
+                        return connection, lock, seen
+                except duckdb.Error as error:
+                    if not means_damage(error):
+                        raise
+                connection.close()
+                unlock(lock)
+        lock = take_lock(self.lock, exclusive=False, wait_seconds=self.wait_seconds)
+        try:
+            if self._in_memory is None or self.journal.goes_on_after(last_seq(self._in_memory)):
+                self._in_memory = self._read_journal()
+            return self._in_memory.cursor(), lock, seen
+        except BaseException:
+            unlock(lock)
+            raise
+
     def _read_journal(self) -> duckdb.DuckDBPyConnection:
         """A catalog in memory, of all that the journal holds."""
         return build_in_memory(self.journal.whole())
@@ -185,6 +214,9 @@ class Catalog:
 
     def _mend(self, seen: int, wait_seconds: float) -> None:
         """Make the catalog anew, unless somebody has replaced the damaged file `seen` meanwhile."""
+        if self.read_only:
+            self._in_memory = self._read_journal()
+            return
         with locked(self.lock, exclusive=True, wait_seconds=wait_seconds):
             if self._which_file() == seen:
                 self._replace()
@@ -221,6 +253,7 @@ class Catalog:
 
     def rebuild(self) -> None:
         """Make the catalog anew from the journal."""
+        check_writable(self.root)
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
             self._replace()
             self._drain()

@@ -1,5 +1,6 @@
 """Bounded file locks: one writer at a time, across processes and threads."""
 
+import errno
 import fcntl
 import os
 import time
@@ -16,9 +17,15 @@ POLL_SECONDS = 0.005  # short, because whoever looks more often gets the lock mo
 def try_lock(path: Path, *, exclusive: bool) -> int | None:
     """A descriptor that holds the lock, or None while somebody else has it. Release it with `unlock`.
 
-    Every call opens its own descriptor, so flock keeps threads of one process apart too.
+    Every call opens its own descriptor, so flock keeps threads of one process apart too. Where the file cannot be
+    written it is opened for reading: the lock is the same.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -13,6 +13,7 @@ from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
 from data_store.objects import Objects, content_of, same_file
+from data_store.read_only import Scratch
 from data_store.records import ObjectRef, Publication, VersionInfo
 from data_store.row_hashing import row_hashes, set_hash
 from data_store.rows import conform, row_kind
@@ -154,10 +155,12 @@ def _inside(path: str, version: str) -> str:
 class Checkouts:
     """Read-only folders of versions, built once and kept until they are evicted."""
 
-    def __init__(self, folder: Path, temporary: Path, objects: Objects) -> None:
+    def __init__(self, folder: Path, temporary: Path, objects: Objects, spare: Scratch | None = None) -> None:
+        """`spare`: where those are built that `folder` lacks, for a store that cannot be written to."""
         self.folder = folder
         self.temporary = temporary
         self.objects = objects
+        self.spare = spare
 
     def path(self, version: str) -> Path:
         """Where the version's folder lies once it is built."""
@@ -169,7 +172,11 @@ class Checkouts:
         What it holds is read and compared, once per process. Raises StoreError where an object is missing or damaged.
         """
         target = self.path(version.version_id)
-        if target.is_dir() and not self._is_sound(version, target):
+        sound = target.is_dir() and self._is_sound(version, target)
+        if self.spare is not None:
+            spare = Checkouts(self.spare.folder("checkouts"), self.spare.folder("tmp"), self.objects)
+            return target if sound else spare.get(version)
+        if not sound:
             self.evict(version.version_id)
         if not target.is_dir():
             if any(ref.role == "external" for ref in version.objects):

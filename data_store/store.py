@@ -31,6 +31,7 @@ from data_store.names import AssetName, slug
 from data_store.objects import Objects
 from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows
 from data_store.query_views import ROW_VIEWS
+from data_store.read_only import Scratch
 from data_store.records import (
     EndState,
     FinishedRun,
@@ -62,14 +63,16 @@ class Store:
     def __init__(self, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.root = root
         self.objects = Objects(root / "objects", root / "tmp")
-        self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects)
-        self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts)
         self.catalog = Catalog(root, wait_seconds=wait_seconds)
         self.source_hashes = SourceHashes(root / HASHES_FILE)
+        self.spare = Scratch() if self.catalog.read_only else None
+        self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects, self.spare)
+        self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts, self.spare)
 
     @classmethod
     def open(cls, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> "Store":
-        """Open the store at `root`; an absent or empty folder becomes one, an older one is brought up to date.
+        """Open the store at `root`; an absent or empty folder becomes one, an older one is brought up to date. One that
+        cannot be written to is read as it is.
 
         Raises InputError for a folder that holds something else, StoreError for a store of a newer halter.
         """
@@ -78,8 +81,9 @@ class Store:
         store = cls(root, wait_seconds=wait_seconds)
         with suppress(UnwritableError):  # on a full disk it can be read; who writes hears of it
             store.catalog.settle()
-        remove_stale(root / "tmp")
-        store.catalog.journal.clean()
+        if store.spare is None:
+            remove_stale(root / "tmp")
+            store.catalog.journal.clean()
         return store
 
     # --- content ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from data_store import events, lineage, runs
 from data_store.errors import InputError, StoreError
 from data_store.foreign import ForeignStore, check_is_store, opened_foreign, require_room
 from data_store.names import AssetName
+from data_store.read_only import check_writable
 from data_store.records import Head, ImportedStep, LineageGraph, VersionInfo
 from data_store.store import Store
 from data_store.version_check import check_rows
@@ -42,6 +43,7 @@ def import_store(store: Store, root: Path) -> Imported:
     if root.resolve() == store.root.resolve():
         raise InputError(f"{root} is this very store; give another one")
     check_is_store(root, "halter store")
+    check_writable(store.root)
     wait_seconds = store.catalog.wait_seconds
     with opened_foreign(root, store.root / "tmp", wait_seconds=wait_seconds) as foreign, store.collecting_forbidden():
         other = foreign.known

@@ -14,6 +14,7 @@ from data_store.contents import uses_by_object
 from data_store.files import STALE_SECONDS, remove_stale, remove_tree
 from data_store.layout import DAMAGED_FOLDER
 from data_store.locks import locked
+from data_store.read_only import check_writable
 from data_store.retention import Retention
 from data_store.store import Store
 
@@ -66,6 +67,8 @@ def collect(
     made it counts as unfinished from then on, so it would be done again. `erased` names versions, with the reason,
     whose content goes whatever is known of it; none of them may be a head. Publishers are kept out meanwhile.
     """
+    if not dry_run:
+        check_writable(store.root)
     with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
         store.catalog.settle()
         with store.catalog.reading() as connection:

@@ -27,6 +27,7 @@ from data_store.locks import locked
 from data_store.objects import file_sha256
 from data_store.projection import CONFIG, build, tail
 from data_store.publishing import files_in
+from data_store.read_only import check_writable
 from data_store.records import VersionInfo
 from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
@@ -202,7 +203,7 @@ def _verify_journal(
             count = entry.seq
             yield entry
 
-    draft = store.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
+    draft = (store.root / "tmp" if store.spare is None else store.spare.folder("tmp")) / f"{uuid.uuid4().hex}.duckdb"
     try:
         if not sums:
             for _ in counted():
@@ -279,6 +280,7 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
     """
     if backup is not None:
         check_is_store(backup, "backup; give a folder that `halter backup` wrote")
+    check_writable(store.root)
     restored, notes = recover_journal(store, backup) if backup else ([], [])
     found = verify(store, on_progress=on_progress)
     set_aside: list[str] = []

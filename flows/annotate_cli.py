@@ -18,6 +18,7 @@ from data_store.annotation.red_team import red_teams
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.figures import figure, percent, seconds
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.annotation_figures import agreements, annotator_figures
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
@@ -59,6 +60,7 @@ def annotate(
     if (certificate is None) != (key is None):
         raise InputError("--certificate and --key go together: give both or none")
     hosts, https = _reached_by(host, public_url, tls=certificate is not None)
+    check_writable(store_root(config.name))
     book = Book.open(store_root(config.name))
     attacked = red_teams(book, only_open=True)
     answerer = open_answerer(config, Store.open(store_root(config.name)), answer or [], attacked, answer_seconds)

@@ -14,6 +14,7 @@ from data_store.commands import halter
 from data_store.figures import figure
 from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows import (
     annotate_cli,
@@ -132,6 +133,7 @@ def rerun(
     """Redo one step of one iteration. A value set here stays set for it until it is unset."""
     config = recall(name)
     with session_of(config) as session:
+        check_writable(session.store.root)
         order = read_order(session, iteration, step, values or [], unset or [])  # wrong input ends here
         session.workers.start()
         with prefect_server(home() / ".prefect", "rerun") as url:

@@ -19,6 +19,7 @@ from data_store.annotation.red_team import (
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.commands import halter
 from data_store.figures import rate
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json, say
 from flows.live import policy_head
@@ -41,6 +42,7 @@ def open_session(
 ) -> None:
     """Open a session against the version that a policy's name points to now."""
     store, book = _opened(name)
+    check_writable(store.root)
     head = policy_head(store, against)
     taken = {one.spec.session_id for one in red_teams(book)}
     stem = f"{head.asset.name}-{head.asset.part.lower()}"
@@ -65,6 +67,7 @@ def close_session(
 ) -> None:
     """Take no more attacks, and hand them over to the catalog, for the prompts of the next iterations."""
     store, book = _opened(name)
+    check_writable(store.root)
     close_red_team(book, session, reason)
     closed = red_team_of(book, session)
     head = hand_over_attacks(store, closed.spec.policy.part)

@@ -16,6 +16,7 @@ from data_store.errors import InputError
 from data_store.files import atomic_write, sync_folder
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_run_name, run_of
 from data_store.layout import MARKER
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.command import JsonOption, console, guarded, print_json
 from flows.config import RunConfig, dump_config, parse_config
@@ -41,6 +42,8 @@ def rename(
         raise InputError(f"{target} is there already; give another name")
     config = _named(root, new)
     if (old, root) != (new, target):
+        for place in (home(), root):
+            check_writable(place)
         if old != new:
             _check_takers(root, old)
         with _nobody_at_work(root):

@@ -15,6 +15,7 @@ from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.layout import prepare
+from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
@@ -116,6 +117,7 @@ def sole_config(config: RunConfig) -> Iterator[None]:
     one reads. Runs of the same config share it. Raises InputError where another one is at work."""
     mine = hashlib.sha256(dump_config(config).encode()).hexdigest()
     root = store_root(config.name)
+    check_writable(root)
     prepare(root)
     lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -166,6 +168,7 @@ def remember(config: RunConfig, store: Store | None = None) -> None:
     gates that do not fit it."""
     root = store_root(config.name)
     speak_of(config.name)
+    check_writable(root)
     check_gates(config.gates, build_plan(config, intakes=intakes_of(store or Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)

@@ -16,6 +16,7 @@ from data_store.files import atomic_write
 from data_store.foreign_files import read_inside
 from data_store.identity import CONFIG_FILE, check_run_name, run_of
 from data_store.layout import DAMAGED_FOLDER, MARKER
+from data_store.read_only import check_writable
 from data_store.retention import Retention
 from data_store.seals import notes_of
 from data_store.store import Store
@@ -245,6 +246,7 @@ def restore(
 ) -> None:
     """Make a run of a backup, under a new name. It is verified to the last byte before it is there."""
     check_run_name(name)
+    check_writable(home())
     for needed in (MARKER, CONFIG_FILE):
         if not (source / needed).is_file():
             raise InputError(

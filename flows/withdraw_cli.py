@@ -10,6 +10,7 @@ from rich.markup import escape
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.figures import size
+from data_store.read_only import check_writable
 from data_store.records import Withdrawal, now
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, console, guarded, print_json
@@ -84,6 +85,8 @@ def _withdraw(
     if undo and erase_rows:
         raise InputError("--undo and --erase are opposites: give one of them")
     config, store = opened(run)
+    if not dry_run:
+        check_writable(store.root)
     held = {(each.what, each.name): each for each in store.withdrawals()}.get((what, name))
     if undo or erase_rows:
         if held is None:

@@ -191,7 +191,7 @@ def _compute(
 def is_at_work(store: Store, fingerprint: str) -> bool:
     """Whether some process is computing this fingerprint now."""
     try:
-        lock = os.open(_folder(store, fingerprint).with_suffix(".lock"), os.O_RDWR)
+        lock = os.open(_folder(store, fingerprint).with_suffix(".lock"), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

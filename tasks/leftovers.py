@@ -21,7 +21,7 @@ def sweep(store: Store, *, dry_run: bool, seconds: float = ABANDONED_SECONDS) ->
     found = []
     locks = 0
     for path in sorted((store.root / "work").glob("*.lock")):
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY if dry_run else os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder = path.with_suffix("")

@@ -5,7 +5,7 @@ here; a finished batch becomes an immutable version in the catalog, as every oth
 acknowledged is on the disk (WAL with synchronous=FULL).
 """
 
-import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
+from tempfile import TemporaryDirectory
 
 from data_store.annotation.schema import check_schema, migrate
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
+from data_store.read_only import Scratch, check_writable, is_read_only
 
 BOOK_FILE = "annotation.sqlite"
 WAIT_SECONDS = 30.0  # for another process that writes
@@ -25,16 +27,19 @@ WAIT_SECONDS = 30.0  # for another process that writes
 class Book:
     """An open book; threads may share it. Other processes open their own. Do not fork with one open."""
 
-    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, root: Path, file: Path, clock: Callable[[], float], scratch: Scratch | None = None) -> None:
+        self.root = root
         self.file = file
         self.clock = clock
+        self._scratch = scratch  # what it lies in goes with it
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
         # Threads of this process wait in line here: SQLite's own wait is a poll, and slow under fifty writers.
         self._writer = threading.Lock()
 
     @classmethod
     def open(cls, root: Path, clock: Callable[[], float] = time.time) -> "Book":
-        """The book of the store at `root`, made when it is not there; `clock` gives seconds since 1970.
+        """The book of the store at `root`, made when it is not there; `clock` gives seconds since 1970. Of a store that
+        cannot be written to it is a copy, as the book is now.
 
         Raises InputError when there is no such folder, StoreError for a book of a newer halter.
         """
@@ -42,8 +47,12 @@ class Book:
             raise InputError(
                 f"there is no store {root}: start the run first, for example `{halter('run', 'configs/smoke.yaml')}`"
             )
-        book = cls(root / BOOK_FILE, clock)
-        with book.writing() as connection:
+        scratch = Scratch() if is_read_only(root) else None
+        place = root if scratch is None else scratch.folder("book")
+        book = cls(root, place / BOOK_FILE, clock, scratch)
+        if scratch is not None:
+            copy_book(root, place)
+        with book._writing("FULL") as connection:
             migrate(connection)
         return book
 
@@ -54,7 +63,13 @@ class Book:
         Not durable is for what may be forgotten when the power fails, never when a process is killed; the next durable
         one takes it along. It saves the wait for the disk.
         """
-        with self._writer, self._transaction("BEGIN IMMEDIATE", "FULL" if durable else "NORMAL") as connection:
+        check_writable(self.root)
+        with self._writing("FULL" if durable else "NORMAL") as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, synchronous: str) -> Iterator[sqlite3.Connection]:
+        with self._writer, self._transaction("BEGIN IMMEDIATE", synchronous) as connection:
             yield connection
 
     @contextmanager
@@ -132,14 +147,29 @@ def copy_book(root: Path, target: Path) -> bool:
     """Copy the book of one store into another, whole, also while people judge; False where there is none."""
     if not (root / BOOK_FILE).exists():
         return False
-    # What cannot be written to changes for nobody; SQLite would want to lay its own files beside it.
-    address = f"{(root / BOOK_FILE).absolute().as_uri()}?mode=ro{'' if os.access(root, os.W_OK) else '&immutable=1'}"
-    source, copy = sqlite3.connect(address, uri=True), sqlite3.connect(target / BOOK_FILE)
     try:
-        source.backup(copy)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{root / BOOK_FILE}: the book of judgements cannot be copied: {error}") from None
-    finally:
-        source.close()
-        copy.close()
+        _copy(root / BOOK_FILE, target / BOOK_FILE)
+    except sqlite3.OperationalError:
+        if not is_read_only(root):
+            raise
+        # SQLite wants to lay files of its own beside the book, and cannot. What nobody can write to can be copied as
+        # files, with the newest judgements, which a killed process may have left in the second one.
+        with TemporaryDirectory() as folder:
+            for name in (BOOK_FILE, f"{BOOK_FILE}-wal"):
+                if (root / name).exists():
+                    shutil.copyfile(root / name, Path(folder) / name)
+            _copy(Path(folder) / BOOK_FILE, target / BOOK_FILE)
     return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    opened, copy = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(target)
+    try:
+        opened.backup(copy)
+    except sqlite3.OperationalError:  # the caller knows what to do where nobody can write
+        raise
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{source}: the book of judgements cannot be copied: {error}") from None
+    finally:
+        opened.close()
+        copy.close()

@@ -1,0 +1,48 @@
+"""`halter` commands on a home that cannot be written to: `python -m tests.flows.read_only_bench HOW`, with HALTER_HOME
+set and the words of each command as JSON on standard input; prints exit code, output and errors of each as JSON.
+
+HOW: `mounted` read-only, as root of a namespace (`unshare --user --map-root-user --mount`), or as `nobody`, who lacks
+the right.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas  # noqa: F401  (now: nobody may not be allowed to read all of this Python)
+from typer.testing import CliRunner
+
+from flows.cli import app
+
+CANNOT = 77
+NOBODY = 65534
+
+
+def main() -> None:
+    """Give up the right to write, and run the commands."""
+    home = os.environ["HALTER_HOME"]
+    if sys.argv[1] == "mounted":
+        for words in (["--bind", home, home], ["-o", "remount,ro,bind", home]):
+            if subprocess.run(["mount", *words], capture_output=True).returncode:
+                sys.exit(CANNOT)
+    else:
+        if os.geteuid() != 0:
+            sys.exit(CANNOT)
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        if not os.access(home, os.R_OK | os.X_OK):
+            sys.exit(CANNOT)
+    if os.access(home, os.W_OK):
+        sys.exit(CANNOT)
+    told = []
+    for words in json.load(sys.stdin):
+        result = CliRunner().invoke(app, words)
+        crash = "" if result.exit_code in (0, 2) else repr(result.exception)
+        told.append([result.exit_code, result.stdout, result.stderr + crash])
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
