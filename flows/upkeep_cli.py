@@ -26,7 +26,7 @@ from flows.command import JsonOption, RunOption, console, guarded, print_json
 from flows.config import RunConfig, dump_config, parse_config, with_values
 from flows.orders import rerun_command
 from flows.plan import Plan, plan_today
-from flows.session import opened, outside_home, recall, session_of, store_root
+from flows.session import home, opened, outside_home, recall, session_of, store_root
 from flows.stale import stale_steps
 from flows.status import other_code_in_words
 from flows.terminal import ByteDisplay
