@@ -20,12 +20,15 @@ from flows.waiting import await_judgements
     task_runner=cast(TaskRunner[Any], ThreadPoolTaskRunner(max_workers=2)),
 )
 def iteration(config: RunConfig, part: str) -> State[Any] | None:
-    """Pairs, preferences, reward models, new policy, evaluation. Ghost Attention and a final stage where the plan has
-    them; with distillation the picks of another run and no reward models. Where people have not judged the pairs yet,
-    it ends there, in the state «Waiting», whose result says what it waits for."""
+    """Pairs, preferences, reward models, new policy, evaluation. Preferences that were taken in, Ghost Attention and a
+    final stage where the plan has them; with distillation the picks of another run and no reward models. Where people
+    have not judged the pairs yet, it ends there, in the state «Waiting», whose result says what it waits for."""
     with session_of(config) as session:
         planned = session.plan
         if config.distill is None:
+            for step in ("import_data", "fit_context"):  # of what an appended iteration has taken in
+                if (part, step) in planned:
+                    step_of(session, part, step)
             if (part, "extend_prompts") in planned:
                 step_of(session, part, "extend_prompts")
             if (part, "draw_pairs") in planned:
