@@ -202,7 +202,7 @@ def cli_page() -> str:
         "| `HALTER_HOME` | folder with the stores of all runs; `halter-store` in the working directory if not given |",
         "| `PREFECT_API_URL` | a Prefect server of your own; without it a command starts one on this machine |",
         "| `PREFECT_HOME` | where Prefect has its database; `.prefect` beside the stores if not given |",
-        "| `PREFECT_SERVER_API_PORT` | the port of the server that a command starts; 4200 or any that is free if not given |",
+        "| `PREFECT_SERVER_API_PORT` | port of the server that a command starts; 4200 or any free one if not given |",
         "| `HALTER_CONFIG`, `HALTER_RUN` | for `prefect deploy`: what the forms in the Prefect UI are filled in with |",
     ]
     for name, command in commands():
