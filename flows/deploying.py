@@ -4,7 +4,6 @@ The list, the descriptions and the choices in the forms are made from the plan, 
 would refuse. Import it only when the server's address is known.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from data_store.store import Store
 from flows.artifact_index import index_address
 from flows.config import RunConfig, load_config
 from flows.pipeline import recipe
-from flows.places import FIRST, FOUNDATION
 from flows.plan import Plan, build_plan, plan_today
 from flows.rerun import rerun
 from flows.session import store_root
@@ -95,7 +93,6 @@ def forms_of(config: RunConfig, plan: Plan, config_file: Path) -> list[Form]:
     forms = [Form(config.name, "recipe", recipe, all_of_it, ["recipe"], {"config": str(config_file)})]
     for step, parts in steps.items():
         word = step.replace("_", "-")
-        told = inspect.getdoc(calls[step].step.function) or ""
         where = parts[0] if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
         choices = {"iteration": parts, "step": [word], "run": [config.name]}
         forms.append(
@@ -103,8 +100,8 @@ def forms_of(config: RunConfig, plan: Plan, config_file: Path) -> list[Form]:
                 config.name,
                 PREFIX + word,
                 rerun,
-                f"{word} once more, of {where}. {' '.join(told.split(chr(10) * 2)[0].split())}",
-                ["step", "foundation" if {*parts} <= {FOUNDATION, FIRST} else "iteration"],
+                f"{word} once more, of {where}. {calls[step].step.about}",
+                ["step", *calls[step].step.tags],
                 {name: values[0] for name, values in choices.items() if len(values) == 1},
                 choices,
             )

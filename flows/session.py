@@ -20,6 +20,7 @@ from data_store.store import Store
 from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
 from flows.plan import Plan, build_plan, intakes_of, parts_of, plan_today
+from flows.recipe import STEPS
 from flows.supervision import end_with
 from tasks.execute import adopt_inputs
 from tasks.processes import Workers
@@ -38,7 +39,7 @@ class Session:
         self.config = config
         self.store = Store.open(store_root(config.name))
         self.store.source_hashes.on_large = _tell_of_reading
-        self.workers = Workers()
+        self.workers = Workers(step.module for step in STEPS.values())
         self.listeners: list[Listener] = []
         self.taken_in = ""
         self._planned: tuple[int, Plan, list[str]] | None = None

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ class StepCode:
 
 
 class Workers:
-    """One worker process, started at the first job; safe to use from several threads. Close it when the flow ends."""
+    """One worker process, started at the first job; safe to use from several threads. Close it when the flow ends.
 
-    def __init__(self) -> None:
+    `preload`: the modules of steps whose code the process loads at its start, all that they import included."""
+
+    def __init__(self, preload: Iterable[str] = ()) -> None:
+        self.preload = tuple(sorted(set(preload)))
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
@@ -130,7 +133,7 @@ class Workers:
             environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
             self._loaded = {}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.worker"],
+                [sys.executable, "-m", "tasks.worker", *self.preload],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -1,4 +1,4 @@
-"""The process in which steps compute: `python -m tasks.worker`.
+"""The process in which steps compute: `python -m tasks.worker MODULE …`, the modules of steps to load at the start.
 
 It loads torch once and forks a child per step, so a step starts in milliseconds, with fresh memory and fresh random
 states. It reads one JSON line per question or job on standard input and answers with one line each. A question is which
@@ -23,14 +23,6 @@ from data_store.files import write_all
 from tasks.code import environment, git_state
 from tasks.loaded_code import LoadedCode
 
-PRELOAD = (
-    "models.training.pretrain",
-    "models.training.sft",
-    "models.training.reward",
-    "models.training.ppo",
-    "models.training.dpo",
-)
-
 
 def main() -> None:
     """Serve jobs until standard input closes."""
@@ -39,9 +31,9 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     loaded = LoadedCode()
     loaded.install()
-    for name in ("tasks.step_process", *PRELOAD):
-        importlib.import_module(name)
-    _silence_progress_bars()
+    importlib.import_module("tasks.step_process")
+    for module in sys.argv[1:]:  # those of the steps that are to come: torch loads while the flow does other things
+        _code(loaded, module)
     environment()  # as it is now: libraries may be exchanged while we serve
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection in a child would walk, and so copy, all of it
@@ -78,17 +70,18 @@ def _code(loaded: LoadedCode, module: str) -> dict[str, Any]:
         files = dict(loaded.files(module))
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
+    _silence_progress_bars()
     gc.freeze()
     commit, dirty = git_state()
     return {"files": files, "git_commit": commit, "git_dirty": dirty, "env": dict(environment())}
 
 
 def _silence_progress_bars() -> None:
-    import datasets
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    datasets.disable_progress_bars()
+    """Of the libraries that are loaded."""
+    if "transformers" in sys.modules:
+        sys.modules["transformers"].utils.logging.disable_progress_bar()
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].disable_progress_bars()
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:

@@ -204,6 +204,8 @@ def cli_page() -> str:
         "|---|---|",
         "| `HALTER_HOME` | folder with the stores of all runs; `halter-store` in the working directory if not given |",
         "| `PREFECT_API_URL` | a Prefect server of your own; without it a command starts one on this machine |",
+        "| `PREFECT_HOME` | where Prefect has its database; `.prefect` beside the stores if not given |",
+        "| `PREFECT_SERVER_API_PORT` | port of the server that a command starts; 4200 or any free one if not given |",
     ]
     for name, command in commands():
         lines += ["", f"## halter {name}", "", (command.help or "").strip()]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from flows.asking import ask_judge
 
 from data_store.errors import InputError
 from data_store.names import AssetName
-from flows.asking import ask_judge
 from flows.config import RunConfig
 from flows.session import Session
 from tasks.endpoint import EndpointError

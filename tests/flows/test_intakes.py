@@ -9,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from benchmarks.nights import lay_out, recipe
 from data_store.errors import InputError
 from data_store.intakes import Intake, TakenFile, read_intakes, write_intake
 from data_store.names import AssetName
@@ -244,3 +245,29 @@ def test_the_command_appends_one_iteration_a_start_and_then_says_that_nothing_is
     assert again.document["taken_in"].startswith("no iteration is appended: there are 3")
     assert home.heads() == after
     assert home.store.head(AssetName.parse("model/policy@V3")) is not None
+
+
+@pytest.mark.slow
+def test_a_new_file_of_judged_pairs_becomes_an_iteration_that_is_trained_to_its_end(
+    tmp_path: Path, server: str
+) -> None:
+    """The real recipe on files: what is taken in has to be read and fitted before anything can learn from it."""
+    config = recipe(tmp_path, POCKET)
+    growing = yaml.safe_load(config.read_text()) | {"schedule": {"take_in": "next_iteration", "max_iterations": 3}}
+    config.write_text(yaml.safe_dump(growing))
+    lay_out(tmp_path / "pairs", 0, 1)
+    home = Home(tmp_path / "home", server, "nights")
+    first = home.halter("run", config, "--json")
+    assert first.code == 0, first.err
+    before = home.heads()
+    (tmp_path / "apart").mkdir()
+    lay_out(tmp_path / "apart", 1, 1)
+    (tmp_path / "apart" / "batch-1.jsonl").rename(tmp_path / "pairs" / "batch-1.jsonl")
+    night = home.halter("run", config, "--json")
+    assert night.code == 0, night.err
+    assert night.document["taken_in"] == "V2 is appended and takes in 1 new file (batch-1.jsonl)"
+    assert [step for part, step, _ in home.runs() if part == "V2"][:2] == ["import_data", "fit_context"]
+    assert set(home.states().values()) == {"fresh"}
+    after = home.heads()
+    assert {asset: after[asset] for asset in before} == before
+    assert "model/policy@V2" in after

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from flows.waiting import await_judgements
 from typer.testing import CliRunner
 
 from data_store.adoption import adopt
@@ -36,7 +37,6 @@ from flows.config import load_config
 from flows.plan import plan_today
 from flows.session import Session, remember, store_root
 from flows.status import Cell, look_at
-from flows.waiting import await_judgements
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET, ROOT
 from tests.flows.recorded_run import record, record_plan

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from flows.waiting import Wait, await_judgements, judged_and_unread, waits_of
 
 from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
@@ -19,7 +20,6 @@ from data_store.annotation.writing import begin_dialogue, enter_written
 from data_store.errors import InputError
 from flows.config import RunConfig
 from flows.session import Session
-from flows.waiting import Wait, await_judgements, judged_and_unread, waits_of
 from tasks.execute import resolve_inputs
 from tasks.jobs import StepFailedError
 from tests.data_store.store_bench import Bench
