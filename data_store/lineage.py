@@ -16,6 +16,7 @@ from data_store.errors import InputError
 from data_store.links import Links, first_source
 from data_store.names import AssetName
 from data_store.records import LineageGraph
+from data_store.results import arrow_table
 from data_store.runs import read_edges, read_head, read_runs, read_version
 
 _PRODUCED = "SELECT run_id, producer_run_id FROM current_input WHERE producer_run_id IS NOT NULL"
@@ -39,13 +40,13 @@ def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> 
 
 def ancestor_ids(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> list[str]:
     """The ids of the runs that led to these runs, these included."""
-    produced = connection.execute(_PRODUCED).to_arrow_table()
+    produced = arrow_table(connection, _PRODUCED)
     return Links.between(produced["run_id"], produced["producer_run_id"]).reached(roots)
 
 
 def descendants(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that built on these runs, these included, and all that they read and wrote."""
-    produced = connection.execute(_PRODUCED).to_arrow_table()
+    produced = arrow_table(connection, _PRODUCED)
     return _graph(connection, roots, Links.between(produced["producer_run_id"], produced["run_id"]).reached(roots))
 
 
@@ -95,8 +96,8 @@ def stale(connection: duckdb.DuckDBPyConnection, changed_runs: Collection[str]) 
     head of its asset, or read an asset that is itself stale. Versions are compared, not runs: redoing a step to
     identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time.
     """
-    heads = connection.execute(_HEADS).to_arrow_table()
-    used = connection.execute(_USED).to_arrow_table()
+    heads = arrow_table(connection, _HEADS)
+    used = arrow_table(connection, _USED)
     head, source = used["head"].to_numpy(), used["source"].to_numpy()
     older = ~used["is_current"].to_numpy()
     count = heads.num_rows

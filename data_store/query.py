@@ -18,6 +18,7 @@ import pyarrow as pa
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.query_views import ROW_VIEWS, VIEWS
+from data_store.results import arrow_table
 from data_store.rows import ROW_KINDS
 from data_store.schema import PUBLIC_TABLES, VIEWS_SQL
 
@@ -27,7 +28,7 @@ _BATCH = 10_000  # rows that are fetched at a time
 
 def copy_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
     """The public tables of the catalog."""
-    return {name: connection.table(name).to_arrow_table() for name in PUBLIC_TABLES}
+    return {name: arrow_table(connection, f"FROM {name}") for name in PUBLIC_TABLES}
 
 
 def row_views_in(sql: str) -> list[str]:
@@ -118,7 +119,7 @@ def _ask(
     alarm = threading.Timer(seconds, connection.interrupt)
     alarm.start()
     try:
-        reader = connection.execute(statement).to_arrow_reader(_BATCH)
+        reader = connection.sql(statement).to_arrow_reader(_BATCH)
         found, count = [], 0
         for batch in reader:
             found.append(batch)
