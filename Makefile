@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test test-slow lint conformance reference audit sbom clean
+.PHONY: demo smoke test test-slow test-duckdb2 search pythons lint conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -18,6 +18,24 @@ test: $(READY)  ## every test that is quick
 
 test-slow: $(READY)  ## those that take half a minute or more each: whole runs that are killed, cancelled, served, judged
 	$(PYTEST) -m slow
+
+# The other DuckDB that pyproject.toml allows, in a folder that comes before the environment's own. Its warnings are errors.
+DUCKDB2 := build/duckdb2
+
+test-duckdb2: $(READY) $(DUCKDB2)/.installed  ## the store's tests, and those of the commands that ask it, with DuckDB 2
+	PYTHONPATH=$(DUCKDB2) $(VENV)/bin/python -c 'import duckdb; assert duckdb.__version__ == "2.0.1", duckdb.__file__'
+	PYTHONPATH=$(DUCKDB2) $(PYTEST) -W error::UserWarning tests/data_store tests/flows/test_export_cli.py tests/flows/test_upkeep_cli.py
+
+$(DUCKDB2)/.installed: Makefile
+	rm -rf $(DUCKDB2)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target $(DUCKDB2) duckdb==2.0.1
+	touch $@
+
+search: $(READY)  ## property-based tests with new examples, where make test draws the same ones each time; minutes
+	$(PYTEST) -m 'hypothesis and not gpu' --hypothesis-profile search
+
+pythons: $(READY)  ## the pocket recipe on each of Python 3.11, 3.12 and 3.13 that is here: the same contents; downloads torch for each
+	$(VENV)/bin/python -m tests.pythons
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -39,6 +57,9 @@ SBOM := build/sbom-venv
 
 sbom: $(READY) $(SBOM)/.installed  ## write build/sbom.json: what is installed, as a CycloneDX bill of materials
 	$(SBOM)/bin/cyclonedx-py environment $(VENV)/bin/python --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
+
+pins: $(READY) $(SBOM)/.installed  ## constraints.txt names exactly what make installs
+	$(VENV)/bin/python -m tests.pins $(VENV) $(SBOM)
 
 $(SBOM)/.installed: constraints.txt
 	$(PYTHON) -m venv $(SBOM)

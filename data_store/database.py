@@ -85,14 +85,6 @@ class SteadyReader:
         """One query."""
         return Question(self, lambda connection: connection.execute(sql, list(parameters)))
 
-    def sql(self, sql: str) -> "Question":
-        """One query without parameters."""
-        return Question(self, lambda connection: connection.sql(sql))
-
-    def table(self, name: str) -> "Question":
-        """All of one table."""
-        return Question(self, lambda connection: connection.table(name))
-
     def ask(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """The answer; where damage is met, of the other connection. Raises StoreError where that fails as well."""
         try:
@@ -128,6 +120,7 @@ class Question:
         row: tuple[Any, ...] | None = self._reader.ask(lambda connection: self._put(connection).fetchone())
         return row
 
-    def to_arrow_table(self) -> Any:
-        """All rows as an Arrow table."""
-        return self._reader.ask(lambda connection: self._put(connection).to_arrow_table())
+    def fetchnumpy(self) -> dict[str, Any]:
+        """All rows as NumPy arrays by column."""
+        columns: dict[str, Any] = self._reader.ask(lambda connection: self._put(connection).fetchnumpy())
+        return columns

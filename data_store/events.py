@@ -26,6 +26,7 @@ from data_store.records import (
     VersionInfo,
     now,
 )
+from data_store.results import first_row
 
 EVENT_FORMAT = 2
 _FIRST_FORMAT = 1
@@ -199,7 +200,7 @@ def refusal(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
 
 
 def _state(connection: duckdb.DuckDBPyConnection, run_id: str) -> str | None:
-    found = connection.execute("SELECT state FROM run_state WHERE run_id = ?", [run_id]).fetchone()
+    found = first_row(connection, "SELECT state FROM run_state WHERE run_id = ?", [run_id])
     return None if found is None else str(found[0])
 
 
@@ -208,7 +209,7 @@ def _refuse_begun(connection: duckdb.DuckDBPyConnection, event: Event) -> str | 
     if _state(connection, run_id):
         return f"run {run_id} has already begun"
     gone = "SELECT version_id FROM current_object WHERE is_retired AND version_id IN (SELECT unnest(?::TEXT[]))"
-    found = connection.execute(gone, [_reads(event)]).fetchone()
+    found = first_row(connection, gone, [_reads(event)])
     return f"version {found[0]}, which run {run_id} reads, was removed meanwhile; start it again" if found else None
 
 
@@ -230,7 +231,7 @@ def _refuse_succeeded(connection: duckdb.DuckDBPyConnection, event: Event) -> st
     state = _state(connection, run_id)
     if state not in (None, "running", "crashed"):
         return f"run {run_id} has already {state}"
-    begun = connection.execute("SELECT fingerprint FROM run WHERE run_id = ?", [run_id]).fetchone()
+    begun = first_row(connection, "SELECT fingerprint FROM run WHERE run_id = ?", [run_id])
     if begun and begun[0] != event["run"]["fingerprint"]:
         return f"run {run_id} began with fingerprint {begun[0]} and ended with {event['run']['fingerprint']}"
     return _unmade(connection, event["inputs"])
@@ -240,10 +241,10 @@ def _unmade(connection: duckdb.DuckDBPyConnection, inputs: Sequence[dict[str, An
     """Why these inputs cannot be, or None."""
     for item in inputs:
         version, producer = item["version_id"], item["producer_run_id"]
-        if not connection.execute("SELECT 1 FROM version WHERE version_id = ?", [version]).fetchone():
+        if not first_row(connection, "SELECT 1 FROM version WHERE version_id = ?", [version]):
             return f"input {item['role']!r}: version {version} of {item['asset']} is not in the catalog"
         produced = "SELECT 1 FROM run_output WHERE run_id = ? AND version_id = ?"
-        if producer and not connection.execute(produced, [producer, version]).fetchone():
+        if producer and not first_row(connection, produced, [producer, version]):
             return f"input {item['role']!r}: run {producer} did not write version {version}"
     return None
 
@@ -255,7 +256,7 @@ def _refuse_moved(connection: duckdb.DuckDBPyConnection, event: Event) -> str | 
         return f"run {run_id} has not succeeded (state: {state}), so no head can move to it"
     for asset, version in event["heads"].items():
         wrote = "SELECT 1 FROM run_output WHERE run_id = ? AND asset_id = ? AND version_id = ?"
-        if not connection.execute(wrote, [run_id, asset, version]).fetchone():
+        if not first_row(connection, wrote, [run_id, asset, version]):
             return f"run {run_id} did not write {asset} as version {version}"
     inputs = event.get("inputs")  # older events have none
     if not inputs:
@@ -268,7 +269,7 @@ def _refuse_moved(connection: duckdb.DuckDBPyConnection, event: Event) -> str | 
 
 def _refuse_retired(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
     held = "SELECT asset_id FROM current_head WHERE version_id IN (SELECT unnest(?::TEXT[]))"
-    found = connection.execute(held, [event["versions"]]).fetchone()
+    found = first_row(connection, held, [event["versions"]])
     return f"{found[0]} points to a version that was to be retired" if found else None
 
 
@@ -281,7 +282,7 @@ def _refuse_imported(connection: duckdb.DuckDBPyConnection, event: Event) -> str
 
 def _refuse_withdrawal(connection: duckdb.DuckDBPyConnection, event: Event) -> str | None:
     held = "SELECT 1 FROM current_withdrawal WHERE what = ? AND name = ?"
-    in_force = connection.execute(held, [event["what"], event["name"]]).fetchone() is not None
+    in_force = first_row(connection, held, [event["what"], event["name"]]) is not None
     if in_force == event["in_force"]:
         return f"{event['what']} {event['name']!r} is {'already' if in_force else 'not'} withdrawn"
     return None

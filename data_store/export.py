@@ -25,6 +25,7 @@ from data_store.events import TABLES
 from data_store.files import remove_tree, sync_folder
 from data_store.query_views import VIEWS
 from data_store.records import LineageEdge, RunSummary, VersionInfo
+from data_store.results import arrow_table
 from data_store.rows import ROW_KINDS
 from data_store.rowsets import ROWS_FILE
 from data_store.store import Store
@@ -220,7 +221,7 @@ def _write_tables(store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
     with store.catalog.reading() as connection:
         for name, sql in {**{table: f"FROM {table}" for table in TABLES}, **VIEWS}.items():
-            pq.write_table(connection.sql(sql).to_arrow_table(), folder / f"{name}.parquet", compression="zstd")
+            pq.write_table(arrow_table(connection, sql), folder / f"{name}.parquet", compression="zstd")
 
 
 def _write_rows(store: Store, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from data_store.filter_words import BOILERPLATE_PHRASES, CODE_LINE, PERSONAL_DATA, SCRIPTS, STOP_WORDS
+from data_store.results import first_row
 
 HARDENING = (
     "SET enable_external_access = false",
@@ -86,9 +87,10 @@ def _moved(connection: duckdb.DuckDBPyConnection) -> bool:
         GROUP BY clusters.place
         """
     )
-    (moved,) = connection.execute(
-        "SELECT count(*) FROM clusters JOIN next_clusters USING (place) WHERE clusters.first <> next_clusters.first"
-    ).fetchone() or (0,)
+    (moved,) = first_row(
+        connection,
+        "SELECT count(*) FROM clusters JOIN next_clusters USING (place) WHERE clusters.first <> next_clusters.first",
+    ) or (0,)
     connection.execute("CREATE OR REPLACE TABLE clusters AS FROM next_clusters")
     return bool(moved)
 

@@ -217,5 +217,5 @@ def _load(
 
 def _arrow(connection: duckdb.DuckDBPyConnection, query: str, kind: str) -> pa.Table:
     # In batches: more than 2 GiB of text do not fit into one Arrow array.
-    with connection.execute(query).to_arrow_reader(_BATCH_ROWS) as reader:
+    with connection.sql(query).to_arrow_reader(_BATCH_ROWS) as reader:
         return pa.Table.from_batches(reader, reader.schema).cast(row_kind(kind).schema)

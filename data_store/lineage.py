@@ -15,6 +15,7 @@ from data_store.errors import InputError
 from data_store.links import Links, first_source
 from data_store.names import AssetName
 from data_store.records import LineageGraph
+from data_store.results import arrow_table
 from data_store.runs import read_edges, read_head, read_runs, read_version
 
 _PRODUCED = "SELECT run_id, producer_run_id FROM current_input WHERE producer_run_id IS NOT NULL"
@@ -38,13 +39,13 @@ def ancestors(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> 
 
 def ancestor_ids(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> list[str]:
     """The ids of the runs that led to these runs, these included."""
-    produced = connection.execute(_PRODUCED).to_arrow_table()
+    produced = arrow_table(connection, _PRODUCED)
     return Links.between(produced["run_id"], produced["producer_run_id"]).reached(roots)
 
 
 def descendants(connection: duckdb.DuckDBPyConnection, roots: Collection[str]) -> LineageGraph:
     """The runs that built on these runs, these included, and all that they read and wrote."""
-    produced = connection.execute(_PRODUCED).to_arrow_table()
+    produced = arrow_table(connection, _PRODUCED)
     return _graph(connection, roots, Links.between(produced["producer_run_id"], produced["run_id"]).reached(roots))
 
 
@@ -97,7 +98,7 @@ def stale(
     identical bytes makes nothing stale. The nearest cause is named, so that the answer is the same each time. Assets
     in `looked_at` make nothing stale by their heads: the caller knows better.
     """
-    heads = connection.execute(_HEADS).to_arrow_table()
+    heads = arrow_table(connection, _HEADS)
     # As arrays from DuckDB itself: pyarrow imports pandas to make one, which takes ten times as long as all of this.
     used = connection.execute(_USED).fetchnumpy()
     names, run_ids = heads["asset_id"].to_pylist(), set(changed_runs)

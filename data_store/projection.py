@@ -9,6 +9,7 @@ import pyarrow as pa
 from data_store.events import TABLES, Rows, project
 from data_store.journal import APPLIED, START, Entry
 from data_store.records import now
+from data_store.results import first_row
 from data_store.schema import statements
 
 _REPLAY_BATCH = 5000
@@ -99,13 +100,13 @@ def merge(rows: Rows, more: Rows) -> None:
 
 def tail(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
     """The number and the hash of the newest entry that the catalog holds."""
-    found = connection.execute("SELECT seq, sha256 FROM applied_event ORDER BY seq DESC LIMIT 1").fetchone()
+    found = first_row(connection, "SELECT seq, sha256 FROM applied_event ORDER BY seq DESC LIMIT 1")
     return (int(found[0]), str(found[1])) if found else (0, START)
 
 
 def last_seq(connection: duckdb.DuckDBPyConnection) -> int:
     """The number of the newest entry that the catalog holds, 0 for none."""
-    found = connection.execute("SELECT max(seq) FROM applied_event").fetchone()
+    found = first_row(connection, "SELECT max(seq) FROM applied_event")
     return int(found[0] or 0) if found else 0
 
 

@@ -26,6 +26,7 @@ from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.query_process import HEAD, LENGTH
 from data_store.query_views import ROW_VIEWS, VIEWS
+from data_store.results import arrow_table
 from data_store.rows import ROW_KINDS
 from data_store.schema import PUBLIC_TABLES, VIEWS_SQL
 
@@ -41,7 +42,7 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")  # no secret of
 
 def copy_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
     """The public tables of the catalog."""
-    return {name: connection.table(name).to_arrow_table() for name in PUBLIC_TABLES}
+    return {name: arrow_table(connection, f"FROM {name}") for name in PUBLIC_TABLES}
 
 
 def row_views_in(sql: str) -> list[str]:

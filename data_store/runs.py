@@ -21,6 +21,7 @@ from data_store.records import (
     VersionInfo,
     Withdrawal,
 )
+from data_store.results import arrow_table, first_row
 
 _RUNS = """
 SELECT run.run_id, run.step, run.part, run.attempt, run.fingerprint, run.code_version, run.git_commit, run.git_dirty,
@@ -104,7 +105,7 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
 def read_edges(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[LineageEdge, ...]:
     """What these runs read and wrote, by run."""
     ids = list(run_ids)
-    found = connection.execute(_EDGES, [ids, ids]).to_arrow_table()
+    found = arrow_table(connection, _EDGES, [ids, ids])
     columns = [column.to_pylist() for column in found.columns]
     assets = {text: AssetName.parse(text) for text in set(columns[3])}
     columns[3] = [assets[text] for text in columns[3]]
@@ -122,7 +123,7 @@ def read_head(connection: duckdb.DuckDBPyConnection, asset: AssetName) -> Head |
     """One asset's head, without a look at the others."""
     sql = """
         SELECT asset_id, version_id, run_id, seq, ts, reason FROM head WHERE asset_id = ? ORDER BY seq DESC LIMIT 1"""
-    found = connection.execute(sql, [str(asset)]).fetchone()
+    found = first_row(connection, sql, [str(asset)])
     return None if found is None else _head(found)
 
 
@@ -142,7 +143,7 @@ def read_version(connection: duckdb.DuckDBPyConnection, version_id: str) -> Vers
     sql = """
         SELECT version_id, kind, row_kind, set_hash, schema_hash, n_rows, bytes, parent_id, created_at FROM version
         WHERE version_id = ?"""
-    found = connection.execute(sql, [version_id]).fetchone()
+    found = first_row(connection, sql, [version_id])
     if found is None:
         return None
     parts = "SELECT path, sha256, bytes, role FROM current_object WHERE version_id = ? ORDER BY path"

@@ -29,6 +29,7 @@ from data_store.projection import CONFIG, build, tail
 from data_store.publishing import files_in
 from data_store.read_only import check_writable
 from data_store.records import VersionInfo
+from data_store.results import first_row
 from data_store.row_hashing import row_hashes, set_hash
 from data_store.rowsets import ROWS_FILE
 from data_store.seals import recover_journal
@@ -230,7 +231,7 @@ def _verify_journal(
 def _sum_of(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int]:
     """How many rows a table has, and a sum over them that is free of their order."""
     sql = f"SELECT count(*), coalesce(bit_xor(hash(each)), 0) FROM {table} each"  # noqa: S608  (a table of ours)
-    found = connection.execute(sql).fetchone()
+    found = first_row(connection, sql)
     return (int(found[0]), int(found[1])) if found else (0, 0)
 
 

@@ -551,7 +551,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "weighted[k]",
         (
             AGREEMENT + "test_ac1_of_the_published_example_is_0_77544",
-            AGREEMENT + "test_ac2_lies_between_minus_1_and_1_and_is_1_only_for_perfect_agreement",
+            AGREEMENT + "test_ac2_is_1_for_perfect_agreement_alone_and_never_less_than_its_weights_allow",
         ),
     ),
     Mutation(

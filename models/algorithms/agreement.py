@@ -25,7 +25,9 @@ def gwet_ac2(
         weights: identity (this is AC1), linear, ordinal or quadratic.
 
     Returns:
-        The coefficient, at most 1; 0 is agreement by chance.
+        The coefficient: 1 is perfect agreement, 0 agreement by chance. Below that it ends at -P / (1 - P), with
+        P = sum_kl w_kl / q^2 the greatest p_e there is: -1 / (q - 1) with identity, but less than -1 with weights that
+        give disagreement much credit.
 
     Raises:
         ValueError: unknown weights, an unknown or repeated category, or no item with two ratings.

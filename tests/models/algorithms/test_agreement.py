@@ -70,6 +70,20 @@ def test_wrong_arguments_are_refused() -> None:
         gwet_ac2(_ratings(["aa"]), "aa")
 
 
+def test_two_raters_who_mostly_take_the_two_ends_of_a_quadratic_scale_fall_below_minus_1() -> None:
+    """By hand: (a, c) once and (a, d) three times. The weights of 4 categories are 8/9, 5/9 and 0 at distance 1, 2, 3.
+
+    p_a = (5/9 + 0 + 0 + 0) / 4 = 5/36. pi = (1/2, 0, 1/8, 3/8), so sum pi (1 - pi) = 16/64 + 7/64 + 15/64 = 19/32.
+    The weights add up to 4 + 6 * 8/9 + 4 * 5/9 = 104/9, so p_e = 104/9 / 12 * 19/32 = 247/432.
+    AC2 = (60/432 - 247/432) / (185/432) = -187/185 = -1.0108.
+    """
+    assert gwet_ac2(_ratings(["ac", "ad", "ad", "ad"]), "abcd", "quadratic") == pytest.approx(-187 / 185)
+
+
+# -P / (1 - P) for 4 categories, where P is the sum of the weights over 16: 4, 28/3, 11 and 104/9 (see above) over 16.
+LEAST_OF_FOUR = {"identity": -1 / 3, "linear": -7 / 5, "ordinal": -11 / 5, "quadratic": -13 / 5}
+
+
 @given(
     st.integers(2, 4).flatmap(
         lambda raters: st.lists(
@@ -78,13 +92,13 @@ def test_wrong_arguments_are_refused() -> None:
     ),
     st.sampled_from(["identity", "linear", "ordinal", "quadratic"]),
 )
-def test_ac2_lies_between_minus_1_and_1_and_is_1_only_for_perfect_agreement(
+def test_ac2_is_1_for_perfect_agreement_alone_and_never_less_than_its_weights_allow(
     rows: list[list[str | None]], weights: str
 ) -> None:
     """Where every rater judged every item."""
     found = gwet_ac2(rows, "abcd", weights)
     perfect = all(len(set(row)) == 1 for row in rows)
-    assert -1 <= found <= 1 + 1e-12
+    assert LEAST_OF_FOUR[weights] <= found <= 1 + 1e-12
     assert (found > 1 - 1e-9) == perfect
 
 
