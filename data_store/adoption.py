@@ -3,6 +3,7 @@
 import re
 
 from data_store import events
+from data_store.closest import did_you_mean
 from data_store.errors import InputError, StoreError
 from data_store.layout import MARKER
 from data_store.names import AssetName, slug
@@ -39,6 +40,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
         others = sorted(path.parent.name for path in store.root.parent.glob(f"*/{MARKER}") if path.parent != store.root)
         raise InputError(
             f"distill.run: there is no run {run!r} in {store.root.parent}; there are: {', '.join(others) or 'none'}"
+            f"{did_you_mean(run, others)}"
         )
     other = Store.open(store.root.parent / run)
     heads = other.heads()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError, StoreError
 from data_store.filters import FilterConfig
 from data_store.names import slug
@@ -230,8 +231,10 @@ def load_config(path: Path) -> RunConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
+        beside = [str(each) for each in path.parent.glob("*.y*ml")]
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml"
+            f"{did_you_mean(str(path), beside)}"
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
@@ -272,9 +275,17 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> Run
         for name in path:
             section = section.get(name) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in")
+            near = did_you_mean(".".join(path), _sections(config.model_dump(mode="json")))
+            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in{near}")
         section[last] = value
     return _checked(content, where, None)
+
+
+def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield f"{path}{key}"
+            yield from _sections(value, f"{path}{key}.")
 
 
 def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunConfig:

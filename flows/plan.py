@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.intakes import Intake, read_intakes
 from data_store.names import AssetName
@@ -497,7 +498,8 @@ def _context_length(config: RunConfig) -> int:
     if config.model.context_length is not None:
         return config.model.context_length
     if config.model.preset not in PRESETS:
-        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}")
+        near = did_you_mean(config.model.preset, PRESETS)
+        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}{near}")
     return PRESETS[config.model.preset].context_length
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write
 from data_store.store import Store
@@ -154,7 +155,8 @@ def recall(name: str | None = None) -> RunConfig:
         return parse_config(file.read_bytes(), str(file))
     except FileNotFoundError:
         known = sorted(path.parent.name for path in home().glob(f"*/{CONFIG_FILE}"))
-        raise InputError(f"there is no run {name!r} in {home()}; there are: {', '.join(known) or 'none'}") from None
+        listed = f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
+        raise InputError(f"there is no run {name!r} in {home()}; there are: {listed}") from None
 
 
 def _named_in(file: Path) -> str:

@@ -4,9 +4,11 @@ or waiting for people, with one headline figure."""
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from data_store.lineage import CHANGED
 from data_store.names import AssetName
 from data_store.records import RunSummary
 from data_store.store import Store
+from flows.changes import why_changed
 from flows.gates import stops_of
 from flows.plan import Plan
 from flows.waiting import waits_of
@@ -107,7 +109,7 @@ def status_cells(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> 
         elif key in tainted:
             state, reason = "tainted", tainted[key]
         else:
-            state, reason = "stale", reasons[0]
+            state, reason = "stale", why_changed(maker.run.config, call) if reasons[0] == CHANGED else reasons[0]
         metric = HEADLINES[call.step.name]
         figure = maker.metrics.get(metric) if maker else None
         made = {role: heads[asset].version_id for role, asset in call.outputs.items() if asset in heads}

@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from flows.screen import Screen, visible
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -48,7 +50,7 @@ class StepDisplay:
         elif self.progress is not None:
             if key not in self.bars:
                 self.bars[key] = self.progress.add_task("", total=1.0, label=label, text="")
-            self.progress.update(self.bars[key], completed=fraction, text=escape(text))
+            self.progress.update(self.bars[key], completed=fraction, text=escape(visible(text)))
         elif text != "started" and time.monotonic() - self.spoken.get(key, self.started) >= _SECONDS_BETWEEN_LINES:
             self.spoken[key] = time.monotonic()
             self.console.print(f"{self._clock()} {label:<34} {fraction:4.0%} {escape(text)}", highlight=False)
@@ -67,7 +69,7 @@ class ByteDisplay:
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = Screen(stderr=True, soft_wrap=True)
         self.spoken = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"),

@@ -77,9 +77,7 @@ def test_wrong_input_ends_with_2_and_says_what_to_do(halter: Halter, arguments: 
 
 
 @pytest.mark.slow
-def test_the_command_serves_people_and_cuts_off_whoever_never_finishes_a_request(
-    halter: Halter, tmp_path: Path
-) -> None:
+def test_the_command_serves_people_and_cuts_off_unfinished_requests(halter: Halter, tmp_path: Path) -> None:
     token = halter("annotators", "add", "anna").output.split()[-1]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
