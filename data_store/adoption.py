@@ -3,6 +3,7 @@
 import re
 
 from data_store import events
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 from data_store.identity import check_identity
@@ -54,6 +55,7 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
         others = sorted(path.parent.name for path in store.root.parent.glob(f"*/{MARKER}") if path.parent != store.root)
         raise InputError(
             f"distill.run: there is no run {run!r} in {store.root.parent}; there are: {', '.join(others) or 'none'}"
+            f"{did_you_mean(run, others)}"
         )
     check_identity(store.root.parent / run)
     other = Store.open(store.root.parent / run)

@@ -51,7 +51,7 @@ class ForeignStore:
     def take(self, ref: ObjectRef, objects: Objects) -> bool:
         """Copy one object into `objects`; False where it was there. Raises StoreError for one that is missing or is not
         what its name and its version say, InputError for a link."""
-        if objects.exists(ref.sha256):
+        if objects.is_sound(ref.sha256):
             return False
         return take_object(self.root, ref.sha256, objects, size=ref.bytes)
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 import duckdb
 import numpy as np
 
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.links import Links, first_source
@@ -18,6 +19,7 @@ from data_store.records import LineageGraph
 from data_store.results import arrow_table
 from data_store.runs import read_edges, read_head, read_runs, read_version
 
+CHANGED = "the step or its config changed"
 _PRODUCED = "SELECT run_id, producer_run_id FROM current_input WHERE producer_run_id IS NOT NULL"
 
 _HEADS = "SELECT asset_id, run_id FROM current_head ORDER BY asset_id"
@@ -56,7 +58,9 @@ def makers(connection: duckdb.DuckDBPyConnection, of: AssetName | str) -> list[s
     if isinstance(of, AssetName):
         head = read_head(connection, of)
         if head is None:
-            raise InputError(f"there is no asset {of}; `{halter('status')}` shows the assets there are")
+            known = [name for (name,) in connection.execute("SELECT asset_id FROM current_head ORDER BY 1").fetchall()]
+            near = did_you_mean(str(of), known)
+            raise InputError(f"there is no asset {of}; `{halter('status')}` shows the assets there are{near}")
         return [head.run_id] if head.run_id else []
     _require_version(connection, of)
     pointing = "SELECT DISTINCT run_id FROM current_head WHERE version_id = ? AND run_id IS NOT NULL ORDER BY run_id"
@@ -114,7 +118,7 @@ def stale(
     reasons: dict[AssetName, str] = {}
     for name, was_changed, read, reached in zip(names, changed.tolist(), newer.tolist(), after.tolist(), strict=True):
         if was_changed:
-            reasons[AssetName.parse(name)] = "the step or its config changed"
+            reasons[AssetName.parse(name)] = CHANGED
         elif read < len(names):
             reasons[AssetName.parse(name)] = f"a newer {names[read]} is there"
         elif reached < len(names):

@@ -68,6 +68,7 @@ def annotate(
     import uvicorn
 
     from web.app import create_app
+    from web.connections import BoundedProtocol
 
     if not annotators(book):
         console.print(f"nobody may judge yet: {halter('annotators', 'add', 'NAME')}", highlight=False)
@@ -91,6 +92,8 @@ def annotate(
             ssl_certfile=certificate,
             ssl_keyfile=key,
             log_level="warning",
+            http=BoundedProtocol,
+            ws="none",
             access_log=False,  # addresses and times of people are not kept
             server_header=False,
             proxy_headers=public_url is not None,  # only a proxy on this machine is believed

@@ -29,6 +29,7 @@ from flows import (
 )
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.config import RunConfig, load_config
+from flows.help_panels import InPanels
 from flows.intakes import describe, intake_rows
 from flows.lineage_text import DEPTH, lineage_lines
 from flows.lineage_view import lineage_document
@@ -43,6 +44,7 @@ from flows.up_to_date import figures_if_done, look, one_look
 from tasks.incoming.judged import judged_and_unread, waits_of
 
 app = typer.Typer(
+    cls=InPanels,
     help="The Llama 2-Chat recipe as a pipeline that one person can run, watch, and rerun a step of.",
     no_args_is_help=True,
     add_completion=False,
@@ -281,6 +283,7 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
     by_key = {(cell.step, cell.part): cell for cell in cells}
     table = Table(title=f"{config.name}: steps by iteration", title_justify="left", header_style="bold")
     table.add_column("step", no_wrap=True)
+    table.add_column("its figure", style="dim")
     for part in parts:
         table.add_column(part)
     for step in steps:
@@ -294,7 +297,8 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             state = "at gate" if cell.gate else cell.state
             colour = colours.get(state, "red")
             shown.append(f"[{colour}]{state}[/{colour}]{value}")
-        table.add_row(step, *shown)
+        named = {cell.metric for cell in cells if cell.step == step and cell.figure is not None}
+        table.add_row(step, ", ".join(sorted(named)), *shown)
     console.print(table)
     for cell in cells:
         if cell.state not in ("fresh", "missing"):

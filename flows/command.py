@@ -9,15 +9,15 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from data_store.errors import InputError, StoreError
+from flows.screen import Screen
 from flows.server import ServerFailedError
 
 # soft_wrap leaves breaking to the terminal; what goes into a file or a pipe is wide enough for the grid
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, soft_wrap=True)
+console = Screen(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+errors = Screen(stderr=True, soft_wrap=True)
 
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the last one if not given.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 from data_store.filters import FilterConfig
@@ -267,9 +268,17 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> Run
         for name in path:
             section = section.get(name) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in")
+            near = did_you_mean(".".join(path), _sections(config.model_dump(mode="json")))
+            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in{near}")
         section[last] = value
     return _checked(content, where, None)
+
+
+def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield f"{path}{key}"
+            yield from _sections(value, f"{path}{key}.")
 
 
 def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunConfig:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.export import export_openlineage, export_parquet
 from data_store.figures import size
@@ -97,5 +98,5 @@ def _chosen(folder: Path, name: str | None) -> Path:
     if name is None and len(known) != 1:
         raise InputError(f"{folder}: say with --run which run; there are: {listed}")
     if name is not None and name not in known:
-        raise InputError(f"{folder}: there is no run {name!r}; there are: {listed}")
+        raise InputError(f"{folder}: there is no run {name!r}; there are: {listed}{did_you_mean(name, known)}")
     return folder / (name or known[0])

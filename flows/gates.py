@@ -4,10 +4,10 @@ The step's result stays published, and a gate is no part of any fingerprint: ano
 Prefect.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.figures import figure
@@ -90,5 +90,4 @@ def _parts(gate: GateConfig, plan: Plan) -> Sequence[str]:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [one for one in known if name in one][:1]
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return did_you_mean(name, known).removeprefix("; ") or f"there are {', '.join(known)}"

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from flows.config import RunConfig
 from flows.final_stages.stage import stages
@@ -50,7 +51,8 @@ def context_length(config: RunConfig) -> int:
     if config.model.context_length is not None:
         return config.model.context_length
     if config.model.preset not in PRESETS:
-        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}")
+        near = did_you_mean(config.model.preset, PRESETS)
+        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}{near}")
     return PRESETS[config.model.preset].context_length
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data_store.annotation.red_team import RedTeam
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.publishing import describe_source
@@ -22,8 +23,9 @@ def policy_head(store: Store, name: str) -> Head:
         raise InputError(f"{name} is no policy: give one, for example model/policy@V1")
     head = store.head(asset)
     if head is None:
-        policies = (str(one) for one in store.heads() if one.kind == "model" and one.name.startswith("policy"))
-        raise InputError(f"there is no {name} yet; there are: {', '.join(sorted(policies)) or 'none'}")
+        policies = sorted(str(one) for one in store.heads() if one.kind == "model" and one.name.startswith("policy"))
+        near = did_you_mean(name, policies)
+        raise InputError(f"there is no {name} yet; there are: {', '.join(policies) or 'none'}{near}")
     return head
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.intakes import Intake
@@ -74,6 +75,7 @@ def find_step(plan: Plan, part: str, name: str) -> str:
     if not steps:
         raise InputError(
             f"there is no iteration {part!r}; there are {', '.join(dict.fromkeys(each for each, _ in plan))}"
+            f"{did_you_mean(part, {each for each, _ in plan})}"
         )
     wanted = name.replace("-", "_")
     for candidates in (
@@ -83,7 +85,9 @@ def find_step(plan: Plan, part: str, name: str) -> str:
     ):
         if len(candidates) == 1:
             return candidates[0]
-    raise InputError(f"{part} has no step {name!r}; there are {', '.join(step.replace('_', '-') for step in steps)}")
+    there = [step.replace("_", "-") for step in steps]
+    near = did_you_mean(name, [*there, *(step.removeprefix("train-") for step in there)])
+    raise InputError(f"{part} has no step {name!r}; there are {', '.join(there)}{near}")
 
 
 def check_overrides(
@@ -122,7 +126,8 @@ def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[s
     for key in keys:
         if key not in there:
             known = ", ".join(there) or "nothing"
-            raise InputError(f"--unset {key}: not set by hand for {step} of {part}; set is {known}")
+            near = did_you_mean(key, there)
+            raise InputError(f"--unset {key}: not set by hand for {step} of {part}; set is {known}{near}")
 
 
 def _differs(config: RunConfig, key: str, value: Any) -> bool:

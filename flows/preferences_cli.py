@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.preference_export import EXPORT_FORMATS, export_preferences
@@ -54,7 +55,7 @@ def export(
 def _rows(store: Store, parts: list[str], iteration: str | None) -> list[dict[str, Any]]:
     """The preferences of one iteration, or of all that have some, oldest first."""
     if iteration is not None and iteration not in parts:
-        raise InputError(f"--iteration is {iteration!r}; there are {', '.join(parts)}")
+        raise InputError(f"--iteration is {iteration!r}; there are {', '.join(parts)}{did_you_mean(iteration, parts)}")
     heads = store.heads()
     assets = [AssetName("dataset", "preferences", part) for part in parts if iteration in (None, part)]
     there = [asset for asset in assets if asset in heads]

@@ -43,6 +43,8 @@ def query(
     if sql is None:
         listed = [{"view": view, "columns": list(columns)} for view, columns in columns_of_views(store).items()]
         rows, columns, more = listed, ["view", "columns"], False
+        if not (as_json or as_csv):
+            rows = [{**row, "columns": ", ".join(row["columns"])} for row in listed]
     else:
         table = store.query(sql, seconds=seconds, limit=limit + 1 if limit else None)
         columns = table.column_names
@@ -75,7 +77,7 @@ def columns_of_views(store: Store) -> Mapping[str, Sequence[str]]:
 def _print(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(column), overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(row[column])) for column in columns))
     console.print(table)
@@ -99,9 +101,7 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as one cell: lists and structs as JSON, nothing for null."""
+    """A value as one cell: lists and structs whole, as JSON; nothing for null."""
     if value is None:
         return ""
-    if isinstance(value, list | dict):
-        return ", ".join(value) if all(isinstance(e, str) for e in value) else json.dumps(value, ensure_ascii=False)
-    return str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_store.closest import did_you_mean
 from data_store.commands import halter, speak_of
 from data_store.errors import InputError, StoreError
 from data_store.files import atomic_write, write_all
@@ -219,7 +220,7 @@ def _others(name: str) -> str:
         f"; {root.name} holds the store of {name}: `{halter('rename', root.name)}` makes {root.name} its name"
         for root in stores_of(home(), name)
     ]
-    return f"there are: {', '.join(known) or 'none'}{''.join(moved)}"
+    return f"there are: {', '.join(known) or 'none'}{did_you_mean(name, known)}{''.join(moved)}"
 
 
 def _named_in(file: Path) -> str:

@@ -9,6 +9,7 @@ from data_store.looks import BehindHeads, behind_heads
 from data_store.names import AssetName
 from data_store.records import Head, RunInput, RunSummary
 from data_store.store import Store
+from flows.changes import why_changed
 from flows.gates import stops_of
 from flows.plan import Plan
 from flows.watch_config import GateConfig
@@ -116,7 +117,7 @@ class _Facts:
         sources = [entry for entry in read if entry.asset.kind == "source"]
         found = differences(self.outside[call.key], sources, self.behind.files)
         return "; ".join(
-            [*(["the step or its config changed"] if is_other else []), *([in_words(found)] if found else [])]
+            [*([why_changed(maker.run.config, call)] if is_other else []), *([in_words(found)] if found else [])]
         )
 
     def is_taken_up(self, store: Store, call: StepCall) -> bool:

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from data_store.figures import percent, seconds, size
+from flows.screen import Screen, visible
 from flows.summary import judged_by, outdated, tables_of
 
 _SECONDS_BETWEEN_LINES = 15.0
@@ -51,7 +52,7 @@ class StepDisplay:
         elif self.progress is not None:
             if key not in self.bars:
                 self.bars[key] = self.progress.add_task("", total=1.0, label=label, text="")
-            self.progress.update(self.bars[key], completed=fraction, text=escape(text))
+            self.progress.update(self.bars[key], completed=fraction, text=escape(visible(text)))
         elif text != "started" and time.monotonic() - self.spoken.get(key, self.started) >= _SECONDS_BETWEEN_LINES:
             self.spoken[key] = time.monotonic()
             self.console.print(f"{self._clock()} {label:<34} {percent(fraction):>4} {escape(text)}", highlight=False)
@@ -70,7 +71,7 @@ class ByteDisplay:
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = Screen(stderr=True, soft_wrap=True)
         self.spoken = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"),

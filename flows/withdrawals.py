@@ -7,6 +7,7 @@ from data_store.adoption import adopted_from
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import batch_name, hand_over_again, judgements_asset
 from data_store.annotation.people import annotators
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.identity import CONFIG_FILE, check_identity
 from data_store.layout import MARKER
@@ -173,7 +174,8 @@ def check_known(config: RunConfig, store: Store, what: str, name: str) -> None:
         finally:
             book.close()
     if not any(each == name or (what == "source" and each.endswith(f"/{name}")) for each in known):
-        raise InputError(f"run {config.name} has nothing of {what} {name!r}; it has: {', '.join(known) or 'none'}")
+        listed = f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
+        raise InputError(f"run {config.name} has nothing of {what} {name!r}; it has: {listed}")
 
 
 def set_withdrawal(store: Store, what: str, name: str, reason: str) -> None:

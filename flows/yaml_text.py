@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 
 
@@ -32,8 +33,9 @@ def read_yaml_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
+        near = did_you_mean(str(path), map(str, path.parent.glob("*.y*ml")))
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml"
+            f"{path}: cannot be read ({error.strerror}); give a YAML file, for example configs/smoke.yaml{near}"
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None

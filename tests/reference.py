@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import click
 import typer.main
 from pydantic import AfterValidator, AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
@@ -183,7 +184,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
+    for name in group.list_commands(click.Context(group)):  # in the order of `halter --help`
+        command = group.commands[name]
         if hasattr(command, "commands"):
             yield from _commands(command, f"{prefix}{name} ")
         else:

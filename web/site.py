@@ -65,7 +65,8 @@ class Site:
     def __init__(self, book: Book, https: bool, answerer: Answerer | None) -> None:
         self.book, self.https, self.answerer = book, https, answerer
         self.session_cookie = "__Host-halter" if https else "halter"
-        self.failed_log_ins = RateLimit(burst=10, seconds=30)  # by address
+        self.failed_log_ins = RateLimit(burst=10, seconds=30)  # by address; after them wrong tokens wait
+        self.log_in_delay = 1.0  # seconds
         self.requests = RateLimit(burst=120, seconds=0.25)  # by session; a person needs a few a minute
         self.prompts = RateLimit(burst=10, seconds=6)  # by session; a model answers them
         self._templates = Environment(

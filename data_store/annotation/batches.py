@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.annotation.book import Book
+from data_store.closest import did_you_mean
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import InputError
 from data_store.names import AssetName
@@ -133,8 +134,9 @@ def batch_of(book: Book, batch_id: str) -> Batch:
     with book.reading() as connection:
         found = read_batch(connection, batch_id)
         if found is None:
-            known = ", ".join(row["batch_id"] for row in connection.execute("SELECT batch_id FROM batch"))
-            raise InputError(f"there is no batch {batch_id!r}; there are: {known or 'none'}")
+            known = [str(row["batch_id"]) for row in connection.execute("SELECT batch_id FROM batch")]
+            near = did_you_mean(batch_id, known)
+            raise InputError(f"there is no batch {batch_id!r}; there are: {', '.join(known) or 'none'}{near}")
     return found
 
 

@@ -12,6 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from data_store.annotation.book import Book
+from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 
@@ -53,7 +54,8 @@ def disable_annotator(book: Book, name: str) -> None:
     """End a person's access at once, sessions included; their judgements stay. Raises InputError for unknown names."""
     with book.writing() as connection:
         if connection.execute("SELECT 1 FROM annotator WHERE name = ?", (name,)).fetchone() is None:
-            raise InputError(f"there is no annotator {name!r}; `{halter('annotators', 'list')}` shows them")
+            near = did_you_mean(name, (row["name"] for row in connection.execute("SELECT name FROM annotator")))
+            raise InputError(f"there is no annotator {name!r}; `{halter('annotators', 'list')}` shows them{near}")
         connection.execute("INSERT OR IGNORE INTO disabled VALUES (?, ?)", (name, book.clock()))
         connection.execute("DELETE FROM lease WHERE name = ?", (name,))
 

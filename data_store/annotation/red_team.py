@@ -14,6 +14,7 @@ from data_store.annotation.batches import Message
 from data_store.annotation.book import Book
 from data_store.annotation.judging import LEASE_SECONDS, FormOutOfDateError
 from data_store.annotation.live import LiveResponse
+from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.rows import RISKS, SEVERITIES, VECTORS, VIOLATIONS
@@ -128,8 +129,9 @@ def red_team_of(book: Book, session_id: str) -> RedTeam:
     for session in found:
         if session.spec.session_id == session_id:
             return session
-    known = ", ".join(session.spec.session_id for session in found)
-    raise InputError(f"there is no red-team session {session_id!r}; there are: {known or 'none'}")
+    known = [session.spec.session_id for session in found]
+    near = did_you_mean(session_id, known)
+    raise InputError(f"there is no red-team session {session_id!r}; there are: {', '.join(known) or 'none'}{near}")
 
 
 def red_teams(book: Book, *, only_open: bool = False) -> list[RedTeam]:

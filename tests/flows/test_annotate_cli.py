@@ -1,7 +1,13 @@
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -68,3 +74,31 @@ def test_wrong_input_ends_with_2_and_says_what_to_do(halter: Halter, arguments: 
     result = halter(*arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.slow
+def test_the_command_serves_people_and_cuts_off_unfinished_requests(halter: Halter, tmp_path: Path) -> None:
+    token = halter("annotators", "add", "anna").output.split()[-1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "flows.cli", "annotate", "--port", str(port)]
+    page = subprocess.Popen(command, env={**os.environ, "HALTER_HOME": str(tmp_path)})
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                stranger = socket.create_connection(("127.0.0.1", port), timeout=60)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        with stranger:
+            stranger.sendall(b"GET /login HTTP/1.1\r\n")
+            form = {"token": token}
+            headers = {"Origin": f"http://127.0.0.1:{port}"}
+            assert httpx.post(f"http://127.0.0.1:{port}/login", data=form, headers=headers).status_code == 303
+            assert stranger.recv(1) == b"", "after ten seconds it is cut off"
+    finally:
+        page.terminate()
+        page.wait(60)

@@ -94,7 +94,7 @@ def test_a_changed_step_is_named_with_all_that_follows_and_one_command_redoes_th
     desk.store.set_override("V1", "train_safety_reward", "reward.margins", "large")
     steps = {(each["part"], each["step"]): each for each in desk.document("stale")["stale"]}
     first = steps["V1", "train_safety_reward"]
-    assert first["reason"] == "the step or its config changed"
+    assert first["reason"] == "the step or its config changed: reward.margins was small, is large"
     assert first["roots"] == ["V1 train_safety_reward"]
     assert first["seconds"] >= 0
     assert ("V2", "ppo") in steps
@@ -110,6 +110,7 @@ def test_a_stale_step_that_feeds_nothing_is_redone_alone(desk: Desk) -> None:
     desk.store.set_override("V2", "evaluate", "evaluate.ordinary_prompts", 5)
     (step,) = desk.document("stale")["stale"]
     assert step["command"] == "halter rerun V2 evaluate --run pocket"
+    assert re.fullmatch(r"the step or its config changed: evaluate\.ordinary_prompts was \d+, is 5", step["reason"])
 
 
 def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:

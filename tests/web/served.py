@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from data_store.annotation.book import Book
 from data_store.annotation.live import Answerer
 from web.app import create_app
+from web.connections import BoundedProtocol
 
 
 @contextmanager
@@ -26,11 +27,11 @@ def serving(book: Book, *, answerer: Answerer | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def running(app: ASGIApp) -> Iterator[str]:
+def running(app: ASGIApp, protocol: type[BoundedProtocol] = BoundedProtocol) -> Iterator[str]:
     """The address of any application, served by uvicorn in a thread."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:
