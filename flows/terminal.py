@@ -117,7 +117,7 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object
 def print_figures(console: Console, name: str, rows: Sequence[dict[str, object]]) -> None:
     """The figures of a run, whose judgement they are, and which of them no longer hold."""
     first, further = tables_of(rows)
-    print_table(console, f"{name}: figures per policy ({judged_by(rows)})", first)
+    print_table(console, f"{name}: figures per policy, {judged_by(rows)}", first)
     print_table(console, "further figures", further)
     for line in outdated(rows):
         console.print(escape(line), highlight=False)

@@ -17,7 +17,7 @@ OF_THE_SHELL = ["python3 -m venv .venv", ". .venv/bin/activate"]
 
 def test_the_quickstart_does_what_it_says(redone: tuple[Home, dict[str, str]]) -> None:
     _, said = redone
-    assert "figures per policy (judged by a simulated annotator (world" in said["halter run configs/smoke.yaml"]
+    assert "figures per policy, judged by a simulated annotator (world" in said["halter run configs/smoke.yaml"]
     assert "dataset/preferences@V1" in said["halter lineage model/policy@V2"], "what made it"
     assert "steps are stale now" in said["halter rerun V1 safety-reward --set reward.margins=large"]
     assert "is stale: " in said["halter status"], "the second look, after the rerun"
