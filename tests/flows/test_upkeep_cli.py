@@ -329,7 +329,7 @@ def test_a_store_whose_journal_and_catalog_are_broken_is_put_right_from_a_backup
 
 def test_status_verify_and_repair_answer_as_before_over_a_damaged_catalog(desk: Desk) -> None:
     before = desk.document("status")
-    for length in (0, 4096, 100_000, desk.store.catalog.file.stat().st_size // 2):
+    for length in (4096, desk.store.catalog.file.stat().st_size // 2):
         for command, key in (("status", "steps"), ("verify", "sound"), ("repair", "sound")):
             os.truncate(desk.store.catalog.file, length)
             found = desk.document(command)
