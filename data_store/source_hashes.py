@@ -48,6 +48,9 @@ class SourceHashes:
             return known[1]
         if look[1] >= _LARGE_BYTES:
             self.on_large(path, look[1])
+            # Waiting for its time to tell costs less than reading it once more at the next look.
+            wait = SETTLED_NANOSECONDS - (time.time_ns() - max(look[2:]))
+            time.sleep(min(max(wait, 0), SETTLED_NANOSECONDS) / 1e9)
         started = time.time_ns()
         sha256 = file_sha256(path)
         is_settled = started - max(look[2:]) >= SETTLED_NANOSECONDS

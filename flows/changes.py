@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from data_store.lineage import CHANGED
 from flows.config import RunConfig
-from tasks.step import StepCall
+from tasks.call import StepCall
 
 _MOST = 4
 _LONG = 40

@@ -86,23 +86,21 @@ def run(
     """Run the whole recipe; what is finished is taken up again. Where all is, no Prefect server is started."""
     config = load_config(config_file)
     with sole_config(config), session_of(config) as session:
-        remember(config, session.store)
+        session.remember()
         session.adopt()
-        standing = look(session)
-        cells, waiting = standing.cells, stale_keys(standing.cells)
-        if waiting:
-            session.workers.start()  # torch loads while the server starts
-        say(
-            as_json,
-            f"[bold]{escape(config.name)}[/bold]: {len(cells) - len(waiting)} of {len(cells)} steps are finished",
-        )
-        _tell_overrides(session, as_json)
-        is_recorded = keep_server or bool(os.environ.get("PREFECT_API_URL"))
-        done = None if is_recorded else figures_if_done(session, standing)
-        if done is not None:
-            say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
-            _finish(done, as_json, session)
-            return
+        with one_look(session):
+            standing = look(session)
+            count, waiting = len(standing.cells), len(stale_keys(standing.cells))
+            if waiting:
+                session.workers.start()  # torch loads while the server starts
+            say(as_json, f"[bold]{escape(config.name)}[/bold]: {count - waiting} of {count} steps are finished")
+            _tell_overrides(session, as_json)
+            is_recorded = keep_server or bool(os.environ.get("PREFECT_API_URL"))
+            done = None if is_recorded else figures_if_done(session, standing)
+            if done is not None:
+                say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
+                _finish(done, as_json, session)
+                return
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.ends import result_of

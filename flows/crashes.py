@@ -85,6 +85,7 @@ def _automation(silence: timedelta) -> AutomationCore:
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 name="Crashed",
+                force=False,
                 message=f"no heartbeat for {silence.total_seconds():g} s: {GONE}",
             )
         ],

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
 from typer.core import TyperGroup
 
 PANELS: Mapping[str, tuple[str, ...]] = {
@@ -21,11 +20,11 @@ _ORDER = list(_PANEL_OF)
 class InPanels(TyperGroup):
     """A group whose commands stand in the order of PANELS; what is not there comes last."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _PANEL_OF else len(_ORDER))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command: Any = super().get_command(ctx, cmd_name)
         if command is not None and cmd_name in _PANEL_OF:
             command.rich_help_panel = _PANEL_OF[cmd_name]

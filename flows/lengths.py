@@ -51,7 +51,7 @@ def context_length(config: RunConfig) -> int:
     if config.model.context_length is not None:
         return config.model.context_length
     if config.model.preset not in PRESETS:
-        near = did_you_mean(config.model.preset, PRESETS)
+        near = did_you_mean(config.model.preset or "", PRESETS)
         raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}{near}")
     return PRESETS[config.model.preset].context_length
 

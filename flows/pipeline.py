@@ -16,7 +16,7 @@ from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
-from flows.session import recall, remember, session_of, sole_config
+from flows.session import recall, session_of, sole_config
 from flows.summary import summary_rows
 from flows.up_to_date import in_words, look
 from tasks.incoming.judged import waits_of
@@ -50,7 +50,7 @@ def recipe(
         config: A YAML file, such as configs/demo.yaml; empty for the config of the last run
     """
     with sole_config(config), session_of(config) as session:
-        remember(config, session.store)
+        session.remember()
         start = take_in(session)
         session.taken_in = start.text if start else ""
         if start is not None:

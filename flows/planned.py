@@ -85,7 +85,7 @@ class ScheduleWatch:
             self._unplanned_since = None
             self._told.discard("planned")
             return []
-        coming = _planned(self._client, self._pool, FlowRunFilterExpectedStartTime(after_=datetime.now(UTC)), 50)
+        coming = _planned(self._client, self._pool, _expected(after_=datetime.now(UTC)), 50)
         if coming := [run for run in coming if run.auto_scheduled]:
             self._unplanned_since = None
             self._told.discard("unplanned")
@@ -123,11 +123,15 @@ class ScheduleWatch:
         return [text]
 
 
+def _expected(**bounds: datetime) -> FlowRunFilterExpectedStartTime:
+    return FlowRunFilterExpectedStartTime.model_validate(bounds)
+
+
 def _due(client: SyncPrefectClient, pool: WorkPoolFilter) -> list[FlowRun]:
     """The planned runs whose time has come and that nobody has started, in the order of their times."""
     now, found = datetime.now(UTC), list[FlowRun]()
     while True:
-        page = _planned(client, pool, FlowRunFilterExpectedStartTime(before_=now), PAGE, len(found))
+        page = _planned(client, pool, _expected(before_=now), PAGE, len(found))
         found += page
         if len(page) < PAGE:
             return [run for run in found if run.auto_scheduled]

@@ -64,6 +64,12 @@ class Session:
             self._planned = planned
         return planned
 
+    def remember(self) -> None:
+        """Keep the config beside its store, as `remember` says; the plan is made of the same state of the catalog."""
+        with self.store.one_state():
+            remember(self.config, self.store)
+            self._plan()
+
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
         lack."""

@@ -33,7 +33,7 @@ def stale_steps(store: Store, plan: Plan, cells: Iterable[Cell], run: str) -> li
     stale = {(cell.part, cell.step): cell for cell in cells if cell.state == "stale"}
     fed = {key: [later for later in descendants(plan, *key) if later in stale] for key in stale}
     heads = store.heads()
-    took = {each.run.run_id: each.seconds for each in store.runs(state="succeeded")}
+    took = {each.run.run_id: each.seconds for each in store.runs() if each.state == "succeeded"}
     found = []
     for key, cell in stale.items():
         above = [other for other in stale if key in fed[other]]

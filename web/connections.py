@@ -107,6 +107,7 @@ class BoundedProtocol(H11Protocol):
         return True
 
 
-def _cancelled(alarm: asyncio.TimerHandle | None) -> None:
+def _cancelled(alarm: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
     if alarm is not None:
         alarm.cancel()
+    return None

@@ -168,6 +168,17 @@ def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [Path(path).name for path in json.loads((tmp_path / "hashes.json").read_text())] == ["two", "three"]
 
 
+def test_a_large_file_that_has_just_changed_is_waited_for_and_read_once(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_hashes, "_LARGE_BYTES", SMALL_BYTES)
+    monkeypatch.setattr(source_hashes, "SETTLED_NANOSECONDS", 50_000_000)
+    path, hashes = tmp_path / "weights", SourceHashes()
+    path.write_text(LARGE)
+    assert hashes.sha256(path) == hashes.sha256(path)
+    assert len(reads) == 1
+
+
 @pytest.mark.usefixtures("exact_clock")
 def test_who_waits_is_told_of_a_large_file_when_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_hashes, "_LARGE_BYTES", SMALL_BYTES)

@@ -283,7 +283,7 @@ def test_a_restored_store_is_a_run_of_its_own_that_answers_lineage_alike(desk: D
     told = desk.document("restore", "backup", "--as", "again")
     assert told["objects"] == len(list(desk.store.objects.all()))
     assert desk.document("lineage", "model/policy@V2", "--run", "again") == before
-    assert desk.document("stale", "--run", "again") == {"run": "again", "stale": []}
+    assert desk.document("stale", "--run", "again") == {"run": "again", "stale": [], "other_code": []}
     assert {step["state"] for step in desk.document("status", "--run", "again")["steps"]} == {"fresh"}
     result = desk.halter("restore", "backup", "--as", "again", code=2)
     assert "nothing is overwritten" in result.stderr
