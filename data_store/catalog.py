@@ -24,7 +24,8 @@ from typing import Any, TypeVar, cast
 
 import duckdb
 
-from data_store.database import DamagedError, SteadyReader, connect, means_damage
+from data_store.damage import DamagedError, SteadyReader, means_damage
+from data_store.database import connect
 from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.events import Event
 from data_store.files import sync_folder

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from data_store.database import SteadyReader
+from data_store.damage import SteadyReader
 
 
 def first_row(

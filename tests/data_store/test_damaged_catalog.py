@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data_store.database import DamagedError, connect, means_damage
+from data_store.damage import DamagedError, means_damage
+from data_store.database import connect
 from data_store.errors import StoreError
 from data_store.events import TABLES
 from data_store.names import AssetName
