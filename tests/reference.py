@@ -15,9 +15,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import typer.main
-from pydantic import AllowInfNan, BaseModel
+from pydantic import AfterValidator, AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
 
+from data_store.identity import check_run_name
 from flows.cli import app
 from flows.config import RunConfig
 from models.llama_presets import PRESETS
@@ -126,6 +127,8 @@ def _bounds(field: FieldInfo) -> str:
             found.append("finite")
         elif isinstance(each, annotated_types.MaxLen):
             found.append(f"{each.max_length} or fewer of them")
+        elif isinstance(each, AfterValidator) and each.func is check_run_name:
+            found.append("a name")
         else:
             raise TypeError(f"the reference has no word for {each!r}")
     return ", ".join(found)
