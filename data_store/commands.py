@@ -13,8 +13,8 @@ NO_RUN = frozenset({"run", "serve", "restore", "rename", "import"})
 _spoken_of: ContextVar[str | None] = ContextVar("run", default=None)
 
 
-def speak_of(run: str) -> None:
-    """From now on, in this context, printed commands are for this run."""
+def speak_of(run: str | None) -> None:
+    """From now on, in this context, printed commands are for this run; None: for none."""
     _spoken_of.set(run)
 
 

@@ -2,8 +2,21 @@
 with new examples finds becomes a test with a value of its own. `make search` searches.
 """
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from data_store.commands import speak_of
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_spoken_of() -> Iterator[None]:
+    """What an earlier test of this process has spoken of is in no command that this one prints."""
+    speak_of(None)
+    yield
+    speak_of(None)

@@ -82,7 +82,7 @@ def test_the_endpoint_is_asked_once_in_both_orders_and_never_again(
     sessions: Sessions, server: ChatServer, tmp_path: Path
 ) -> None:
     session = sessions()
-    with pytest.raises(InputError, match="was not asked yet; `halter run` asks it"):
+    with pytest.raises(InputError, match="was not asked yet; `halter run CONFIG` asks it"):
         resolve_inputs(session.store, session.plan[KEY])
     ask_judge(session, *KEY)
     assert len(server.asked) == QUESTIONS

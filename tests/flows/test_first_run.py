@@ -192,7 +192,7 @@ def test_prefect_has_a_report_for_each_step_and_the_tables_of_the_run(recorded: 
     by_key = {artifact["key"]: artifact for artifact in artifacts}
     reports = {f"report-{step}-{part}".replace("_", "-").lower() for part, step in STEPS}
     assert reports <= set(by_key)
-    assert "`halter lineage model/policy@V2`" in by_key["report-ppo-v2"]["data"]
+    assert "`halter lineage model/policy@V2 --run pocket`" in by_key["report-ppo-v2"]["data"]
     assert "dataset/preferences@V1" in by_key["report-train-safety-reward-v2"]["data"]
     assert by_key["curves-pretrain-base"]["data"].startswith("data:image/svg+xml;base64,")
     ratings = json.loads(by_key["ratings-collect-preferences-v1"]["data"])

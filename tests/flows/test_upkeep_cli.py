@@ -414,7 +414,7 @@ def test_every_command_of_the_page_runs(desk: Desk) -> None:
     for program, *arguments in commands:
         assert program == "halter"
         desk.halter(*arguments)
-    assert desk.document("verify", "--run", "demo-again")["sound"]
+    assert desk.document("verify", "--run", "llamas")["sound"]
 
 
 def test_the_retention_of_a_config_is_read_and_checked(tmp_path: Path) -> None:
