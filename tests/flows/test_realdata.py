@@ -113,6 +113,7 @@ def line_of(source: str) -> dict[str, Any]:
         return dict(json.loads(next(line for place, line in enumerate(lines, 1) if place == int(number))))
 
 
+@pytest.mark.slow
 def test_every_step_takes_real_files(from_files: Run) -> None:
     home, _, _ = from_files
     assert {state for _, _, state in home.runs()} == {"succeeded"}
@@ -122,6 +123,7 @@ def test_every_step_takes_real_files(from_files: Run) -> None:
     assert len(steps) == len(home.runs()) == 21
 
 
+@pytest.mark.slow
 def test_pairs_are_counted_by_file_and_reason(from_files: Run) -> None:
     home, _, _ = from_files
     counted = metrics(home, "base", "import_data")
@@ -148,6 +150,7 @@ def two(row: dict[str, Any]) -> str:
     return f"{record['chosen']}{record['rejected']}"
 
 
+@pytest.mark.slow
 def test_each_pair_leads_to_its_line(from_files: Run) -> None:
     home, _, _ = from_files
     batches = [rows(home, f"dataset/preferences@V{n}") for n in (1, 2)]
@@ -163,6 +166,7 @@ def test_each_pair_leads_to_its_line(from_files: Run) -> None:
         assert row["annotator"] == "import:hh"
 
 
+@pytest.mark.slow
 def test_what_is_too_long_is_listed_with_its_line_and_length(from_files: Run) -> None:
     home, _, _ = from_files
     counted = metrics(home, "base", "fit_context")
@@ -178,6 +182,7 @@ def test_what_is_too_long_is_listed_with_its_line_and_length(from_files: Run) ->
         assert re.fullmatch(r".+\.(jsonl|jsonl\.gz|csv):\d+(#\d+)?", row["source"])
 
 
+@pytest.mark.slow
 def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) -> None:
     home, finished, _ = from_files
     assert "no annotator: judged by the run's own reward models alone" in " ".join(finished.out.split())
@@ -188,6 +193,7 @@ def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) ->
     assert report["judge"] == "reward models only"
 
 
+@pytest.mark.slow
 def test_lineage_names_the_source_files_by_their_hashes(from_files: Run) -> None:
     home, _, config = from_files
     document = home.look("lineage", "model/policy@V2", "--json").document
@@ -197,6 +203,7 @@ def test_lineage_names_the_source_files_by_their_hashes(from_files: Run) -> None
     assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guide_run(from_files: Run) -> None:
     home, _, config = from_files
     before = home.heads(), len(home.runs())
