@@ -16,6 +16,7 @@ import yaml
 from data_store.names import AssetName
 from data_store.preference_readers import read_preferences
 from models.checkpoint import load_policy
+from tests.flows.guide_pages import READING
 from tests.flows.recipe_runs import ROOT, Finished, Home
 
 DATA = ROOT.parent / "shared" / "data"
@@ -41,7 +42,7 @@ def write_config(folder: Path, config: str, name: str, **changes: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def from_files(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def from_files(tmp_path_factory: pytest.TempPathFactory, server: str) -> Run:
     """A Llama from nothing on real documents, demonstrations and pairs."""
     folder = tmp_path_factory.mktemp("realdata")
     korean = folder / "korean_chatbot_pairs.csv"
@@ -63,7 +64,7 @@ def from_files(tmp_path_factory: pytest.TempPathFactory) -> Run:
         fine_tune={"picks": 12, "replay": 4, "training": {"sequence_length": 160, "batch_size": 2}},
         evaluate={"ordinary_prompts": 4, "safety_prompts": 4, "sampling": {"max_new_tokens": 8}},
     )
-    home = Home(folder / "home", name="from-files")
+    home = Home(folder / "home", server, name="from-files")
     finished = home.halter("run", config)
     assert finished.code == 0, finished.out + finished.err
     return home, finished, config
@@ -112,6 +113,7 @@ def line_of(source: str) -> dict[str, Any]:
         return dict(json.loads(next(line for place, line in enumerate(lines, 1) if place == int(number))))
 
 
+@pytest.mark.slow
 def test_every_step_takes_real_files(from_files: Run) -> None:
     home, _, _ = from_files
     assert {state for _, _, state in home.runs()} == {"succeeded"}
@@ -121,6 +123,7 @@ def test_every_step_takes_real_files(from_files: Run) -> None:
     assert len(steps) == len(home.runs()) == 21
 
 
+@pytest.mark.slow
 def test_pairs_are_counted_by_file_and_reason(from_files: Run) -> None:
     home, _, _ = from_files
     counted = metrics(home, "base", "import_data")
@@ -147,6 +150,7 @@ def two(row: dict[str, Any]) -> str:
     return f"{record['chosen']}{record['rejected']}"
 
 
+@pytest.mark.slow
 def test_each_pair_leads_to_its_line(from_files: Run) -> None:
     home, _, _ = from_files
     batches = [rows(home, f"dataset/preferences@V{n}") for n in (1, 2)]
@@ -162,6 +166,7 @@ def test_each_pair_leads_to_its_line(from_files: Run) -> None:
         assert row["annotator"] == "import:hh"
 
 
+@pytest.mark.slow
 def test_what_is_too_long_is_listed_with_its_line_and_length(from_files: Run) -> None:
     home, _, _ = from_files
     counted = metrics(home, "base", "fit_context")
@@ -177,6 +182,7 @@ def test_what_is_too_long_is_listed_with_its_line_and_length(from_files: Run) ->
         assert re.fullmatch(r".+\.(jsonl|jsonl\.gz|csv):\d+(#\d+)?", row["source"])
 
 
+@pytest.mark.slow
 def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) -> None:
     home, finished, _ = from_files
     assert "no annotator: judged by the run's own reward models alone" in " ".join(finished.out.split())
@@ -187,22 +193,25 @@ def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) ->
     assert report["judge"] == "reward models only"
 
 
+@pytest.mark.slow
 def test_lineage_names_the_source_files_by_their_hashes(from_files: Run) -> None:
     home, _, config = from_files
-    document = home.halter("lineage", "model/policy@V2", "--json").document
+    document = home.look("lineage", "model/policy@V2", "--json").document
     named = {file["path"]: file["sha256"] for source in document["sources"] for file in source["files"]}
     content = yaml.safe_load(config.read_text())["data"]
     paths = [Path(path) for value in content.values() if isinstance(value, list) for path in value]
     assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guide_run(from_files: Run) -> None:
     home, _, config = from_files
     before = home.heads(), len(home.runs())
     commands = re.findall(r"^halter (.+)$", GUIDE.read_text(), re.MULTILINE)
     assert commands
     for command in commands:
-        finished = home.halter(*command.replace("configs/own-files.yaml", str(config)).split())
+        words = command.replace("configs/own-files.yaml", str(config)).split()
+        finished = (home.look if words[0] in READING else home.halter)(*words)
         assert finished.code == 0, f"halter {command}: {finished.err}"
     assert (home.heads(), len(home.runs())) == before  # the run was finished: nothing was trained again
 

@@ -213,6 +213,7 @@ def test_a_second_one_for_the_same_stores_is_refused(served: Served) -> None:
     assert served.process.poll() is None
 
 
+@pytest.mark.slow
 def test_sigterm_ends_server_worker_and_what_is_running(served: Served) -> None:
     """The last one: it ends what the others share."""
     served.start_endless(100_001)
