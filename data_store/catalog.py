@@ -334,6 +334,8 @@ class Catalog:
                 self._rebuild()  # no room may look the same; then there is none for this either
                 self._lead(crowded)
         except (duckdb.Error, DamagedError, OSError) as error:
+            if isinstance(error, duckdb.ProgrammingError):
+                raise  # a fault of ours, such as a migration that does not run
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: Exception) -> UnwritableError:
@@ -351,6 +353,8 @@ class Catalog:
         try:
             self._rebuild()
         except (duckdb.Error, OSError) as error:
+            if isinstance(error, duckdb.ProgrammingError):
+                raise
             raise self._unwritable(error) from error
 
     def _rebuild(self) -> None:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 from data_store import events
+from data_store.commands import halter
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.publishing import describe_source
@@ -71,7 +72,7 @@ def read_intakes(store: Store) -> dict[str, tuple[Intake, datetime]]:
             intake = Intake(**{**content, "files": tuple(TakenFile(*each) for each in content["files"])})
         except (LookupError, TypeError, ValueError) as error:
             raise StoreError(
-                f"{file} is cut short or damaged ({error}): `halter verify` and `halter repair` put it right"
+                f"{file} is cut short or damaged ({error}): `{halter('verify')}` and `{halter('repair')}` put it right"
             ) from None
         if intake.trigger != "nothing":
             found[asset.part] = (intake, head.at)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from data_store.commands import halter
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
 from data_store.files import write_durably
@@ -36,7 +37,7 @@ def check_marker(content: bytes, file: Path) -> None:
         whole = canonical_json({"format": STORE_FORMAT})
         raise StoreError(
             f"{file} is cut short or damaged ({error}); everything else may be sound: take this one file from a backup "
-            f"of the store, or write {whole} into it, then look with `halter verify`"
+            f"of the store, or write {whole} into it, then look with `{halter('verify')}`"
         ) from None
     if found > STORE_FORMAT:
         raise StoreError(f"{file.parent}: store format {found}, this halter knows {STORE_FORMAT}; upgrade halter")

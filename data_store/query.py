@@ -22,6 +22,7 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
+from data_store.commands import halter
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.query_process import HEAD, LENGTH
@@ -170,7 +171,7 @@ def _answer(pipe: IO[bytes], watch: _Watch, seconds: float) -> pa.Table:
             if len(found) > ANSWER_BYTES:
                 raise InputError(
                     f"the answer is larger than {ANSWER_BYTES >> 20} MiB; ask for fewer rows or columns, or take them "
-                    "with `halter export parquet`"
+                    f"with `{halter('export', 'parquet', 'FOLDER')}`"
                 )
         elif letter == b"D":
             return pa.ipc.open_stream(pa.py_buffer(found)).read_all()

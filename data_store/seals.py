@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from data_store.commands import halter
 from data_store.contents import uses_by_object
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import InputError, StoreError
@@ -99,7 +100,7 @@ def notes_of(folder: Path) -> list[str]:
     if found is None:
         return [
             f"{folder} has no seal, as backups of earlier versions of Halter: what it holds is verified; whether it "
-            f"holds all that was backed up is not known; `halter backup {folder}` seals it"
+            f"holds all that was backed up is not known; `{halter('backup', str(folder))}` seals it"
         ]
     if was_cut_short(folder):
         return [
@@ -117,7 +118,7 @@ def what_is_missing(folder: Path, journal: Journal) -> str | None:
     found = read_seal(folder)
     if found is None:
         if was_cut_short(folder):
-            return f"{folder} is no whole backup: it was cut short; finish it by the same `halter backup`"
+            return f"{folder} is no whole backup: it was cut short; finish it by `{halter('backup', str(folder))}`"
         return None
     last: Entry | None = None
     for entry in journal.whole():

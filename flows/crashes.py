@@ -21,6 +21,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.states import Crashed
 
+from data_store.figures import seconds
 from flows.cancellation import UNDER_WAY
 
 FLOWS = ["recipe", "foundation", "iteration", "rerun"]
@@ -86,7 +87,7 @@ def _automation(silence: timedelta) -> AutomationCore:
                 state=StateType.CRASHED,
                 name="Crashed",
                 force=False,
-                message=f"no heartbeat for {silence.total_seconds():g} s: {GONE}",
+                message=f"no heartbeat for {seconds(silence.total_seconds())}: {GONE}",
             )
         ],
     )

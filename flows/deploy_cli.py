@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from flows.command import console, guarded
 from flows.config import load_config
@@ -21,7 +22,9 @@ def deploy(config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A
     load_config(config_file)  # wrong input ends here
     if not os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names no server: set it, or take `halter serve`, which brings a server and a worker"
+            "PREFECT_API_URL names no server: set it, or take "
+            f"`{halter('serve', str(config_file))}`, which brings a server "
+            "and a worker"
         )
     from prefect.client.orchestration import get_client
 

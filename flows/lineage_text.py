@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from data_store.figures import figure
 from tasks.code import code_version
 from tasks.code_today import few
 
@@ -38,7 +39,7 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _source(entry: Document) -> Iterable[str]:
     yield f"{entry['asset']}  {entry['version'][:16]}  {entry['origin']}"
     for file in entry["files"][:_FILES]:
-        yield f"    {file['sha256']}  {file['path']}  {file['bytes']:,} bytes"
+        yield f"    {file['sha256']}  {file['path']}  {figure(file['bytes'])} bytes"
     if len(entry["files"]) > _FILES:
         yield f"    and {_count(len(entry['files']) - _FILES, 'file')} more (--json names them)"
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from data_store.commands import halter
 from data_store.errors import InputError
 from flows import prefect_database
 from flows.command_logs import cut, end_of, log_file
@@ -116,7 +117,7 @@ def serving(folder: Path) -> Iterator[str]:
     """The same for `halter serve`, which must be alone with its server. Raises InputError where it is not."""
     if os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names a server of your own: `halter deploy` lays out there what can be "
+            f"PREFECT_API_URL names a server of your own: `{halter('deploy', 'CONFIG')}` lays out there what can be "
             "started; then start `prefect worker start --pool halter`; "
             "or unset it for a server on this machine"
         )

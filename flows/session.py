@@ -13,6 +13,7 @@ from pathlib import Path
 from data_store.closest import did_you_mean
 from data_store.commands import halter, speak_of
 from data_store.errors import InputError, StoreError
+from data_store.figures import size
 from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.layout import prepare
@@ -82,9 +83,9 @@ class Session:
             listener(part, step, fraction, text)
 
 
-def _tell_of_reading(path: Path, size: int) -> None:
+def _tell_of_reading(path: Path, count: int) -> None:
     """A line for people who wait: a file outside the store is read whole."""
-    sys.stderr.write(f"reading {path} ({size / 1e9:.1f} GB), which is new or has changed\n")
+    sys.stderr.write(f"reading {path} ({size(count)}), which is new or has changed\n")
 
 
 _lock = threading.Lock()

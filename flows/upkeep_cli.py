@@ -109,8 +109,8 @@ def _verify_backup(folder: Path, quick: bool, as_json: bool) -> None:
         what = f"{found.n_events} events, {found.n_objects} objects, {size(found.bytes)}"
         if found.problems:
             console.print(
-                f"{len(found.problems)} problems in {what}; remove what is damaged there, and `halter backup {folder}` "
-                "copies it again, while the store is there",
+                f"{len(found.problems)} problems in {what}; remove what is damaged there, and "
+                f"`{halter('backup', str(folder))}` copies it again, while the store is there",
                 highlight=False,
             )
         else:

@@ -19,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data_store.files import write_all
 from tasks.code import environment, git_state
 from tasks.loaded_code import LoadedCode
 
@@ -85,6 +84,8 @@ def _silence_progress_bars() -> None:
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:
+    from data_store.files import write_all  # a step may use it, too: its loading is recorded
+
     write_all(answers, json.dumps(message).encode() + b"\n")
 
 

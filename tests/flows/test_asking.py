@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from flows.asking import ask_judge
 
 from data_store.errors import InputError
 from data_store.names import AssetName
 from flows.config import RunConfig
 from flows.session import Session
 from tasks.endpoint import EndpointError
-from tasks.execute import resolve_inputs
+from tasks.execute import prepare, resolve_inputs
 from tasks.jobs import StepFailedError
 from tasks.judge_pairs import JudgePairsConfig, judge_pairs
 from tests.data_store.store_bench import Bench
@@ -28,6 +27,11 @@ KEY = ("V1", "judge_pairs")
 SECRET = "sk-of-nobody-else"
 PAIRS = [{**pair_row(number), "axis": "safety" if number == 3 else "helpfulness"} for number in range(4)]
 QUESTIONS = 2 * 4 + 2
+
+
+def ask_judge(session: Session, part: str, step: str) -> None:
+    """What happens before the step."""
+    assert prepare(session.store, session.plan[part, step]) is None
 
 
 @pytest.fixture

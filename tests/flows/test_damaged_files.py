@@ -36,7 +36,7 @@ def test_remembering_the_config_again_puts_it_right_as_the_message_says(smoke: P
     config = recall("smoke")
     (smoke / CONFIG_FILE).write_bytes(content)
     result = CliRunner().invoke(app, ["status", "--run", "smoke"])
-    assert "give the run's YAML file to `halter run` again" in result.stderr.replace("\n", " ")
+    assert "give the run's YAML file to `halter run CONFIG` again" in result.stderr.replace("\n", " ")
     remember(load_config(SMOKE))
     assert recall("smoke") == config
 

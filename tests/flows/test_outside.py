@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from flows.waiting import await_judgements
 from typer.testing import CliRunner
 
 from data_store.adoption import adopt
@@ -37,6 +36,7 @@ from flows.config import load_config
 from flows.plan import plan_today
 from flows.session import Session, remember, store_root
 from flows.status import Cell, look_at
+from tasks.execute import prepare
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET, ROOT
 from tests.flows.recorded_run import record, record_plan
@@ -261,7 +261,7 @@ def test_a_book_with_other_judgements_makes_stale_what_read_the_batch(home: Path
     pairs = desk.store.publish("dataset", rows, row_kind="pair")
     record(desk.bench, [calls[place]], published={"dataset/pairs@V1": pairs})
     session = Session(desk.config)
-    assert await_judgements(session, "V1", "collect_preferences") is not None
+    assert prepare(session.store, session.plan["V1", "collect_preferences"]) is not None
     assert desk.cells()["V1 collect_preferences"].state == "waiting"
     book = Book.open(desk.store.root)
     add_annotator(book, "anna")

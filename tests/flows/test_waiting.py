@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from flows.waiting import Wait, await_judgements, judged_and_unread, waits_of
 
 from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
@@ -20,7 +19,11 @@ from data_store.annotation.writing import begin_dialogue, enter_written
 from data_store.errors import InputError
 from flows.config import RunConfig
 from flows.session import Session
+from tasks.call import readings
 from tasks.execute import resolve_inputs
+from tasks.incoming.judged import Judged, judged_and_unread, waits_of
+from tasks.incoming.judged import await_judgements as await_these
+from tasks.incoming.reading import Wait
 from tasks.jobs import StepFailedError
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
@@ -28,6 +31,13 @@ from tests.flows.recipe_runs import POCKET
 PAIRS = 4
 KEY = ("V1", "collect_preferences")
 Sessions = Callable[..., Session]
+
+
+def await_judgements(session: Session, part: str, step: str, clock: Callable[[], float] = time.time) -> Wait | None:
+    """What the step waits for, by the judgements that it reads."""
+    read = readings(session.store, session.store.heads(), session.plan[part, step])
+    waits = [await_these(at, each, clock) for each, at in read if isinstance(each, Judged)]
+    return next(filter(None, waits), None)
 
 
 def config_of(**people: Any) -> RunConfig:
