@@ -10,6 +10,7 @@ from data_store.commands import halter
 from data_store.errors import InputError
 from flows.command import console, guarded
 from flows.config import load_config
+from flows.session import store_root
 
 
 @guarded
@@ -19,7 +20,7 @@ def deploy(config_file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A
     Give the command again when the config has changed, or a run has appended an iteration: the forms offer what the
     plan had when it was given.
     """
-    load_config(config_file)  # wrong input ends here
+    store_root(load_config(config_file).name)  # wrong input ends here
     if not os.environ.get("PREFECT_API_URL"):
         raise InputError(
             "PREFECT_API_URL names no server: set it, or take "

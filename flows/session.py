@@ -227,7 +227,7 @@ def _others(name: str) -> str:
         f"; {root.name} holds the store of {name}: `{halter('rename', root.name)}` makes {root.name} its name"
         for root in stores_of(home(), name)
     ]
-    return f"there are: {', '.join(known) or 'none'}{did_you_mean(name, known)}{''.join(moved)}"
+    return f"there are: {', '.join(known) or 'none'}{''.join(moved) or did_you_mean(name, known)}"
 
 
 def _named_in(file: Path) -> str:

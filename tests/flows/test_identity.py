@@ -30,6 +30,7 @@ WORDS: Mapping[str, str] = {
     "run": "FOLDER.yaml",
     "rerun": "V1 safety-reward --run FOLDER",
     "serve": "FOLDER.yaml",
+    "deploy": "FOLDER.yaml",
     "status": "--run FOLDER",
     "lineage": "model/policy@V1 --run FOLDER",
     "annotate": "--run FOLDER",
@@ -290,6 +291,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused_wherever_one_is_given(demo: P
     for words in (
         ("run", config),
         ("serve", config),
+        ("deploy", config),
         ("status", f"--run={name}"),
         ("annotators", "add", "ben", f"--run={name}"),
         ("restore", "sound", f"--as={name}"),
@@ -323,7 +325,7 @@ def test_the_config_of_a_foreign_store_cannot_name_a_place_outside_of_the_home(
     config = tmp_path / "sound" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "name": name}))
     before = contents(tmp_path)
-    message = "holds no config.json that names a run" if name == 7 else "cannot name a run"
+    message = "config.json: name: Input should be a valid string" if name == 7 else "cannot name a run"
     assert message in halter("import", "sound", code=2).stderr
     assert contents(tmp_path) == before
 

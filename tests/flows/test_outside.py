@@ -221,7 +221,7 @@ def test_status_and_stale_say_so_to_people_and_programs(desk: Desk) -> None:
     document = json.loads(CliRunner().invoke(app, ["stale", "--json"]).stdout)
     (first, *others) = document["stale"]
     assert (first["part"], first["step"], first["reason"]) == ("base", "import_data", f"{path} has changed")
-    assert first["command"] == "halter rerun base import-data --downstream"
+    assert first["command"] == "halter rerun base import-data --downstream --run pocket"
     assert {each["command"] for each in others} == {first["command"]}, "one command for all of it"
     shown = CliRunner().invoke(app, ["stale"]).stdout
     assert "base import_data" in shown

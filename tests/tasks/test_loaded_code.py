@@ -33,7 +33,7 @@ class Word(BaseModel):
     """None."""
 
 
-@step(version=1, config=Word, outputs={"text": Output("model")})
+@step(version=1, config=Word, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="Speaks.")
 def speak(run: StepRun, config: Word) -> dict[str, float]:
     """Write the word."""
     from world.word import WORD
