@@ -40,8 +40,8 @@ def rerun(
     judgements it ends in the state «Waiting», and after one that a gate does not let pass in «Stopped at a gate».
 
     With a changed value the step's fingerprint decides whether something has to be computed; without one a step that
-    is up to date is computed again all the same. Raises InputError for what does not fit the run's plan. The UI shows
-    these texts:
+    is up to date is computed again all the same, unless with `downstream` it is others that are stale. Raises
+    InputError for what does not fit the run's plan. The UI shows these texts:
 
     Args:
         iteration: V1, V2 …; V0 for SFT and its evaluation, base for the foundation
@@ -59,8 +59,9 @@ def rerun(
             session.store.unset_override(order.part, order.step, key)
         for key, value in order.values.items():
             session.store.set_override(order.part, order.step, key, value)
-        force = not order.values and not order.unset and before[order.key].state == "fresh"
         later = descendants(session.plan, *order.key) if downstream else []
+        is_wanted_itself = not any(before[key].state in ("stale", "tainted") for key in later)
+        force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
         stop = None
         try:
             for number, (part, name) in enumerate([order.key, *later]):

@@ -62,10 +62,10 @@ def test_the_picks_take_the_place_of_preferences_reward_models_and_sampling() ->
         call = plan[f"V{number}", "fine_tune"]
         assert call.inputs["picks"] == (Adopted("pocket", AssetName("dataset", "picks", f"V{number}")),)
         assert call.assets["policy"] == (AssetName("model", "policy", f"V{number - 1}"),)
-        assert "picks" not in call.inputs
+        assert "picks" not in call.assets
     made: set[AssetName] = set()
     for call in plan.values():
-        assert {asset for assets in call.inputs.values() for asset in assets} <= made
+        assert {asset for assets in call.assets.values() for asset in assets} <= made
         made |= set(call.outputs.values())
 
 
@@ -73,7 +73,7 @@ def test_the_picks_take_the_place_of_preferences_reward_models_and_sampling() ->
     ("changes", "message"),
     [
         ({"distill": {"run": "small"}}, "the name of another run"),
-        ({"distill": {"run": "../pocket"}}, "the name of another run"),
+        ({"distill": {"run": "../pocket"}}, "cannot name a run"),
         ({"final_stage": "ppo"}, "final_stage: none"),
         ({"gatt": {"first_iteration": 1}}, "gatt: null"),
         ({"reward": {"gold_percent": 20}}, "no reward.gold_percent"),

@@ -16,6 +16,7 @@ from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
 from tasks.call import derive_seed
 from tasks.incoming.judged import Judged
+from tasks.people import PeopleConfig
 from tests.flows.recipe_runs import POCKET
 
 
@@ -241,7 +242,7 @@ def test_several_overrides_of_one_step_hold_together() -> None:
 def test_an_override_that_no_longer_fits_the_config_is_named() -> None:
     with pytest.raises(
         InputError,
-        match=r"V1 train_safety_reward --unset reward\.margin` takes it back\): there is no key reward\.margin",
+        match=r"safety_reward --unset reward\.margin --run pocket` takes it back\): there is no key reward\.margin",
     ):
         build_plan(config_of(), [override("V1", "train_safety_reward", "reward.margin", "large")])
 
@@ -267,7 +268,7 @@ def test_what_people_judge_is_read_beside_the_pairs_and_changes_no_other_step() 
     simulated, people = (config_of(), config_of(annotator=None, collect={**collect, "people": {"per_item": 2}}))
     plan, before = build_plan(people), build_plan(simulated)
     call = plan["V2", "collect_preferences"]
-    assert call.inputs["judgements"] == (Judged(AssetName("dataset", "pairs", "V2")),)
+    assert call.inputs["judgements"] == (Judged(AssetName("dataset", "pairs", "V2"), PeopleConfig(per_item=2)),)
     assert reads(plan, "V2", "collect_preferences") == {"pairs": ["dataset/pairs@V2"]}
     assert [key for key, call in plan.items() if call.of(Judged)] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
     assert not any(call.of(Judged) for call in before.values())
