@@ -147,7 +147,7 @@ def test_a_parameter_that_the_flow_does_not_know_is_refused_before_a_run_is_ther
     """Prefect would take it, and the run would crash before it can say which one it was."""
     for deployment, parameters in (
         ("recipe/recipe", {"confg": "configs/demo.yaml"}),
-        ("rerun/train-safety-reward", {"iteration": "V2", "downstraem": True}),
+        ("rerun/step-train-safety-reward", {"iteration": "V2", "downstraem": True}),
     ):
         with pytest.raises(urllib.error.HTTPError) as refused:
             served.start(deployment, **parameters)

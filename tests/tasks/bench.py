@@ -16,6 +16,7 @@ from data_store.rows import ROW_KINDS
 from data_store.store import Store
 from tasks.call import StepCall
 from tasks.execute import Outcome, execute
+from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
 from tasks.incoming.stored import Asset
 from tasks.processes import Workers
@@ -31,6 +32,7 @@ def call_of(
     seed: int = 7,
     inputs: Mapping[str, tuple[str, ...]] | None = None,
     sources: Mapping[str, tuple[Path, ...]] | None = None,
+    attacks: tuple[str, ...] = (),
 ) -> StepCall:
     """A call whose outputs are called `name` (and `name-<role>` where there are several)."""
     roles = list(step.outputs)
@@ -43,6 +45,7 @@ def call_of(
         inputs={
             **{role: tuple(Asset(AssetName.parse(each)) for each in assets) for role, assets in (inputs or {}).items()},
             **{role: tuple(map(File, paths)) for role, paths in (sources or {}).items()},
+            **({"attacks": tuple(map(Attacked, attacks))} if attacks else {}),
         },
         outputs={role: AssetName(step.outputs[role].kind, each, part) for role, each in names.items()},
     )

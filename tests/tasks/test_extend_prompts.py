@@ -1,6 +1,5 @@
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +120,8 @@ def test_a_red_team_that_is_closed_later_makes_the_prompts_anew_with_it_in_their
         part="V2",
         inputs={"prompts": ("dataset/prompts@base",)},
         sources={"tokenizer": (tokenizer,)},
+        attacks=("V0", "V1"),
     )
-    call = replace(call, attacked={"attacks": ("V0", "V1")})
     assert bench.execute(call).metrics["prompts/red_team"] == 0
     assert bench.execute(call).cached
     desk = new_desk(bench.store.root)

@@ -210,10 +210,11 @@ def test_the_death_of_the_worker_is_reported_and_ends_its_steps(workers: Workers
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('this torch is broken')")
+    (tmp_path / "pydantic").mkdir()
+    (tmp_path / "pydantic" / "__init__.py").write_text("raise ImportError('this pydantic is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     broken = Workers()
-    with pytest.raises(WorkerDiedError, match="this torch is broken"):
+    with pytest.raises(WorkerDiedError, match="this pydantic is broken"):
         broken.run(place(tmp_path / "job"), lambda: None)
     broken.close()
 
