@@ -99,7 +99,7 @@ def test_with_a_server_of_ones_own_people_see_the_same_table_and_prefect_the_run
     mine = {"flow_runs": {"id": {"any_": [newest["id"]]}}}
     assert ask(server, "task_runs/filter", **mine) == [], "neither tasks nor subflows"
     artifacts = ask(server, "artifacts/filter", **mine)
-    assert {artifact["key"] for artifact in artifacts} >= {"progress-per-iteration", "how-to-read"}
+    assert {artifact["key"] for artifact in artifacts} >= {"progress-per-iteration", "index-pocket"}
 
 
 def test_a_run_that_takes_in_what_comes_says_the_same_without_a_server(copy: Home, tmp_path: Path, server: str) -> None:
