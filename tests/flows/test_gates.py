@@ -154,7 +154,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
 
     stopped = home.halter("run", config, "--json")
     assert stopped.code == 1
-    assert "V2 rejection_sample: picks is 21, and must be at least 1000" in stopped.err
+    assert "V2 rejection_sample: picks is 21, and must be at least 1,000" in stopped.err
     assert "Traceback" not in stopped.err
     ran = home.runs()[len(before) :]
     assert ran == [("V0", "evaluate", "succeeded"), ("V1", "evaluate", "succeeded")], "what comes before, nothing after"
@@ -162,7 +162,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     status = home.look("status", "--json").document
     cells = {(cell["part"], cell["step"]): cell for cell in status["steps"]}
     at_gate = cells["V2", "rejection_sample"]
-    assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 21, and must be at least 1000")
+    assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 21, and must be at least 1,000")
     assert at_gate["outputs"]["picks"] == home.head("dataset/picks@V2"), "its result stays"
     assert [key for key, cell in cells.items() if cell["gate"]] == [("V2", "rejection_sample")]
     stale = {key for key, cell in cells.items() if cell["state"] != "fresh"}
