@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 NAME = "nights"  # of the recipe that both benchmarks use
 SECONDS_TO_START = 300.0
 SECONDS_TO_END = 900.0  # for what is in line at the end
-GOOD = ("Completed", "Nothing new")
+GOOD = ("Completed", "Nothing new", "Up to date")
 
 
 @dataclass(frozen=True)
