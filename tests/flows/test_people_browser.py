@@ -159,7 +159,12 @@ def assert_learned_from(home: Home, batch_id: str, said: list[Clicked]) -> None:
         )
         for row in rows
     ]
-    assert sorted(found, key=str) == sorted(said, key=str)
+    # a page cannot show the one character that HTML has no place for, which so little a model may say
+    shown = [
+        replace(each, response_a=each.response_a.replace("\0", ""), response_b=each.response_b.replace("\0", ""))
+        for each in found
+    ]
+    assert sorted(shown, key=str) == sorted(said, key=str)
     assert {row["annotator"] for row in rows} == {"anna"}
     from_batch = f"annotation batch {batch_id}"
     sources = sorted(row["source"] for row in rows)
