@@ -171,11 +171,6 @@ def test_every_minute_a_run_is_executed_and_what_comes_too_early_is_skipped(
         assert datetime.fromisoformat(first["expected_start_time"]) - ready <= timedelta(minutes=2)
         assert any(line.startswith("next run planned for ") for line in lines), lines
 
-        holds = served.start_endless(100_000)
+        served.start_endless(100_000)
         wait_for(lambda: bool(planned("Skipped")), "a run to be overtaken", SECONDS)
         assert "another run was at work" in json.dumps(planned("Skipped"))
-        ask(served.url, f"flow_runs/{holds}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
-        done = len(planned(*DONE))
-        wait_for(lambda: len(planned(*DONE)) > done, "the one in line to be executed", SECONDS)
-
-        assert served.get(f"flow_runs/{holds}")["state_type"] == "CANCELLED"
