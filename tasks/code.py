@@ -100,18 +100,6 @@ def _read_source(path: Path, *_looks: int) -> Source:
     return Source.of(content, ast.parse(content))
 
 
-def changed_since(files: Mapping[str, str]) -> tuple[str, ...]:
-    """Of these files those whose text on the disk has another sha256 now, or that are gone."""
-    return tuple(path for path, sha256 in files.items() if _sha256(ROOT / path) != sha256)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
 def code_version(files: Mapping[str, str]) -> str:
     """One hash over a step's source files."""
     text = "\n".join(f"{digest}  {path}" for path, digest in sorted(files.items()))

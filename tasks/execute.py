@@ -22,7 +22,8 @@ from data_store.names import AssetName, one_name
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.call import StepCall, readings
-from tasks.code import changed_since, code_version
+from tasks.code import code_version
+from tasks.code_today import CodeToday
 from tasks.incoming.adopted import Adopted
 from tasks.incoming.reading import Progress, Wait
 from tasks.jobs import StepFailedError, lines_of, run_in_worker
@@ -184,7 +185,7 @@ def _compute(
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
-    edited = changed_since(code.files)
+    edited = CodeToday().differs(code.files)
     return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables, curves, edited)
 
 

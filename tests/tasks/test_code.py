@@ -2,7 +2,8 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tasks.code import ROOT, changed_since, code_version, environment, git_state, source_files
+from tasks.code import ROOT, code_version, environment, git_state, source_files
+from tasks.code_today import CodeToday
 
 
 def test_a_steps_source_files_are_all_of_ours_that_it_imports_also_inside_functions() -> None:
@@ -30,8 +31,8 @@ def test_a_step_names_no_more_files_than_can_matter_to_it() -> None:
 
 def test_files_that_are_not_what_they_were_are_named() -> None:
     files = source_files("tasks.train_tokenizer")
-    assert changed_since(files) == ()
-    assert changed_since({**files, "tasks/step.py": "0" * 64, "tasks/gone.py": "1" * 64}) == (
+    assert CodeToday().differs(files) == ()
+    assert CodeToday().differs({**files, "tasks/step.py": "0" * 64, "tasks/gone.py": "1" * 64}) == (
         "tasks/step.py",
         "tasks/gone.py",
     )
