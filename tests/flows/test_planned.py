@@ -171,6 +171,13 @@ def test_every_minute_a_run_is_executed_and_what_comes_too_early_is_skipped(
         assert datetime.fromisoformat(first["expected_start_time"]) - ready <= timedelta(minutes=2)
         assert any(line.startswith("next run planned for ") for line in lines), lines
 
-        served.start_endless(100_000)
+        holder = served.start_endless(100_000)
         wait_for(lambda: bool(planned("Skipped")), "a run to be overtaken", SECONDS)
         assert "another run was at work" in json.dumps(planned("Skipped"))
+
+        ask(served.url, f"flow_runs/{holder}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        assert served.end(holder)["state_name"] == "Cancelled"
+        # It goes on with the same training: that many steps were set by hand, and nobody has taken them back.
+        wait_for(lambda: bool(planned("Running")), "the run that was left in line", SECONDS)
+        assert planned("Running")[0]["expected_start_time"] > planned("Skipped")[-1]["expected_start_time"]
+        wait_for(lambda: bool(served.trainings()), "its training", SECONDS)
