@@ -1,6 +1,5 @@
 """The `halter` command. Exit code 2 for wrong input, 1 for a failure."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -11,9 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_store.commands import halter
-from data_store.figures import figure
 from data_store.identity import CONFIG_FILE
-from data_store.names import AssetName
 from data_store.read_only import check_writable
 from data_store.store import Store
 from flows import (
@@ -24,21 +21,18 @@ from flows import (
     query_cli,
     red_team_cli,
     rename_cli,
+    status_cli,
     upkeep_cli,
     withdraw_cli,
 )
 from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
-from flows.config import RunConfig, load_config
+from flows.config import load_config
 from flows.help_panels import InPanels
-from flows.intakes import describe, intake_rows
-from flows.lineage_text import DEPTH, lineage_lines
-from flows.lineage_view import lineage_document
 from flows.orders import read_order, rerun_command
 from flows.plan import plan_today
 from flows.server import prefect_server, serving
-from flows.session import Session, home, opened, recall, remember, session_of, sole_config, store_root
-from flows.status import Cell, other_code_in_words, stale_keys
-from flows.summary import summary_rows
+from flows.session import Session, home, recall, remember, session_of, sole_config, store_root
+from flows.status import stale_keys
 from flows.terminal import StepDisplay, print_figures
 from flows.up_to_date import figures_if_done, look, one_look
 from tasks.incoming.judged import judged_and_unread, waits_of
@@ -55,6 +49,8 @@ app = typer.Typer(
 app.command("annotate")(annotate_cli.annotate)
 app.add_typer(annotate_cli.people, name="annotators")
 app.command("deploy")(deploy_cli.deploy)
+app.command("status")(status_cli.status)
+app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
@@ -204,54 +200,6 @@ def serve(
     console.print("stopped")
 
 
-@app.command()
-@guarded
-def status(name: RunOption = None, as_json: JsonOption = False) -> None:
-    """The grid: iterations by steps, each fresh, stale, tainted, missing, failed, running, waiting or at a gate."""
-    config = recall(name)
-    with session_of(config) as session, one_look(session):
-        _print_status(session, as_json)
-
-
-def _print_status(session: Session, as_json: bool) -> None:
-    config, store = session.config, session.store
-    cells = look(session).cells
-    rows = summary_rows(session, cells)
-    if as_json:
-        overrides = [
-            {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
-        ]
-        document = {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
-        print_json({**document, "iterations": session.parts, "taken_in": intake_rows(store)})
-        return
-    _print_grid(config, cells)
-    for override in store.overrides():
-        console.print(
-            f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
-        )
-    _tell_intakes(config, store)
-    print_figures(console, config.name, rows)
-
-
-@app.command()
-@guarded
-def lineage(
-    asset: Annotated[str, typer.Argument(help="An asset, such as model/policy@V2")],
-    name: RunOption = None,
-    depth: Annotated[int, typer.Option(min=0, help="How many runs back are shown whole; 0: all")] = DEPTH,
-    code: Annotated[bool, typer.Option("--code", help="Name every file of the code with its hash")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """What made an asset: data, judgements, configs as far as they are not the defaults, code. `--json` has all of it,
-    down to the hashes of source files."""
-    document = lineage_document(opened(name)[1], AssetName.parse(asset))
-    if as_json:
-        print_json(document)
-    else:
-        for line in lineage_lines(document, depth=depth, code=code):
-            console.print(escape(line), highlight=False, soft_wrap=True)
-
-
 class _Displayed:
     """Show a session's progress in the terminal for the length of a block."""
 
@@ -267,46 +215,6 @@ class _Displayed:
         self.display.close()
 
 
-def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
-    colours = {
-        "fresh": "green",
-        "stale": "yellow",
-        "tainted": "bright_red",
-        "missing": "dim",
-        "running": "cyan",
-        "waiting": "magenta",
-    }
-    parts = list(dict.fromkeys(cell.part for cell in cells))
-    steps = list(dict.fromkeys(cell.step for cell in cells))
-    by_key = {(cell.step, cell.part): cell for cell in cells}
-    table = Table(title=f"{config.name}: steps by iteration", title_justify="left", header_style="bold")
-    table.add_column("step", no_wrap=True)
-    table.add_column("its figure", style="dim")
-    for part in parts:
-        table.add_column(part)
-    for step in steps:
-        shown = []
-        for part in parts:
-            cell = by_key.get((step, part))
-            if cell is None:
-                shown.append("")
-                continue
-            value = "" if cell.figure is None else f" {figure(cell.figure)}"
-            state = "at gate" if cell.gate else cell.state
-            colour = colours.get(state, "red")
-            shown.append(f"[{colour}]{state}[/{colour}]{value}")
-        named = {cell.metric for cell in cells if cell.step == step and cell.figure is not None}
-        table.add_row(step, ", ".join(sorted(named)), *shown)
-    console.print(table)
-    for cell in cells:
-        if cell.state not in ("fresh", "missing"):
-            console.print(f"{cell.part} {cell.step} is {cell.state}: {escape(cell.reason)}", highlight=False)
-        if cell.gate:
-            console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
-    if told := other_code_in_words(cells):
-        console.print(escape(told), highlight=False)
-
-
 def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
     config = session.config
     if as_json:
@@ -317,14 +225,6 @@ def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> N
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)
-
-
-def _tell_intakes(config: RunConfig, store: Store) -> None:
-    if text := describe(config, store):
-        console.print(text, highlight=False)
-    for row in intake_rows(store):
-        files = ", ".join(cast(list[str], row["files"])) or "another round of judging"
-        console.print(f"{row['part']} took in {escape(files)} ({row['at']})", highlight=False)
 
 
 def _tell_waits(session: Session) -> None:

@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -11,6 +11,14 @@ from data_store.figures import figure
 from models.config import Config, SamplingConfig
 from tasks.sampling import answered, draw, open_renderer, row_id, score
 from tasks.step import BASE, Input, Output, StepRun, step
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.dialogue import Renderer
+
+
+REWARDS = {"safety_reward": "safety", "helpfulness_reward": "helpfulness"}  # role → the axis that it scores
 
 
 class RejectionConfig(Config):
@@ -74,7 +82,46 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts]
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
-    policy = load_policy(run.path("policy"), base)
+    drawn = _draw(run, config, load_policy(run.path("policy"), base), renderer, batch)
+    models = [load_reward(run.path(role), base) for role in REWARDS]
+    everything = earlier + drawn
+    raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
+    combined = _combine(everything, raw, prompts, config)
+    of_drawn = combined[len(earlier) :]
+    kept = top_n_per_group(
+        [row["prompt_id"] for row in drawn], of_drawn, [row["response_id"] for row in drawn], config.keep
+    )
+    pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
+    best = best_per_prompt(
+        [everything[i]["prompt_id"] for i in pool],
+        [combined[i] for i in pool],
+        [everything[i]["response_id"] for i in pool],
+    )
+    picks = [everything[pool[i]] for i in best]
+
+    run.write_rows("candidates", [drawn[i] for i in kept])
+    run.write_rows("scores", [row for i in pool for row in _scores(run, everything[i]["response_id"], raw[i])])
+    run.write_rows("picks", [_picked(pick, prompts[pick["prompt_id"]]["axis"]) for pick in picks])
+    curves = reward_against_samples(drawn, of_drawn, config)
+    run.table("reward-against-samples", curves)
+    k8 = max(
+        (row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"]
+    )
+    return {
+        "candidates": float(len(drawn)),
+        "pool": float(len(pool)),
+        "picks": float(len(picks)),
+        "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
+        "reward/max_minus_median": k8["max"] - k8["median"],
+        "reward/picks": statistics.fmean(combined[pool[i]] for i in best),
+        "reward/mean": statistics.fmean(of_drawn),
+    }
+
+
+def _draw(
+    run: StepRun, config: RejectionConfig, policy: "nn.Module", renderer: "Renderer", batch: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The candidates: rows of kind response, with the `messages` that they answer."""
     drawn: list[dict[str, Any]] = []
     for number, temperature in enumerate(config.temperatures):
         seed = run.seed + 1000 * number
@@ -105,64 +152,24 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
             for prompt, responses in zip(batch, answers, strict=True)
             for k, response in enumerate(responses)
         ]
+    return drawn
 
-    models = [load_reward(run.path(role), base) for role in ("safety_reward", "helpfulness_reward")]
-    everything = earlier + drawn
-    raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
-    combined = _combine(everything, raw, prompts, config)
-    of_drawn = combined[len(earlier) :]
-    kept = top_n_per_group(
-        [row["prompt_id"] for row in drawn], of_drawn, [row["response_id"] for row in drawn], config.keep
-    )
-    pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
-    best = best_per_prompt(
-        [everything[i]["prompt_id"] for i in pool],
-        [combined[i] for i in pool],
-        [everything[i]["response_id"] for i in pool],
-    )
-    picks = [everything[pool[i]] for i in best]
 
-    run.write_rows("candidates", [drawn[i] for i in kept])
-    run.write_rows(
-        "scores",
-        [
-            {
-                "response_id": everything[i]["response_id"],
-                "reward_version": run.version(role),
-                "kind": kind,
-                "value": value,
-            }
-            for i in pool
-            for (role, kind), value in zip(
-                (("safety_reward", "safety"), ("helpfulness_reward", "helpfulness")), raw[i], strict=True
-            )
-        ],
-    )
-    run.write_rows(
-        "picks",
-        [
-            {
-                "dialogue_id": pick["response_id"],
-                "source": f"rejection_sample@{pick['iteration']}",
-                "kind": prompts[pick["prompt_id"]]["axis"],
-                "messages": answered(pick["messages"], pick["text"]),
-            }
-            for pick in picks
-        ],
-    )
-    curves = reward_against_samples(drawn, of_drawn, config)
-    run.table("reward-against-samples", curves)
-    k8 = max(
-        (row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"]
-    )
+def _scores(run: StepRun, response_id: str, values: tuple[float, ...]) -> list[dict[str, Any]]:
+    """What the reward models say of one candidate: rows of kind score."""
+    return [
+        {"response_id": response_id, "reward_version": run.version(role), "kind": kind, "value": value}
+        for (role, kind), value in zip(REWARDS.items(), values, strict=True)
+    ]
+
+
+def _picked(pick: dict[str, Any], axis: str) -> dict[str, Any]:
+    """A candidate as a dialogue to learn from."""
     return {
-        "candidates": float(len(drawn)),
-        "pool": float(len(pool)),
-        "picks": float(len(picks)),
-        "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
-        "reward/max_minus_median": k8["max"] - k8["median"],
-        "reward/picks": statistics.fmean(combined[pool[i]] for i in best),
-        "reward/mean": statistics.fmean(of_drawn),
+        "dialogue_id": pick["response_id"],
+        "source": f"rejection_sample@{pick['iteration']}",
+        "kind": axis,
+        "messages": answered(pick["messages"], pick["text"]),
     }
 
 
