@@ -14,6 +14,8 @@ import duckdb
 
 from data_store.encoding import canonical_json, text_hash
 from data_store.names import AssetName
+from data_store.older_origins import facts_in
+from data_store.origins import COLUMNS, Origin, columns_of, facts_of
 from data_store.records import (
     ImportedStep,
     LineageEdge,
@@ -44,7 +46,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     ),
     "version_object": (("version_id", "seq", "path", "sha256", "bytes", "role"), True),
     "retired": (("version_id", "seq", "ts", "reason"), False),
-    "source": (("seq", "asset_id", "version_id", "location", "ts"), False),
+    "source": (("seq", "asset_id", "version_id", "location", "ts", *COLUMNS), False),
     "run": (
         (
             *("run_id", "step", "part", "attempt", "fingerprint", "code_version", "git_commit", "git_dirty"),
@@ -130,9 +132,17 @@ def heads_moved(run_id: str, heads: Mapping[AssetName, str], reason: str, inputs
     return _event("heads_moved", run_id=run_id, heads=moved, reason=reason, inputs=_inputs(inputs))
 
 
-def source_registered(asset: AssetName, publication: Publication, location: str) -> Event:
-    """A file or folder outside the store is an input from now on."""
-    return _event("source_registered", asset=str(asset), publication=asdict(publication), location=location)
+def source_registered(asset: AssetName, publication: Publication, origin: Origin) -> Event:
+    """What came from outside is an input from now on. Raises ValueError for an origin that no journal may hold."""
+    facts = facts_of(origin)
+    # The sentence stands beside the facts, for an older halter that knows no others.
+    return _event(
+        "source_registered",
+        asset=str(asset),
+        publication=asdict(publication),
+        location=str(origin),
+        origin=facts,
+    )
 
 
 def run_imported(
@@ -375,7 +385,8 @@ def _project_source(event: Event, seq: int, rows: Rows) -> None:
     asset, version_id, at = event["asset"], event["publication"]["version_id"], event["at"]
     _add_asset(rows, asset)
     _add_publication(rows, event["publication"], seq, at)
-    _add(rows, "source", seq, asset, version_id, event["location"], at)
+    facts = event["origin"] if "origin" in event else facts_in(AssetName.parse(asset), event["location"])
+    _add(rows, "source", seq, asset, version_id, event["location"], at, *columns_of(facts))
     _add(rows, "head", asset, seq, version_id, None, at, f"registered from {event['location']}")
 
 

@@ -39,6 +39,7 @@ from data_store.names import AssetName
 from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord
 from data_store.retention import Retention
 from data_store.schema import MIGRATIONS
+from data_store.sources import register_file
 from data_store.store import Store
 from data_store.upkeep import collect
 from data_store.withdrawals import withdraw
@@ -54,7 +55,7 @@ PICKS = AssetName.parse("dataset/picks@V1")
 def furnish(bench: Bench) -> None:
     """Make everything happen once in an empty store."""
     store = bench.store
-    store.register_source(bench.files(corpus="a b") / "corpus")
+    register_file(store, bench.files(corpus="a b") / "corpus")
     first = store.publish("dataset", bench.documents("a", "b"), row_kind="document")
     bench.run("filter_corpus", {str(DOCUMENTS): first}, ("source/corpus@external",))
     more = store.publish("dataset", bench.documents("a", "b", "c"), row_kind="document", parent=first.version_id)
@@ -100,8 +101,8 @@ def furnish(bench: Bench) -> None:
     big.run("rejection_sample", {str(PICKS): "picks"})
     adopt(store, "big", PICKS)
     answers = (Answer("p1", "helpfulness", "A better", None), Answer("p2", "helpfulness", None, "endpoint_refused_400"))
-    told = f"judge-7b at http://localhost:8000/v1 on dataset/pairs@V1 {'ab' * 32}"
-    register_answers(store, AssetName("source", "lm-answers-v1", "external"), answers, told)
+    judge = {"model": "judge-7b", "url": "http://localhost:8000/v1"}
+    register_answers(store, AssetName("source", "lm-answers-v1", "external"), answers, **judge, pairs=head)
     for part, trigger, files in (("base", "files", ("a", "b")), ("V2", "night", ()), ("V3", "nothing", ())):
         taken = tuple(TakenFile("safety_preferences", f"/data/{name}.jsonl", "0" * 64) for name in files)
         write_intake(store, Intake(part, 1, trigger, taken))  # type: ignore[arg-type]
