@@ -83,7 +83,9 @@ def test_facets_tell_version_rows_config_and_code(filled: Bench, tmp_path: Path)
     assert rows["outputFacets"]["outputStatistics"]["rowCount"] == 3
     assert [field["name"] for field in rows["facets"]["schema"]["fields"]] == ["doc_id", "source", "text"]
     (source,) = ended["V1/filter"]["inputs"]
-    assert source["facets"]["halter_version"]["location"].endswith("/a")
+    told = source["facets"]["halter_version"]
+    assert told["location"].endswith("/a")
+    assert told["origin"] == {"kind": "file", "path": told["location"]}
     assert source["inputFacets"]["dataQualityMetrics"]["bytes"] == 1
     step = ended["V1/train"]["run"]["facets"]["halter_step"]
     assert (step["config"], step["seed"], step["code_files"]) == ({"lr": 0.1}, 5, {"tasks/train.py": "aa"})

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,47 @@ def test_a_run_that_a_source_names_is_a_folder_beside_this_one(bench: Bench) -> 
         del older["origin"]
         bench.store.catalog.write(older)
     assert list(adopted_from(bench.store)) == ["-before", "other", "other-before"]
+
+
+ADOPTED = asdict(AdoptedOrigin("big", "dataset/picks@V1", "0" * 64, "r1"))
+
+
+def come_from(facts: dict[str, Any]) -> Callable[..., None]:
+    """A change of what the events say of where a source came from."""
+    return of_kind("source_registered", lambda event: event.update(origin=facts))
+
+
+@pytest.mark.parametrize(
+    ("fact", "odd"),
+    [
+        *(("run", "../beside"), ("run", ".."), ("run", "a/beside"), ("from_asset", "dataset/../../beside@V1")),
+        *(("from_version", "../../../beside"), ("from_version", "0" * 63), ("made_by", "../beside"), ("kind", "odd")),
+    ],
+)
+def test_where_a_source_came_from_leads_nowhere_else(
+    there: Bench, bench: Bench, tmp_path: Path, fact: str, odd: str
+) -> None:
+    forge(there.store.root, come_from(ADOPTED | {fact: odd}))
+    refusals = take_all(bench, there.store.root, tmp_path)
+    assert ["source_registered.origin: " in str(each) for each in refusals] == [True, True]
+    assert bench.store.heads() == {}
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_backup_lends_no_odd_origin_to_a_repair(there: Bench, tmp_path: Path) -> None:
+    store = there.store
+    backup(store, tmp_path / "backup")
+    for segment in store.catalog.journal.segments_there():
+        segment.unlink()
+    (store.root / "catalog.duckdb").unlink()
+    forge(tmp_path / "backup", come_from(ADOPTED | {"run": "../beside"}))
+    with pytest.raises(StoreError, match=r"source_registered\.origin: adopted\.run: '\.\./beside' is no name of a run"):
+        repair(store, tmp_path / "backup")
+    # what its kind does not have may be of a later halter: it is let be, and read by nobody
+    forge(tmp_path / "backup", come_from({"kind": "file", "path": "/a", "run": "../beside"}))
+    repair(store, tmp_path / "backup")
+    assert store.catalog.read("SELECT kind, path, run FROM source") == [("file", "/a", None)]
+    assert adopted_from(store) == {}
 
 
 def test_a_version_is_what_its_id_says(there: Bench, bench: Bench, tmp_path: Path) -> None:

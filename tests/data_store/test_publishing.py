@@ -11,7 +11,6 @@ from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef
 from data_store.row_hashing import row_hashes
 from data_store.rowsets import ROWS_FILE
-from data_store.sources import register_file
 from data_store.store import Store
 from data_store.verification import repair, verify
 from tests.data_store.store_bench import Bench
@@ -178,25 +177,6 @@ def test_lost_rows_are_reported_and_publishing_them_again_heals_the_version(benc
     bench.run("filter", {A: healed}, fingerprint="f")
     assert bench.store.rows(child.version_id).num_rows == 2
     assert bench.store.find_finished("f") is not None
-
-
-def test_an_external_source_is_known_by_its_hash_and_its_bytes_stay_outside(bench: Bench, tmp_path: Path) -> None:
-    path = tmp_path / "My Corpus.jsonl"
-    path.write_text("one\n")
-    first = register_file(bench.store, path)
-    assert (str(first.asset), first.run_id) == ("source/my-corpus.jsonl@external", None)
-    assert register_file(bench.store, path) == first  # nothing new: nothing is written
-    assert list(bench.store.objects.all()) == []
-    with pytest.raises(StoreError, match="external source"):
-        bench.store.checkout(first.version_id)
-    path.write_text("two\n")
-    second = register_file(bench.store, path)
-    assert second.version_id != first.version_id
-    assert [head.version_id for head in bench.store.history(first.asset)] == [second.version_id, first.version_id]
-    folder = register_file(bench.store, bench.files(config="{}"), name="base-model")
-    assert str(folder.asset) == "source/base-model@external"
-    with pytest.raises(InputError, match="no such file or folder"):
-        register_file(bench.store, tmp_path / "nothing")
 
 
 def damage(path: Path) -> None:
