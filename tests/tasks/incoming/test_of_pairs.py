@@ -53,9 +53,7 @@ def reading(store: Store) -> Reading:
 def test_without_pairs_nothing_can_be_told_and_the_step_says_what_it_needs(bench: Bench, incoming: OfPairs) -> None:
     at = reading(bench.store)
     assert incoming.look(at) is None
-    with pytest.raises(
-        InputError, match="V2 needs dataset/pairs@V2, which no step has made yet"
-    ):
+    with pytest.raises(InputError, match="V2 needs dataset/pairs@V2, which no step has made yet"):
         incoming.resolve(at)
 
 
