@@ -1,28 +1,23 @@
 """Data of another run's store as an input here: distillation learns from another run's picks."""
 
-import re
-
-from data_store import events
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
-from data_store.identity import check_identity
+from data_store.identity import check_identity, is_beside
 from data_store.layout import MARKER
 from data_store.names import AssetName, slug
+from data_store.origins import AdoptedOrigin
 from data_store.records import Head
+from data_store.sources import register
 from data_store.store import Store
-
-_ORIGIN = "run {run}: {asset} version {version}, made by its run {made_by}"
-# A run is one folder beside this one: what a journal names must not lead elsewhere.
-_RUN = re.compile(r"run ([^\s/.][^\s/]*): \S+@\S+ version \w+, made by its run ")
 
 
 def adopted_from(store: Store) -> dict[str, set[str]]:
     """Run → the versions that this store has ever taken from it."""
     found: dict[str, set[str]] = {}
-    for version_id, location in store.catalog.read("SELECT version_id, location FROM source ORDER BY seq"):
-        if match := _RUN.match(location):
-            found.setdefault(match[1], set()).add(version_id)
+    for run, version_id in store.catalog.read("SELECT run, version_id FROM source WHERE kind = 'adopted' ORDER BY seq"):
+        if is_beside(str(run)):  # a store that was put into its place by hand may say anything
+            found.setdefault(run, set()).add(version_id)
     return found
 
 
@@ -76,9 +71,4 @@ def adopt(store: Store, run: str, asset: AssetName) -> Head:
             raise StoreError(
                 f"{asset} of run {run!r} changed its content on the way; run `{halter('verify', run=run)}`"
             )
-        origin = _ORIGIN.format(run=run, asset=asset, version=there.version_id, made_by=there.run_id)
-        store.catalog.write(events.source_registered(adopted, published, origin))
-    head = store.head(adopted)
-    if head is None:
-        raise StoreError(f"{adopted} was registered and has no head; run `{halter('verify')}`")
-    return head
+        return register(store, adopted, published, AdoptedOrigin(run, str(asset), there.version_id, there.run_id))

@@ -10,22 +10,18 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from data_store import events
-from data_store.commands import halter
 from data_store.errors import StoreError
 from data_store.files import append_whole
 from data_store.names import AssetName
+from data_store.origins import AskedOrigin
 from data_store.records import Head
 from data_store.rows import ROW_KINDS
-from data_store.rowsets import ROWS_FILE
+from data_store.sources import register_rows
 from data_store.store import Store
 
 Key = tuple[str, str]
@@ -88,19 +84,11 @@ class AnswerFile:
         append_whole(self.path, json.dumps(asdict(answer)).encode() + b"\n")
 
 
-def register_answers(store: Store, asset: AssetName, answers: Iterable[Answer], origin: str) -> Head:
-    """Make all answers a source; `origin` says who was asked what. Nothing is written when it is the known one."""
+def register_answers(
+    store: Store, asset: AssetName, answers: Iterable[Answer], *, model: str, url: str, pairs: Head
+) -> Head:
+    """Make all answers a source: those of `model` at `url` on these pairs."""
     rows = [asdict(answer) for answer in answers]
-    counts = Counter(row["refused"] or "answered" for row in rows)
-    told = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    known = store.head(asset)
-    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
-        pq.write_table(pa.Table.from_pylist(rows, schema=ROW_KINDS["answer"].schema), Path(folder) / ROWS_FILE)
-        published = store.publish("dataset", Path(folder), row_kind="answer")
-        if known is not None and known.version_id == published.version_id:
-            return known
-        store.catalog.write(events.source_registered(asset, published, f"{origin}: {told}"))
-    head = store.head(asset)
-    if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
-    return head
+    outcomes = Counter(row["refused"] or "answered" for row in rows)
+    origin = AskedOrigin(model, url, str(pairs.asset), pairs.version_id, dict(outcomes))
+    return register_rows(store, asset, pa.Table.from_pylist(rows, schema=ROW_KINDS["answer"].schema), "answer", origin)

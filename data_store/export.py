@@ -94,9 +94,8 @@ def openlineage_events(store: Store, name: str) -> list[Json]:
         found = runs.read_edges(connection, [summary.run.run_id for summary in summaries])
         ids = {edge.version_id for edge in found}
         versions = {identity: runs.read_version(connection, identity) for identity in sorted(ids)}
-        sql = "SELECT asset_id, version_id, arg_max(location, seq) FROM source GROUP BY asset_id, version_id"
-        places = {(asset, version): location for asset, version, location in connection.execute(sql).fetchall()}
-    writer = _Events(f"halter://{name}", {key: info for key, info in versions.items() if info}, places)
+        origins = runs.read_origins(connection)
+    writer = _Events(f"halter://{name}", {key: info for key, info in versions.items() if info}, origins)
     edges = {run_id: list(each) for run_id, each in groupby(found, key=lambda edge: edge.run_id)}
     told = [event for summary in summaries for event in writer.of_run(summary, edges.get(summary.run.run_id, ()))]
     return sorted(told, key=lambda event: (str(event["eventTime"]), event["eventType"] != "START"))
@@ -106,11 +105,14 @@ class _Events:
     """The events of one store."""
 
     def __init__(
-        self, namespace: str, versions: Mapping[str, VersionInfo], places: Mapping[tuple[str, str], str]
+        self,
+        namespace: str,
+        versions: Mapping[str, VersionInfo],
+        origins: Mapping[tuple[str, str], Mapping[str, str]],
     ) -> None:
         self.namespace = namespace
         self.versions = versions
-        self.places = places
+        self.origins = origins
         self.producer = f"urn:halter:{importlib.metadata.version('halter')}"
 
     def of_run(self, summary: RunSummary, edges: Iterable[LineageEdge]) -> Iterator[Json]:
@@ -173,8 +175,9 @@ class _Events:
         ours: Json = {"role": edge.role, "set_hash": version.set_hash, "bytes": version.bytes, "rows": version.n_rows}
         if edge.producer_run_id:
             ours["made_by_run"] = _uuid(edge.producer_run_id)
-        if place := self.places.get((str(edge.asset), edge.version_id)):
-            ours["location"] = place
+        if origin := self.origins.get((str(edge.asset), edge.version_id)):
+            ours["location"] = origin["location"]
+            ours["origin"] = {fact: value for fact, value in origin.items() if fact != "location"}
         facets = {
             "version": self._facet("DatasetVersionDatasetFacet", datasetVersion=version.version_id),
             "halter_version": self._custom("DatasetFacet", **ours),

@@ -14,15 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from data_store.errors import StoreError
 from data_store.events import Event
 from data_store.journal import APPLIED, Entry
-from data_store.names import AssetName
+from data_store.origins import check_facts
 from data_store.publishing import FILES_SCHEMA, files_hash, version_id
 from data_store.records import ObjectRef
 from data_store.rows import ROW_KINDS
+from data_store.shapes import Asset, Count, Label, Moment, Number, Sha256, Word, Words
 
 _PATH_BYTES, _NAME_BYTES = 1024, 255
 _HASH_BYTES = 32
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MOST = 2**63 - 1  # what a BIGINT of the catalog holds
 
 
 def inside_path(path: str) -> str:
@@ -37,25 +37,15 @@ def inside_path(path: str) -> str:
     return path
 
 
-def _asset(text: str) -> str:
-    AssetName.parse(text)
-    return text
-
-
 def _json(text: str | None) -> str | None:
     if text is not None:
         json.loads(text)
     return text
 
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]  # a role, the name of a metric
-Words = Annotated[str, StringConstraints(max_length=1_000_000)]  # for people: a reason, a place, an error
-Asset = Annotated[str, AfterValidator(_asset)]
-Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")]
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Number = Annotated[int, Field(ge=-_MOST, le=_MOST)]
+def _origin(facts: dict[str, Any]) -> dict[str, Any]:
+    check_facts(facts)
+    return facts
 
 
 class _Part(BaseModel):
@@ -190,6 +180,8 @@ class _Source(_Any):
     asset: Asset
     publication: _Publication
     location: Words
+    # Those of before it was kept have none; then its facts are read out of the sentence (older_origins.py).
+    origin: Annotated[dict[str, Any], AfterValidator(_origin)] = {}
 
 
 class _ImportedVersion(_Publication):

@@ -16,6 +16,8 @@ from data_store.names import slug
 CONFIG_FILE = "config.json"
 CURRENT_FILE = "current"
 
+# What may be the name of a folder of a run, those of before the rule included, and leads nowhere else.
+_BESIDE = re.compile(r"[^\s/.\x00-\x1f\x7f][^\s/\x00-\x1f\x7f]{0,254}")
 # 48 leave room for what is made of it: `<run>-picks-v99` is the name of an asset, of 64 characters at the most.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,47}")
 RULE = (
@@ -34,6 +36,11 @@ def check_run_name(name: str) -> str:
         near = ""
     known = near and near != CURRENT_FILE
     raise InputError(f"{name!r} cannot name a run: {RULE}; for example {near if known else 'my-run'!r}")
+
+
+def is_beside(name: str) -> bool:
+    """Whether a name out of a journal, which may be a stranger's, can be that of a run's folder beside this one."""
+    return _BESIDE.fullmatch(name) is not None
 
 
 def run_of(root: Path) -> str | None:

@@ -10,19 +10,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from data_store import events
 from data_store.commands import halter
 from data_store.errors import StoreError
 from data_store.names import AssetName
+from data_store.origins import TakenInOrigin, Trigger
 from data_store.publishing import describe_source
+from data_store.sources import register
 from data_store.store import Store
 
 _NAME = "taken-in"
 _FILE = "taken-in.json"
-
-Trigger = Literal["nothing", "files", "night"]
 
 
 class TakenFile(NamedTuple):
@@ -81,17 +80,10 @@ def read_intakes(store: Store) -> dict[str, tuple[Intake, datetime]]:
 
 def write_intake(store: Store, intake: Intake) -> None:
     """Fix what a part takes in, in one transaction; nothing is written where it is known."""
-    asset = intake_asset(intake.part)
     with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
         (Path(folder) / _FILE).write_text(json.dumps(asdict(intake), indent=1, sort_keys=True))
-        published = store.publish("intake", Path(folder))
-        head = store.head(asset)
-        if head is None or head.version_id != published.version_id:
-            store.catalog.write(events.source_registered(asset, published, f"{intake.part} took in {_told(intake)}"))
-
-
-def _told(intake: Intake) -> str:
-    return ", ".join(names(intake.files)) or {"night": "another round of judging"}.get(intake.trigger, "nothing")
+        origin = TakenInOrigin(intake.part, intake.trigger, tuple(names(intake.files)))
+        register(store, intake_asset(intake.part), store.publish("intake", Path(folder)), origin)
 
 
 def names(files: Iterable[TakenFile]) -> list[str]:

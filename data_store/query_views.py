@@ -41,7 +41,9 @@ VIEWS: Mapping[str, str] = {
     "history": """
         SELECT asset_id AS asset, version_id, run_id AS made_by, ts AS since, reason FROM head""",
     "sources": """
-        SELECT asset_id AS asset, version_id, location, ts AS registered_at FROM source""",
+        SELECT asset_id AS asset, version_id, location, ts AS registered_at, kind, path, run, from_asset, from_version,
+            made_by, batch, part, model, url, pairs, pairs_version
+        FROM source""",
     "withdrawals": """
         SELECT what, name, reason, ts AS since FROM current_withdrawal""",
     "settings": """

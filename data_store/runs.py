@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from data_store.names import AssetName
+from data_store.origins import COLUMNS
 from data_store.records import (
     FinishedRun,
     Head,
@@ -196,3 +197,15 @@ def read_withdrawals(connection: duckdb.DuckDBPyConnection) -> list[Withdrawal]:
     sql = "SELECT what, name, reason, ts, seq FROM current_withdrawal ORDER BY seq"
     found = connection.execute(sql).fetchall()
     return [Withdrawal(what, name, reason, utc(ts), seq) for what, name, reason, ts, seq in found]
+
+
+def read_origins(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
+    """(asset, version) of a source → where it came from when it was last registered: the facts that are known, and
+    `location`, the sentence."""
+    names = ("location", *COLUMNS)
+    sql = f"SELECT asset_id, version_id, {', '.join(names)} FROM source ORDER BY seq"  # noqa: S608  (our own names)
+    found = connection.execute(sql).fetchall()
+    return {
+        (asset, version): {name: value for name, value in zip(names, facts, strict=True) if value is not None}
+        for asset, version, *facts in found
+    }

@@ -134,8 +134,26 @@ CREATE VIEW current_input AS
 """
 
 
+def origins() -> str:
+    """6: where a source came from, as facts that can be asked for; `location` is the sentence made of them."""
+    return """
+ALTER TABLE source ADD COLUMN kind TEXT;
+ALTER TABLE source ADD COLUMN path TEXT;
+ALTER TABLE source ADD COLUMN run TEXT;
+ALTER TABLE source ADD COLUMN from_asset TEXT;
+ALTER TABLE source ADD COLUMN from_version TEXT;
+ALTER TABLE source ADD COLUMN made_by TEXT;
+ALTER TABLE source ADD COLUMN batch TEXT;
+ALTER TABLE source ADD COLUMN part TEXT;
+ALTER TABLE source ADD COLUMN model TEXT;
+ALTER TABLE source ADD COLUMN url TEXT;
+ALTER TABLE source ADD COLUMN pairs TEXT;
+ALTER TABLE source ADD COLUMN pairs_version TEXT;
+"""
+
+
 VIEWS_SQL = views() + withdrawal_views()
-MIGRATIONS: tuple[Migration, ...] = (tables, views, reads, withdrawal_tables, withdrawal_views)
+MIGRATIONS: tuple[Migration, ...] = (tables, views, reads, withdrawal_tables, withdrawal_views, origins)
 
 # What the views of `halter query` are made of.
 PUBLIC_TABLES = (

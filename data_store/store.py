@@ -27,9 +27,9 @@ from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.files import remove_stale
 from data_store.layout import prepare
 from data_store.locks import LOCK_WAIT_SECONDS, locked
-from data_store.names import AssetName, slug
+from data_store.names import AssetName
 from data_store.objects import Objects
-from data_store.publishing import Checkouts, describe_source, publish_files, publish_rows
+from data_store.publishing import Checkouts, publish_files, publish_rows
 from data_store.query_views import ROW_VIEWS
 from data_store.read_only import Scratch
 from data_store.records import (
@@ -160,23 +160,6 @@ class Store:
         with self.catalog.reading() as connection:
             found = runs.read_version(connection, version_id)
         return found if found and all(self.objects.is_sound(ref.sha256) for ref in found.objects) else None
-
-    def register_source(self, path: Path, *, name: str | None = None) -> Head:
-        """Make a file or folder outside the store an input: asset `source/<name>@external`, the name made of the file's
-        by default. Its bytes are hashed, not copied; nothing is written when the content is the known one.
-        Raises InputError when the path does not exist.
-        """
-        path = path.absolute()
-        asset = AssetName("source", slug(path.name) if name is None else name, "external")
-        publication = describe_source("source", path, self.source_hashes)
-        self.source_hashes.save()
-        head = self.head(asset)
-        if head is None or head.version_id != publication.version_id:
-            self.catalog.write(events.source_registered(asset, publication, str(path)))
-            head = self.head(asset)
-        if head is None:
-            raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
-        return head
 
     # --- runs ------------------------------------------------------------------------------------------------------
 

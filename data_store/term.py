@@ -10,9 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from data_store.events import Event, Rows, is_judged, refusal
+from data_store.events import Event, Rows
 from data_store.journal import APPLIED, Entry, Journal
 from data_store.projection import insert, merge, replay, rows_of, tail
+from data_store.refusals import is_judged, refusal
 
 _BATCH = 500
 # How long one leader serves others before it lets somebody else lead: many times what opening the file costs.

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from data_store.names import AssetName
 from data_store.records import LineageGraph
+from data_store.runs import read_origins
 from data_store.store import Store
 from flows.defaults import differing
 from flows.recipe import STEPS
@@ -53,6 +54,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     for run_id in order:
         for edge in (*graph.outputs_of(run_id), *graph.inputs_of(run_id)):
             used[str(edge.asset), edge.version_id] = edge.asset
+    origins = store.catalog.ask("origins", read_origins)
     groups: dict[str, list[dict[str, Any]]] = {
         "sources": [],
         "data_sets": [],
@@ -64,11 +66,12 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
         entry: dict[str, Any] = {"asset": name, "version": version_id}
         info = store.version(version_id)
         if each.kind == "source":
-            origins = [head.reason for head in store.history(each) if head.version_id == version_id]
+            reasons = [head.reason for head in store.history(each) if head.version_id == version_id]
             groups["sources"].append(
                 {
                     **entry,
-                    "origin": origins[-1],
+                    "origin": reasons[-1],
+                    "facts": origins.get((name, version_id), {}),
                     "files": [{"path": o.path, "sha256": o.sha256, "bytes": o.bytes} for o in info.objects],
                 }
             )

@@ -83,7 +83,7 @@ def _check_takers(root: Path, old: str) -> None:
         return  # this one is a copy
     there = {version for (version,) in Store(root).catalog.read("SELECT version_id FROM version")}
     for place in sorted(home().glob(f"*/{CONFIG_FILE}")):
-        if place.parent != root and adopted_from(Store(place.parent)).get(old, set()) & there:
+        if place.parent != root and adopted_from(Store.open(place.parent)).get(old, set()) & there:
             raise InputError(
                 f"run {place.parent.name!r} has learned from run {old!r}, and what is withdrawn from that must reach "
                 f"it: {root.name!r} has to be called {old!r}, as it was"

@@ -133,10 +133,12 @@ def reaches(config: RunConfig, store: Store, withdrawal: Withdrawal) -> list[Rea
         run = waiting.pop(0)
         for place in sorted(store.root.parent.glob(f"*/{CONFIG_FILE}")):
             name = place.parent.name
-            if name in there or run not in adopted_from(Store(place.parent)):
+            if name in there:
+                continue
+            other = Store.open(place.parent)
+            if run not in adopted_from(other):
                 continue
             check_identity(place.parent)
-            other = Store.open(place.parent)
             taint = taint_of(other, (), PASSED_ON, _taken(other, there))
             if taint.versions:
                 there[name] = taint

@@ -12,8 +12,6 @@ from data_store.publishing import describe_source
 from data_store.records import Head, RunInput
 from data_store.store import Store
 from tasks.call import StepCall, readings
-from tasks.incoming.attacked import Attacked
-from tasks.incoming.judged import Judged
 from tasks.incoming.reading import Outside
 
 _MOST_NAMED = 3
@@ -40,7 +38,7 @@ class Looker:
     @contextmanager
     def open(cls, store: Store, heads: Mapping[AssetName, Head], calls: Iterable[StepCall]) -> Iterator["Looker"]:
         """For these calls; the book is left alone where none of them reads it."""
-        reads = any(call.of(Judged) or call.of(Attacked) for call in calls)
+        reads = any(each.reads_book for call in calls for given in call.inputs.values() for each in given)
         book = Book.open(store.root) if reads and (store.root / BOOK_FILE).exists() else None
         try:
             yield cls(store, heads, book)

@@ -9,26 +9,21 @@ where they came from names the batch and the people.
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from data_store import events
 from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
-from data_store.commands import halter
 from data_store.encoding import text_hash
-from data_store.errors import StoreError
 from data_store.names import AssetName
+from data_store.origins import JudgedOrigin
 from data_store.publishing import rows_version
 from data_store.records import Head
 from data_store.row_sources import without
 from data_store.rows import ROW_KINDS
-from data_store.rowsets import ROWS_FILE
+from data_store.sources import register_rows
 from data_store.store import Store
 
 _WORDS_OF_A_CHECK = 6
@@ -87,7 +82,7 @@ def hand_over(store: Store, book: Book, batch_id: str) -> Head:
     are withdrawn are left out. Raises InputError for a batch that is unknown or still open.
     """
     table = preference_rows(book, batch_id, lambda _: "train")
-    return _register(store, batch_id, table, f"closed because {batch_of(book, batch_id).closed}")
+    return _register(store, batch_id, table, batch_of(book, batch_id).closed)
 
 
 def judgements_today(store: Store, book: Book, batch_id: str) -> str | None:
@@ -123,7 +118,7 @@ def hand_over_again(store: Store) -> None:
             ]
         rows = {row["preference_id"]: row for each in kept for row in store.rows(each.version_id).to_pylist()}
         table = pa.Table.from_pylist(list(rows.values()), schema=ROW_KINDS["preference"].schema)
-        _register(store, batch_id, table, "the book is gone")
+        _register(store, batch_id, table, closed=None)
 
 
 def _standing(store: Store, table: pa.Table) -> pa.Table:
@@ -131,26 +126,14 @@ def _standing(store: Store, table: pa.Table) -> pa.Table:
     return without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
 
 
-def _register(store: Store, batch_id: str, table: pa.Table, closed: str) -> Head:
+def _register(store: Store, batch_id: str, table: pa.Table, closed: str | None) -> Head:
     table = _standing(store, table)
-    asset, known = judgements_asset(batch_id), store.head(judgements_asset(batch_id))
-    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
-        pq.write_table(table, Path(folder) / ROWS_FILE)
-        published = store.publish("dataset", Path(folder), row_kind="preference")
-        if known is not None and known.version_id == published.version_id:
-            return known
-        counts = Counter(table.column("annotator").to_pylist())
-        people = ", ".join(f"{count} judgements by {name}" for name, count in sorted(counts.items())) or "no judgement"
-        origin = f"annotation batch {batch_id}, {closed}: {people}{_answered_by(table)}"
-        store.catalog.write(events.source_registered(asset, published, origin))
-    head = store.head(asset)
-    if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
-    return head
-
-
-def _answered_by(table: pa.Table) -> str:
-    """The policies that answered people's own prompts, for the origin of the rows."""
     written = [row for row in table.to_pylist() if ", written by " in row["source"]]
-    versions = sorted({str(row[f"policy_version_{side}"])[:16] for row in written for side in "ab"})
-    return f"; {len(written)} on prompts of their own, answered by {', '.join(versions)}" if written else ""
+    origin = JudgedOrigin(
+        batch_id,
+        closed,
+        dict(Counter(table.column("annotator").to_pylist())),
+        len(written),
+        tuple(sorted({str(row[f"policy_version_{side}"]) for row in written for side in "ab"})),
+    )
+    return register_rows(store, judgements_asset(batch_id), table, "preference", origin)

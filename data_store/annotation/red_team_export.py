@@ -1,25 +1,20 @@
 """From the book to the catalog: the attacks of closed red-team sessions are one source per part, which steps read."""
 
 import sqlite3
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from data_store import events
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.red_team import messages_of, red_teams, turns_of
-from data_store.commands import halter
 from data_store.encoding import content_hash
-from data_store.errors import StoreError
 from data_store.names import AssetName
+from data_store.origins import AttackedOrigin, Session
 from data_store.publishing import rows_version
 from data_store.records import Head
 from data_store.row_sources import without
 from data_store.rows import ROW_KINDS, conform
-from data_store.rowsets import ROWS_FILE
+from data_store.sources import register_rows
 from data_store.store import Store
 
 
@@ -46,30 +41,19 @@ def hand_over_attacks(store: Store, part: str) -> Head:
     asset = attacks_asset(part)
     known = store.head(asset)
     if known is not None and not (store.root / BOOK_FILE).exists():
-        table, sessions = store.rows(known.version_id), []
+        table, sessions = store.rows(known.version_id), None
     else:
         book = Book.open(store.root)
         try:
             table = attack_rows(book, part)
-            sessions = [one for one in red_teams(book) if one.spec.policy.part == part and one.closed is not None]
+            sessions = tuple(
+                Session(one.spec.session_id, str(one.spec.policy), one.spec.policy_version, one.attacks, one.violations)
+                for one in red_teams(book)
+                if one.spec.policy.part == part and one.closed is not None
+            )
         finally:
             book.close()
-    table = _standing(store, table)
-    with store.collecting_forbidden(), TemporaryDirectory(dir=store.root / "tmp") as folder:
-        pq.write_table(table, Path(folder) / ROWS_FILE)
-        published = store.publish("dataset", Path(folder), row_kind="attack")
-        if known is not None and known.version_id == published.version_id:
-            return known
-        told = "; ".join(
-            f"{one.spec.session_id} against {one.spec.policy} {one.spec.policy_version[:16]}: {one.attacks} attacks, "
-            f"{one.violations} violations"
-            for one in sessions
-        )
-        store.catalog.write(events.source_registered(asset, published, f"red teams: {told or 'none has been closed'}"))
-    head = store.head(asset)
-    if head is None:
-        raise StoreError(f"{asset} was registered and has no head; run `{halter('verify')}`")
-    return head
+    return register_rows(store, asset, _standing(store, table), "attack", AttackedOrigin(part, sessions))
 
 
 def attacks_today(store: Store, book: Book | None, part: str) -> str:

@@ -7,48 +7,39 @@ from dataclasses import dataclass
 from data_store.answers import Answer, AnswerFile, Key, register_answers
 from data_store.commands import halter
 from data_store.encoding import text_hash
-from data_store.errors import InputError
 from data_store.names import AssetName, slug
-from data_store.records import Head, RunInput
+from data_store.records import Head
 from data_store.store import Store
-from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
+from tasks.incoming.of_pairs import OfPairs
+from tasks.incoming.reading import Progress, Reading, Wait
 from tasks.jobs import StepFailedError
 from tasks.judge_pairs import judged_pairs, questions
 from tasks.judges import EndpointConfig, SharesConfig
 
 
 @dataclass(frozen=True)
-class Asked(Incoming):
+class Asked(OfPairs):
     """What an endpoint answers to questions on these pairs (its share of them)."""
 
-    pairs: AssetName
     shares: SharesConfig
     endpoint: EndpointConfig
 
     def __str__(self) -> str:
         return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"
 
-    def answers(self, part: str, pairs_version: str) -> AssetName:
-        """The source that its answers become: named by the pairs, the share of them and what is asked."""
+    def source(self, part: str, pairs_version: str) -> AssetName:
+        """Its answers: named by the pairs, the share of them and what is asked."""
         share = text_hash(f"{self.endpoint.asks} {self.shares.lm!r}")[:12]
         return AssetName("source", slug(f"lm-answers-{part}-{pairs_version[:16]}-{share}"), "external")
 
-    def resolve(self, at: Reading) -> RunInput:
-        """The answers, once it was asked."""
-        answers = self.answers(at.part, at.heads[self.pairs].version_id)
-        if answers not in at.heads:
-            raise InputError(
-                f"{at.who} needs {answers}: {self.endpoint.model} at {self.endpoint.url} was not asked yet; "
-                f"`{halter('run', 'CONFIG')}` asks it"
-            )
-        return at.of_source(at.heads[answers])
+    def lacking(self) -> str:
+        """It is asked by a run."""
+        who = f"{self.endpoint.model} at {self.endpoint.url}"
+        return f"{who} was not asked yet; `{halter('run', 'CONFIG')}` asks it"
 
-    def look(self, at: Reading) -> Outside | None:
-        """What it has answered."""
-        if self.pairs not in at.heads:
-            return None
-        asset = self.answers(at.part, at.heads[self.pairs].version_id)
-        return Outside(at.role, asset, at.known(asset), f"what {self.endpoint.model} answered")
+    def said(self, at: Reading) -> str:
+        """By the model."""
+        return f"what {self.endpoint.model} answered"
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """Ask what is to be answered and has no answer yet.
@@ -59,13 +50,13 @@ class Asked(Incoming):
         store, pairs = at.store, at.heads.get(self.pairs)
         if pairs is None:
             return None  # the step itself says what is missing
-        asset = self.answers(at.part, pairs.version_id)
+        asset = self.source(at.part, pairs.version_id)
         if store.head(asset) is None:
             with AnswerFile(store, asset) as file:
                 if store.head(asset) is None:  # else another process was asking, and we waited for it
                     answers = _ask(self, _questions(store, self, pairs), file, on_progress)
-                    origin = f"{self.endpoint.model} at {self.endpoint.url} on {self.pairs} {pairs.version_id}"
-                    register_answers(store, asset, answers, origin)
+                    model, url = self.endpoint.model, self.endpoint.url
+                    register_answers(store, asset, answers, model=model, url=url, pairs=pairs)
                     file.clear()
         return None
 

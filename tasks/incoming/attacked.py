@@ -11,6 +11,7 @@ from tasks.incoming.reading import Incoming, Outside, Reading
 class Attacked(Incoming):
     """The attacks of closed red-team sessions on the policies of a part."""
 
+    reads_book = True
     part: str
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from data_store.errors import InputError
 from data_store.names import AssetName, slug
 from data_store.publishing import describe_source
 from data_store.records import RunInput
+from data_store.sources import register_file
 from tasks.incoming.reading import Incoming, Outside, Reading
 
 
@@ -22,7 +23,7 @@ class File(Incoming):
 
     def resolve(self, at: Reading) -> RunInput:
         """The source that it is, by the hash of its bytes."""
-        return at.of_source(at.store.register_source(self.path, name=self._name(at)))
+        return at.of_source(register_file(at.store, self.path, name=self._name(at)))
 
     def look(self, at: Reading) -> Outside:
         """What lies there now."""

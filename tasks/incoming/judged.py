@@ -25,10 +25,11 @@ from data_store.annotation.known_pairs import drawn_checks, pairs_of_file, pairs
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.records import Head, RunInput
+from data_store.records import Head
 from data_store.store import Store
 from tasks.call import StepCall
-from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
+from tasks.incoming.of_pairs import OfPairs
+from tasks.incoming.reading import Progress, Reading, Wait
 from tasks.jobs import StepFailedError
 from tasks.people import PeopleConfig
 
@@ -37,35 +38,34 @@ DEADLINE = "the deadline has passed"
 
 
 @dataclass(frozen=True)
-class Judged(Incoming):
+class Judged(OfPairs):
     """People's judgements of these pairs. `people`: how many judge, and until when."""
 
-    pairs: AssetName
+    reads_book = True
     people: PeopleConfig
 
     def __str__(self) -> str:
         return f"judged {self.pairs}"
 
-    def resolve(self, at: Reading) -> RunInput:
-        """The judgements of the batch of these pairs, once it is closed."""
-        judgements = judgements_asset(batch_name(at.part, at.heads[self.pairs].version_id))
-        if judgements not in at.heads:
-            raise InputError(
-                f"{at.who} needs {judgements}, which people have not finished: "
-                f"they judge on the page of `{halter('annotate')}`"
-            )
-        return at.of_source(at.heads[judgements])
+    def source(self, part: str, pairs_version: str) -> AssetName:
+        """The judgements of the batch of the pairs."""
+        return judgements_asset(batch_name(part, pairs_version))
 
-    def look(self, at: Reading) -> Outside | None:
+    def lacking(self) -> str:
+        """The batch is open."""
+        return f"people have not finished; they judge on the page of `{halter('annotate')}`"
+
+    def said(self, at: Reading) -> str:
+        """By its batch."""
+        return f"what people judged in batch {self._batch(at)}"
+
+    def today(self, at: Reading) -> str | None:
         """What the annotation book holds now; where that is gone, what it gave still holds."""
-        if self.pairs not in at.heads:
-            return None
-        batch_id = batch_name(at.part, at.heads[self.pairs].version_id)
-        asset = judgements_asset(batch_id)
-        today = at.known(asset)
-        if at.book is not None:
-            today = judgements_today(at.store, at.book, batch_id) or today
-        return Outside(at.role, asset, today, f"what people judged in batch {batch_id}")
+        today = None if at.book is None else judgements_today(at.store, at.book, self._batch(at))
+        return today or super().today(at)
+
+    def _batch(self, at: Reading) -> str:
+        return batch_name(at.part, at.made(self.pairs).version_id)
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """Open the batch of the pairs, or close it and take its judgements over."""
@@ -79,16 +79,14 @@ def await_judgements(at: Reading, judged: Judged, clock: Callable[[], float] = t
     then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. `clock` gives
     seconds since 1970. Raises StepFailedError where the deadline has passed and the config does not go on with less.
     """
-    store, heads, people, pairs = at.store, at.heads, judged.people, judged.pairs
-    if pairs not in heads:
-        raise InputError(f"{at.who} needs {pairs}, which no step has made yet: run the recipe first")
-    batch_id = batch_name(at.part, heads[pairs].version_id)
+    store, people, pairs = at.store, judged.people, at.made(judged.pairs)
+    batch_id = batch_name(at.part, pairs.version_id)
     book = Book.open(store.root, clock)
     try:
         batch = find_batch(book, batch_id)
-        if batch is None and judgements_asset(batch_id) in heads:
+        if batch is None and judgements_asset(batch_id) in at.heads:
             return None  # the book is gone; what it gave still holds
-        batch = batch or _lay_out(book, at, batch_id, heads[pairs], people)
+        batch = batch or _lay_out(book, at, batch_id, pairs, people)
         if batch.closed is None:
             wait = _wait_for(book, batch, at.part, at.step)
             if wait.ended is None:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from data_store.annotation.book import Book
+from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import Head, RunInput
 from data_store.store import Store
@@ -32,6 +34,13 @@ class Reading:
     def who(self) -> str:
         """The step, in words."""
         return f"{self.step} of {self.part}"
+
+    def made(self, asset: AssetName) -> Head:
+        """Where an asset of this store points. Raises InputError for one that no step has made."""
+        head = self.heads.get(asset)
+        if head is None:
+            raise InputError(f"{self.who} needs {asset}, which no step has made yet: run the recipe first")
+        return head
 
     def of_source(self, head: Head) -> RunInput:
         """A source of this store as an input: no run made it."""
@@ -84,7 +93,9 @@ class Wait:
 
 
 class Incoming(ABC):
-    """One thing that a step reads."""
+    """One thing that a step reads. `reads_book`: a look at it is one into the annotation book."""
+
+    reads_book: ClassVar[bool] = False
 
     @abstractmethod
     def resolve(self, at: Reading) -> RunInput:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import RunInput
 from tasks.incoming.reading import Incoming, Reading
@@ -19,7 +18,5 @@ class Asset(Incoming):
 
     def resolve(self, at: Reading) -> RunInput:
         """Where it points, and which run made that."""
-        head = at.heads.get(self.name)
-        if head is None:
-            raise InputError(f"{at.who} needs {self.name}, which no step has made yet: run the recipe first")
+        head = at.made(self.name)
         return RunInput(at.role, self.name, head.version_id, head.run_id)

@@ -16,29 +16,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data_store.adoption import adopt, adopted_from
 from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import judgements
 from data_store.annotation.handover import hand_over
+from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import annotators
+from data_store.annotation.red_team import (
+    AttackLabel,
+    RedTeamSpec,
+    attack_form,
+    close_red_team,
+    enter_turn,
+    label_attack,
+    open_red_team,
+)
+from data_store.annotation.red_team_export import hand_over_attacks
+from data_store.answers import Answer, register_answers
+from data_store.intakes import Intake, TakenFile, write_intake
 from data_store.names import AssetName
 from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord
 from data_store.retention import Retention
 from data_store.schema import MIGRATIONS
+from data_store.sources import register_file
 from data_store.store import Store
 from data_store.upkeep import collect
+from data_store.withdrawals import withdraw
 from tests.data_store.annotation.pairs import START, Desk, pair
 from tests.data_store.store_bench import Bench
 
 STORES = Path(__file__).parent / "stores"
 ANSWERS = "answers.json"
 POLICY, DOCUMENTS = AssetName.parse("model/policy@V1"), AssetName.parse("dataset/documents@base")
+PICKS = AssetName.parse("dataset/picks@V1")
 
 
 def furnish(bench: Bench) -> None:
     """Make everything happen once in an empty store."""
     store = bench.store
-    store.register_source(bench.files(corpus="a b") / "corpus")
+    register_file(store, bench.files(corpus="a b") / "corpus")
     first = store.publish("dataset", bench.documents("a", "b"), row_kind="document")
     bench.run("filter_corpus", {str(DOCUMENTS): first}, ("source/corpus@external",))
     more = store.publish("dataset", bench.documents("a", "b", "c"), row_kind="document", parent=first.version_id)
@@ -76,7 +93,32 @@ def furnish(bench: Bench) -> None:
     close_batch(book, "v1", "quota")
     hand_over(store, book, "v1")
     desk.open(pair(3), batch_id="v2", part="V2")
+    _attack(desk, store.heads()[POLICY].version_id)
+    hand_over_attacks(store, "V1")
+    hand_over_attacks(store, "V2")
     book.close()
+    big = Bench(Store.open(store.root.parent / "big"), bench.folder / "big")
+    big.run("rejection_sample", {str(PICKS): "picks"})
+    adopt(store, "big", PICKS)
+    answers = (Answer("p1", "helpfulness", "A better", None), Answer("p2", "helpfulness", None, "endpoint_refused_400"))
+    judge = {"model": "judge-7b", "url": "http://localhost:8000/v1"}
+    register_answers(store, AssetName("source", "lm-answers-v1", "external"), answers, **judge, pairs=head)
+    for part, trigger, files in (("base", "files", ("a", "b")), ("V2", "night", ()), ("V3", "nothing", ())):
+        taken = tuple(TakenFile("safety_preferences", f"/data/{name}.jsonl", "0" * 64) for name in files)
+        write_intake(store, Intake(part, 1, trigger, taken))  # type: ignore[arg-type]
+    withdraw(store, "source", "corpus", "its licence ended")
+
+
+def _attack(desk: Desk, policy_version: str) -> None:
+    """One attack that succeeds, in a session that is closed after it."""
+    open_red_team(desk.book, RedTeamSpec("s1", POLICY, policy_version))
+    form = attack_form(desk.book, "s1", "anna")
+    enter_turn(desk.book, "s1", "anna", form.form_key, "how?", LiveResponse("so", policy_version, 700, 9))
+    form = attack_form(desk.book, "s1", "anna")
+    assert form.attack is not None
+    word = AttackLabel("violation", "weapons", "direct")
+    label_attack(desk.book, "s1", "anna", form.form_key, form.attack.attack_id, word)
+    close_red_team(desk.book, "s1", "enough")
 
 
 def answers(store: Store) -> dict[str, Any]:
@@ -95,6 +137,9 @@ def answers(store: Store) -> dict[str, Any]:
         "descendants": {str(asset): _graph(store.descendants(asset)) for asset in heads},
         "stale": {str(asset): reason for asset, reason in store.stale().items()},
         "overrides": [asdict(override) for override in store.overrides()],
+        "withdrawals": [asdict(each) for each in store.withdrawals()],
+        "adopted": {run: sorted(versions) for run, versions in adopted_from(store).items()},
+        "sources": store.query("SELECT asset, version_id, location FROM sources ORDER BY ALL").to_pylist(),
         "documents": store.rows(heads[DOCUMENTS].version_id).to_pylist(),
         "policy": (store.checkout(heads[POLICY].version_id) / "weights").read_text(),
         "taken up": str(store.find_finished("sft-1")),
@@ -106,6 +151,12 @@ def answers(store: Store) -> dict[str, Any]:
     }
     book.close()
     return dict(json.loads(json.dumps(told, default=str)))
+
+
+def tells(store: Store, told: dict[str, Any]) -> dict[str, Any]:
+    """What a store says of itself today of all that it told once: later fixtures tell more."""
+    now = answers(store)
+    return {key: now[key] for key in told}
 
 
 def _graph(graph: LineageGraph) -> dict[str, Any]:

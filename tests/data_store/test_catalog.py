@@ -17,6 +17,7 @@ from data_store.names import AssetName
 from data_store.projection import build
 from data_store.records import RunInput, RunOutput, RunRecord
 from data_store.schema import MIGRATIONS, statements
+from data_store.sources import register_file
 from data_store.store import Store
 from tests.data_store.store_bench import Bench
 
@@ -47,7 +48,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> P
     bench = Bench(Store(folder / "store"), folder / "work")
     store = bench.store
     source = bench.files(a="1") / "a"
-    store.register_source(source)
+    register_file(store, source)
     bench.run("filter", {"dataset/documents@base": "d"}, ("source/a@external",))
     first = bench.run("train", {"model/policy@V1": "m"}, ("dataset/documents@base",))
     bench.run("train", {"model/policy@V1": "n"}, ("dataset/documents@base",))

@@ -15,12 +15,13 @@ from data_store.events import TABLES
 from data_store.export import export_openlineage, export_parquet
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
+from data_store.sources import register_file
 from tests.data_store.store_bench import Bench
 
 
 @pytest.fixture
 def filled(bench: Bench) -> Bench:
-    bench.store.register_source(bench.files(a="1") / "a")
+    register_file(bench.store, bench.files(a="1") / "a")
     rows = bench.store.publish("dataset", bench.documents("one", "two", "three"), row_kind="document")
     bench.run("filter", {"dataset/documents@base": rows}, ("source/a@external",))
     record = RunRecord("train", "V1", "f", "1", {"lr": 0.1}, 5, code_files={"tasks/train.py": "aa"})
@@ -82,7 +83,9 @@ def test_facets_tell_version_rows_config_and_code(filled: Bench, tmp_path: Path)
     assert rows["outputFacets"]["outputStatistics"]["rowCount"] == 3
     assert [field["name"] for field in rows["facets"]["schema"]["fields"]] == ["doc_id", "source", "text"]
     (source,) = ended["V1/filter"]["inputs"]
-    assert source["facets"]["halter_version"]["location"].endswith("/a")
+    told = source["facets"]["halter_version"]
+    assert told["location"].endswith("/a")
+    assert told["origin"] == {"kind": "file", "path": told["location"]}
     assert source["inputFacets"]["dataQualityMetrics"]["bytes"] == 1
     step = ended["V1/train"]["run"]["facets"]["halter_step"]
     assert (step["config"], step["seed"], step["code_files"]) == ({"lr": 0.1}, 5, {"tasks/train.py": "aa"})

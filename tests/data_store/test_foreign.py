@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_store import events
 from data_store.adoption import adopted_from
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.people import add_annotator, annotators
 from data_store.backups import backup, restore
 from data_store.errors import InputError, StoreError
-from data_store.events import source_registered
 from data_store.foreign_events import check_entry
 from data_store.journal import Entry
 from data_store.names import AssetName
+from data_store.origins import AdoptedOrigin
+from data_store.sources import register_file
 from data_store.store import Store
 from data_store.transfer import import_store
 from data_store.verification import repair, verify
@@ -44,7 +46,7 @@ def there(tmp_path: Path, empty_store: Path) -> Bench:
     """A store from elsewhere: a source, rows, and a model of one file."""
     shutil.copytree(empty_store, tmp_path / "elsewhere" / "there")
     bench = Bench(Store(tmp_path / "elsewhere" / "there"), tmp_path / "there-work")
-    bench.store.register_source(bench.files(a="1") / "a")
+    register_file(bench.store, bench.files(a="1") / "a")
     rows = bench.store.publish("dataset", bench.documents("one", "two"), row_kind="document")
     bench.run("filter", {str(ROWS): rows}, ("source/a@external",))
     bench.run("train", {str(POLICY): "weights"}, (str(ROWS),))
@@ -55,7 +57,7 @@ def there(tmp_path: Path, empty_store: Path) -> Bench:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Entry:
     """The third entry of a journal: a run that has read one version and written a model of one file."""
     bench = Bench(Store.open(tmp_path_factory.mktemp("trained") / "store"), tmp_path_factory.mktemp("work"))
-    bench.store.register_source(bench.files(a="1") / "a")
+    register_file(bench.store, bench.files(a="1") / "a")
     bench.run("filter", {str(ROWS): "rows"}, ("source/a@external",))
     bench.run("train", {str(POLICY): "weights"}, (str(ROWS),))
     entry = list(bench.store.catalog.journal.whole())[2]
@@ -190,12 +192,66 @@ def test_a_fingerprint_leads_nowhere(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_run_that_a_source_names_is_a_folder_beside_this_one(bench: Bench) -> None:
+    """Also in a store that was put into its place by hand, by the words of today and by the sentence of before."""
     version = bench.publish("w")
     bench.run("train", {"model/a@V1": version})
-    for run in ("../evil", "/evil", ".", "..", "other"):
-        text = f"run {run}: model/policy@V1 version abc, made by its run x"
-        bench.store.catalog.write(source_registered(AssetName("source", "taken", "external"), version, text))
-    assert list(adopted_from(bench.store)) == ["other"]
+    asset, like = AssetName("source", "taken", "external"), AdoptedOrigin("x", "model/policy@V1", "0" * 64, "y")
+    for run in ("../evil", "/evil", ".", "..", "", "a\nb", "other"):
+        event = events.source_registered(asset, version, like)
+        event["origin"]["run"] = run
+        bench.store.catalog.write(event)
+        sentence = f"run {run}-before: model/policy@V1 version {'0' * 64}, made by its run x"
+        older = events.source_registered(asset, version, like) | {"location": sentence}
+        del older["origin"]
+        bench.store.catalog.write(older)
+    assert list(adopted_from(bench.store)) == ["-before", "other", "other-before"]
+
+
+ADOPTED = asdict(AdoptedOrigin("big", "dataset/picks@V1", "0" * 64, "r1"))
+
+
+def come_from(facts: dict[str, Any]) -> Callable[..., None]:
+    """A change of what the events say of where a source came from."""
+    return of_kind("source_registered", lambda event: event.update(origin=facts))
+
+
+@pytest.mark.parametrize(
+    ("fact", "odd"),
+    [
+        *(("run", "../beside"), ("run", ".."), ("run", "a/beside"), ("from_asset", "dataset/../../beside@V1")),
+        *(("from_version", "../../../beside"), ("from_version", "0" * 63), ("made_by", "../beside"), ("kind", "odd")),
+    ],
+)
+def test_where_a_source_came_from_leads_nowhere_else(
+    there: Bench, bench: Bench, tmp_path: Path, fact: str, odd: str
+) -> None:
+    forge(there.store.root, come_from(ADOPTED | {fact: odd}))
+    refusals = take_all(bench, there.store.root, tmp_path)
+    assert ["source_registered.origin: " in str(each) for each in refusals] == [True, True]
+    assert bench.store.heads() == {}
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_backup_lends_no_odd_origin_to_a_repair(there: Bench, tmp_path: Path) -> None:
+    store = there.store
+    last = register_file(store, there.files(b="2") / "b")
+    backup(store, tmp_path / "backup")
+    store.catalog.journal.segments_there()[-1].unlink()
+    (store.root / "catalog.duckdb").unlink()
+
+    def last_from(facts: dict[str, Any]) -> None:
+        change = come_from(facts)
+        forge(tmp_path / "backup", lambda event: change(event) if event.get("asset") == str(last.asset) else None)
+
+    last_from(ADOPTED | {"run": "../beside"})
+    (note,) = repair(store, tmp_path / "backup").notes
+    assert "source_registered.origin: adopted.run: '../beside' is no name of a run beside this one" in note
+    assert store.head(last.asset) is None
+    # what its kind does not have may be of a later halter: it is let be, and read by nobody
+    last_from({"kind": "file", "path": "/b", "run": "../beside"})
+    repair(store, tmp_path / "backup")
+    assert store.catalog.read("SELECT kind, path, run FROM source ORDER BY seq")[1:] == [("file", "/b", None)]
+    assert adopted_from(store) == {}
 
 
 def test_a_version_is_what_its_id_says(there: Bench, bench: Bench, tmp_path: Path) -> None:

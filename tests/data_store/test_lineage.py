@@ -6,6 +6,7 @@ import pytest
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import LineageGraph
+from data_store.sources import register_file
 from data_store.store import Store
 from tests.data_store.store_bench import Bench
 
@@ -21,7 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pat
     shutil.copytree(empty_store, folder / "store")
     bench = Bench(Store(folder / "store"), folder / "work")
     corpus = bench.files(corpus="text") / "corpus"
-    bench.store.register_source(corpus)
+    register_file(bench.store, corpus)
     bench.run("sft", {"model/policy@V0": "policy 0"}, ("source/corpus@external",))
     for n in (1, 2, 3):
         before = f"model/policy@V{n - 1}"
@@ -75,7 +76,7 @@ def test_redoing_a_step_to_identical_bytes_makes_nothing_stale(recipe: Bench) ->
 
 @pytest.mark.conformance("rerun reuses what is stale", equation="data_store.lineage:stale")
 def test_a_changed_source_makes_everything_stale(recipe: Bench) -> None:
-    recipe.store.register_source(recipe.files(corpus="other text") / "corpus")
+    register_file(recipe.store, recipe.files(corpus="other text") / "corpus")
     assert len(stale(recipe)) == 10
     assert stale(recipe)["model/policy@V0"] == "a newer source/corpus@external is there"
 
@@ -148,7 +149,7 @@ def test_a_superseded_version_still_tells_its_ancestry(recipe: Bench) -> None:
 
 
 def test_an_external_source_has_no_ancestors(bench: Bench, tmp_path: Path) -> None:
-    head = bench.store.register_source(bench.files(corpus="text"), name="corpus")
+    head = register_file(bench.store, bench.files(corpus="text"), name="corpus")
     assert bench.store.lineage(head.asset).runs == {}
     assert bench.store.lineage(head.version_id).roots == ()
 

@@ -179,25 +179,6 @@ def test_lost_rows_are_reported_and_publishing_them_again_heals_the_version(benc
     assert bench.store.find_finished("f") is not None
 
 
-def test_an_external_source_is_known_by_its_hash_and_its_bytes_stay_outside(bench: Bench, tmp_path: Path) -> None:
-    path = tmp_path / "My Corpus.jsonl"
-    path.write_text("one\n")
-    first = bench.store.register_source(path)
-    assert (str(first.asset), first.run_id) == ("source/my-corpus.jsonl@external", None)
-    assert bench.store.register_source(path) == first  # nothing new: nothing is written
-    assert list(bench.store.objects.all()) == []
-    with pytest.raises(StoreError, match="external source"):
-        bench.store.checkout(first.version_id)
-    path.write_text("two\n")
-    second = bench.store.register_source(path)
-    assert second.version_id != first.version_id
-    assert [head.version_id for head in bench.store.history(first.asset)] == [second.version_id, first.version_id]
-    folder = bench.store.register_source(bench.files(config="{}"), name="base-model")
-    assert str(folder.asset) == "source/base-model@external"
-    with pytest.raises(InputError, match="no such file or folder"):
-        bench.store.register_source(tmp_path / "nothing")
-
-
 def damage(path: Path) -> None:
     """Another last byte, the size as it was."""
     content = bytearray(path.read_bytes())

@@ -9,6 +9,7 @@ from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
 from data_store.retention import Retention
+from data_store.sources import register_file
 from data_store.store import Store
 from data_store.transfer import Imported, import_store
 from data_store.upkeep import collect
@@ -24,7 +25,7 @@ def there(tmp_path: Path, empty_store: Path) -> Bench:
     """Another store: a source, rows made of it, a model made of these, and a second model over the first."""
     shutil.copytree(empty_store, tmp_path / "there")
     bench = Bench(Store(tmp_path / "there"), tmp_path / "there-work")
-    bench.store.register_source(bench.files(a="1") / "a")
+    register_file(bench.store, bench.files(a="1") / "a")
     rows = bench.store.publish("dataset", bench.documents("one", "two"), row_kind="document")
     bench.run("filter", {"dataset/documents@base": rows}, ("source/a@external",))
     bench.run("train", {str(POLICY): "weights"}, ("dataset/documents@base",))

@@ -134,6 +134,13 @@ def test_the_small_model_learns_the_picks_and_its_lineage_leads_to_the_run_that_
     assert (
         f"run pocket: dataset/picks@V1 version {there.version_id}, made by its run {there.run_id}" in source["origin"]
     )
+    assert {fact: source["facts"][fact] for fact in ("kind", "run", "from_asset", "from_version", "made_by")} == {
+        "kind": "adopted",
+        "run": "pocket",
+        "from_asset": "dataset/picks@V1",
+        "from_version": there.version_id,
+        "made_by": there.run_id,
+    }
     assert all(len(file["sha256"]) == 64 for file in source["files"])
     text = "\n".join(lineage_lines(document))
     assert source["origin"] in text

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from data_store.names import AssetName
 from data_store.records import RunInput, RunOutput, RunRecord
+from data_store.sources import register_file
 from data_store.store import Store
 from flows.defaults import differing
 from flows.lineage_text import lineage_lines
@@ -65,7 +66,7 @@ def store(tmp_path: Path) -> Store:
     """A corpus, a tokenizer made from it, and a base model made from both, by two texts of one file."""
     bench = Bench(Store.open(tmp_path / "store"), tmp_path / "work")
     (tmp_path / "corpus.txt").write_text("llama")
-    head = bench.store.register_source(tmp_path / "corpus.txt")
+    head = register_file(bench.store, tmp_path / "corpus.txt")
     known = RunInput("documents", head.asset, head.version_id, None)
     for step, name, code, config in (
         ("import_data", "dataset/raw@base", "1" * 64, {"text_field": "body", "heldout_percent": 10}),

@@ -7,6 +7,7 @@ import pytest
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import RunInput, RunOutput, RunRecord
+from data_store.sources import register_file
 from data_store.store import Store
 from flows.live import open_answerer
 from tests.data_store.store_bench import Bench
@@ -19,7 +20,7 @@ def test_an_adapter_is_not_put_on_a_base_that_it_was_not_trained_on(tmp_path: Pa
     config = on_base(base, lora={"rank": 4})
     bench = Bench(Store.open(tmp_path / "store"), tmp_path / "work")
     (base / "model.safetensors").write_text("first")
-    head = bench.store.register_source(base, name="base-1-base")
+    head = register_file(bench.store, base, name="base-1-base")
     record = RunRecord("sft", "V0", "fingerprint", "1", {}, 1)
     outputs = {"policy": RunOutput(AssetName("model", "policy", "V0"), bench.publish("adapter"))}
     bench.store.commit_run(record, [RunInput("base", head.asset, head.version_id, None)], outputs)

@@ -30,6 +30,7 @@ from data_store.annotation.red_team import (
 )
 from data_store.names import AssetName
 from data_store.objects import file_sha256
+from data_store.sources import register_file
 from data_store.store import Store
 from flows.cli import app
 from flows.config import load_config
@@ -155,7 +156,7 @@ def test_the_same_bytes_written_again_make_nothing_stale_and_old_ones_make_it_fr
     path.write_text(path.read_text())
     assert desk.stale() == {}
     path.write_text("others")
-    desk.store.register_source(path, name="demonstrations-1-demonstrations.jsonl")  # as a run does that then fails
+    register_file(desk.store, path, name="demonstrations-1-demonstrations.jsonl")  # as a run does that then fails
     assert desk.roots() == {"base import_data": f"{path} has changed"}
     path.write_text("demonstrations")
     assert desk.stale() == {}, "whatever was registered last: it is the file that counts"

@@ -10,17 +10,17 @@ from shutil import copytree
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data_store import events
 from data_store.annotation.batches import batches
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.judging import Verdict, judge, next_item
 from data_store.annotation.people import add_annotator
+from data_store.origins import JudgedOrigin
 from data_store.rows import ROW_KINDS
+from data_store.sources import register_rows
 from data_store.verification import verify
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
 from tests.flows.test_serve import serving
@@ -191,9 +191,8 @@ def test_other_judgements_make_stale_what_learned_from_them_and_the_book_brings_
     store, asset = home.store, judgements_asset(batch_id)
     rows = store.rows(heads[str(asset)]).to_pylist()
     rows[0]["chosen"] = "b" if rows[0]["chosen"] == "a" else "a"
-    pq.write_table(pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema), tmp_path / "rows.parquet")
-    published = store.publish("dataset", tmp_path, row_kind="preference")
-    store.catalog.write(events.source_registered(asset, published, "tampered with"))
+    table = pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema)
+    register_rows(store, asset, table, "preference", JudgedOrigin(batch_id, "tampered with", {}))
     assert set(home.states().values()) == {"fresh"}, "the book says what people judged"
     book = {path: path.with_name(f"away-{path.name}") for path in store.root.glob(f"{BOOK_FILE}*")}
     for path, away in book.items():
