@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,9 +11,7 @@ from pydantic import BaseModel
 
 from data_store.names import AssetName
 from data_store.row_sources import is_named
-from tasks.incoming.files import File
 from tasks.incoming.reading import Incoming, Reading
-from tasks.incoming.stored import Asset
 from tasks.step import Step
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from data_store.store import Store
 
 _Kind = TypeVar("_Kind", bound=Incoming)
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,17 @@ class StepCall:
 
     def of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         """All that is read of one kind."""
-        return tuple(each for role in self.inputs for each in self.reads(role, kind))
+        return tuple(each for given in self.inputs.values() for each in given if isinstance(each, kind))
 
     @property
     def assets(self) -> dict[str, tuple[AssetName, ...]]:
         """The assets of this store that are read, by role: the edges of the plan."""
-        return {role: names for role in self.inputs if (names := tuple(each.name for each in self.reads(role, Asset)))}
+        return _by_role(self.inputs, lambda each: each.edge)
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:
         """The files and folders outside the store that are read, by role."""
-        return {role: paths for role in self.inputs if (paths := tuple(each.path for each in self.reads(role, File)))}
-
-    def reads(self, role: str, kind: type[_Kind]) -> tuple[_Kind, ...]:
-        """What is read of one kind under a role."""
-        return tuple(each for each in self.inputs[role] if isinstance(each, kind))
+        return _by_role(self.inputs, lambda each: each.file)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -116,6 +111,16 @@ class StepCall:
         }
 
 
+def _by_role(
+    inputs: Mapping[str, tuple[Incoming, ...]], part_of: Callable[[Incoming], _Part | None]
+) -> dict[str, tuple[_Part, ...]]:
+    """What `part_of` gives of the inputs, by role; without those of which it gives nothing."""
+    found = {
+        role: tuple(part for each in given if (part := part_of(each)) is not None) for role, given in inputs.items()
+    }
+    return {role: parts for role, parts in found.items() if parts}
+
+
 def readings(
     store: "Store", heads: Mapping[AssetName, "Head"], call: StepCall, book: "Book | None" = None
 ) -> Iterator[tuple[Incoming, Reading]]:
@@ -132,4 +137,5 @@ def derive_seed(seed: int, step_name: str, part: str) -> int:
 
 
 def _is_of(incoming: Incoming, names: Iterable[str]) -> bool:
-    return isinstance(incoming, File) and any(is_named(incoming.path, name) for name in names)
+    path = incoming.file
+    return path is not None and any(is_named(path, name) for name in names)

@@ -24,7 +24,6 @@ from data_store.store import Store
 from tasks.call import StepCall, readings
 from tasks.code import code_version
 from tasks.code_today import CodeToday
-from tasks.incoming.adopted import Adopted
 from tasks.incoming.reading import Progress, Wait
 from tasks.jobs import StepFailedError, lines_of, run_in_worker
 from tasks.processes import StepCode, Workers
@@ -70,7 +69,7 @@ def prepare(store: Store, call: StepCall, on_progress: Progress = lambda _fracti
 def adopt_inputs(store: Store, call: StepCall) -> None:
     """Copy what the call reads of other runs into this store. Raises InputError naming what is missing."""
     for each, at in readings(store, {}, call):
-        if isinstance(each, Adopted):
+        if each.is_of_another_run:
             each.resolve(at)
 
 

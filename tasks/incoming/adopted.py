@@ -12,6 +12,7 @@ from tasks.incoming.reading import Incoming, Outside, Reading
 class Adopted(Incoming):
     """An asset of another run in the same home, copied into this store."""
 
+    is_of_another_run = True
     run: str
     name: AssetName
 

@@ -21,6 +21,11 @@ class File(Incoming):
     def __str__(self) -> str:
         return f"file {self.path}"
 
+    @property
+    def file(self) -> Path:
+        """Itself."""
+        return self.path
+
     def resolve(self, at: Reading) -> RunInput:
         """The source that it is, by the hash of its bytes."""
         return at.of_source(register_file(at.store, self.path, name=self._name(at)))

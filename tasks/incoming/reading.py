@@ -97,6 +97,19 @@ class Incoming(ABC):
 
     reads_book: ClassVar[bool] = False
 
+    is_of_another_run: ClassVar[bool] = False
+    """Whether it is copied from another run's store, which may be gone later."""
+
+    @property
+    def edge(self) -> AssetName | None:
+        """The asset of this store that it is: an edge of the plan. None for what comes from outside."""
+        return None
+
+    @property
+    def file(self) -> Path | None:
+        """The file or folder outside the store that it is, where it is one."""
+        return None
+
     @abstractmethod
     def resolve(self, at: Reading) -> RunInput:
         """The version that is read now; what comes from outside is registered as a source of the store. Raises

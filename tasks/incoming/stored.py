@@ -16,6 +16,11 @@ class Asset(Incoming):
     def __str__(self) -> str:
         return str(self.name)
 
+    @property
+    def edge(self) -> AssetName:
+        """Itself."""
+        return self.name
+
     def resolve(self, at: Reading) -> RunInput:
         """Where it points, and which run made that."""
         head = at.made(self.name)
