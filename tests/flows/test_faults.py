@@ -94,6 +94,7 @@ def test_a_run_whose_prefect_server_is_killed_ends_by_itself_and_the_same_comman
     assert verify(home.store, deep=False).problems == ()
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_config_at_once_share_the_work(together: Home, first_run: tuple[Home, Finished]) -> None:
     new = together.runs()[len(first_run[0].runs()) :]
     assert sorted((part, step) for part, step, _ in new) == sorted(EVALUATIONS), "each once"

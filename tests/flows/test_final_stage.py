@@ -14,6 +14,8 @@ from tasks.execute import Outcome, execute
 from tasks.train_reward import is_gold, mix
 from tests.flows.recipe_runs import POCKET
 
+pytestmark = pytest.mark.slow  # each stands on two more last stages
+
 Outcomes = dict[tuple[str, str], Outcome]
 
 

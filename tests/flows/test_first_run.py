@@ -237,6 +237,7 @@ def test_prefect_keeps_the_log_of_each_step(recorded: str) -> None:
     assert "policy → model/policy@V2" in messages
 
 
+@pytest.mark.slow
 def test_a_run_that_has_lost_a_result_makes_just_that_anew_and_prefect_shows_the_others_as_cached(
     recorded: str, again: Home, pocket_file: Path
 ) -> None:

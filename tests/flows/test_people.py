@@ -26,6 +26,8 @@ from tests.flows.recipe_runs import POCKET, Finished, Home, ask
 from tests.flows.test_serve import serving
 from tests.tasks.bench import wait_for
 
+pytestmark = pytest.mark.slow  # each stands on runs that are killed and go on
+
 READS_THEM = ["collect_preferences", "train_safety_reward", "train_helpfulness_reward"]
 AFTER = {("V1", step) for step in [*READS_THEM, "rejection_sample", "fine_tune", "evaluate"]}
 SHARES = {"anna": 30, "ben": 18}
@@ -208,7 +210,6 @@ def test_other_judgements_make_stale_what_learned_from_them_and_the_book_brings_
     assert changed <= {str(asset)}
 
 
-@pytest.mark.slow
 def test_only_the_judging_is_redone_where_only_it_has_changed(judged: tuple[Home, Path, str]) -> None:
     home, _, _ = judged
     before = home.runs()
@@ -221,7 +222,6 @@ def test_only_the_judging_is_redone_where_only_it_has_changed(judged: tuple[Home
     assert (finished.code, home.runs()) == (0, runs), "the old version is taken up again"
 
 
-@pytest.mark.slow
 def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tuple[Home, Path, str]) -> None:
     """Anna's judgements are withdrawn, redone without, and erased. The last one: it changes what the others share."""
     home, _, _ = judged
@@ -253,7 +253,6 @@ def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tupl
     assert set(home.states().values()) == {"fresh"}
 
 
-@pytest.mark.slow
 def test_served_it_holds_no_worker_and_goes_on_by_itself_also_where_all_was_killed_in_between(
     waiting: tuple[Home, Path, Finished], tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_nothing_is_deleted_by_a_rerun(first_run: tuple[Home, Finished], redone:
     }
 
 
+@pytest.mark.slow
 def test_the_command_that_a_rerun_prints_goes_on_in_the_same_run_also_where_another_is_the_last(
     copy_of_first_run: Callable[[], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def heads(store: Store) -> dict[str, str]:
     return {str(asset): head.version_id for asset, head in store.heads().items()}
 
 
+@pytest.mark.slow
 def test_an_annotator_is_left_out_and_only_what_held_their_rows_changes(files: tuple[Store, RunConfig]) -> None:
     store, config = files
     before = heads(store)
