@@ -1,5 +1,6 @@
 """Write the pictures of the Prefect UI that the documentation shows: `python -m tests.flows.screenshots`. It runs
-configs/smoke.yaml first, or takes the home of a finished run that is given."""
+configs/smoke.yaml and configs/demo.yaml first, or takes the homes of finished runs of them that are given, in this
+order."""
 
 import shutil
 import sys
@@ -13,12 +14,11 @@ from tests.flows.test_serve import SECONDS, Served, serving
 from tests.web.browsing import browsing
 
 IMAGES = ROOT / "docs" / "images"
-CONFIG = ROOT / "configs" / "smoke.yaml"
+CONFIG, DEMO = (ROOT / "configs" / f"{name}.yaml" for name in ("smoke", "demo"))
 SIZE = {"width": 1400, "height": 1000}
 DEPLOYMENT = "rerun/step-train-safety-reward"
 VALUE = "reward.margins=large"
 ARTIFACTS = {
-    "prefect-index": ("index-smoke", "Figures, judged by"),
     "prefect-curves": ("curves-ppo-v2", "Curves of ppo"),
     "prefect-answers": ("examples-evaluate-v2", "prompt:"),
 }
@@ -42,6 +42,27 @@ def shoot(browser: Browser, home: Home) -> None:
         served.end(served.start(DEPLOYMENT, iteration="V2", overrides=[VALUE]))
         _show(page, served, "rerun-train-safety-reward-v2", "steps are stale now")
         _save(page, "prefect-rerun-artifact")
+
+
+def shoot_index(browser: Browser, home: Home) -> None:
+    """The first thing that the README shows: the figures of the demo, and what its steps left to look at."""
+    with serving(home, DEMO) as served:
+        page = browser.new_context(viewport=SIZE, base_url=served.url).new_page()
+        page.set_default_timeout(1000 * SECONDS)
+        _show(page, served, "index-demo", "Figures, judged by")
+        _save(page, "prefect-index")
+
+
+def finished(name: str, config: Path, given: str | None, folder: Path) -> Home:
+    """A copy of the home of a finished run, or a new one."""
+    home = Home(folder / name, name=name)
+    if given is not None:
+        shutil.copytree(given, home.folder)
+        return home
+    done = home.halter("run", config, "--json")
+    if done.code != 0:
+        raise SystemExit(done.err)
+    return home
 
 
 def _show_the_run(page: Page, served: Served) -> None:
@@ -81,12 +102,7 @@ def _save(page: Page, name: str, high: int = SIZE["height"]) -> None:
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory() as folder, browsing() as chromium:
-        first = Home(Path(folder) / "home", name="smoke")
-        if len(sys.argv) > 1:
-            shutil.copytree(sys.argv[1], first.folder)
-        else:
-            finished = first.halter("run", CONFIG, "--json")
-            if finished.code != 0:
-                raise SystemExit(finished.err)
-        shoot(chromium, first)
+    smoke, demo, *_ = [*sys.argv[1:], None, None]
+    with TemporaryDirectory() as scratch, browsing() as chromium:
+        shoot(chromium, finished("smoke", CONFIG, smoke, Path(scratch)))
+        shoot_index(chromium, finished("demo", DEMO, demo, Path(scratch)))
