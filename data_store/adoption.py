@@ -11,11 +11,15 @@ from data_store.records import Head
 from data_store.sources import register
 from data_store.store import Store
 
+_ADOPTED = """
+SELECT origin.run, source.version_id FROM source JOIN origin ON origin.seq = source.seq
+WHERE origin.kind = 'adopted' ORDER BY source.seq"""
+
 
 def adopted_from(store: Store) -> dict[str, set[str]]:
     """Run → the versions that this store has ever taken from it."""
     found: dict[str, set[str]] = {}
-    for run, version_id in store.catalog.read("SELECT run, version_id FROM source WHERE kind = 'adopted' ORDER BY seq"):
+    for run, version_id in store.catalog.read(_ADOPTED):
         if is_beside(str(run)):  # a store that was put into its place by hand may say anything
             found.setdefault(run, set()).add(version_id)
     return found

@@ -43,7 +43,8 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     ),
     "version_object": (("version_id", "seq", "path", "sha256", "bytes", "role"), True),
     "retired": (("version_id", "seq", "ts", "reason"), False),
-    "source": (("seq", "asset_id", "version_id", "location", "ts", *COLUMNS), False),
+    "source": (("seq", "asset_id", "version_id", "location", "ts"), False),
+    "origin": (("seq", *COLUMNS), False),
     "run": (
         (
             *("run_id", "step", "part", "attempt", "fingerprint", "code_version", "git_commit", "git_dirty"),
@@ -277,7 +278,9 @@ def _project_source(event: Event, seq: int, rows: Rows) -> None:
     _add_asset(rows, asset)
     _add_publication(rows, event["publication"], seq, at)
     facts = event["origin"] if "origin" in event else facts_in(AssetName.parse(asset), event["location"])
-    _add(rows, "source", seq, asset, version_id, event["location"], at, *columns_of(facts))
+    _add(rows, "source", seq, asset, version_id, event["location"], at)
+    if any(columns := columns_of(facts)):
+        _add(rows, "origin", seq, *columns)
     _add(rows, "head", asset, seq, version_id, None, at, f"registered from {event['location']}")
 
 

@@ -41,9 +41,10 @@ VIEWS: Mapping[str, str] = {
     "history": """
         SELECT asset_id AS asset, version_id, run_id AS made_by, ts AS since, reason FROM head""",
     "sources": """
-        SELECT asset_id AS asset, version_id, location, ts AS registered_at, kind, path, run, from_asset, from_version,
-            made_by, batch, part, model, url, pairs, pairs_version
-        FROM source""",
+        SELECT source.asset_id AS asset, source.version_id, source.location, source.ts AS registered_at,
+            origin.kind, origin.path, origin.run, origin.from_asset, origin.from_version, origin.made_by, origin.batch,
+            origin.part, origin.model, origin.url, origin.pairs, origin.pairs_version
+        FROM source LEFT JOIN origin ON origin.seq = source.seq""",
     "withdrawals": """
         SELECT what, name, reason, ts AS since FROM current_withdrawal""",
     "settings": """

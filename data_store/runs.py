@@ -203,7 +203,8 @@ def read_origins(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str],
     """(asset, version) of a source → where it came from when it was last registered: the facts that are known, and
     `location`, the sentence."""
     names = ("location", *COLUMNS)
-    sql = f"SELECT asset_id, version_id, {', '.join(names)} FROM source ORDER BY seq"  # noqa: S608  (our own names)
+    sql = f"""SELECT asset_id, version_id, {", ".join(names)} FROM source LEFT JOIN origin ON origin.seq = source.seq
+ORDER BY source.seq"""  # noqa: S608  (our own names)
     found = connection.execute(sql).fetchall()
     return {
         (asset, version): {name: value for name, value in zip(names, facts, strict=True) if value is not None}

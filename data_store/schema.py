@@ -135,20 +135,11 @@ CREATE VIEW current_input AS
 
 
 def origins() -> str:
-    """6: where a source came from, as facts that can be asked for; `location` is the sentence made of them."""
+    """6: where a source came from, as facts that can be asked for: a row beside the one of `source` with this seq."""
     return """
-ALTER TABLE source ADD COLUMN kind TEXT;
-ALTER TABLE source ADD COLUMN path TEXT;
-ALTER TABLE source ADD COLUMN run TEXT;
-ALTER TABLE source ADD COLUMN from_asset TEXT;
-ALTER TABLE source ADD COLUMN from_version TEXT;
-ALTER TABLE source ADD COLUMN made_by TEXT;
-ALTER TABLE source ADD COLUMN batch TEXT;
-ALTER TABLE source ADD COLUMN part TEXT;
-ALTER TABLE source ADD COLUMN model TEXT;
-ALTER TABLE source ADD COLUMN url TEXT;
-ALTER TABLE source ADD COLUMN pairs TEXT;
-ALTER TABLE source ADD COLUMN pairs_version TEXT;
+CREATE TABLE origin (
+    seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, path TEXT, run TEXT, from_asset TEXT, from_version TEXT, made_by TEXT,
+    batch TEXT, part TEXT, model TEXT, url TEXT, pairs TEXT, pairs_version TEXT);
 """
 
 
@@ -162,6 +153,7 @@ PUBLIC_TABLES = (
     "version_object",
     "retired",
     "source",
+    "origin",
     "run",
     "run_code",
     "run_event",

@@ -250,7 +250,7 @@ def test_a_backup_lends_no_odd_origin_to_a_repair(there: Bench, tmp_path: Path) 
     # what its kind does not have may be of a later halter: it is let be, and read by nobody
     last_from({"kind": "file", "path": "/b", "run": "../beside"})
     repair(store, tmp_path / "backup")
-    assert store.catalog.read("SELECT kind, path, run FROM source ORDER BY seq")[1:] == [("file", "/b", None)]
+    assert store.catalog.read("SELECT kind, path, run FROM origin ORDER BY seq")[1:] == [("file", "/b", None)]
     assert adopted_from(store) == {}
 
 

@@ -175,7 +175,7 @@ def test_a_store_of_before_tells_the_facts_of_all_that_came_in_then(tmp_path: Pa
     assert found[1]["batch"] == "v1"
     assert (found[5]["model"], found[5]["url"]) == ("judge-7b", "http://localhost:8000/v1")
     assert (found[5]["pairs"], found[5]["pairs_version"]) == ("dataset/pairs@V1", "ab" * 32)
-    (path,) = store.catalog.read("SELECT path FROM source WHERE kind = 'file'")
+    (path,) = store.catalog.read("SELECT path FROM origin WHERE kind = 'file'")
     assert path == (found[0]["path"],)
 
 

@@ -1,11 +1,13 @@
 """A run that took another run's picks is reached by what is withdrawn there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from data_store.adoption import adopt
+from data_store.identity import CONFIG_FILE
 from data_store.names import AssetName
 from data_store.store import Store
 from data_store.withdrawals import withdraw
@@ -13,6 +15,7 @@ from flows.config import RunConfig
 from flows.plan import build_plan
 from flows.session import remember
 from flows.withdrawals import erase, reaches, taint_today, tainted_cells
+from tests.data_store.fixture_store import STORES, unpack
 from tests.data_store.store_bench import Bench
 from tests.data_store.test_withdrawals import judgements
 from tests.flows.recipe_runs import POCKET
@@ -70,3 +73,29 @@ def test_the_small_runs_policy_is_redone_after_the_picks(tmp_path: Path, monkeyp
     texts = b"".join(here.store.objects.path(sha256).read_bytes() for sha256, _ in here.store.objects.all())
     assert b"both" not in texts
     assert b"learned from ben" in texts
+
+
+def test_a_run_whose_catalog_is_of_an_older_schema_is_reached_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has opened it since halter was upgraded."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HALTER_HOME", str(home))
+    big = RunConfig.model_validate({**yaml.safe_load(POCKET), "name": "big"})
+    remember(big)
+    there = Bench(Store.open(home / "big"), tmp_path / "work")
+    there.run("collect_preferences", {"dataset/preferences@V1": judgements(there, "anna")})
+    there.run("train_safety_reward", {"model/reward-safety@V1": "reward"}, ("dataset/preferences@V1",))
+    there.run("rejection_sample", {str(PICKS): "picks"}, ("model/reward-safety@V1",))
+    withdraw(there.store, "annotator", "anna", "she asked for it")
+
+    remember(config_of())
+    config = (home / "small" / CONFIG_FILE).read_bytes()
+    shutil.rmtree(home / "small")
+    root, _ = unpack(STORES / "schema-5-book-2.tar.gz", tmp_path / "older")
+    root.rename(home / "small")
+    (home / "small" / CONFIG_FILE).write_bytes(config)
+    (withdrawal,) = there.store.withdrawals()
+    found = reaches(big, there.store, withdrawal)
+    assert [each.run for each in found] == ["big", "small"]
+    assert [version.assets for version in found[1].versions] == [("source/big-picks-v1@external",)]
