@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_va
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
-from data_store.filters import FilterConfig
+from data_store.filters.registry import FilterConfig
 from data_store.identity import check_run_name
 from data_store.retention import Retention
 from flows.schedule_config import ScheduleConfig
@@ -30,7 +30,7 @@ from models.config import (
 )
 from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectConfig
-from tasks.evaluate import EvaluateConfig
+from tasks.evaluations.registry import EvaluateConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.import_data import PAIRS, ImportConfig

@@ -1,141 +1,32 @@
 """The corpus filter: every dropped document has one named, counted reason. Vectorised in DuckDB SQL over Arrow.
 
-The reasons, in the order in which they are asked; the first that applies counts:
-
-    too_short, too_long   words and characters
-    garbage               few letters, many symbols, one character or word over and over, unbroken strings
-    other_language        another script, another language's function words, many accented letters
-    boilerplate           page furniture (cookie notices, menus), or lines that stand in many documents
-    personal_data         e-mail addresses, phone, id, card and account numbers
-    blocked_words         sexual text, insults, slurs
-    exact_duplicate       the same text but for case and white space as an earlier document
-    near_duplicate        in one cluster with an earlier document, by word 5-grams
-
-Duplicates are looked for only among what passed the reasons before. The result depends on the input and config alone,
-not on threads or memory.
+Of the reasons (data_store/filters/registry.py) the first that applies counts. Duplicates are looked for only among what
+passed the others. The result depends on the input and config alone, not on threads or memory.
 """
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from data_store import filter_sql
 from data_store.errors import InputError
-from data_store.filter_words import BLOCKED_WORDS
+from data_store.filters.features import DOCUMENTS, PARAMETERS, judge_each
+from data_store.filters.filter import Corpus
+from data_store.filters.registry import CORPUS_FILTERS, DOCUMENT_FILTERS, FILTERS, REASONS, FilterConfig
 from data_store.rows import row_kind
 
-REASONS = (
-    "too_short",
-    "too_long",
-    "garbage",
-    "other_language",
-    "boilerplate",
-    "personal_data",
-    "blocked_words",
-    "exact_duplicate",
-    "near_duplicate",
+_HARDENING = (
+    "SET enable_external_access = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET lock_configuration = true",
 )
+_KEPT = "SELECT doc_id, source, text FROM documents ANTI JOIN verdicts USING (place) ORDER BY place"
+_DROPPED = "SELECT doc_id, source, reason, detail FROM verdicts JOIN documents USING (place) ORDER BY place"
+_COUNTS = "SELECT reason, count(*) FROM verdicts GROUP BY reason"
 _BATCH_ROWS = 10_000
-
-Language = Literal[
-    "en", "de", "fr", "es", "it", "pt", "nl", "ko", "ja", "zh", "ru", "ar", "he", "el", "hi", "th", "code"
-]
-
-
-class FilterConfig(BaseModel):
-    """What a document must be to stay in the corpus. Shares lie in [0, 1]."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_words: int = Field(default=5, ge=0, description="Fewest words of a document.")
-    max_characters: int = Field(default=1_000_000, gt=0, description="Most characters of a document.")
-    sample_characters: int = Field(
-        default=20_000, ge=1000, description="The content is judged on this many characters from the start."
-    )
-    min_letter_share: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Smallest share of letters among what is not white space (code: half). "
-        "Fewer than 20 other signs drop nothing; ruled lines do not count.",
-    )
-    max_symbol_share: float = Field(
-        default=0.15,
-        ge=0,
-        le=1,
-        description="Largest share of signs that are neither letter, digit nor punctuation (code: twice). "
-        "Fewer than 10 drop nothing; ruled lines do not count.",
-    )
-    max_mean_word_length: float = Field(
-        default=30, gt=0, description="Largest mean length of the words, in characters: beyond it are encoded blobs."
-    )
-    max_character_run: int = Field(
-        default=25, ge=2, le=1000, description="Longest run of one and the same letter or digit."
-    )
-    max_word_share: float = Field(
-        default=0.4, gt=0, le=1, description="Largest share of one word, in documents of 40 words and more."
-    )
-    languages: tuple[Language, ...] = Field(
-        default=("en", "code"),
-        min_length=1,
-        description="Languages to keep. Scripts stand for a language: Hangul ko, kana ja, Han zh, Cyrillic ru.",
-    )
-    max_other_script_share: float = Field(
-        default=0.3, ge=0, le=1, description="Largest share of letters in scripts of languages that are not kept."
-    )
-    max_accented_share: float = Field(
-        default=0.04,
-        ge=0,
-        le=1,
-        description="Where English is the only kept language in Latin script: largest share of accented letters.",
-    )
-    min_other_stop_words: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="Share of another language's function words, at least three of them, that drops a document if no "
-        "kept language has as many.",
-    )
-    max_boilerplate_per_100_words: float = Field(
-        default=6, ge=0, description="Most phrases of page furniture per 100 words; fewer than 3 drop nothing."
-    )
-    repeated_line_documents: int = Field(
-        default=10,
-        ge=2,
-        description="A line of 4 words and more is repeated if it stands in this many documents of 4 lines and more.",
-    )
-    max_repeated_line_share: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Largest share of such lines' characters in a document.",
-    )
-    max_personal_per_100_words: float = Field(
-        default=4, ge=0, description="Most pieces of personal data per 100 words; fewer than 3 drop nothing."
-    )
-    blocked_words: tuple[str, ...] = Field(default=BLOCKED_WORDS, description="Single words, in lower case.")
-    max_blocked_per_100_words: float = Field(
-        default=2, ge=0, description="Most blocked words per 100 words; a single one drops nothing."
-    )
-    near_duplicate_min_words: int = Field(
-        default=40, ge=5, description="Near duplicates are looked for among documents of this many words and more."
-    )
-    near_duplicate_similarity: float = Field(
-        default=0.5, gt=0, le=1, description="Smallest Jaccard similarity of two documents' word 5-grams."
-    )
-
-    @field_validator("blocked_words")
-    @classmethod
-    def _single_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        for word in words:
-            if not word or word != word.lower() or any(sign.isspace() for sign in word):
-                raise ValueError(f"{word!r} is not a single word in lower case")
-        return words
 
 
 @dataclass(frozen=True)
@@ -173,13 +64,13 @@ def filter_documents(
         connection.execute("SET temp_directory = $1", [scratch])
         connection.execute("SET memory_limit = $1", [memory_limit])
         connection.execute("SET threads = $1", [threads])
-        for statement in filter_sql.HARDENING:
+        for statement in _HARDENING:
             connection.execute(statement)
         _load(connection, documents)
-        filter_sql.judge(connection, config.model_dump())
-        kept = _arrow(connection, filter_sql.KEPT, "document")
-        dropped = _arrow(connection, filter_sql.DROPPED, "dropped")
-        counts = dict.fromkeys(REASONS, 0) | dict(connection.execute(filter_sql.COUNTS).fetchall())
+        _judge(connection, config)
+        kept = _arrow(connection, _KEPT, "document")
+        dropped = _arrow(connection, _DROPPED, "dropped")
+        counts = dict.fromkeys(REASONS, 0) | dict(connection.execute(_COUNTS).fetchall())
     if not kept.num_rows:
         listed = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
         raise InputError(
@@ -187,6 +78,17 @@ def filter_documents(
             "look at the dropped rows and loosen the filter's config"
         )
     return FilterResult(kept, dropped, counts)
+
+
+def _judge(connection: duckdb.DuckDBPyConnection, config: FilterConfig) -> None:
+    """Fill the table verdicts: one row for each document that is to be dropped."""
+    given = {**config.model_dump(), **PARAMETERS}
+    for each in FILTERS:
+        given |= each.parameters(config)
+    corpus = Corpus(connection, given)
+    judge_each(corpus, DOCUMENT_FILTERS)
+    for each in CORPUS_FILTERS:
+        each.drop(corpus)
 
 
 def _load(
@@ -197,7 +99,7 @@ def _load(
     Batch by batch from here: an error of whoever makes the batches then comes out as it is, not wrapped by DuckDB.
     """
     names = row_kind("document").schema.names
-    connection.execute(filter_sql.DOCUMENTS)
+    connection.execute(DOCUMENTS)
     place = 0
     for batch in documents.to_batches(_BATCH_ROWS) if isinstance(documents, pa.Table) else documents:
         if batch.schema.names != names:
