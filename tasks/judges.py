@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from data_store.encoding import text_hash
 from data_store.figures import figure
-from data_store.preference_options import RatingGaps
+from data_store.preference_formats.options import RatingGaps
 from data_store.row_import import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from data_store.filters.registry import REASONS
 from data_store.identity import check_run_name
+from data_store.preference_formats.registry import FORMATS
 from flows.cli import app
 from flows.config import RunConfig
 from models.llama_presets import PRESETS
@@ -177,6 +178,17 @@ def _presets() -> list[str]:
     return ["Presets: " + ", ".join(f"`{name}`" for name in PRESETS) + "."]
 
 
+def _formats() -> list[str]:
+    rows = [f"| `{name}` | {_cell(each.about)} |" for name, each in FORMATS.items()]
+    return [
+        "Formats of preferences, in the order in which they are tried:",
+        "",
+        "| format | what it is |",
+        "|---|---|",
+        *rows,
+    ]
+
+
 def _reasons() -> list[str]:
     rows = [f"| `{reason}` | {_cell(meaning)} |" for reason, meaning in REASONS.items()]
     return ["A document goes for the first reason that holds:", "", "| reason | what it means |", "|---|---|", *rows]
@@ -200,7 +212,7 @@ def _metrics() -> list[str]:
 
 
 # what stands below the keys of a section
-MEMBERS = {"model": _presets, "filter": _reasons, "evaluate": _metrics}
+MEMBERS = {"data": _formats, "model": _presets, "filter": _reasons, "evaluate": _metrics}
 
 
 def _default_cell(value: object) -> str:
