@@ -34,6 +34,7 @@ from tasks.evaluations.registry import EvaluateConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.import_data import PAIRS, ImportConfig
+from tasks.judges.registry import LMJudgeConfig, judges_of
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
@@ -229,7 +230,7 @@ class RunConfig(Config):
     @property
     def draws_pairs(self) -> bool:
         """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
-        return not (self.annotator is None and self.collect.people is None and self.collect.judge is None)
+        return bool(judges_of(self.collect.judging("", self.annotator)))
 
 
 def load_config(path: Path) -> RunConfig:
@@ -305,8 +306,9 @@ def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
     people, judge = collect.people, collect.judge
     if people is not None and people.known_pairs is not None:
         people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
-    if judge is not None and judge.folder is not None:
-        judge = judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+    if judge is not None:
+        paths = {key: (folder / path).resolve() for key, path in _folders(judge).items()}
+        judge = judge.model_copy(update=paths)
     return collect.model_copy(update={"people": people, "judge": judge})
 
 
@@ -321,10 +323,16 @@ def _check_files(config: RunConfig, where: str) -> None:
     known = None if config.collect.people is None else config.collect.people.known_pairs
     if known is not None and not known.is_file():
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
-    judge = config.collect.judge.folder if config.collect.judge is not None else None
-    for key, model in (("base_model", config.base_model), ("collect.judge.folder", judge)):
-        if model is not None:
-            _check_model(model, f"{where}: {key}")
+    models = {} if config.base_model is None else {"base_model": config.base_model}
+    if config.collect.judge is not None:
+        models |= {f"collect.judge.{key}": path for key, path in _folders(config.collect.judge).items()}
+    for key, model in models.items():
+        _check_model(model, f"{where}: {key}")
+
+
+def _folders(judge: LMJudgeConfig) -> dict[str, Path]:
+    """The models' folders that a judge is given, by key."""
+    return {key: value for key, value in judge if isinstance(value, Path)}
 
 
 def _check_model(folder: Path, where: str) -> None:

@@ -14,12 +14,12 @@ from data_store.names import AssetName
 from flows.config import RunConfig
 from tasks.import_data import PAIRS
 from tasks.incoming.adopted import Adopted
-from tasks.incoming.asked import Asked
 from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
-from tasks.incoming.judged import Judged
 from tasks.incoming.reading import Incoming
 from tasks.incoming.stored import Asset
+from tasks.judges.judge import Judging
+from tasks.judges.registry import judges_of, model_of
 from tasks.step import Step
 
 FOUNDATION = "base"
@@ -46,6 +46,11 @@ class Place:
         """What follows fine-tuning here: from the config's last iteration on its final stage, so that what was made is
         never undone by what is appended."""
         return self.config.final_stage if self.number >= self.config.iterations else "none"
+
+    @property
+    def judging(self) -> Judging:
+        """Who is to judge the pairs here."""
+        return self.config.collect.judging(self.part, self.config.annotator)
 
 
 Reads = Callable[[Place], tuple[Incoming, ...]]
@@ -163,24 +168,25 @@ def attacks(at: Place) -> tuple[Incoming, ...]:
     return tuple(Attacked(f"V{n}") for n in range(at.number))
 
 
-def peoples_judgements(at: Place) -> tuple[Incoming, ...]:
-    """Of the pairs of this iteration."""
-    people = at.config.collect.people
-    return () if people is None else (Judged(AssetName("dataset", "pairs", at.part), people),)
+def for_judges(role: str) -> Reads:
+    """What collect_preferences reads under a role for those who judge."""
+
+    def of(at: Place) -> tuple[Incoming, ...]:
+        given = [each.reads(at.judging) for each in judges_of(at.judging)]
+        return tuple(dict.fromkeys(reads[role] for reads in given if role in reads))
+
+    return of
 
 
-def the_judge(at: Place) -> tuple[Incoming, ...]:
-    """The folder of the language model that judges."""
-    judge = at.config.collect.judge
-    return () if judge is None or judge.folder is None else (File(judge.folder),)
+def for_model(role: str) -> Reads:
+    """What judge_pairs reads under a role for the model that judges."""
 
+    def of(at: Place) -> tuple[Incoming, ...]:
+        model = model_of(at.judging)
+        needs = {} if model is None else model.needs(at.judging)
+        return (needs[role],) if role in needs else ()
 
-def the_judges_answers(at: Place) -> tuple[Incoming, ...]:
-    """What an endpoint answers to questions on its share of the pairs of this iteration."""
-    judge = at.config.collect.judge
-    if judge is None or judge.endpoint is None:
-        return ()
-    return (Asked(AssetName("dataset", "pairs", at.part), at.config.collect.shares, judge.endpoint),)
+    return of
 
 
 def picks(at: Place) -> tuple[Incoming, ...]:

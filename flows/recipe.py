@@ -19,17 +19,16 @@ from flows.places import (
     data_files,
     earlier,
     first,
+    for_judges,
+    for_model,
     here,
     imported_pairs,
     last,
     only,
-    peoples_judgements,
     picks,
     section,
     so_far,
     the_base,
-    the_judge,
-    the_judges_answers,
     the_prompts,
     the_tokenizer,
     under_adapters,
@@ -43,8 +42,9 @@ from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, FitStepConfig, fit_context
 from tasks.import_data import ROLES, ImportConfig, import_data
-from tasks.judge_pairs import JudgePairsConfig, judge_pairs
-from tasks.judges import VerdictConfig
+from tasks.judge_pairs import judge_pairs
+from tasks.judges.judge import JudgeStepConfig
+from tasks.judges.registry import JUDGES, MODELS, model_of
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
@@ -96,14 +96,9 @@ def has_red_team(at: Place) -> bool:
     return collects(at) and at.config.collect.red_team is not None
 
 
-def has_judge(at: Place) -> bool:
-    """A language model judges its share of the pairs."""
-    return draws(at) and at.config.collect.judge is not None
-
-
-def has_simulated(at: Place) -> bool:
-    """The pairs themselves are read: somebody else than a language model judges some of them."""
-    return draws(at) and (at.config.collect.judge is None or at.config.collect.shares.simulated > 0)
+def has_model(at: Place) -> bool:
+    """A model judges its share of the pairs."""
+    return draws(at) and model_of(at.judging) is not None
 
 
 def has_gold(at: Place) -> bool:
@@ -162,16 +157,11 @@ def _drawing(at: Place) -> DrawConfig:
     return DrawStepConfig(**plain.model_dump(), strategy=collect.strategy, heldout_percent=collect.heldout_percent)
 
 
-def _judging(at: Place) -> JudgePairsConfig:
-    judge = at.config.collect.judge
-    if judge is None:
-        raise AssertionError("the row is there where a language model judges")
-    return JudgePairsConfig(
-        **only(VerdictConfig, judge),
-        annotator=judge.annotator,
-        shares=at.config.collect.shares,
-        asks=None if judge.endpoint is None else judge.endpoint.asks,
-    )
+def _judging(at: Place) -> JudgeStepConfig:
+    model = model_of(at.judging)
+    if model is None:
+        raise AssertionError("the row is there where a model judges")
+    return model.step_config(at.judging)
 
 
 def _collecting(at: Place) -> CollectStepConfig:
@@ -207,6 +197,7 @@ EVALUATED: Mapping[str, Reads] = {
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
     "base": under_adapters,
 }
+JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
 
 
 def _raw(at: Place) -> Makes:
@@ -293,9 +284,9 @@ ITERATION_ROWS = (
     Row(
         judge_pairs,
         _judging,
-        {"pairs": here("dataset/pairs"), "judge": the_judge, "answers": the_judges_answers},
+        {"pairs": here("dataset/pairs"), **{role: for_model(role) for each in MODELS for role in each.inputs}},
         {"judgements": "lm-judgements", "refused": "lm-refused"},
-        when=has_judge,
+        when=has_model,
     ),
     Row(
         import_data,
@@ -315,10 +306,8 @@ ITERATION_ROWS = (
         collect_preferences,
         _collecting,
         {
-            "pairs": where(has_simulated, here("dataset/pairs")),
             "imported": where(imports_pairs, imported_pairs),
-            "lm": where(has_judge, here("dataset/lm-judgements")),
-            "judgements": peoples_judgements,
+            **{role: where(draws, for_judges(role)) for role in JUDGED},
         },
         {"preferences": "preferences"},
         when=collects,

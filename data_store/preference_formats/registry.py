@@ -17,7 +17,17 @@ from data_store.preference_formats.rows import ROWS
 from data_store.preference_formats.ultrafeedback import ULTRAFEEDBACK
 
 FORMATS: Mapping[str, PreferenceFormat] = {
-    each.name: each for each in (OASST, ULTRAFEEDBACK, ARGILLA, LABEL_STUDIO, DATASETS, ROWS, HH, HELPSTEER)
+    each.name: each
+    for each in (
+        OASST,
+        ULTRAFEEDBACK,
+        ARGILLA,
+        LABEL_STUDIO,
+        DATASETS,
+        ROWS,
+        HH,
+        HELPSTEER,
+    )
 }
 # on the command line a name is written with a hyphen
 EXPORT_FORMATS: Mapping[str, PreferenceFormat] = {

@@ -29,8 +29,14 @@ EVALUATIONS: tuple[Evaluation, ...] = (
 )
 
 
+# the last base's fields come first
 class EvaluateConfig(
-    RewardModelsConfig, InstructionsConfig, AnsweringConfig, ViolationsConfig, RefusalsConfig, WinRateConfig
+    RewardModelsConfig,
+    InstructionsConfig,
+    AnsweringConfig,
+    ViolationsConfig,
+    RefusalsConfig,
+    WinRateConfig,
 ):
     """How many held-out prompts, and who judges."""
 

@@ -3,6 +3,7 @@ asked twice, and a process that is killed goes on where it was."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from data_store.answers import Answer, AnswerFile, Key, register_answers
 from data_store.commands import halter
@@ -13,8 +14,10 @@ from data_store.records import Head, RunInput
 from data_store.store import Store
 from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
 from tasks.jobs import StepFailedError
-from tasks.judge_pairs import judged_pairs, questions
-from tasks.judges import EndpointConfig, SharesConfig
+
+if TYPE_CHECKING:  # it is the judges that name what they read
+    from tasks.judges.endpoint import EndpointConfig
+    from tasks.judges.shares import SharesConfig
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Asked(Incoming):
     """What an endpoint answers to questions on these pairs (its share of them)."""
 
     pairs: AssetName
-    shares: SharesConfig
-    endpoint: EndpointConfig
+    shares: "SharesConfig"
+    endpoint: "EndpointConfig"
 
     def __str__(self) -> str:
         return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"
@@ -71,8 +74,9 @@ class Asked(Incoming):
 
 
 def _questions(store: Store, asked: Asked, pairs: Head) -> dict[Key, str]:
-    mine = judged_pairs(store.rows(pairs.version_id).to_pylist(), asked.shares)
-    return {(pair["pair_id"], name): text for pair in mine for name, text in questions(pair).items()}
+    mine = asked.shares.of("lm", store.rows(pairs.version_id).to_pylist())
+    mine.sort(key=lambda pair: str(pair["pair_id"]))
+    return {(pair["pair_id"], name): text for pair in mine for name, text in asked.endpoint.questions(pair).items()}
 
 
 def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress: Progress) -> list[Answer]:
@@ -84,7 +88,7 @@ def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress:
         answers[answer.pair_id, answer.question] = answer
         on_progress(len(answers) / len(wanted), f"{len(answers)} of {len(wanted)} answers")
 
-    from tasks.endpoint import Endpoint  # its HTTP client is slow to load
+    from tasks.judges.chat_client import Endpoint  # its HTTP client is slow to load
 
     with Endpoint(asked.endpoint) as endpoint:
         endpoint.ask_all([(key, text) for key, text in wanted.items() if key not in answers], keep)

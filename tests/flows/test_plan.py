@@ -16,7 +16,7 @@ from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
 from tasks.call import derive_seed
 from tasks.incoming.judged import Judged
-from tasks.people import PeopleConfig
+from tasks.judges.people import PeopleConfig
 from tests.flows.recipe_runs import POCKET
 
 
