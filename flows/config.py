@@ -230,7 +230,7 @@ class RunConfig(Config):
     @property
     def draws_pairs(self) -> bool:
         """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
-        return bool(judges_of(self.collect.judging("", self.annotator)))
+        return bool(judges_of(self.collect.judging(self.annotator)))
 
 
 def load_config(path: Path) -> RunConfig:

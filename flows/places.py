@@ -5,6 +5,7 @@ Each word gives, for a place, what a step reads: `last("model/policy")` in V3 is
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,11 +15,15 @@ from data_store.names import AssetName
 from flows.config import RunConfig
 from tasks.import_data import PAIRS
 from tasks.incoming.adopted import Adopted
+from tasks.incoming.asked import Asked
 from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
+from tasks.incoming.judged import Judged
 from tasks.incoming.reading import Incoming
 from tasks.incoming.stored import Asset
-from tasks.judges.judge import Judging
+from tasks.judges.endpoint import EndpointConfig
+from tasks.judges.judge import Judging, Need
+from tasks.judges.people import PeopleConfig
 from tasks.judges.registry import judges_of, model_of
 from tasks.step import Step
 
@@ -50,7 +55,7 @@ class Place:
     @property
     def judging(self) -> Judging:
         """Who is to judge the pairs here."""
-        return self.config.collect.judging(self.part, self.config.annotator)
+        return self.config.collect.judging(self.config.annotator)
 
 
 Reads = Callable[[Place], tuple[Incoming, ...]]
@@ -173,7 +178,8 @@ def for_judges(role: str) -> Reads:
 
     def of(at: Place) -> tuple[Incoming, ...]:
         given = [each.reads(at.judging) for each in judges_of(at.judging)]
-        return tuple(dict.fromkeys(reads[role] for reads in given if role in reads))
+        needs = dict.fromkeys(reads[role] for reads in given if role in reads)
+        return tuple(_needed(need, at) for need in needs)
 
     return of
 
@@ -184,9 +190,24 @@ def for_model(role: str) -> Reads:
     def of(at: Place) -> tuple[Incoming, ...]:
         model = model_of(at.judging)
         needs = {} if model is None else model.needs(at.judging)
-        return (needs[role],) if role in needs else ()
+        return (_needed(needs[role], at),) if role in needs else ()
 
     return of
+
+
+def _needed(need: Need, at: Place) -> Incoming:
+    """What a judge needs, as something that is read here."""
+    pairs = AssetName("dataset", "pairs", at.part)
+    match need:
+        case str():
+            return _assets(need, at.part)[0]
+        case Path():
+            return File(need)
+        case EndpointConfig():
+            return Asked(pairs, at.judging.shares, need)
+        case PeopleConfig():
+            return Judged(pairs, need)
+    raise TypeError(f"nobody knows how to come by {need!r}")
 
 
 def picks(at: Place) -> tuple[Incoming, ...]:

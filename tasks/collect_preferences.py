@@ -49,9 +49,9 @@ class CollectConfig(DrawConfig, JudgeConfig):
         """Who judges which share of the pairs, where people do not."""
         return self.sources or SharesConfig(**{"simulated" if self.judge is None else "lm": 1.0})
 
-    def judging(self, part: str, annotator: AnnotatorConfig | None) -> Judging:
-        """Who is to judge the pairs of a part."""
-        return Judging(part, annotator, self.people, self.judge, self.shares)
+    def judging(self, annotator: AnnotatorConfig | None) -> Judging:
+        """Who is to judge the pairs."""
+        return Judging(annotator, self.people, self.judge, self.shares)
 
 
 class CollectStepConfig(JudgeConfig):

@@ -38,7 +38,7 @@ def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
             f"annotator {config.annotator} is withdrawn: name another judge in the config, or take it back with "
             f"`{halter('withdraw', 'annotator', config.annotator, '--undo')}`"
         )
-    judge = next(each for each in MODELS if each.is_asked(run, config))
+    (judge,) = (each for each in MODELS if each.is_asked(run, config))
     pairs = sorted(config.shares.of(judge.share, run.records("pairs")), key=lambda pair: str(pair["pair_id"]))
     verdicts = judge.verdicts(run, config, pairs)
     rows, refused = [], []

@@ -213,11 +213,11 @@ def test_one_run_uses_the_new_step_stage_judge_filter_and_evaluation(extended: P
         return python(extended, "-m", "flows.cli", *arguments, home=home)
 
     def rows(sql: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(halter("query", "--json", sql))
+        found: list[dict[str, Any]] = json.loads(halter("query", "--json", sql))["rows"]
         return found
 
     halter("run", str(config))
-    states = {(cell["part"], cell["step"]): cell["state"] for cell in json.loads(halter("status", "--json"))["cells"]}
+    states = {(cell["part"], cell["step"]): cell["state"] for cell in json.loads(halter("status", "--json"))["steps"]}
     assert states["base", "count_words"] == states["V1", "average"] == states["V1", "judge_pairs"] == "fresh"
     metrics = {
         (row["part"], row["step"], row["name"]): row["value"]

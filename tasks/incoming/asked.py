@@ -3,7 +3,6 @@ asked twice, and a process that is killed goes on where it was."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from data_store.answers import Answer, AnswerFile, Key, register_answers
 from data_store.commands import halter
@@ -14,10 +13,8 @@ from data_store.records import Head, RunInput
 from data_store.store import Store
 from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
 from tasks.jobs import StepFailedError
-
-if TYPE_CHECKING:  # it is the judges that name what they read
-    from tasks.judges.endpoint import EndpointConfig
-    from tasks.judges.shares import SharesConfig
+from tasks.judges.endpoint import EndpointConfig
+from tasks.judges.shares import SharesConfig
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,8 @@ class Asked(Incoming):
     """What an endpoint answers to questions on these pairs (its share of them)."""
 
     pairs: AssetName
-    shares: "SharesConfig"
-    endpoint: "EndpointConfig"
+    shares: SharesConfig
+    endpoint: EndpointConfig
 
     def __str__(self) -> str:
         return f"asked {self.pairs} {self.endpoint.asks} {self.shares}"

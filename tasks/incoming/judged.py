@@ -8,7 +8,6 @@ between.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from data_store.annotation.batches import Batch, BatchSpec, close_batch, open_batch
 from data_store.annotation.book import BOOK_FILE, Book
@@ -31,9 +30,7 @@ from data_store.store import Store
 from tasks.call import StepCall
 from tasks.incoming.reading import Incoming, Outside, Progress, Reading, Wait
 from tasks.jobs import StepFailedError
-
-if TYPE_CHECKING:  # it is the judges that name what they read
-    from tasks.judges.people import PeopleConfig
+from tasks.judges.people import PeopleConfig
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"
@@ -44,7 +41,7 @@ class Judged(Incoming):
     """People's judgements of these pairs. `people`: how many judge, and until when."""
 
     pairs: AssetName
-    people: "PeopleConfig"
+    people: PeopleConfig
 
     def __str__(self) -> str:
         return f"judged {self.pairs}"
@@ -154,7 +151,7 @@ def _in_vain(wait: Wait) -> str:
     return f"{wait.part} waited for people in vain, {found}; {way_out}"
 
 
-def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, people: "PeopleConfig") -> Batch:
+def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
     items = drafts(at.store.rows(pairs.version_id).to_pylist())
     known = [*(pairs_of_file(people.known_pairs) if people.known_pairs else ()), *pairs_of_one_mind(book)]
     # words out of order are easy to tell: they serve only as long as nothing is known of real pairs

@@ -14,10 +14,8 @@ from data_store.encoding import text_hash
 from data_store.row_import import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config
-from tasks.incoming.asked import Asked
-from tasks.incoming.reading import Incoming
 from tasks.judges.guidelines import GUIDELINES, LETTERS, SAFETY_WORDS, comparison, safety_by_word
-from tasks.judges.judge import Judging, ModelJudge, Rows
+from tasks.judges.judge import Judging, ModelJudge, Need, Rows
 from tasks.judges.lm import LMStepConfig, lm_step_config
 from tasks.judges.verdicts import Outcome, Pair, Verdict, VerdictConfig, outcome
 from tasks.step import Input, StepRun
@@ -85,9 +83,9 @@ class Endpoint(ModelJudge):
         """The model's."""
         return "" if model.endpoint is None else model.endpoint.model
 
-    def needs(self, judging: Judging) -> Mapping[str, Incoming]:
+    def needs(self, judging: Judging) -> Mapping[str, Need]:
         """Its answers."""
-        return {"answers": Asked(judging.pairs, judging.shares, judging.model.endpoint)}
+        return {"answers": judging.model.endpoint}
 
     def step_config(self, judging: Judging) -> LMStepConfig:
         """With what it is asked."""

@@ -8,10 +8,8 @@ from pydantic import Field
 
 from data_store.row_import import RefusedRowError
 from models.config import Config
-from tasks.incoming.files import File
-from tasks.incoming.reading import Incoming
 from tasks.judges.guidelines import LETTERS, comparison, safety_by_letter
-from tasks.judges.judge import Judging, ModelJudge, Rows
+from tasks.judges.judge import Judging, ModelJudge, Need, Rows
 from tasks.judges.lm import LMConfig, LMStepConfig, lm_step_config
 from tasks.judges.verdicts import Outcome, Pair, Verdict, outcome
 from tasks.sampling import open_renderer
@@ -35,9 +33,9 @@ class Folder(ModelJudge):
         """The folder's."""
         return "" if model.folder is None else model.folder.name
 
-    def needs(self, judging: Judging) -> Mapping[str, Incoming]:
+    def needs(self, judging: Judging) -> Mapping[str, Need]:
         """The folder itself."""
-        return {"judge": File(judging.model.folder)}
+        return {"judge": judging.model.folder}
 
     def step_config(self, judging: Judging) -> LMStepConfig:
         """Nothing of its own."""

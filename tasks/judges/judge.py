@@ -1,39 +1,39 @@
-"""What a judge of pairs is. Each is a file of this folder; tasks/judges/registry.py names them all."""
+"""What a judge of pairs is. Each is a file of this folder; tasks/judges/registry.py names them all.
+
+Judges say what must be there before in plain values: flows/places.py knows how each is come by. So the code of the
+steps in which they judge is that of judging alone.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from data_store.names import AssetName
-from tasks.annotators import AnnotatorConfig
+from models.config import Config
 from tasks.judges.shares import SharesConfig
 from tasks.judges.verdicts import Outcome, VerdictConfig
 from tasks.step import Input, StepRun
 
 if TYPE_CHECKING:
-    from tasks.incoming.reading import Incoming
+    from tasks.annotators import AnnotatorConfig
 
 Rows = list[dict[str, Any]]
+Need = str | Path | Config
+"""What is read: an asset, as `kind/name` of the same part; a file or folder outside the store; what an EndpointConfig
+answers to questions on the pairs; how the people of a PeopleConfig judge them."""
 
 
 @dataclass(frozen=True)
 class Judging:
-    """Who is to judge the pairs of a part, as the config says: its sections `annotator`, `collect.people` and
-    `collect.judge`."""
+    """Who is to judge the pairs, as the config says: its sections `annotator`, `collect.people` and `collect.judge`."""
 
-    part: str
-    annotator: AnnotatorConfig | None
+    annotator: "AnnotatorConfig | None"
     people: Any
     model: Any
     shares: SharesConfig
-
-    @property
-    def pairs(self) -> AssetName:
-        """The pairs that were drawn."""
-        return AssetName("dataset", "pairs", self.part)
 
 
 class Judge(ABC):
@@ -50,7 +50,7 @@ class Judge(ABC):
         """Whether the config names this judge, and leaves pairs to it."""
 
     @abstractmethod
-    def reads(self, judging: Judging) -> "Mapping[str, Incoming]":
+    def reads(self, judging: Judging) -> Mapping[str, Need]:
         """What collect_preferences reads for it, by role."""
 
     def rows(self, run: StepRun, config: Any) -> Rows:
@@ -79,18 +79,16 @@ class ModelJudge(Judge):
         """By the key."""
         return judging.model is not None and getattr(judging.model, self.key) is not None
 
-    def reads(self, judging: Judging) -> "Mapping[str, Incoming]":
+    def reads(self, judging: Judging) -> Mapping[str, Need]:
         """What judge_pairs made."""
-        from tasks.incoming.stored import Asset
-
-        return {self.role: Asset(AssetName("dataset", "lm-judgements", judging.part))}
+        return {self.role: "dataset/lm-judgements"}
 
     @abstractmethod
     def name(self, model: Any) -> str:
         """What it is called where `collect.judge.name` says nothing."""
 
     @abstractmethod
-    def needs(self, judging: Judging) -> "Mapping[str, Incoming]":
+    def needs(self, judging: Judging) -> Mapping[str, Need]:
         """What judge_pairs reads for it, by role: files, answers that are asked for before."""
 
     @abstractmethod

@@ -7,10 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from models.config import Config
-from tasks.incoming.judged import Judged
-from tasks.incoming.reading import Incoming
-from tasks.incoming.stored import Asset
-from tasks.judges.judge import Judge, Judging
+from tasks.judges.judge import Judge, Judging, Need
 
 
 class PeopleConfig(Config):
@@ -58,6 +55,6 @@ class People(Judge):
         """By `collect.people`."""
         return judging.people is not None
 
-    def reads(self, judging: Judging) -> Mapping[str, Incoming]:
+    def reads(self, judging: Judging) -> Mapping[str, Need]:
         """Their judgements of the pairs, once they are there."""
-        return {"pairs": Asset(judging.pairs), self.role: Judged(judging.pairs, judging.people)}
+        return {"pairs": "dataset/pairs", self.role: judging.people}

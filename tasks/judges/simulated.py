@@ -5,9 +5,7 @@ from typing import Any
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from tasks.incoming.reading import Incoming
-from tasks.incoming.stored import Asset
-from tasks.judges.judge import Judge, Judging, Rows
+from tasks.judges.judge import Judge, Judging, Need, Rows
 from tasks.step import StepRun
 
 
@@ -20,9 +18,9 @@ class Simulated(Judge):
         """By `annotator`, where anything is left to it."""
         return judging.annotator is not None and judging.shares.simulated > 0
 
-    def reads(self, judging: Judging) -> Mapping[str, Incoming]:
+    def reads(self, judging: Judging) -> Mapping[str, Need]:
         """The pairs themselves."""
-        return {"pairs": Asset(judging.pairs)}
+        return {"pairs": "dataset/pairs"}
 
     def rows(self, run: StepRun, config: Any) -> Rows:
         """Made here. Raises InputError for an annotator that is withdrawn."""
