@@ -3,9 +3,8 @@ code which is recorded of the step holds them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.call import StepCall
 from tasks.evaluations.answers import Answers
 from tasks.evaluations.divergence import Divergence
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows
@@ -15,6 +14,9 @@ from tasks.evaluations.refusals import Refusals, RefusalsConfig
 from tasks.evaluations.reward_models import RewardModels, RewardModelsConfig
 from tasks.evaluations.violations import Violations, ViolationsConfig
 from tasks.evaluations.win_rate import WinRate, WinRateConfig
+
+if TYPE_CHECKING:
+    from tasks.call import StepCall
 
 # in the order in which their prompts are answered, they measure, and their columns stand
 EVALUATIONS: tuple[Evaluation, ...] = (
@@ -45,7 +47,7 @@ INPUTS = {role: replace(wanted, optional=True) for each in EVALUATIONS for role,
 HEADLINE = next(each.headline for each in EVALUATIONS if each.headline)
 
 
-def metrics_of(call: StepCall) -> Iterator[str]:
+def metrics_of(call: "StepCall") -> Iterator[str]:
     """The names of what a call of the step measures."""
     config: Any = call.config  # an EvaluateStepConfig
     for each in EVALUATIONS:
