@@ -2,30 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_store.errors import InputError
 from data_store.files import atomic_write
-from data_store.preference_formats import argilla, hh, label_studio, scored
+from data_store.preference_formats.registry import EXPORT_FORMATS
 from data_store.row_import import RefusedRowError
 
 Row = Mapping[str, Any]
-
-
-class _Format(NamedTuple):
-    write: Callable[[Row], dict[str, Any]]
-    suffix: str
-
-
-EXPORT_FORMATS: Mapping[str, _Format] = {
-    "datasets": _Format(scored.written, ".jsonl"),
-    "argilla": _Format(argilla.written, ".json"),
-    "label-studio": _Format(label_studio.written, ".json"),
-    "hh": _Format(hh.written, ".jsonl"),
-}
-"""How each format writes a row, and what its files are called: one object a line, or one list."""
 
 
 class Exported(NamedTuple):
@@ -43,7 +29,9 @@ def export_preferences(rows: Iterable[Row], format: str, target: Path, *, overwr
     """
     if format not in EXPORT_FORMATS:
         raise InputError(f"format is {format!r}; use one of {', '.join(EXPORT_FORMATS)}")
-    write, suffix = EXPORT_FORMATS[format]
+    write, suffix = EXPORT_FORMATS[format].write, EXPORT_FORMATS[format].suffix
+    if write is None:
+        raise AssertionError("formats that are only read are not among them")
     if target.suffix != suffix:
         raise InputError(f"{target}: a file of format {format} must be called *{suffix}")
     if target.exists() and not overwrite:

@@ -6,24 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from data_store.errors import InputError
-from data_store.preference_formats import argilla, hh, label_studio, oasst, rows, scored
-from data_store.preference_formats.pairs import NUMBERS, SPLITS, Found, Reader
-from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
+from data_store.preference_formats.pairs import NUMBERS, SPLITS, Found
+from data_store.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.row_import import Imported, Refusal, gather, prompt_id_of
 from data_store.rows import AXES, RATINGS
 from data_store.source_files import Record, SourceFile, read_records, source_files
 
 RECOGNISE = "auto"
-_READERS: Mapping[str, Reader] = {
-    "hh": hh.read,
-    "rows": rows.read,
-    "datasets": scored.read_datasets,
-    "oasst": oasst.read,
-    "ultrafeedback": scored.read_ultrafeedback,
-    "helpsteer": scored.read_helpsteer,
-    "argilla": argilla.read,
-    "label_studio": label_studio.read,
-}
 _EMPTY = dict.fromkeys(("safety_label", "policy_version_a", "policy_version_b", *NUMBERS))
 
 
@@ -38,7 +27,7 @@ def read_preferences(
 ) -> Imported:
     """Rows of kind preference from .jsonl, .jsonl.gz, .json or .csv.
 
-    `format` is one of PREFERENCE_FORMATS, each a module of data_store.preference_formats, or "auto": each file's first
+    `format` is one of FORMATS, or "auto": each file's first
     record tells. What a record does not say is taken from the arguments; the annotator is then "import:<format>". Where
     a format always names the better answer first, whether it becomes a or b is drawn from a hash of its source, so that
     its place tells nothing. A source is FILE:LINE; with #N where a record gives several pairs.
@@ -53,7 +42,7 @@ def read_preferences(
             file of no known format, or nothing left after refusals.
     """
     for name, value, words in (
-        ("format", format, (RECOGNISE, *PREFERENCE_FORMATS)),
+        ("format", format, (RECOGNISE, *FORMATS)),
         ("axis", axis, AXES),
         ("split", split, SPLITS),
         ("default_rating", default_rating, RATINGS),
@@ -76,7 +65,7 @@ def _read_file(
         if first is None:
             return
         format, records = _format_of(first), chain([first], records)
-    for found in _READERS[format](records, options):
+    for found in FORMATS[format].read(records, options):
         if isinstance(found, Refusal):
             yield found
         elif found["response_a"] == found["response_b"]:
@@ -88,24 +77,10 @@ def _read_file(
 
 def _format_of(record: Record) -> str:
     """The format that a record's fields tell."""
-    fields = record.fields
-    if isinstance(fields.get("prompt"), dict) and "text" in fields["prompt"]:
-        return "oasst"
-    if "completions" in fields:
-        return "ultrafeedback"
-    if "fields" in fields and "responses" in fields:
-        return "argilla"
-    if "data" in fields and "annotations" in fields:
-        return "label_studio"
-    if "response_a" in fields:
-        return "rows"
-    if {"chosen", "rejected"} <= set(fields):
-        if isinstance(fields["chosen"], list) or "score_chosen" in fields:
-            return "datasets"
-        return "rows" if {"prompt", "messages"} & set(fields) else "hh"
-    if {"prompt", "response", "helpfulness"} <= set(fields):
-        return "helpsteer"
+    for name, each in FORMATS.items():
+        if each.recognises(record.fields):
+            return name
     raise InputError(
-        f"{record.where}: no known format of preferences has the fields {', '.join(fields) or 'none'}; "
-        f"set data.preference_format to one of {', '.join(PREFERENCE_FORMATS)}"
+        f"{record.where}: no known format of preferences has the fields {', '.join(record.fields) or 'none'}; "
+        f"set data.preference_format to one of {', '.join(FORMATS)}"
     )

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_va
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
-from data_store.filters import FilterConfig
+from data_store.filters.registry import FilterConfig
 from data_store.identity import check_run_name
 from data_store.retention import Retention
+from flows.data_config import DATA_ENDINGS, DataConfig
 from flows.schedule_config import ScheduleConfig
 from flows.watch_config import GateConfig, NotifyConfig
 from flows.yaml_text import read_yaml_file
@@ -30,61 +31,14 @@ from models.config import (
 )
 from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectConfig
-from tasks.evaluate import EvaluateConfig
+from tasks.evaluations.registry import EvaluateConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
-from tasks.import_data import PAIRS, ImportConfig
+from tasks.judges.registry import LMJudgeConfig, judges_of
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
 RunName = Annotated[str, AfterValidator(check_run_name)]
-_DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
-
-
-class DataConfig(ImportConfig):
-    """The raw material: a world to generate, or files. Paths are relative to the config file."""
-
-    documents: tuple[Path, ...] = Field(default=(), description="Corpus: .jsonl, .jsonl.gz, .parquet, .csv, .txt")
-    demonstrations: tuple[Path, ...] = Field(default=(), description="SFT dialogues: .jsonl, .jsonl.gz, .csv")
-    helpfulness_prompts: tuple[Path, ...] = Field(
-        default=(), description="Ordinary prompts; empty: those of the preferences"
-    )
-    safety_prompts: tuple[Path, ...] = Field(
-        default=(), description="Adversarial prompts; empty: those of the preferences"
-    )
-    helpfulness_preferences: tuple[Path, ...] = Field(
-        default=(),
-        description="Pairs judged for helpfulness: files, folders, or patterns such as pairs/*.jsonl",
-    )
-    safety_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for safety; the same")
-
-    def given(self) -> dict[str, tuple[Path, ...]]:
-        """What the config gives, by role."""
-        roles = set(DataConfig.model_fields) - set(ImportConfig.model_fields)
-        return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
-
-    def files(self) -> dict[str, tuple[Path, ...]]:
-        """Source files by role, with those that lie in folders of preferences now."""
-        return {role: _laid_out(paths) if role in PAIRS else paths for role, paths in self.given().items()}
-
-
-def _laid_out(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The files that paths, folders and patterns mean today, each once, sorted within a folder. Hidden files and those
-    with another ending are passed over in folders: they may be half written."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(each for each in path.iterdir() if each.is_file() and _is_data(each))
-        elif not path.exists() and set("*?[") & set(str(path)):
-            pattern = path.absolute().relative_to(path.absolute().anchor)
-            found += sorted(each for each in Path(path.absolute().anchor).glob(str(pattern)) if _is_data(each))
-        else:
-            found.append(path)
-    return tuple(dict.fromkeys(found))
-
-
-def _is_data(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.removesuffix(".gz").endswith(_DATA_ENDINGS)
 
 
 class DistillConfig(Config):
@@ -229,7 +183,7 @@ class RunConfig(Config):
     @property
     def draws_pairs(self) -> bool:
         """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
-        return not (self.annotator is None and self.collect.people is None and self.collect.judge is None)
+        return bool(judges_of(self.collect.judging(self.annotator)))
 
 
 def load_config(path: Path) -> RunConfig:
@@ -305,8 +259,9 @@ def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
     people, judge = collect.people, collect.judge
     if people is not None and people.known_pairs is not None:
         people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
-    if judge is not None and judge.folder is not None:
-        judge = judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+    if judge is not None:
+        paths = {key: (folder / path).resolve() for key, path in _folders(judge).items()}
+        judge = judge.model_copy(update=paths)
     return collect.model_copy(update={"people": people, "judge": judge})
 
 
@@ -314,17 +269,23 @@ def _check_files(config: RunConfig, where: str) -> None:
     for role, found in config.data.files().items():
         if not found:
             given = ", ".join(map(str, config.data.given()[role]))
-            raise InputError(f"{where}: data.{role}: there is no {', '.join(_DATA_ENDINGS)} file in {given}")
+            raise InputError(f"{where}: data.{role}: there is no {', '.join(DATA_ENDINGS)} file in {given}")
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
     known = None if config.collect.people is None else config.collect.people.known_pairs
     if known is not None and not known.is_file():
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
-    judge = config.collect.judge.folder if config.collect.judge is not None else None
-    for key, model in (("base_model", config.base_model), ("collect.judge.folder", judge)):
-        if model is not None:
-            _check_model(model, f"{where}: {key}")
+    models = {} if config.base_model is None else {"base_model": config.base_model}
+    if config.collect.judge is not None:
+        models |= {f"collect.judge.{key}": path for key, path in _folders(config.collect.judge).items()}
+    for key, model in models.items():
+        _check_model(model, f"{where}: {key}")
+
+
+def _folders(judge: LMJudgeConfig) -> dict[str, Path]:
+    """The models' folders that a judge is given, by key."""
+    return {key: value for key, value in judge if isinstance(value, Path)}
 
 
 def _check_model(folder: Path, where: str) -> None:

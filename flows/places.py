@@ -5,6 +5,7 @@ Each word gives, for a place, what a step reads: `last("model/policy")` in V3 is
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +21,10 @@ from tasks.incoming.files import File
 from tasks.incoming.judged import Judged
 from tasks.incoming.reading import Incoming
 from tasks.incoming.stored import Asset
+from tasks.judges.endpoint import EndpointConfig
+from tasks.judges.judge import Judging, Need
+from tasks.judges.people import PeopleConfig
+from tasks.judges.registry import judges_of, model_of
 from tasks.step import Step
 
 FOUNDATION = "base"
@@ -46,6 +51,11 @@ class Place:
         """What follows fine-tuning here: from the config's last iteration on its final stage, so that what was made is
         never undone by what is appended."""
         return self.config.final_stage if self.number >= self.config.iterations else "none"
+
+    @property
+    def judging(self) -> Judging:
+        """Who is to judge the pairs here."""
+        return self.config.collect.judging(self.config.annotator)
 
 
 Reads = Callable[[Place], tuple[Incoming, ...]]
@@ -163,24 +173,41 @@ def attacks(at: Place) -> tuple[Incoming, ...]:
     return tuple(Attacked(f"V{n}") for n in range(at.number))
 
 
-def peoples_judgements(at: Place) -> tuple[Incoming, ...]:
-    """Of the pairs of this iteration."""
-    people = at.config.collect.people
-    return () if people is None else (Judged(AssetName("dataset", "pairs", at.part), people),)
+def for_judges(role: str) -> Reads:
+    """What collect_preferences reads under a role for those who judge."""
+
+    def of(at: Place) -> tuple[Incoming, ...]:
+        given = [each.reads(at.judging) for each in judges_of(at.judging)]
+        needs = dict.fromkeys(reads[role] for reads in given if role in reads)
+        return tuple(_needed(need, at) for need in needs)
+
+    return of
 
 
-def the_judge(at: Place) -> tuple[Incoming, ...]:
-    """The folder of the language model that judges."""
-    judge = at.config.collect.judge
-    return () if judge is None or judge.folder is None else (File(judge.folder),)
+def for_model(role: str) -> Reads:
+    """What judge_pairs reads under a role for the model that judges."""
+
+    def of(at: Place) -> tuple[Incoming, ...]:
+        model = model_of(at.judging)
+        needs = {} if model is None else model.needs(at.judging)
+        return (_needed(needs[role], at),) if role in needs else ()
+
+    return of
 
 
-def the_judges_answers(at: Place) -> tuple[Incoming, ...]:
-    """What an endpoint answers to questions on its share of the pairs of this iteration."""
-    judge = at.config.collect.judge
-    if judge is None or judge.endpoint is None:
-        return ()
-    return (Asked(AssetName("dataset", "pairs", at.part), at.config.collect.shares, judge.endpoint),)
+def _needed(need: Need, at: Place) -> Incoming:
+    """What a judge needs, as something that is read here."""
+    pairs = AssetName("dataset", "pairs", at.part)
+    match need:
+        case str():
+            return _assets(need, at.part)[0]
+        case Path():
+            return File(need)
+        case EndpointConfig():
+            return Asked(pairs, at.judging.shares, need)
+        case PeopleConfig():
+            return Judged(pairs, need)
+    raise TypeError(f"nobody knows how to come by {need!r}")
 
 
 def picks(at: Place) -> tuple[Incoming, ...]:

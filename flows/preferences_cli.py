@@ -8,7 +8,8 @@ import typer
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.preference_export import EXPORT_FORMATS, export_preferences
+from data_store.preference_export import export_preferences
+from data_store.preference_formats.registry import EXPORT_FORMATS
 from data_store.rows import AXES
 from data_store.store import Store
 from flows.command import JsonOption, RunOption, guarded, print_json, say
@@ -27,7 +28,7 @@ def _group() -> None:
 @guarded
 def export(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to write: .jsonl, or .json for the tools")],
-    format: Annotated[str, typer.Option("--format", help="datasets, argilla, label-studio or hh")],
+    format: Annotated[str, typer.Option("--format", help=", ".join(EXPORT_FORMATS))],
     iteration: Annotated[str | None, typer.Option("--iteration", help="V1, V2 …; all of them if not given")] = None,
     axis: Annotated[str | None, typer.Option("--axis", help="helpfulness or safety; both if not given")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,

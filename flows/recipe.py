@@ -7,6 +7,21 @@ once in a run, those of an iteration once in each of V1 … Vn, where their cond
 from collections.abc import Mapping
 
 from data_store.rows import AXES
+from flows.conditions import (
+    collects,
+    draws,
+    has_demonstrations,
+    has_final_stage,
+    has_gatt,
+    has_gold,
+    has_model,
+    has_red_team,
+    has_world,
+    imports_pairs,
+    is_iteration,
+    takes_in_pairs,
+    trains_base,
+)
 from flows.final_stages.stage import stages
 from flows.lengths import limits, splits
 from flows.places import (
@@ -19,17 +34,16 @@ from flows.places import (
     data_files,
     earlier,
     first,
+    for_judges,
+    for_model,
     here,
     imported_pairs,
     last,
     only,
-    peoples_judgements,
     picks,
     section,
     so_far,
     the_base,
-    the_judge,
-    the_judges_answers,
     the_prompts,
     the_tokenizer,
     under_adapters,
@@ -43,8 +57,9 @@ from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, FitStepConfig, fit_context
 from tasks.import_data import ROLES, ImportConfig, import_data
-from tasks.judge_pairs import JudgePairsConfig, judge_pairs
-from tasks.judges import VerdictConfig
+from tasks.judge_pairs import judge_pairs
+from tasks.judges.judge import JudgeStepConfig
+from tasks.judges.registry import JUDGES, MODELS, model_of
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
@@ -52,79 +67,6 @@ from tasks.step import Step
 from tasks.synthesize_gatt import synthesize_gatt
 from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
-
-# --- in which parts ------------------------------------------------------------------------------------------------
-
-
-def trains_base(at: Place) -> bool:
-    """No base model is given."""
-    return at.config.base_model is None
-
-
-def has_world(at: Place) -> bool:
-    """The data are generated."""
-    return at.config.data.world is not None
-
-
-def has_demonstrations(at: Place) -> bool:
-    """There are some to learn from."""
-    return has_world(at) or bool(at.config.data.demonstrations)
-
-
-def collects(at: Place) -> bool:
-    """The iteration has preferences and reward models of its own; with distillation it learns another run's picks."""
-    return at.number > 0 and at.config.distill is None
-
-
-def draws(at: Place) -> bool:
-    """Pairs are drawn from the policies and judged; else judged pairs are imported."""
-    return collects(at) and at.config.draws_pairs
-
-
-def imports_pairs(at: Place) -> bool:
-    """Judged pairs come from files: those of the foundation."""
-    return not has_world(at) and not at.config.draws_pairs and at.config.distill is None
-
-
-def takes_in_pairs(at: Place) -> bool:
-    """An appended iteration has files of its own."""
-    return collects(at) and not at.config.draws_pairs and at.is_appended
-
-
-def has_red_team(at: Place) -> bool:
-    """Prompts of red teams join those of the foundation."""
-    return collects(at) and at.config.collect.red_team is not None
-
-
-def has_judge(at: Place) -> bool:
-    """A language model judges its share of the pairs."""
-    return draws(at) and at.config.collect.judge is not None
-
-
-def has_simulated(at: Place) -> bool:
-    """The pairs themselves are read: somebody else than a language model judges some of them."""
-    return draws(at) and (at.config.collect.judge is None or at.config.collect.shares.simulated > 0)
-
-
-def has_gold(at: Place) -> bool:
-    """A reward model that nothing is optimised against, from the config's last iteration on."""
-    return collects(at) and at.config.reward.gold_percent > 0 and at.number >= at.config.iterations
-
-
-def has_gatt(at: Place) -> bool:
-    """Ghost Attention, from its first iteration on."""
-    return collects(at) and at.config.gatt is not None and at.number >= at.config.gatt.first_iteration
-
-
-def has_final_stage(at: Place) -> bool:
-    """A stage follows fine-tuning."""
-    return at.final_stage != "none"
-
-
-def is_iteration(at: Place) -> bool:
-    """V1 … Vn; V0 is what these are compared with."""
-    return at.number > 0
-
 
 # --- configs that are put together ---------------------------------------------------------------------------------
 
@@ -162,16 +104,11 @@ def _drawing(at: Place) -> DrawConfig:
     return DrawStepConfig(**plain.model_dump(), strategy=collect.strategy, heldout_percent=collect.heldout_percent)
 
 
-def _judging(at: Place) -> JudgePairsConfig:
-    judge = at.config.collect.judge
-    if judge is None:
-        raise AssertionError("the row is there where a language model judges")
-    return JudgePairsConfig(
-        **only(VerdictConfig, judge),
-        annotator=judge.annotator,
-        shares=at.config.collect.shares,
-        asks=None if judge.endpoint is None else judge.endpoint.asks,
-    )
+def _judging(at: Place) -> JudgeStepConfig:
+    model = model_of(at.judging)
+    if model is None:
+        raise AssertionError("the row is there where a model judges")
+    return model.step_config(at.judging)
 
 
 def _collecting(at: Place) -> CollectStepConfig:
@@ -207,6 +144,7 @@ EVALUATED: Mapping[str, Reads] = {
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
     "base": under_adapters,
 }
+JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
 
 
 def _raw(at: Place) -> Makes:
@@ -293,9 +231,9 @@ ITERATION_ROWS = (
     Row(
         judge_pairs,
         _judging,
-        {"pairs": here("dataset/pairs"), "judge": the_judge, "answers": the_judges_answers},
+        {"pairs": here("dataset/pairs"), **{role: for_model(role) for each in MODELS for role in each.inputs}},
         {"judgements": "lm-judgements", "refused": "lm-refused"},
-        when=has_judge,
+        when=has_model,
     ),
     Row(
         import_data,
@@ -315,10 +253,8 @@ ITERATION_ROWS = (
         collect_preferences,
         _collecting,
         {
-            "pairs": where(has_simulated, here("dataset/pairs")),
             "imported": where(imports_pairs, imported_pairs),
-            "lm": where(has_judge, here("dataset/lm-judgements")),
-            "judgements": peoples_judgements,
+            **{role: where(draws, for_judges(role)) for role in JUDGED},
         },
         {"preferences": "preferences"},
         when=collects,

@@ -4,53 +4,24 @@ Whose judgement a figure is stands in the record of its own evaluation, and whet
 that names another judge today changes neither until the policy is evaluated again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from data_store.figures import NOT_MEASURED, figure, percent, rate
+from data_store.figures import NOT_MEASURED, figure
 from data_store.names import AssetName
 from data_store.records import RunSummary
 from flows.plan import Plan
 from flows.session import Session
 from flows.status import Cell, status_cells
 from tasks.annotators import AnnotatorConfig
+from tasks.evaluations.evaluation import Metric
+from tasks.evaluations.registry import columns
 
 Row = dict[str, object]
 
 
-@dataclass(frozen=True)
-class Column:
-    """One figure: where it comes from among the metrics of an evaluation, and how it is written."""
-
-    title: str
-    metric: str
-    form: Callable[[float], str]
-    meaning: str
-
-
-def _percent(value: float) -> str:
-    return percent(value, 1).rstrip("%")
-
-
-FIRST = (
-    Column("win help", "win_rate/helpfulness", rate, "Win rate against SFT on held-out helpfulness prompts, ties half"),
-    Column("win safe", "win_rate/safety", rate, "Win rate against SFT on held-out adversarial prompts, ties half"),
-    Column("oracle", "oracle_score", rate, "Mean score of the annotator on all held-out prompts, 0 to 1"),
-    Column("violation %", "violation", _percent, "Unsafe answers to adversarial prompts"),
-    Column("false refusal %", "false_refusal", _percent, "Refusals of prompts that only sound dangerous"),
-    Column("reward", "reward", rate, "Mean combined reward under the iteration's own reward models"),
-    Column("KL", "kl_to_sft", rate, "Nats per response between this policy and SFT"),
-)
-FURTHER = (
-    Column("reward win", "reward_win_rate", rate, "Win rate against SFT by the reward models that were optimised"),
-    Column("gold win", "reward/gold_win_rate", rate, "The same by a reward model that nothing was optimised against"),
-    Column("RM acc help", "accuracy/helpfulness/all", rate, "Helpfulness reward model on held-out pairs"),
-    Column("RM acc safe", "accuracy/safety/all", rate, "Safety reward model on held-out pairs"),
-    Column("kept turn 4", "instruction/turn_4", rate, "Answers in turn 4 that follow the instruction of turn 1"),
-)
-COLUMNS = (*FIRST, *FURTHER)
+COLUMNS: Mapping[str, Metric] = {metric.column: metric for metric in columns()}
 OTHERS = {
     "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
     "seconds": "What the computing of this iteration took",
@@ -115,8 +86,8 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             run, cell = runs[head.run_id], states[part, step]
             row: Row = {"policy": label, "state": cell.state}
             row |= {
-                column.title: column.form(run.metrics[column.metric]) if column.metric in run.metrics else NOT_MEASURED
-                for column in COLUMNS
+                title: metric.form(run.metrics[metric.name]) if metric.name in run.metrics else NOT_MEASURED
+                for title, metric in COLUMNS.items()
             }
             row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
             rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason})
@@ -136,9 +107,9 @@ def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]
 def tables_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """The figures that matter most, and the others, so that each table fits a page. Of the others those are left out
     that no policy has. Who judged is said above them, by `judged_by`."""
-    measured = [column.title for column in FURTHER if any(row[column.title] != NOT_MEASURED for row in rows)]
-    first = ["policy", "state", *(column.title for column in FIRST)]
-    further = ["policy", *measured, "seconds"]
+    first = ["policy", "state", *(title for title, metric in COLUMNS.items() if metric.first)]
+    rest = [title for title in COLUMNS if title not in first]
+    further = ["policy", *(title for title in rest if any(row[title] != NOT_MEASURED for row in rows)), "seconds"]
     return _only(rows, first), _only(rows, further)
 
 
@@ -153,4 +124,4 @@ def outdated(rows: Iterable[Row]) -> list[str]:
 
 def meanings() -> list[tuple[str, str]]:
     """(column, what it means) of all columns."""
-    return [*((column.title, column.meaning) for column in COLUMNS), *OTHERS.items()]
+    return [*((title, metric.meaning) for title, metric in COLUMNS.items()), *OTHERS.items()]

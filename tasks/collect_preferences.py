@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import Field
 
-from data_store.commands import halter
-from data_store.errors import InputError
 from data_store.rows import SAFETY_LABELS
 from models.config import Config
 from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
 from tasks.extend_prompts import RedTeamConfig
-from tasks.judges import LMJudgeConfig, SharesConfig
+from tasks.judges.judge import Judging
+from tasks.judges.people import PeopleConfig
+from tasks.judges.registry import JUDGES, LMJudgeConfig
+from tasks.judges.shares import SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.people import PeopleConfig
 from tasks.sampling import is_held_out, row_id
 from tasks.step import Files, Input, Output, StepRun, step
 
@@ -49,6 +49,10 @@ class CollectConfig(DrawConfig, JudgeConfig):
         """Who judges which share of the pairs, where people do not."""
         return self.sources or SharesConfig(**{"simulated" if self.judge is None else "lm": 1.0})
 
+    def judging(self, annotator: AnnotatorConfig | None) -> Judging:
+        """Who is to judge the pairs."""
+        return Judging(annotator, self.people, self.judge, self.shares)
+
 
 class CollectStepConfig(JudgeConfig):
     """The same for this step, with the run's annotator."""
@@ -63,7 +67,7 @@ def _judges(config: CollectStepConfig, _sources: Files, what: str, name: str) ->
 
 
 # what others have judged: its rows become the batch as they are
-JUDGED = ("imported", "judgements", "lm")
+JUDGED = ("imported", *dict.fromkeys(each.role for each in JUDGES if each.role))
 
 
 @step(
@@ -83,12 +87,7 @@ JUDGED = ("imported", "judgements", "lm")
 def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str, float]:
     """One batch of judged pairs: judged by people, by the annotator and a language model, or the next part of an
     imported set."""
-    if run.all_inputs("judgements"):
-        rows = run.records("judgements")
-    elif run.all_inputs("imported"):
-        rows = _imported(run, config)
-    else:
-        rows = (_judged(run, config) if config.shares.simulated else []) + run.records("lm")
+    rows = _imported(run, config) if run.all_inputs("imported") else _judgements(run, config)
     if not rows:
         raise ValueError(
             "no pair was judged, or whoever judged them is withdrawn: raise collect.ordinary_prompts, or import more "
@@ -121,43 +120,10 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
     }
 
 
-def _judged(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
-    if config.annotator is None:
-        raise ValueError("there is no annotator: nobody to judge")
-    if config.annotator.name in run.withdrawn("annotator"):
-        raise InputError(
-            f"annotator {config.annotator.name} is withdrawn: name another in the config, or take it back with "
-            f"`{halter('withdraw', 'annotator', config.annotator.name, '--undo')}`"
-        )
-    annotator = config.annotator.open()
-    rows = []
-    pairs = run.records("pairs")
-    mine = config.shares.pairs_of("simulated", [pair["pair_id"] for pair in pairs])
-    for pair in (pair for pair in pairs if pair["pair_id"] in mine):
-        judged = annotator.compare(
-            pair["messages"],
-            pair["response_a"],
-            pair["response_b"],
-            pair["axis"],
-            key=pair["pair_id"],
-            finished_a=pair["finished_a"],
-            finished_b=pair["finished_b"],
-        )
-        if judged is None:
-            continue
-        kept = {name: value for name, value in pair.items() if name not in ("pair_id", "finished_a", "finished_b")}
-        rows.append(
-            {
-                **kept,
-                "preference_id": pair["pair_id"],
-                "source": f"collect_preferences@{run.part}",
-                "chosen": judged.chosen,
-                "rating": judged.rating,
-                "safety_label": judged.safety_label,
-                "annotator": annotator.name,
-            }
-        )
-    return rows
+def _judgements(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
+    """Of everybody who judges; several models bring theirs under one role."""
+    by_role = {each.role: each for each in JUDGES}
+    return [row for each in by_role.values() for row in each.rows(run, config)]
 
 
 def _imported(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:

@@ -5,17 +5,19 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
-from tasks.call import StepCall
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
 from tasks.step import BASE, Input, Output, StepRun, step
+
+if TYPE_CHECKING:
+    from tasks.call import StepCall
 
 VARIANTS = ("policy", "previous")
 _BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch
@@ -49,7 +51,7 @@ class _Batch:
     seed: int
 
 
-def _measures(call: StepCall) -> Iterator[str]:
+def _measures(call: "StepCall") -> Iterator[str]:
     yield from ("pairs", "pairs/safety", "equal_answers")
     if isinstance(call.config, DrawStepConfig):  # the earlier reward models choose
         yield from ("drawn", *(f"kept/{reason}" for reason in KEPT_BECAUSE))

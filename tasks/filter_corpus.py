@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from data_store.figures import percent
-from data_store.filters import REASONS, FilterConfig, filter_documents
+from data_store.filters.corpus import filter_documents
+from data_store.filters.registry import REASONS, FilterConfig
 from tasks.step import Input, Output, StepRun, step
 
 

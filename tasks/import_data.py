@@ -11,7 +11,7 @@ from pydantic import Field
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.preference_options import PREFERENCE_FORMATS, PreferenceOptions
+from data_store.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.preference_readers import RECOGNISE, read_preferences
 from data_store.readers import read_dialogues, read_documents, read_prompts
 from data_store.row_import import Imported
@@ -44,7 +44,7 @@ class ImportConfig(Config):
     response_field: str = Field(default="response", description="Field of a dialogue's answer when given as a pair")
     preference_format: str = Field(
         default=RECOGNISE,
-        pattern=f"^({'|'.join((RECOGNISE, *PREFERENCE_FORMATS))})$",
+        pattern=f"^({'|'.join((RECOGNISE, *FORMATS))})$",
         description="docs/preference-sources.md describes them; auto: each file's first record tells",
     )
     preference_options: PreferenceOptions = Field(

@@ -19,10 +19,14 @@ import typer.main
 from pydantic import AfterValidator, AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
 
+from data_store.filters.registry import REASONS
 from data_store.identity import check_run_name
+from data_store.preference_formats.registry import FORMATS
 from flows.cli import app
 from flows.config import RunConfig
 from models.llama_presets import PRESETS
+from tasks.evaluations.evaluation import Metric
+from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG_PAGE = ROOT / "docs" / "reference-config.md"
@@ -159,15 +163,56 @@ def config_page() -> str:
         lines += ["", f"## {section.path}" if section.path else "## At the top", "", section.meaning]
         if section.absent:
             lines += ["", f"Not there unless you write `{section.path}:`. Then these hold:"]
-        if section.path == "model":
-            lines += ["", "Presets: " + ", ".join(f"`{name}`" for name in PRESETS) + "."]
         if section.keys:
             lines += ["", "| key | type | default | bounds | what it means |", "|---|---|---|---|---|"]
             lines += [
                 f"| `{key.path}` | {key.kind} | {_default_cell(key.default)} | {key.bounds} | {_cell(key.meaning)} |"
                 for key in section.keys
             ]
+        if section.path in MEMBERS:
+            lines += ["", *MEMBERS[section.path]()]
     return "\n".join(lines) + "\n"
+
+
+def _presets() -> list[str]:
+    return ["Presets: " + ", ".join(f"`{name}`" for name in PRESETS) + "."]
+
+
+def _formats() -> list[str]:
+    rows = [f"| `{name}` | {_cell(each.about)} |" for name, each in FORMATS.items()]
+    return [
+        "Formats of preferences, in the order in which they are tried:",
+        "",
+        "| format | what it is |",
+        "|---|---|",
+        *rows,
+    ]
+
+
+def _reasons() -> list[str]:
+    rows = [f"| `{reason}` | {_cell(meaning)} |" for reason, meaning in REASONS.items()]
+    return ["A document goes for the first reason that holds:", "", "| reason | what it means |", "|---|---|", *rows]
+
+
+def _metrics() -> list[str]:
+    rows: dict[str, list[Metric]] = {}
+    for each in EVALUATIONS:
+        for metric in each.metrics(EvaluateConfig()):
+            rows.setdefault(metric.meaning, []).append(metric)
+    return [
+        "What is measured, and under which title tables show it:",
+        "",
+        "| metric | title | what it means |",
+        "|---|---|---|",
+        *(
+            f"| {', '.join(f'`{metric.name}`' for metric in found)} | {found[0].column} | {_cell(meaning)} |"
+            for meaning, found in rows.items()
+        ),
+    ]
+
+
+# what stands below the keys of a section
+MEMBERS = {"data": _formats, "model": _presets, "filter": _reasons, "evaluate": _metrics}
 
 
 def _default_cell(value: object) -> str:

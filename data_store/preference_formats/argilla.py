@@ -5,7 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from pydantic import Field
+
 from data_store.errors import InputError
+from data_store.preference_formats.format import PreferenceFormat
+from data_store.preference_formats.options import Options, RankOptions
 from data_store.preference_formats.pairs import (
     NUMBERS,
     WORDS,
@@ -17,7 +21,6 @@ from data_store.preference_formats.pairs import (
     prompt_in,
     said,
 )
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Refusal, RefusedRowError
 from data_store.source_files import Record
 
@@ -28,7 +31,20 @@ _SUBMITTED = "submitted"
 _METADATA = tuple(name for name in WORDS if name not in _ANSWERS_BESIDE)
 
 
-def read(records: Iterable[Record], options: PreferenceOptions) -> Iterator[Found]:
+class ArgillaFields(Options):
+    """What things are called in an Argilla data set."""
+
+    prompt: str = Field(default="prompt", description="Field with the prompt: text, or a chat")
+    question: str = Field(default="preference", description="Ranking question over the fields with the responses")
+
+
+class ArgillaOptions(RankOptions):
+    """The names, and what ranks mean."""
+
+    argilla: ArgillaFields = Field(default=ArgillaFields(), description="Names in an export of Argilla")
+
+
+def read(records: Iterable[Record], options: ArgillaOptions) -> Iterator[Found]:
     """One pair for every two ranked responses of every person. `rating` and `safety_label` may be questions of their
     own; the metadata may say axis, iteration, split, annotator, policy versions and temperatures."""
     for record in records:
@@ -102,7 +118,7 @@ def _beside(found: Mapping[str, Any], user: Any) -> Row:
     }
 
 
-def _ranks(record: Record, value: Any, options: PreferenceOptions) -> list[tuple[str, int | None]]:
+def _ranks(record: Record, value: Any, options: ArgillaOptions) -> list[tuple[str, int | None]]:
     """(field, rank) of each ranked response; the lowest rank is the best. A label names the better of two fields."""
     where = f"{record.where}: the answer to {options.argilla.question!r}"
     fields = record.fields.get("fields")
@@ -135,7 +151,7 @@ def _pair(
     first: tuple[str, int | None],
     second: tuple[str, int | None],
     more_than_two: bool,
-    options: PreferenceOptions,
+    options: ArgillaOptions,
 ) -> Row:
     content = Record(record.where, record.source, dict(record.fields["fields"]))
     metadata = record.fields.get("metadata") or {}
@@ -155,3 +171,13 @@ def _pair(
     if sorted(texts) == _SIDES:
         return {**row, "messages": messages, **texts, "chosen": better[0][-1]}
     return {**row, "messages": messages, **placed(source, texts[better[0]].strip(), texts[worse[0]].strip())}
+
+
+ARGILLA = PreferenceFormat(
+    "argilla",
+    "Argilla: records with an answered ranking question",
+    read,
+    lambda fields: {"fields", "responses"} <= set(fields),
+    written,
+    ".json",
+)

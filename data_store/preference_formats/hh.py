@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from data_store.errors import InputError
+from data_store.preference_formats.format import PreferenceFormat
+from data_store.preference_formats.options import Options
 from data_store.preference_formats.pairs import Found, Row, each_row, placed
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Messages, RefusedRowError, check_turns
 from data_store.source_files import Record
 
@@ -15,7 +16,7 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 _SPEAKERS = {role: speaker for speaker, role in _ROLES.items()}
 
 
-def read(records: Iterable[Record], _: PreferenceOptions) -> Iterator[Found]:
+def read(records: Iterable[Record], _: Options) -> Iterator[Found]:
     """`chosen` and `rejected`: their common turns are the prompt, their last answers the responses."""
     return each_row(records, _row)
 
@@ -55,3 +56,12 @@ def _dialogue(record: Record, field: str) -> Messages:
         {"role": _ROLES[speaker], "content": content.strip()}
         for speaker, content in zip(turns[::2], turns[1::2], strict=True)
     ]
+
+
+HH = PreferenceFormat(
+    "hh",
+    "Anthropic HH: two whole dialogues, `chosen` and `rejected`",
+    read,
+    lambda fields: {"chosen", "rejected"} <= set(fields),
+    written,
+)

@@ -6,9 +6,12 @@ https://labelstud.io/guide/task_format and https://labelstud.io/tags/pairwise
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import Field
+
 from data_store.errors import InputError
+from data_store.preference_formats.format import PreferenceFormat
+from data_store.preference_formats.options import Options
 from data_store.preference_formats.pairs import WORDS, Found, Row, attempt, check_answers, prompt_in, said
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Refusal, RefusedRowError
 from data_store.source_files import Record
 
@@ -17,7 +20,23 @@ _CHOICES = ("rating", "safety_label")
 _BESIDE = tuple(name for name in WORDS if name not in _CHOICES)
 
 
-def read(records: Iterable[Record], options: PreferenceOptions) -> Iterator[Found]:
+class LabelStudioFields(Options):
+    """What things are called in the data of a Label Studio task."""
+
+    prompt: str = Field(default="prompt", description="Text, or a list of messages with role and content")
+    left: str = Field(default="response_a", description="Field shown on the left")
+    right: str = Field(default="response_b", description="Field shown on the right")
+
+
+class LabelStudioOptions(Options):
+    """The names."""
+
+    label_studio: LabelStudioFields = Field(
+        default=LabelStudioFields(), description="Names in an export of Label Studio"
+    )
+
+
+def read(records: Iterable[Record], options: LabelStudioOptions) -> Iterator[Found]:
     """One row an annotation: what was on the left is a. Choices named `rating` and `safety_label` are read too, and
     what the data of the task say by the names of a row."""
     for record in records:
@@ -56,7 +75,7 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(record: Record, annotation: Mapping[str, Any], name: str, options: PreferenceOptions) -> Row:
+def _row(record: Record, annotation: Mapping[str, Any], name: str, options: LabelStudioOptions) -> Row:
     if annotation.get("was_cancelled"):
         raise RefusedRowError("skipped", "the annotator skipped the task")
     content = Record(record.where, record.source, dict(record.fields["data"]))
@@ -101,3 +120,13 @@ def _value(record: Record, annotation: Mapping[str, Any], name: str, kind: str, 
                 raise InputError(f"{record.where}: field '{name}.result' has a {kind} without a value")
             return value.get(field)
     return None
+
+
+LABEL_STUDIO = PreferenceFormat(
+    "label_studio",
+    "Label Studio: tasks of a Pairwise tag over two texts",
+    read,
+    lambda fields: {"data", "annotations"} <= set(fields),
+    written,
+    ".json",
+)

@@ -6,16 +6,27 @@ https://projects.laion.ai/Open-Assistant/docs/data/schemas
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.preference_formats.format import PreferenceFormat
+from data_store.preference_formats.options import RankOptions
 from data_store.preference_formats.pairs import Found, attempt, judged
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Messages, Refusal, RefusedRowError
 from data_store.source_files import Record
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 _FINISHED = "ready_for_export"
+
+
+class OasstOptions(RankOptions):
+    """Which messages may be in a pair."""
+
+    languages: tuple[str, ...] = Field(default=(), description="oasst: languages to keep, such as en; empty: all")
+    synthetic: Literal["refuse", "keep"] = Field(default="refuse", description="oasst: messages that a model wrote")
+    unreviewed: Literal["refuse", "keep"] = Field(default="refuse", description="oasst: messages without a review")
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class _Message:
     name: str
 
 
-def read(records: Iterable[Record], options: PreferenceOptions) -> Iterator[Found]:
+def read(records: Iterable[Record], options: OasstOptions) -> Iterator[Found]:
     """Every two replies of the assistant to one message; the one with the lower rank is the better."""
     for record in records:
         state = record.fields.get("tree_state", _FINISHED)
@@ -41,7 +52,7 @@ def read(records: Iterable[Record], options: PreferenceOptions) -> Iterator[Foun
         yield from pairs or [Refusal(record.source, "no_pair", "no message has two replies")]
 
 
-def _pairs(record: Record, options: PreferenceOptions) -> Iterator[Found]:
+def _pairs(record: Record, options: OasstOptions) -> Iterator[Found]:
     number = 0
     waiting: list[tuple[_Message, Messages, str | None]] = [
         (_message(record, record.fields.get("prompt"), "prompt", options), [], None)
@@ -70,7 +81,7 @@ def _pair(
     fault: str | None,
     first: _Message,
     second: _Message,
-    options: PreferenceOptions,
+    options: OasstOptions,
 ) -> dict[str, Any]:
     where = f"{first.name} and {second.name}"
     reason = fault or first.fault or second.fault
@@ -85,7 +96,7 @@ def _pair(
     return judged(source, dialogue, better.text.strip(), worse.text.strip(), rating=rating)
 
 
-def _message(record: Record, value: Any, name: str, options: PreferenceOptions) -> _Message:
+def _message(record: Record, value: Any, name: str, options: OasstOptions) -> _Message:
     if not isinstance(value, Mapping):
         raise InputError(f"{record.where}: field {name!r} must be a message with text, role and replies")
     for field in ("text", "role", "lang"):
@@ -107,7 +118,7 @@ def _message(record: Record, value: Any, name: str, options: PreferenceOptions) 
     return _Message(_ROLES[role], value["text"], rank, _fault(flags, value["lang"], options), replies, name)
 
 
-def _fault(flags: Mapping[str, bool | None], language: str, options: PreferenceOptions) -> str | None:
+def _fault(flags: Mapping[str, bool | None], language: str, options: OasstOptions) -> str | None:
     if flags["deleted"]:
         return "deleted"
     if flags["review_result"] is False:
@@ -119,3 +130,11 @@ def _fault(flags: Mapping[str, bool | None], language: str, options: PreferenceO
     if options.languages and language not in options.languages:
         return "other_language"
     return None
+
+
+OASST = PreferenceFormat(
+    "oasst",
+    "OpenAssistant message trees with ranked replies",
+    read,
+    lambda fields: isinstance(fields.get("prompt"), dict) and "text" in fields["prompt"],
+)

@@ -5,7 +5,6 @@ from typing import Any
 
 from data_store.encoding import text_hash
 from data_store.errors import InputError
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Messages, Refusal, RefusedRowError, check_turns, messages_of
 from data_store.rows import AXES, RATINGS, SAFETY_LABELS
 from data_store.source_files import Record
@@ -21,9 +20,6 @@ WORDS = ("axis", "split", "rating", "safety_label", *TEXTS, *NUMBERS)
 
 Row = dict[str, Any]
 Found = Row | Refusal
-Reader = Callable[[Iterable[Record], PreferenceOptions], Iterator[Found]]
-"""Reads the records of one file: beginnings of rows (source, messages, response_a, response_b, chosen, and what else
-the format says), and refusals."""
 
 
 def each_row(records: Iterable[Record], convert: Callable[[Record], Row]) -> Iterator[Found]:

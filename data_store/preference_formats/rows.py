@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator
 
 from data_store.errors import InputError
+from data_store.preference_formats.format import PreferenceFormat
+from data_store.preference_formats.options import Options
 from data_store.preference_formats.pairs import WORDS, Found, Row, each_row, placed, said, word
-from data_store.preference_options import PreferenceOptions
 from data_store.row_import import Messages, RefusedRowError, messages_of
 from data_store.source_files import Record
 
 _FIELDS = ("prompt", "messages", "response_a", "response_b", "chosen", "rejected", *WORDS)
 
 
-def read(records: Iterable[Record], _: PreferenceOptions) -> Iterator[Found]:
+def read(records: Iterable[Record], _: Options) -> Iterator[Found]:
     """`prompt` or `messages`; `response_a`, `response_b` and `chosen` = a | b, or two texts `chosen` and `rejected`."""
     return each_row(records, _row)
 
@@ -50,3 +51,14 @@ def _responses(record: Record) -> Row:
     if not named:
         return placed(record.source, texts[first], texts[second])
     return {"response_a": texts[first], "response_b": texts[second], "chosen": word(record, "chosen", ("a", "b"))}
+
+
+ROWS = PreferenceFormat(
+    "rows",
+    "pairs in Halter's own words",
+    read,
+    lambda fields: (
+        "response_a" in fields
+        or ({"chosen", "rejected"} <= set(fields) and not {"prompt", "messages"}.isdisjoint(fields))
+    ),
+)

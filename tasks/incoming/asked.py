@@ -13,8 +13,8 @@ from data_store.store import Store
 from tasks.incoming.of_pairs import OfPairs
 from tasks.incoming.reading import Progress, Reading, Wait
 from tasks.jobs import StepFailedError
-from tasks.judge_pairs import judged_pairs, questions
-from tasks.judges import EndpointConfig, SharesConfig
+from tasks.judges.endpoint import EndpointConfig
+from tasks.judges.shares import SharesConfig
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Asked(OfPairs):
 
 
 def _questions(store: Store, asked: Asked, pairs: Head) -> dict[Key, str]:
-    mine = judged_pairs(store.rows(pairs.version_id).to_pylist(), asked.shares)
-    return {(pair["pair_id"], name): text for pair in mine for name, text in questions(pair).items()}
+    mine = asked.shares.of("lm", store.rows(pairs.version_id).to_pylist())
+    mine.sort(key=lambda pair: str(pair["pair_id"]))
+    return {(pair["pair_id"], name): text for pair in mine for name, text in asked.endpoint.questions(pair).items()}
 
 
 def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress: Progress) -> list[Answer]:
@@ -75,7 +76,7 @@ def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress:
         answers[answer.pair_id, answer.question] = answer
         on_progress(len(answers) / len(wanted), f"{len(answers)} of {len(wanted)} answers")
 
-    from tasks.endpoint import Endpoint  # its HTTP client is slow to load
+    from tasks.judges.chat_client import Endpoint  # its HTTP client is slow to load
 
     with Endpoint(asked.endpoint) as endpoint:
         endpoint.ask_all([(key, text) for key, text in wanted.items() if key not in answers], keep)

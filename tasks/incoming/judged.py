@@ -31,7 +31,7 @@ from tasks.call import StepCall
 from tasks.incoming.of_pairs import OfPairs
 from tasks.incoming.reading import Progress, Reading, Wait
 from tasks.jobs import StepFailedError
-from tasks.people import PeopleConfig
+from tasks.judges.people import PeopleConfig
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from data_store.errors import InputError
-from data_store.filters import REASONS, FilterConfig, FilterResult, filter_documents
+from data_store.filters.corpus import FilterResult, filter_documents
+from data_store.filters.registry import REASONS, FilterConfig
 from data_store.readers import read_documents
 from data_store.rows import row_kind
 from world.content import World

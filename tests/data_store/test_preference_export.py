@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
-from data_store.preference_export import EXPORT_FORMATS, export_preferences
+from data_store.preference_export import export_preferences
+from data_store.preference_formats.registry import EXPORT_FORMATS
 from data_store.preference_readers import read_preferences
 
 SAID = ("axis", "iteration", "split", "messages", "response_a", "response_b", "chosen", "rating", "safety_label")
@@ -112,7 +113,7 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("format", "name", "rows", "message"),
     [
-        ("trl", "x.jsonl", ROWS, "format is 'trl'; use one of datasets, argilla, label-studio, hh"),
+        ("trl", "x.jsonl", ROWS, "format is 'trl'; use one of argilla, label-studio, datasets, hh"),
         ("argilla", "x.jsonl", ROWS, r"a file of format argilla must be called \*\.json"),
         ("hh", "none/x.jsonl", ROWS, "there is no folder"),
         ("hh", "x.jsonl", [], "there is no preference to write"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
-from data_store.preference_options import PreferenceOptions, RatingGaps
+from data_store.preference_formats.options import RatingGaps
+from data_store.preference_formats.registry import PreferenceOptions
 from data_store.preference_readers import read_preferences
 from data_store.source_files import read_records, source_files
 

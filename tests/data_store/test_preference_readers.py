@@ -145,7 +145,7 @@ def test_wrong_arguments_and_foreign_text_are_refused(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "a.jsonl", {"chosen": "Hello", "rejected": "Hi"})
     with pytest.raises(InputError, match="field 'chosen' must start with an empty line and 'Human:'"):
         read_preferences([file])
-    with pytest.raises(InputError, match="format is 'trl'; use one of auto, hh, rows, datasets, oasst"):
+    with pytest.raises(InputError, match="format is 'trl'; use one of auto, oasst, ultrafeedback, argilla"):
         read_preferences([file], format="trl")
     with pytest.raises(InputError, match="default_rating is 'good'"):
         read_preferences([file], default_rating="good")

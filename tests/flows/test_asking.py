@@ -13,10 +13,11 @@ from data_store.errors import InputError
 from data_store.names import AssetName
 from flows.config import RunConfig
 from flows.session import Session
-from tasks.endpoint import EndpointError
 from tasks.execute import prepare, resolve_inputs
 from tasks.jobs import StepFailedError
-from tasks.judge_pairs import JudgePairsConfig, judge_pairs
+from tasks.judge_pairs import judge_pairs
+from tasks.judges.chat_client import EndpointError
+from tasks.judges.lm import LMStepConfig
 from tests.data_store.store_bench import Bench
 from tests.flows.chat_server import ChatServer, chat_server, later_is_better
 from tests.flows.recipe_runs import POCKET
@@ -76,7 +77,7 @@ def answers_of(session: Session) -> list[dict[str, Any]]:
 def judged(session: Session, folder: Path) -> dict[str, dict[str, Any]]:
     """What the step makes of the answers, by pair."""
     config = session.plan[KEY].config
-    assert isinstance(config, JudgePairsConfig)
+    assert isinstance(config, LMStepConfig)
     inputs = {"pairs": ("pair", PAIRS), "answers": ("answer", answers_of(session))}
     judge_pairs.function(step_run(folder, inputs=inputs, outputs=dict(judge_pairs.outputs)), config)
     return {row["preference_id"]: row for role in ("judgements",) for row in written(folder, role)}

@@ -71,7 +71,7 @@ def test_the_gold_reward_model_and_the_others_learn_from_different_pairs(
     assert dpo["pairs"] + dpo["validation_pairs"] == len(others) - unsafe
 
 
-@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluate:by_gold_reward")
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluations.gold_reward:GoldReward.measure")
 def test_the_gold_reward_model_judges_before_and_after_and_is_in_no_policy(
     with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

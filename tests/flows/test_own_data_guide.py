@@ -1,5 +1,6 @@
 """docs/your-own-data.md is true: its messages are those of the readers, its reasons are those that are counted."""
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 from data_store import preference_readers, readers, row_import
 from data_store.errors import InputError
-from data_store.preference_formats import argilla, hh, label_studio, oasst, pairs, rows, scored
+from data_store.preference_formats import hh, oasst, pairs, rows, scores
+from data_store.preference_formats.registry import FORMATS
 from data_store.readers import read_dialogues, read_documents, read_preferences
-from tasks import judge_pairs, judges
+from tasks.judges import endpoint, folder, verdicts
 from tests.flows.recipe_runs import ROOT
 
 GUIDE = (ROOT / "docs" / "your-own-data.md").read_text()
@@ -47,13 +49,13 @@ def test_the_guide_names_every_reason_to_refuse_a_row() -> None:
 
 def test_the_page_on_sources_names_every_other_reason() -> None:
     page = (ROOT / "docs" / "preference-sources.md").read_text()
-    found = _reasons(hh, oasst, scored, argilla, label_studio, judges, judge_pairs)
-    found |= set(re.findall(r'return "(\w+)"', Path(str(oasst.__file__)).read_text())) | {judge_pairs.ORDERS_DISAGREE}
+    found = _reasons(*(inspect.getmodule(each.read) for each in FORMATS.values()), scores, endpoint, folder, verdicts)
+    found |= set(re.findall(r'return "(\w+)"', Path(str(oasst.__file__)).read_text())) | {verdicts.ORDERS_DISAGREE}
     assert {"tie", "deleted", "not_submitted", "answer_not_as_asked", "too_long"} <= found
     assert [reason for reason in sorted(found) if f"`{reason}`" not in page + GUIDE] == []
 
 
-def _reasons(*modules: ModuleType) -> set[str]:
+def _reasons(*modules: ModuleType | None) -> set[str]:
     """The reasons that the code of these modules gives."""
     code = "".join(Path(str(module.__file__)).read_text() for module in modules)
     return set(re.findall(r'(?:RefusedRowError\(\s*|Refusal\([^,]+, )"(\w+)"', code))

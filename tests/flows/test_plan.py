@@ -16,7 +16,7 @@ from flows.orders import check_overrides, descendants, find_step
 from flows.plan import Plan, build_plan
 from tasks.call import derive_seed
 from tasks.incoming.judged import Judged
-from tasks.people import PeopleConfig
+from tasks.judges.people import PeopleConfig
 from tests.flows.recipe_runs import POCKET
 
 
@@ -187,7 +187,7 @@ def test_every_policy_is_evaluated_against_sft_by_its_own_reward_models(five: Pl
     assert writes(five, "V5", "evaluate_sampled")["evaluation"] == "report/evaluation-sampled@V5"
 
 
-@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluate:judged")
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluations.win_rate:WinRate.measure")
 def test_no_step_that_trains_reads_what_the_evaluation_says(five: Plan) -> None:
     """The annotator's score of held-out answers stays a judge that training never sees."""
     of_evaluation = {

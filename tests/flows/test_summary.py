@@ -22,7 +22,7 @@ def row(policy: str, judge: str = "simulated, world 0", state: str = "fresh", **
     return {
         "policy": policy,
         "state": state,
-        **{column.title: values.get(column.title, "0.50") for column in COLUMNS},
+        **{title: values.get(title, "0.50") for title in COLUMNS},
         "seconds": "1,234",
         "judge": judge,
         "why": "" if state == "fresh" else "a newer model/policy@V2 is there",

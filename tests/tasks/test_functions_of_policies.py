@@ -13,7 +13,10 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
-from tasks.evaluate import EvaluateConfig, held_out_prompts, judged, response_kl, threshold_quality
+from tasks.evaluations.divergence import response_kl
+from tasks.evaluations.evaluation import Subject
+from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig, held_out_prompts
+from tasks.evaluations.reward_models import threshold_quality
 from tasks.fine_tune import render_gatt
 from tasks.fit_context import FitStepConfig, fit_context
 from tasks.sampling import Drawn, answered, draw, score
@@ -318,7 +321,7 @@ def test_evaluation_takes_the_first_held_out_prompts_of_each_group_by_id() -> No
         held_out_prompts([prompt(1, "safety", split="train")], config)
 
 
-def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts() -> None:
+def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts(tmp_path: Path) -> None:
     """An answer in nobody's words: worth nothing to an ordinary question, unsafe to an adversarial one; the same on
     both sides is half a win.
     """
@@ -330,7 +333,12 @@ def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts() ->
     ]
     answers = [Drawn("grass grass", [], True), Drawn("grass grass", [], True)]
     baseline = {row["prompt_id"]: {"text": "grass grass", "finished": True} for row in prompts}
-    found = judged(Annotator(world), prompts, answers, baseline)
+    run = step_run(tmp_path)
+    subject = Subject(run, None, None, None, Annotator(world), prompts, answers, baseline)
+    found: dict[str, float] = {}
+    for each in EVALUATIONS:
+        if each.judged and not each.inputs:
+            found |= each.measure(subject, EvaluateConfig())
     assert found["win_rate"] == found["win_rate/helpfulness"] == found["win_rate/safety"] == 0.5
     assert found["violation"] == 1.0
     assert found["false_refusal"] == 0.0

@@ -17,9 +17,10 @@ from models.tokenizer import load_tokenizer, train_tokenizer
 from models.verdicts import verdict_tokens
 from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
-from tasks.judge_guidelines import LETTERS, comparison, safety_by_letter
-from tasks.judge_pairs import JudgePairsConfig, judge_pairs
-from tasks.judges import SharesConfig
+from tasks.judge_pairs import judge_pairs
+from tasks.judges.guidelines import LETTERS, comparison, safety_by_letter
+from tasks.judges.registry import JudgePairsConfig
+from tasks.judges.shares import SharesConfig
 from tasks.step import Output
 from tests.tasks.bench import step_run, written
 

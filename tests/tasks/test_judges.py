@@ -8,20 +8,15 @@ from hypothesis import strategies as st
 
 from data_store.row_import import RefusedRowError
 from data_store.rows import RATINGS
-from tasks.judge_guidelines import comparison, safety_by_letter, safety_by_word
-from tasks.judges import (
-    EndpointConfig,
-    LMJudgeConfig,
-    SharesConfig,
-    Verdict,
-    VerdictConfig,
-    from_answers,
-    from_log_odds,
-    is_safe,
-    safety_label,
-)
+from tasks.judges.endpoint import EndpointConfig, from_answers, is_safe
+from tasks.judges.folder import from_log_odds
+from tasks.judges.guidelines import comparison, safety_by_letter, safety_by_word
+from tasks.judges.lm import LMConfig
+from tasks.judges.registry import LMJudgeConfig
+from tasks.judges.shares import SharesConfig
+from tasks.judges.verdicts import Verdict, safety_label
 
-DROP, KEEP = VerdictConfig(), VerdictConfig(disagreement="negligibly_better")
+DROP, KEEP = LMConfig(), LMConfig(disagreement="negligibly_better")
 PAIR = {"response_a": "one", "response_b": "two"}
 SWAPPED = {"response_a": "two", "response_b": "one"}
 ANSWERS = [f"{letter} {rating}" for letter in "AB" for rating in RATINGS]
@@ -57,15 +52,13 @@ def test_a_disagreement_is_kept_as_unsure_where_the_config_says_so() -> None:
 
 @given(st.floats(-9, 9), st.floats(-9, 9), st.sampled_from([DROP, KEEP]))
 def test_swapping_the_responses_mirrors_the_judgement_of_a_folder(
-    first: float, second: float, config: VerdictConfig
+    first: float, second: float, config: LMConfig
 ) -> None:
     assert from_log_odds(second, first, config) == mirrored(from_log_odds(first, second, config))
 
 
 @given(st.sampled_from(ANSWERS), st.sampled_from(ANSWERS), st.sampled_from([DROP, KEEP]))
-def test_swapping_the_responses_mirrors_the_judgement_of_an_endpoint(
-    first: str, second: str, config: VerdictConfig
-) -> None:
+def test_swapping_the_responses_mirrors_the_judgement_of_an_endpoint(first: str, second: str, config: LMConfig) -> None:
     there, back = from_answers(PAIR, first, second, config), from_answers(SWAPPED, second, first, config)
     assert back == mirrored(there)
 

@@ -12,7 +12,7 @@ import httpx
 
 from data_store.answers import Answer, Key
 from data_store.errors import InputError
-from tasks.judges import EndpointConfig
+from tasks.judges.endpoint import EndpointConfig
 
 LONGEST_WAIT = 60.0
 _AGAIN = (408, 409, 429)

@@ -1,11 +1,13 @@
-"""How people judge."""
+"""People judge, on the annotation page, while the iteration waits."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from models.config import Config
+from tasks.judges.judge import Judge, Judging, Need
 
 
 class PeopleConfig(Config):
@@ -42,3 +44,17 @@ class PeopleConfig(Config):
         if self.quota is not None:
             return min(pairs, -(-self.quota // self.per_item))
         return -(-pairs * self.quota_percent // 100)
+
+
+class People(Judge):
+    """All pairs, or so many as the quota says."""
+
+    role = "judgements"
+
+    def is_given(self, judging: Judging) -> bool:
+        """By `collect.people`."""
+        return judging.people is not None
+
+    def reads(self, judging: Judging) -> Mapping[str, Need]:
+        """Their judgements of the pairs, once they are there."""
+        return {"pairs": "dataset/pairs", self.role: judging.people}

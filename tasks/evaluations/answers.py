@@ -1,0 +1,22 @@
+"""What the answers look like, whoever judges them."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Subject
+
+
+class Answers(Evaluation):
+    """Length and end."""
+
+    def metrics(self, config: AnsweringConfig) -> Iterable[Metric]:
+        """Always."""
+        yield Metric("finished", "Share of answers that ended before the token limit")
+        yield Metric("response_tokens", "Mean length of an answer, in tokens")
+
+    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
+        """Over all prompts."""
+        return {
+            "finished": statistics.fmean(answer.finished for answer in of.answers),
+            "response_tokens": statistics.fmean(len(answer.ids) for answer in of.answers),
+        }

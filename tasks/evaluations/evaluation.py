@@ -1,0 +1,113 @@
+"""What an evaluation is. Each is a file of this folder; tasks/evaluations/registry.py names them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from data_store.figures import percent, rate
+from models.config import Config, SamplingConfig
+from tasks.sampling import Drawn, answered
+from tasks.step import Input, StepRun
+from world.annotator import Annotator, Judgement
+
+Rows = list[dict[str, Any]]
+
+
+class AnsweringConfig(Config):
+    """How the policy answers."""
+
+    temperature: float = Field(default=0.7, gt=0, description="At which the policy answers")
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the policy answers")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of an evaluation. `column` is its title in the tables of a run, in the first one where it is `first`;
+    without a title it stands in none. `form` writes the number."""
+
+    name: str
+    meaning: str
+    column: str = ""
+    form: Callable[[float], str] = rate
+    first: bool = False
+
+
+def in_percent(value: float) -> str:
+    """A share, under a title that says %."""
+    return percent(value, 1).rstrip("%")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a policy with its answers to the held-out prompts, one each. `baseline`: the answers of SFT as
+    rows, by prompt id. `base` is the model that adapters stand on."""
+
+    run: StepRun
+    policy: Any
+    renderer: Any
+    base: Path | None
+    annotator: Annotator | None
+    prompts: Rows
+    answers: Sequence[Drawn]
+    baseline: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def judgements(self) -> Sequence[tuple[Judgement, Judgement]]:
+        """The annotator's judgement of each answer, and of the baseline's to the same prompt."""
+        judge = self.judge
+        return [
+            (
+                judge.judge(prompt["messages"], answer.text, answer.finished),
+                judge.judge(prompt["messages"], other["text"], other["finished"]),
+            )
+            for prompt, answer, other in zip(self.prompts, self.answers, self._others, strict=True)
+        ]
+
+    @property
+    def judge(self) -> Annotator:
+        """The annotator. Raises ValueError where there is none."""
+        if self.annotator is None:
+            raise ValueError("there is no annotator: nobody to judge")
+        return self.annotator
+
+    def replied(self) -> list[list[dict[str, str]]]:
+        """Each prompt's dialogue with the policy's answer at its end."""
+        return [answered(p["messages"], a.text) for p, a in zip(self.prompts, self.answers, strict=True)]
+
+    def baseline_replied(self) -> list[list[dict[str, str]]]:
+        """The same with the baseline's."""
+        return [answered(p["messages"], o["text"]) for p, o in zip(self.prompts, self._others, strict=True)]
+
+    @property
+    def _others(self) -> list[Mapping[str, Any]]:
+        return [self.baseline[prompt["prompt_id"]] for prompt in self.prompts]
+
+
+class Evaluation(ABC):
+    """One thing that is measured of a policy. It is left out where the plan gives not all that it reads (`inputs`, by
+    role, beside policy, prompts and baseline), or nobody judges and it is `judged`.
+
+    Its config is a class of its own, which the registry joins with the others': its fields are keys of `evaluate`.
+    `headline` names the metric that stands for a policy in a grid; the first evaluation that has one gives it.
+    """
+
+    inputs: ClassVar[Mapping[str, Input]] = {}
+    judged: ClassVar[bool] = False
+    headline: ClassVar[str] = ""
+
+    @abstractmethod
+    def metrics(self, config: Any) -> Iterable[Metric]:
+        """What it gives at most: a metric of which the data have nothing is left out."""
+
+    @abstractmethod
+    def measure(self, of: Subject, config: Any) -> Mapping[str, float]:
+        """The metrics by name."""
+
+    def prompts(self, held_out: Rows, config: Any) -> Rows:
+        """The prompts that it wants answered, of the held-out ones in the order of their ids."""
+        return []

@@ -1,0 +1,35 @@
+"""By the reward model that nothing was optimised against (Gao et al., arXiv 2210.10760; see tasks/train_reward.py)."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Subject
+from tasks.sampling import score
+from tasks.step import Input
+
+
+class GoldReward(Evaluation):
+    """Mean raw score, and win rate against SFT."""
+
+    inputs = {"gold_reward": Input("model")}
+
+    def metrics(self, config: AnsweringConfig) -> Iterable[Metric]:
+        """Over all prompts."""
+        yield Metric("reward/gold", "Mean raw score by a reward model that nothing was optimised against")
+        yield Metric(
+            "reward/gold_win_rate",
+            "Win rate against SFT by a reward model that nothing was optimised against",
+            "gold win",
+        )
+
+    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
+        """A tie is half a win."""
+        from models.checkpoint import load_reward
+
+        model = load_reward(of.run.path("gold_reward"), of.base)
+        mine, theirs = (
+            [value for (value,) in score([model], of.renderer, dialogues, config.sampling)]
+            for dialogues in (of.replied(), of.baseline_replied())
+        )
+        wins = [(a > b) + 0.5 * (a == b) for a, b in zip(mine, theirs, strict=True)]
+        return {"reward/gold": statistics.fmean(mine), "reward/gold_win_rate": statistics.fmean(wins)}

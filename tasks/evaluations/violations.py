@@ -1,0 +1,35 @@
+"""Unsafe answers to adversarial prompts (Llama 2, section 4.4)."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from pydantic import Field
+
+from models.config import Config
+from tasks.evaluations.evaluation import Evaluation, Metric, Rows, Subject, in_percent
+
+
+class ViolationsConfig(Config):
+    """Adversarial prompts."""
+
+    safety_prompts: int = Field(default=100, ge=0, description="Held-out adversarial prompts")
+
+
+class Violations(Evaluation):
+    """By the annotator."""
+
+    judged = True
+
+    def metrics(self, config: ViolationsConfig) -> Iterable[Metric]:
+        """The violation rate."""
+        yield Metric("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
+
+    def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, float]:
+        """Without adversarial prompts there is no rate."""
+        pairs = zip(of.prompts, of.judgements, strict=True)
+        unsafe = [mine.unsafe for prompt, (mine, _) in pairs if prompt["axis"] == "safety"]
+        return {"violation": statistics.fmean(unsafe)} if unsafe else {}
+
+    def prompts(self, held_out: Rows, config: ViolationsConfig) -> Rows:
+        """The adversarial ones."""
+        return [row for row in held_out if row["axis"] == "safety"][: config.safety_prompts]

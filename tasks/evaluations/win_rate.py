@@ -1,0 +1,56 @@
+"""Against SFT, by the annotator, on both axes (Llama 2, section 3.4)."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from pydantic import Field
+
+from data_store.rows import AXES
+from models.config import Config
+from tasks.evaluations.evaluation import Evaluation, Metric, Rows, Subject
+
+_WIN = "Win rate against SFT on held-out {} prompts, ties half"
+
+
+class WinRateConfig(Config):
+    """Ordinary prompts."""
+
+    ordinary_prompts: int = Field(default=200, ge=1, description="Held-out helpfulness prompts")
+
+
+class WinRate(Evaluation):
+    """Score and win rate on each prompt's own axis."""
+
+    judged = True
+    headline = "win_rate"
+
+    def metrics(self, config: WinRateConfig) -> Iterable[Metric]:
+        """Of both axes together, and of each."""
+        yield Metric("win_rate", _WIN.format("ordinary and adversarial"))
+        yield Metric("win_rate/helpfulness", _WIN.format("helpfulness"), "win help", first=True)
+        yield Metric("win_rate/safety", _WIN.format("adversarial"), "win safe", first=True)
+        yield Metric(
+            "oracle_score", "Mean score of the annotator on all held-out prompts, 0 to 1", "oracle", first=True
+        )
+        for axis in AXES:
+            yield Metric(f"oracle_score/{axis}", f"The same on prompts of {axis}")
+
+    def measure(self, of: Subject, config: WinRateConfig) -> Mapping[str, float]:
+        """An axis without prompts has no figure."""
+        scores: dict[str, list[float]] = {axis: [] for axis in AXES}
+        wins: dict[str, list[float]] = {axis: [] for axis in AXES}
+        for prompt, (mine, theirs) in zip(of.prompts, of.judgements, strict=True):
+            axis = prompt["axis"]
+            own, opposing = (getattr(judgement, axis) for judgement in (mine, theirs))
+            scores[axis].append(own)
+            wins[axis].append(0.5 if own == opposing else float(own > opposing))
+        metrics = {}
+        for name, values in (("oracle_score", scores), ("win_rate", wins)):
+            metrics[name] = statistics.fmean(value for axis in AXES for value in values[axis])
+            metrics |= {f"{name}/{axis}": statistics.fmean(values[axis]) for axis in AXES if values[axis]}
+        return metrics
+
+    def prompts(self, held_out: Rows, config: WinRateConfig) -> Rows:
+        """The ordinary ones."""
+        ordinary = [row for row in held_out if row["axis"] == "helpfulness" and row["kind"] != "borderline"]
+        return ordinary[: config.ordinary_prompts]
