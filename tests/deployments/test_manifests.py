@@ -144,6 +144,7 @@ def test_no_secret_and_no_floating_image_stands_in_a_file() -> None:
     assert [each["name"] for each in database["env"]].index("POSTGRES_PASSWORD") == 0, "before what is made of it"
 
 
+@pytest.mark.slow
 def test_the_image_holds_what_the_wheel_and_the_commands_need() -> None:
     copied = set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, flags=re.MULTILINE))
     packages = re.search(
