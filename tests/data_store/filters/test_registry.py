@@ -30,4 +30,4 @@ def test_every_parameter_that_a_rule_names_is_given() -> None:
     for each in DOCUMENT_FILTERS:
         given = {*PARAMETERS, *FilterConfig.model_fields, *each.parameters(CONFIG)}
         sql = " ".join([*each.of_sample.values(), *each.of_words.values(), *each.tables.values(), str(each.rules)])
-        assert set(re.findall(r"\$([a-z_]+)", sql)) <= given
+        assert set(re.findall(r"\$([a-z_0-9]+)", sql)) <= given
