@@ -1,7 +1,7 @@
 """Reading older journals: before origins were kept as facts, an event told in a sentence where a source came from.
 
-Nothing else reads these sentences, and none is written any more. A journal may be a stranger's: what is taken out of
-a sentence is held against its shape like any other fact, but the counts, which stay in the sentence.
+Nothing else reads these sentences: today's stand beside the facts, for people. A journal may be a stranger's, so what
+is taken out of a sentence is held against its shape like any other fact. The counts are left in it.
 """
 
 import re

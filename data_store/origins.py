@@ -14,7 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from data_store.shapes import Asset, Count, RunBeside, Sha256, Word, Words
 
-# The facts with a column in the catalog; `runs` and lineage are asked by them.
+# The facts that can be asked for: each has a column in the catalog's table `origin`. The others, counts and lists, are
+# in the journal and in the sentence.
 COLUMNS = (
     *("kind", "path", "run", "from_asset", "from_version", "made_by"),
     *("batch", "part", "model", "url", "pairs", "pairs_version"),

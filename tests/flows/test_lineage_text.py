@@ -122,3 +122,10 @@ def test_the_document_holds_all_of_it(store: Store) -> None:
     ]
     assert runs[1]["config"]["config"] == {"vocab_size": 400, "character_coverage": 0.9995}
     assert runs[1]["set"] == {"vocab_size": 400}
+
+
+def test_a_source_says_in_facts_where_it_came_from(store: Store, tmp_path: Path) -> None:
+    (source,) = lineage_document(store, AssetName.parse("model/base@base"))["sources"]
+    path = str(tmp_path / "corpus.txt")
+    assert source["origin"] == f"registered from {path}"
+    assert source["facts"] == {"kind": "file", "path": path, "location": path}
