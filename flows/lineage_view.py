@@ -16,7 +16,7 @@ from tasks.code_today import CodeToday
 def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     """Everything behind an asset as plain values: runs with config, seed and code; data sets; models; judgements;
     sources. `depth` of a run: 1 for the one that made the asset, 2 for those that it read from. `set`: which values of
-    its config are not the defaults of today. `facts` of a source: where it came from, as `data_store/origins.py` has it;
+    its config are not the defaults of today. `facts` of a source: where it came from (`data_store/origins.py`);
     none where it came with an import."""
     graph = store.lineage(asset)
     order = _topological(graph)

@@ -37,3 +37,14 @@ def rehash(publication: dict[str, Any]) -> str:
 def replace_everywhere(content: Any, old: str, new: str) -> Any:
     """The same plain values with every text `old` replaced, keys included."""
     return json.loads(json.dumps(content, ensure_ascii=False).replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1]))
+
+
+def renamed_file(path: str) -> Callable[[dict[str, Any]], None]:
+    """A change of a run that has written one file: it gets this path."""
+
+    def change(event: dict[str, Any]) -> None:
+        (output,) = event["outputs"]
+        output["publication"]["objects"][0]["path"] = path
+        rehash(output["publication"])
+
+    return change
