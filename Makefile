@@ -24,7 +24,7 @@ DUCKDB2 := build/duckdb2
 
 test-duckdb2: $(READY) $(DUCKDB2)/.installed  ## the store's tests, and those of the commands that ask it, with DuckDB 2
 	PYTHONPATH=$(DUCKDB2) $(VENV)/bin/python -c 'import duckdb; assert duckdb.__version__ == "2.0.1", duckdb.__file__'
-	PYTHONPATH=$(DUCKDB2) $(PYTEST) -W error::UserWarning tests/data_store tests/flows/test_export_cli.py tests/flows/test_upkeep_cli.py
+	PYTHONPATH=$(DUCKDB2) $(PYTEST) -W error::UserWarning tests/data_store tests/flows/commands/test_export_cli.py tests/flows/commands/test_upkeep_cli.py
 
 $(DUCKDB2)/.installed: Makefile
 	rm -rf $(DUCKDB2)
@@ -72,5 +72,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(VENV)/bin/python -m flows.prefect_database
+	$(VENV)/bin/python -m flows.server.prefect_database
 	touch $(READY)

@@ -27,9 +27,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_store import events, lineage
+from data_store.catalog import events, lineage
+from data_store.catalog.journal import APPLIED, START, Entry
 from data_store.files import write_durably
-from data_store.journal import APPLIED, START, Entry
 from data_store.names import AssetName
 from data_store.records import ObjectRef, Publication, RunInput, RunOutput, RunRecord
 from data_store.rows import ROW_KINDS

@@ -238,7 +238,7 @@ def faults_of(runs: list[Planned], begin: datetime, end: datetime, minute: int) 
 
 def untaken(home: Path, laid: list[str]) -> list[str]:
     """Files that no iteration has taken in, or two."""
-    from data_store.intakes import read_intakes
+    from data_store.incoming.intakes import read_intakes
     from data_store.store import Store
 
     taken = Counter(

@@ -26,13 +26,13 @@ import yaml
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows.config import RunConfig
-from flows.places import FIRST, FOUNDATION
-from flows.plan import Plan, build_plan
+from flows.recipe.config import RunConfig
+from flows.recipe.places import FIRST, FOUNDATION
+from flows.recipe.plan import Plan, build_plan
 from models.checkpoint import load_reward
 from models.config import SamplingConfig
-from tasks.execute import execute
-from tasks.processes import Workers
+from tasks.engine.execute import execute
+from tasks.engine.processes import Workers
 from tasks.sampling import open_renderer
 from tasks.train_reward import accuracy_by_rating
 

@@ -23,14 +23,14 @@ import torch
 
 from data_store.names import AssetName
 from data_store.store import Store
-from flows.config import load_config
-from flows.plan import build_plan
+from flows.recipe.config import load_config
+from flows.recipe.plan import build_plan
 from models.checkpoint import save_checkpoint
 from models.config import TokenizerConfig
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer, train_tokenizer
-from tasks.execute import execute
-from tasks.processes import Workers
+from tasks.engine.execute import execute
+from tasks.engine.processes import Workers
 from tests.models.conftest import CORPUS, little_llama
 from tests.models.training.little_runs import Recorder
 from tests.models.training.test_ppo import bandit

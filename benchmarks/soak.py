@@ -27,15 +27,15 @@ from rich.console import Console
 from rich.table import Table
 
 from data_store.store import Store
-from data_store.verification import verify
-from flows.config import load_config
-from tasks.execute import is_at_work
+from data_store.upkeep.verification import verify
+from flows.recipe.config import load_config
+from tasks.engine.execute import is_at_work
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_TO_END = 60.0  # for what remains of a tree whose command is dead
 SECONDS_OF_A_RUN = 3600.0
 ROLES = (
-    (b"tasks.worker", "worker or step"),
+    (b"tasks.engine.worker", "worker or step"),
     (b"flows.cli", "command"),
     (b"\0server\0start", "Prefect server"),
 )

@@ -31,7 +31,7 @@ from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import RunOutput, RunRecord
 from data_store.store import Store
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
 
 NO_MOUNT = 77
 MEGABYTES = 24

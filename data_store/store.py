@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_store import events, lineage, query, runs
-from data_store.arrow_files import ArrowFiles
-from data_store.catalog import Catalog
+from data_store.catalog import events, lineage, query, runs
+from data_store.catalog.catalog import Catalog
+from data_store.catalog.query_views import ROW_VIEWS
 from data_store.commands import halter
+from data_store.content.arrow_files import ArrowFiles
+from data_store.content.objects import Objects
+from data_store.content.publishing import Checkouts, publish_files, publish_rows
+from data_store.content.rowsets import ROWS_FILE
+from data_store.content.source_hashes import HASHES_FILE, SourceHashes
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.files import remove_stale
 from data_store.layout import prepare
 from data_store.locks import LOCK_WAIT_SECONDS, locked
 from data_store.names import AssetName
-from data_store.objects import Objects
-from data_store.publishing import Checkouts, publish_files, publish_rows
-from data_store.query_views import ROW_VIEWS
 from data_store.read_only import Scratch
 from data_store.records import (
     EndState,
@@ -48,8 +50,6 @@ from data_store.records import (
     VersionInfo,
     Withdrawal,
 )
-from data_store.rowsets import ROWS_FILE
-from data_store.source_hashes import HASHES_FILE, SourceHashes
 
 if TYPE_CHECKING:
     import datasets

@@ -13,7 +13,7 @@ from data_store.commands import halter
 from data_store.identity import CONFIG_FILE
 from data_store.read_only import check_writable
 from data_store.store import Store
-from flows import (
+from flows.commands import (
     annotate_cli,
     deploy_cli,
     export_cli,
@@ -25,15 +25,15 @@ from flows import (
     upkeep_cli,
     withdraw_cli,
 )
-from flows.command import JsonOption, RunOption, console, errors, guarded, print_json, say
-from flows.config import load_config
-from flows.help_panels import InPanels
+from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
+from flows.commands.help_panels import InPanels
+from flows.commands.terminal import StepDisplay, print_figures
 from flows.orders import read_order, rerun_command
-from flows.plan import plan_today
-from flows.server import prefect_server, serving
+from flows.recipe.config import load_config
+from flows.recipe.plan import plan_today
+from flows.server.server import prefect_server, serving
 from flows.session import Session, home, recall, remember, session_of, sole_config, store_root
-from flows.status import stale_keys
-from flows.terminal import StepDisplay, print_figures
+from flows.shown.status import stale_keys
 from flows.up_to_date import figures_if_done, look, one_look
 from tasks.incoming.judged import judged_and_unread, waits_of
 
@@ -176,8 +176,8 @@ def serve(
     webhook = None if config.notify is None else config.notify.take_address()
     folder = home() / ".prefect"
     with serving(folder) as url:
-        from flows.deploying import Offer
-        from flows.serve import schedule_of, served
+        from flows.commands.deploying import Offer
+        from flows.commands.serve import schedule_of, served
 
         os.environ["HALTER_HOME"] = str(home())
         with served(folder, Offer(path), schedule_of(schedule, timezone) if schedule else None, webhook) as now:

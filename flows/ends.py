@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.gates import StoppedAtGateError
-from tasks.incoming.reading import Wait
+from tasks.engine.reading import Wait
 
 WAITING, CUT_SHORT = "Waiting", "Cut short"
 

@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from flows.config import RunConfig
 from flows.ends import part_of_a_run
-from flows.places import FIRST, FOUNDATION
+from flows.recipe.config import RunConfig
+from flows.recipe.places import FIRST, FOUNDATION
 from flows.session import session_of
 from flows.steps import bring_up_to_date
 

@@ -11,9 +11,9 @@ from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.figures import figure
-from flows.places import FIRST, FOUNDATION
-from flows.plan import Plan
-from flows.watch_config import GateConfig
+from flows.recipe.places import FIRST, FOUNDATION
+from flows.recipe.plan import Plan
+from flows.recipe.watch_config import GateConfig
 
 
 @dataclass(frozen=True)

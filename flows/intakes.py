@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_store.errors import InputError
-from data_store.intakes import Intake, TakenFile, names, read_intakes, write_intake
+from data_store.incoming.intakes import Intake, TakenFile, names, read_intakes, write_intake
 from data_store.locks import locked
 from data_store.names import AssetName
 from data_store.store import Store
-from flows.config import RunConfig
-from flows.places import FOUNDATION
-from flows.plan import intakes_of, parts_of
+from flows.recipe.config import RunConfig
+from flows.recipe.places import FOUNDATION
+from flows.recipe.plan import intakes_of, parts_of
 from flows.session import Session
-from flows.status import look_at, status_cells
+from flows.shown.status import look_at, status_cells
 from tasks.import_data import PAIRS, import_data
 
 _LOCK = "intakes.lock"

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from data_store.annotation.red_team import RedTeam
 from data_store.closest import did_you_mean
+from data_store.content.publishing import describe_source
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.publishing import describe_source
 from data_store.records import Head
 from data_store.store import Store
-from flows.config import RunConfig
-from flows.places import FOUNDATION
-from flows.plan import plan_today
+from flows.recipe.config import RunConfig
+from flows.recipe.places import FOUNDATION
+from flows.recipe.plan import plan_today
 from tasks.fit_context import FitStepConfig, fit_context
-from tasks.live_answers import LiveAnswerer, LiveConfig, LiveModel
+from tasks.live.live_answers import LiveAnswerer, LiveConfig, LiveModel
 
 
 def policy_head(store: Store, name: str) -> Head:

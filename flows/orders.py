@@ -10,12 +10,12 @@ from typing import Any
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.intakes import Intake
+from data_store.incoming.intakes import Intake
 from data_store.records import Override
-from flows.config import RunConfig, with_values
-from flows.plan import Plan, build_plan, intakes_of
+from flows.recipe.config import RunConfig, with_values
+from flows.recipe.plan import Plan, build_plan, intakes_of
+from flows.recipe.yaml_text import read_yaml_value
 from flows.session import Session
-from flows.yaml_text import read_yaml_value
 
 
 @dataclass(frozen=True)

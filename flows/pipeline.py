@@ -8,16 +8,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
-from flows.artifact_index import publish_index
-from flows.cancellation import cancellable
-from flows.config import RunConfig, load_config
 from flows.ends import done, nothing_new, result_of, stopped, up_to_date, waiting
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
+from flows.recipe.config import RunConfig, load_config
+from flows.server.cancellation import cancellable
 from flows.session import recall, session_of, sole_config
-from flows.summary import summary_rows
+from flows.shown.artifact_index import publish_index
+from flows.shown.summary import summary_rows
 from flows.up_to_date import in_words, look
 from tasks.incoming.judged import waits_of
 

@@ -8,16 +8,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.artifact_index import publish_index
-from flows.cancellation import cancellable
 from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError
 from flows.intakes import check_taken
-from flows.lineage_text import lineage_lines
-from flows.lineage_view import lineage_document
 from flows.orders import Order, descendants, read_order, rerun_command
+from flows.server.cancellation import cancellable
 from flows.session import Session, recall, session_of
-from flows.status import Cell, status_cells
+from flows.shown.artifact_index import publish_index
+from flows.shown.lineage_text import lineage_lines
+from flows.shown.lineage_view import lineage_document
+from flows.shown.status import Cell, status_cells
 from flows.steps import prepare, step_of
 
 

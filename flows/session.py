@@ -19,13 +19,13 @@ from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check
 from data_store.layout import prepare
 from data_store.read_only import check_writable
 from data_store.store import Store
-from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
-from flows.plan import Plan, build_plan, intakes_of, parts_of, plan_today
-from flows.recipe import STEPS
-from flows.supervision import end_with
-from tasks.execute import adopt_inputs
-from tasks.processes import Workers
+from flows.recipe.config import RunConfig, dump_config, parse_config
+from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
+from flows.recipe.table import STEPS
+from flows.server.supervision import end_with
+from tasks.engine.execute import adopt_inputs
+from tasks.engine.processes import Workers
 
 LOCK_FILE = "config.lock"
 _SECONDS_TO_STOP = 20.0

@@ -10,13 +10,13 @@ from prefect.context import TagsContext
 from data_store.commands import halter
 from data_store.errors import InputError
 from flows.gates import StoppedAtGateError, stops_of
-from flows.plan import groups_of
+from flows.recipe.plan import groups_of
 from flows.session import Session
-from tasks import execute
-from tasks.artifacts import key_of
-from tasks.call import StepCall
-from tasks.incoming.reading import Wait
-from tasks.run_step import StepContext, run_step
+from tasks.engine import execute
+from tasks.engine.artifacts import key_of
+from tasks.engine.call import StepCall
+from tasks.engine.reading import Wait
+from tasks.engine.run_step import StepContext, run_step
 
 
 def step_of(session: Session, part: str, step: str, force: bool = False) -> dict[str, float]:

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from flows.intakes import foretell
 from flows.session import Session
-from flows.status import Standing, look_at
-from flows.summary import summary_rows
-from tasks.outside import hash_sources
+from flows.shown.status import Standing, look_at
+from flows.shown.summary import summary_rows
+from tasks.engine.outside import hash_sources
 
 Rows = list[dict[str, object]]
 

@@ -3,23 +3,23 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from data_store.adoption import adopted_from
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import batch_name, hand_over_again, judgements_asset
 from data_store.annotation.people import annotators
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.identity import CONFIG_FILE, check_identity
+from data_store.incoming.adoption import adopted_from
 from data_store.layout import MARKER
 from data_store.names import AssetName
 from data_store.records import Withdrawal
 from data_store.store import Store
-from data_store.upkeep import Collected, collect
-from data_store.withdrawals import Taint, names_in, readmit, taint_of, withdraw
-from flows.config import RunConfig
+from data_store.upkeep.upkeep import Collected, collect
+from data_store.upkeep.withdrawals import Taint, names_in, readmit, taint_of, withdraw
 from flows.orders import descendants, rerun_command
-from flows.plan import Plan, build_plan, intakes_of, plan_today
-from flows.recipe import STEPS
+from flows.recipe.config import RunConfig
+from flows.recipe.plan import Plan, build_plan, intakes_of, plan_today
+from flows.recipe.table import STEPS
 from flows.session import store_root, stored_config
 from tasks.incoming.judged import Judged
 

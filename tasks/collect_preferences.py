@@ -9,16 +9,16 @@ from pydantic import Field
 
 from data_store.rows import SAFETY_LABELS
 from models.config import Config
-from tasks.annotators import AnnotatorConfig
 from tasks.draw_pairs import DrawConfig
+from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.extend_prompts import RedTeamConfig
-from tasks.judges.judge import Judging
-from tasks.judges.people import PeopleConfig
-from tasks.judges.registry import JUDGES, LMJudgeConfig
-from tasks.judges.shares import SharesConfig
+from tasks.judging.annotators import AnnotatorConfig
+from tasks.judging.judge import Judging
+from tasks.judging.people import PeopleConfig
+from tasks.judging.registry import JUDGES, LMJudgeConfig
+from tasks.judging.shares import SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
 from tasks.sampling import is_held_out, row_id
-from tasks.step import Files, Input, Output, StepRun, step
 
 
 class JudgeConfig(Config):

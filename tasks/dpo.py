@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from models.config import Config, DPOConfig, LoraConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, is_held_out, open_renderer, row_id
-from tasks.step import BASE, Input, Output, StepRun, step
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:

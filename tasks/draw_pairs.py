@@ -12,12 +12,12 @@ from pydantic import Field
 from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
-from tasks.step import BASE, Input, Output, StepRun, step
 
 if TYPE_CHECKING:
-    from tasks.call import StepCall
+    from tasks.engine.call import StepCall
 
 VARIANTS = ("policy", "previous")
 _BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from data_store.row_import import prompt_id_of
+from data_store.reading.row_import import prompt_id_of
 from data_store.rows import VIOLATIONS
 from models.config import Config
+from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import open_renderer
-from tasks.step import Input, Output, StepRun, step
 
 
 class RedTeamConfig(Config):

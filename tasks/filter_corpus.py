@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from data_store.corpus.filtering import filter_documents
+from data_store.corpus.registry import REASONS, FilterConfig
 from data_store.figures import percent
-from data_store.filters.corpus import filter_documents
-from data_store.filters.registry import REASONS, FilterConfig
-from tasks.step import Input, Output, StepRun, step
+from tasks.engine.step import Input, Output, StepRun, step
 
 
 @step(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import open_renderer
-from tasks.step import BASE, Input, Output, StepRun, step
 
 if TYPE_CHECKING:
     from models.dialogue import Message, Rendered, Renderer

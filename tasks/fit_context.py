@@ -7,8 +7,8 @@ from pydantic import Field
 
 from data_store.errors import InputError
 from models.config import Config
+from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import answered, open_renderer
-from tasks.step import Input, Output, StepRun, step
 from tasks.train_reward import sides
 
 # role → kind of its rows

@@ -11,16 +11,16 @@ from pydantic import Field
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.preference_formats.registry import FORMATS, PreferenceOptions
-from data_store.preference_readers import RECOGNISE, read_preferences
-from data_store.readers import read_dialogues, read_documents, read_prompts
-from data_store.row_import import Imported
+from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
+from data_store.reading.preference_readers import RECOGNISE, read_preferences
+from data_store.reading.readers import read_dialogues, read_documents, read_prompts
+from data_store.reading.row_import import Imported
+from data_store.reading.source_files import source_files
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
-from data_store.source_files import source_files
 from models.config import Config
+from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.sampling import is_held_out
-from tasks.step import Files, Input, Output, StepRun, step
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations

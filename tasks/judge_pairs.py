@@ -1,4 +1,4 @@
-"""A model judges drawn pairs: which one, and how, is a file of tasks/judges/."""
+"""A model judges drawn pairs: which one, and how, is a file of tasks/judging/."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from typing import Any
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.row_import import RefusedRowError
-from tasks.judges.judge import JudgeStepConfig
-from tasks.judges.registry import MODELS, JudgePairsConfig
-from tasks.judges.verdicts import ORDERS_DISAGREE, Pair, Verdict
-from tasks.step import Files, Input, Output, StepRun, step
+from data_store.reading.row_import import RefusedRowError
+from tasks.engine.step import Files, Input, Output, StepRun, step
+from tasks.judging.judge import JudgeStepConfig
+from tasks.judging.registry import MODELS, JudgePairsConfig
+from tasks.judging.verdicts import ORDERS_DISAGREE, Pair, Verdict
 
 
 def _judges(config: JudgeStepConfig, _sources: Files, what: str, name: str) -> bool:

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from data_store.figures import figure
 from models.algorithms.pair_choice import KEPT_BECAUSE, Beliefs, calibrated_scale, choose_pairs, sigmoid
 from models.config import Config, SamplingConfig
+from tasks.engine.step import StepRun
 from tasks.sampling import answered, open_renderer, score
-from tasks.step import StepRun
 from tasks.train_reward import sides
 
 AXES = ("safety", "helpfulness")

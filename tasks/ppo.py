@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.config import Config, LoraConfig, PPOConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import open_renderer
-from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class PPOStepConfig(Config):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from models.config import ArchitectureConfig, Config, PretrainConfig
+from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import open_renderer
-from tasks.step import Input, Output, StepRun, step
 
 
 class PretrainStepConfig(Config):

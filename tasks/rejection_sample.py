@@ -9,8 +9,8 @@ from pydantic import Field
 
 from data_store.figures import figure
 from models.config import Config, SamplingConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, draw, open_renderer, row_id, score
-from tasks.step import BASE, Input, Output, StepRun, step
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from models.config import Config, SamplingConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, draw, open_renderer, row_id, score
-from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class GattConfig(Config):

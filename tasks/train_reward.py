@@ -11,8 +11,8 @@ from typing import Any
 
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
+from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
-from tasks.step import BASE, Input, Output, StepRun, step
 
 
 class RewardStepConfig(Config):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from models.config import TokenizerConfig
-from tasks.step import Input, Output, StepRun, step
+from tasks.engine.step import Input, Output, StepRun, step
 
 
 @step(

@@ -19,11 +19,11 @@ import typer.main
 from pydantic import AfterValidator, AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
 
-from data_store.filters.registry import REASONS
+from data_store.corpus.registry import REASONS
 from data_store.identity import check_run_name
-from data_store.preference_formats.registry import FORMATS
+from data_store.reading.preference_formats.registry import FORMATS
 from flows.cli import app
-from flows.config import RunConfig
+from flows.recipe.config import RunConfig
 from models.llama_presets import PRESETS
 from tasks.evaluations.evaluation import Metric
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
@@ -148,7 +148,7 @@ def config_page() -> str:
     lines = [
         "# Reference: the config",
         "",
-        _written("flows/config.py, models/config.py and the files in tasks/"),
+        _written("flows/recipe/config.py, models/config.py and the files in tasks/"),
         "",
         "One YAML file is one complete named run: `halter run CONFIG`. Only `name`, `iterations` and `data` must be",
         "there. A dot goes one level down: `ppo.kl_coef` is the key `kl_coef` in the section `ppo`. So it is written",

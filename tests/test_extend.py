@@ -120,7 +120,7 @@ def test_each_recipe_is_complete_without_the_others(tmp_path: Path, name: str) -
     tree = copied(tmp_path)
     for block in RECIPES[name]:
         block.apply(tree)
-    assert asked(tree, "from flows.recipe import STEPS; import json; print(json.dumps(len(STEPS)))") >= 19
+    assert asked(tree, "from flows.recipe.table import STEPS; import json; print(json.dumps(len(STEPS)))") >= 19
 
 
 def test_what_the_blocks_make_passes_the_checks_of_the_project(extended: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_new_filter_counts_its_reason(extended: Path) -> None:
     code = """
 import json
 import pyarrow as pa
-from data_store.filters.corpus import filter_documents
+from data_store.corpus.filtering import filter_documents
 from data_store.rows import row_kind
 texts = ["a plain sentence that is always kept here", "THIS IS WHAT NOBODY WANTS TO READ IN A CORPUS"]
 table = pa.table([["a", "b"], ["a", "b"], texts], schema=row_kind("document").schema)
@@ -152,7 +152,7 @@ def test_the_new_format_is_recognised_and_its_votes_are_read(extended: Path, tmp
     code = f"""
 import json
 from pathlib import Path
-from data_store.preference_readers import read_preferences
+from data_store.reading.preference_readers import read_preferences
 read = read_preferences([Path({str(file)!r})])
 print(json.dumps([read.rows.to_pylist(), read.refused.to_pylist()]))
 """
@@ -168,7 +168,7 @@ from pathlib import Path
 from data_store.names import AssetName
 from data_store.store import Store
 from tasks.incoming.first_offered import FirstOffered
-from tasks.incoming.reading import Reading
+from tasks.engine.reading import Reading
 from tests.data_store.store_bench import Bench
 home, picks = Path({str(tmp_path)!r}), AssetName("dataset", "picks", "V1")
 runs = {{name: Bench(Store.open(home / name), home / "work" / name) for name in ("here", "empty", "full")}}
@@ -191,8 +191,8 @@ def test_the_new_outside_input_stands_in_the_plan_where_the_config_asks_for_it(e
     for distill in ({"run": "big"}, {"run": "big", "otherwise": ["bigger"]}):
         code = f"""
 import json
-from flows.config import RunConfig
-from flows.plan import build_plan
+from flows.recipe.config import RunConfig
+from flows.recipe.plan import build_plan
 config = RunConfig.model_validate(json.loads({json.dumps(json.dumps({**content, "distill": distill}))}))
 print(json.dumps(list(map(str, build_plan(config)["V1", "fine_tune"].inputs["picks"]))))
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.config import RunConfig, with_values
+from flows.recipe.config import RunConfig, with_values
 from tests.reference import COMMAND, EMPTY, PAGES, REQUIRED, ROOT, Key, commands, sections
 
 WITH_EVERY_SECTION = RunConfig.model_validate(

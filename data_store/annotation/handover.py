@@ -16,14 +16,14 @@ import pyarrow as pa
 from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
+from data_store.catalog.origins import JudgedOrigin
+from data_store.content.publishing import rows_version
 from data_store.encoding import text_hash
+from data_store.incoming.sources import register_rows
 from data_store.names import AssetName
-from data_store.origins import JudgedOrigin
-from data_store.publishing import rows_version
 from data_store.records import Head
 from data_store.row_sources import without
 from data_store.rows import ROW_KINDS
-from data_store.sources import register_rows
 from data_store.store import Store
 
 _WORDS_OF_A_CHECK = 6

@@ -9,7 +9,7 @@ from pathlib import Path
 from data_store.annotation.batches import ItemDraft
 from data_store.annotation.book import Book
 from data_store.encoding import text_hash
-from data_store.preference_readers import read_preferences
+from data_store.reading.preference_readers import read_preferences
 
 _PEOPLE = 3
 _SHARE = 0.9

@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.red_team import messages_of, red_teams, turns_of
+from data_store.catalog.origins import AttackedOrigin, Session
+from data_store.content.publishing import rows_version
 from data_store.encoding import content_hash
+from data_store.incoming.sources import register_rows
 from data_store.names import AssetName
-from data_store.origins import AttackedOrigin, Session
-from data_store.publishing import rows_version
 from data_store.records import Head
 from data_store.row_sources import without
 from data_store.rows import ROW_KINDS, conform
-from data_store.sources import register_rows
 from data_store.store import Store
 
 

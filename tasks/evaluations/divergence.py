@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
 from tasks.sampling import Drawn
-from tasks.step import Input
 
 
 class Divergence(Evaluation):

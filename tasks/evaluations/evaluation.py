@@ -11,8 +11,8 @@ from pydantic import Field
 
 from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
+from tasks.engine.step import Input, StepRun
 from tasks.sampling import Drawn, answered
-from tasks.step import Input, StepRun
 from world.annotator import Annotator, Judgement
 
 Rows = list[dict[str, Any]]

@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
+from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Subject
 from tasks.sampling import score
-from tasks.step import Input
 
 
 class GoldReward(Evaluation):

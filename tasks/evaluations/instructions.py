@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
 from tasks.sampling import draw
-from tasks.step import Input
 
 _GROUPS = {"train": "trained", "heldout": "held_out"}  # split → its name in metrics
 _TURNS_SEED = 5000  # added to the step's seed, so that turns are drawn apart from the held-out prompts

@@ -16,7 +16,7 @@ from tasks.evaluations.violations import Violations, ViolationsConfig
 from tasks.evaluations.win_rate import WinRate, WinRateConfig
 
 if TYPE_CHECKING:
-    from tasks.call import StepCall
+    from tasks.engine.call import StepCall
 
 # in the order in which their prompts are answered, they measure, and their columns stand
 EVALUATIONS: tuple[Evaluation, ...] = (

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from data_store.rows import AXES, RATINGS
+from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
 from tasks.sampling import answered, score
-from tasks.step import Input
 from tasks.train_reward import accuracy_by_rating, sides
 
 

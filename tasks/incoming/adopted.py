@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from data_store.adoption import adopt, adopted_asset, offered
+from data_store.incoming.adoption import adopt, adopted_asset, offered
 from data_store.names import AssetName
 from data_store.records import RunInput
-from tasks.incoming.reading import Incoming, Outside, Reading
+from tasks.engine.reading import Incoming, Outside, Reading
 
 
 @dataclass(frozen=True)

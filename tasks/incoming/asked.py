@@ -4,17 +4,17 @@ asked twice, and a process that is killed goes on where it was."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data_store.answers import Answer, AnswerFile, Key, register_answers
 from data_store.commands import halter
 from data_store.encoding import text_hash
+from data_store.incoming.answers import Answer, AnswerFile, Key, register_answers
 from data_store.names import AssetName, slug
 from data_store.records import Head
 from data_store.store import Store
+from tasks.engine.jobs import StepFailedError
+from tasks.engine.reading import Progress, Reading, Wait
 from tasks.incoming.of_pairs import OfPairs
-from tasks.incoming.reading import Progress, Reading, Wait
-from tasks.jobs import StepFailedError
-from tasks.judges.endpoint import EndpointConfig
-from tasks.judges.shares import SharesConfig
+from tasks.judging.endpoint import EndpointConfig
+from tasks.judging.shares import SharesConfig
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress:
         answers[answer.pair_id, answer.question] = answer
         on_progress(len(answers) / len(wanted), f"{len(answers)} of {len(wanted)} answers")
 
-    from tasks.judges.chat_client import Endpoint  # its HTTP client is slow to load
+    from tasks.judging.chat_client import Endpoint  # its HTTP client is slow to load
 
     with Endpoint(asked.endpoint) as endpoint:
         endpoint.ask_all([(key, text) for key, text in wanted.items() if key not in answers], keep)

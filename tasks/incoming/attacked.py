@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from data_store.annotation.red_team_export import attacks_asset, attacks_today, hand_over_attacks
 from data_store.records import RunInput
-from tasks.incoming.reading import Incoming, Outside, Reading
+from tasks.engine.reading import Incoming, Outside, Reading
 
 
 @dataclass(frozen=True)

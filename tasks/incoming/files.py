@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_store.content.publishing import describe_source
 from data_store.errors import InputError
+from data_store.incoming.sources import register_file
 from data_store.names import AssetName, slug
-from data_store.publishing import describe_source
 from data_store.records import RunInput
-from data_store.sources import register_file
-from tasks.incoming.reading import Incoming, Outside, Reading
+from tasks.engine.reading import Incoming, Outside, Reading
 
 
 @dataclass(frozen=True)
 class File(Incoming):
     """A file or a folder outside the store. It is read where it lies, or from a copy of it that was hashed
-    (tasks/outside_files.py)."""
+    (tasks/engine/outside_files.py)."""
 
     path: Path
 

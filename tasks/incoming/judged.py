@@ -27,11 +27,11 @@ from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import Head
 from data_store.store import Store
-from tasks.call import StepCall
+from tasks.engine.call import StepCall
+from tasks.engine.jobs import StepFailedError
+from tasks.engine.reading import Progress, Reading, Wait
 from tasks.incoming.of_pairs import OfPairs
-from tasks.incoming.reading import Progress, Reading, Wait
-from tasks.jobs import StepFailedError
-from tasks.judges.people import PeopleConfig
+from tasks.judging.people import PeopleConfig
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import RunInput
-from tasks.incoming.reading import Incoming, Outside, Reading
+from tasks.engine.reading import Incoming, Outside, Reading
 
 
 @dataclass(frozen=True)

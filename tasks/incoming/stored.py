@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from data_store.names import AssetName
 from data_store.records import RunInput
-from tasks.incoming.reading import Incoming, Reading
+from tasks.engine.reading import Incoming, Reading
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data_store.adoption import adopt, adopted_from
 from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import judgements
@@ -33,16 +32,17 @@ from data_store.annotation.red_team import (
     open_red_team,
 )
 from data_store.annotation.red_team_export import hand_over_attacks
-from data_store.answers import Answer, register_answers
-from data_store.intakes import Intake, TakenFile, write_intake
+from data_store.catalog.schema import MIGRATIONS
+from data_store.incoming.adoption import adopt, adopted_from
+from data_store.incoming.answers import Answer, register_answers
+from data_store.incoming.intakes import Intake, TakenFile, write_intake
+from data_store.incoming.sources import register_file
 from data_store.names import AssetName
 from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord
-from data_store.retention import Retention
-from data_store.schema import MIGRATIONS
-from data_store.sources import register_file
 from data_store.store import Store
-from data_store.upkeep import collect
-from data_store.withdrawals import withdraw
+from data_store.upkeep.retention import Retention
+from data_store.upkeep.upkeep import collect
+from data_store.upkeep.withdrawals import withdraw
 from tests.data_store.annotation.pairs import START, Desk, pair
 from tests.data_store.store_bench import Bench
 

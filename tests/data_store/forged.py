@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_store.journal import START, Entry
-from data_store.publishing import FILES_SCHEMA, files_hash, version_id
+from data_store.catalog.journal import START, Entry
+from data_store.content.publishing import FILES_SCHEMA, files_hash, version_id
 from data_store.records import ObjectRef
 
 

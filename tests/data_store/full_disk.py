@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from data_store.store import Store
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
 from tests.data_store.writers import commit_runs, set_overrides
 
 NO_MOUNT = 77

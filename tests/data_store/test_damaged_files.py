@@ -7,9 +7,9 @@ import pytest
 
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.people import add_annotator, annotators
-from data_store.answers import Answer, AnswerFile
 from data_store.errors import StoreError
-from data_store.intakes import Intake, TakenFile, intake_asset, read_intakes, write_intake
+from data_store.incoming.answers import Answer, AnswerFile
+from data_store.incoming.intakes import Intake, TakenFile, intake_asset, read_intakes, write_intake
 from data_store.layout import MARKER
 from data_store.names import AssetName
 from data_store.store import Store

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak_disk import NO_MOUNT as SOAK_NO_MOUNT
-from data_store import events
+from data_store.catalog import events
 from data_store.errors import StoreError
 from data_store.names import AssetName
 from data_store.records import RunRecord, now
 from data_store.store import Store
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
 from tests.data_store.full_disk import NO_MOUNT
 from tests.data_store.store_bench import Bench
 

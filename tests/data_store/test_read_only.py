@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from data_store import events
+from data_store.catalog import events
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.read_only import check_writable, is_read_only
@@ -28,7 +28,7 @@ from pathlib import Path
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.store import Store
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
 
 folder = Path(sys.argv[1])
 for words in (["--bind", folder, folder], ["-o", "remount,ro,bind", folder]):

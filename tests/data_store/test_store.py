@@ -7,7 +7,7 @@ from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
 from data_store.store import Store
-from data_store.upkeep import collect
+from data_store.upkeep.upkeep import collect
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")

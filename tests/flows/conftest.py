@@ -52,7 +52,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, pocket_file: Path) -> tu
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server that all other commands share."""
-    from flows.server import prefect_server
+    from flows.server.server import prefect_server
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "PREFECT_HOME"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flows.server import prefect_server
+from flows.server.server import prefect_server
 from tests.flows.recipe_runs import ROOT, answer_to, ask
 
 # Flows under Halter's names. «sleeps» is at work until it is killed.

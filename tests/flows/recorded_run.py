@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from data_store.records import Publication, RunOutput, RunRecord
-from flows.plan import Plan
-from tasks.call import StepCall
-from tasks.execute import fingerprint_of, resolve_inputs
+from flows.recipe.plan import Plan
+from tasks.engine.call import StepCall
+from tasks.engine.execute import fingerprint_of, resolve_inputs
 from tests.data_store.store_bench import Bench
 
 

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page
 
+from tests.flows.commands.test_serve import SECONDS, Served, serving
 from tests.flows.recipe_runs import ROOT, Home, ask
-from tests.flows.test_serve import SECONDS, Served, serving
 from tests.web.browsing import browsing
 
 IMAGES = ROOT / "docs" / "images"

@@ -15,7 +15,7 @@ from data_store.annotation.people import add_annotator
 from data_store.annotation.red_team import RedTeamSpec, open_red_team
 from data_store.names import AssetName
 from data_store.store import Store
-from flows.config import load_config
+from flows.recipe.config import load_config
 from flows.session import remember, store_root
 from tests.data_store.store_bench import Bench
 from tests.tasks.bench import children_of, is_alive, wait_for

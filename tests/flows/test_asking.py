@@ -11,13 +11,13 @@ import yaml
 
 from data_store.errors import InputError
 from data_store.names import AssetName
-from flows.config import RunConfig
+from flows.recipe.config import RunConfig
 from flows.session import Session
-from tasks.execute import prepare, resolve_inputs
-from tasks.jobs import StepFailedError
+from tasks.engine.execute import prepare, resolve_inputs
+from tasks.engine.jobs import StepFailedError
 from tasks.judge_pairs import judge_pairs
-from tasks.judges.chat_client import EndpointError
-from tasks.judges.lm import LMStepConfig
+from tasks.judging.chat_client import EndpointError
+from tasks.judging.lm import LMStepConfig
 from tests.data_store.store_bench import Bench
 from tests.flows.chat_server import ChatServer, chat_server, later_is_better
 from tests.flows.recipe_runs import POCKET

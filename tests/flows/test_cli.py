@@ -15,10 +15,10 @@ from data_store.errors import InputError
 from data_store.records import new_run_id, now
 from data_store.store import Store
 from flows.cli import app
-from flows.config import load_config
-from flows.plan import Plan, build_plan
-from tasks.execute import execute
-from tasks.processes import Workers
+from flows.recipe.config import load_config
+from flows.recipe.plan import Plan, build_plan
+from tasks.engine.execute import execute
+from tasks.engine.processes import Workers
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
 Halter = Callable[..., Result]

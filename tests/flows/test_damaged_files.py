@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.config import load_config
+from flows.recipe.config import load_config
 from flows.session import CONFIG_FILE, CURRENT_FILE, home, recall, remember, store_root
 
 SMOKE = Path(__file__).resolve().parents[2] / "configs" / "smoke.yaml"

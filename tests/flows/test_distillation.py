@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.records import RunOutput
-from flows.config import RunConfig
-from flows.lineage_text import lineage_lines
-from flows.lineage_view import lineage_document
-from flows.plan import build_plan
+from flows.recipe.config import RunConfig
+from flows.recipe.plan import build_plan
 from flows.session import Session, session_of
-from flows.status import status_cells
-from flows.summary import summary_rows
-from tasks.execute import Outcome, execute
+from flows.shown.lineage_text import lineage_lines
+from flows.shown.lineage_view import lineage_document
+from flows.shown.status import status_cells
+from flows.shown.summary import summary_rows
+from tasks.engine.execute import Outcome, execute
 from tasks.incoming.adopted import Adopted
 from tests.flows.recipe_runs import POCKET, Finished, Home
 

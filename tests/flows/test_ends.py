@@ -14,8 +14,8 @@ from prefect import flow, task
 from data_store.errors import InputError
 from flows.ends import part_of_a_run, result_of, waiting
 from flows.gates import Stop, StoppedAtGateError
-from tasks.incoming.reading import Wait
-from flows.watch_config import GateConfig
+from tasks.engine.reading import Wait
+from flows.recipe.watch_config import GateConfig
 
 wait = Wait("V1", "collect_preferences", "v1-0123456789ab", 3, 48, None, None)
 errors = {

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.soak import soak
 from data_store.errors import InputError
-from data_store.verification import verify
-from flows.config import load_config
+from data_store.upkeep.verification import verify
+from flows.recipe.config import load_config
 from flows.session import sole_config
 from tests.flows.recipe_runs import POCKET, Finished, Home
 from tests.tasks.bench import wait_for

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.side_by_side import fits
+from tasks.engine.side_by_side import fits
 from tests.flows.recipe_runs import Finished, Home, ask
 
 FOUNDATION = ["import_data", "filter_corpus", "train_tokenizer", "fit_context", "pretrain"]
@@ -138,7 +138,7 @@ def test_lineage_for_people_names_the_same(first_run: tuple[Home, Finished]) -> 
 @pytest.fixture(scope="module")
 def again(first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A copy of the finished run, with the Prefect server of the first command started again."""
-    from flows.server import prefect_server
+    from flows.server.server import prefect_server
 
     folder = tmp_path_factory.mktemp("second") / "home"
     shutil.copytree(first_run[0].folder, folder)
@@ -158,7 +158,7 @@ def second_run(again: Home, pocket_file: Path) -> tuple[Home, Finished, list[tup
     return home, finished, before
 
 
-@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.engine.execute:execute")
 def test_a_second_run_trains_nothing(
     first_run: tuple[Home, Finished], second_run: tuple[Home, Finished, list[tuple[str, str, str]]]
 ) -> None:

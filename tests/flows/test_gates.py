@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from data_store.errors import InputError
-from flows.config import RunConfig, load_config
 from flows.gates import Stop, StoppedAtGateError, check_gates, stops_of
-from flows.plan import Plan, build_plan
-from flows.watch_config import GateConfig
+from flows.recipe.config import RunConfig, load_config
+from flows.recipe.plan import Plan, build_plan
+from flows.recipe.watch_config import GateConfig
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
 
 
@@ -125,7 +125,7 @@ def test_every_metric_that_a_step_reports_is_one_that_a_gate_can_name(first_run:
 
 
 def load_config_of(home: Home) -> RunConfig:
-    from flows.config import parse_config
+    from flows.recipe.config import parse_config
 
     return parse_config((home.folder / home.name / "config.json").read_text())
 

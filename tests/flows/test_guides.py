@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.commands.test_serve import serving
 from tests.flows.guide_pages import QUICKSTART, RERUN, commands, follow
 from tests.flows.recipe_runs import ROOT, Home, ask
-from tests.flows.test_serve import serving
 
 OF_THE_SHELL = ["python3 -m venv .venv", ". .venv/bin/activate"]
 
@@ -24,7 +24,7 @@ def test_the_quickstart_does_what_it_says(redone: tuple[Home, dict[str, str]]) -
 
 
 @pytest.mark.slow
-@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.engine.execute:execute")
 def test_rerunning_a_step_does_what_the_page_says_and_taking_the_value_back_computes_nothing(
     copy_of_first_run: Callable[[], Home], pocket_file: Path
 ) -> None:

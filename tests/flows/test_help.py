@@ -12,12 +12,12 @@ from typer.testing import CliRunner, Result
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.store import Store
-from flows.changes import changed_keys
 from flows.cli import app
-from flows.config import load_config
-from flows.help_panels import PANELS
+from flows.commands.help_panels import PANELS
 from flows.orders import find_step
-from flows.plan import build_plan
+from flows.recipe.changes import changed_keys
+from flows.recipe.config import load_config
+from flows.recipe.plan import build_plan
 from flows.session import remember, store_root
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import ROOT
@@ -108,7 +108,7 @@ def test_a_mistyped_config_is_answered_with_the_one_beside_it(halter: Callable[.
 
 def test_status_names_the_figure_of_each_step(halter: Callable[..., Result], tmp_path: Path) -> None:
     from data_store.records import Metric, RunOutput, RunRecord
-    from flows.plan import plan_today
+    from flows.recipe.plan import plan_today
     from flows.session import recall
 
     config = recall()

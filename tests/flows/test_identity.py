@@ -12,13 +12,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from data_store.adoption import adopt
 from data_store.errors import InputError
 from data_store.identity import check_run_name
+from data_store.incoming.adoption import adopt
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.cli import app
-from flows.config import RunConfig, load_config
+from flows.recipe.config import RunConfig, load_config
 from flows.session import home, remember, session_of, store_root
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
@@ -256,7 +256,7 @@ def test_a_copy_that_withdrawn_rows_reached_is_not_passed_over(tmp_path: Path, m
     shutil.copytree(store_root(small.name), tmp_path / "home" / "forgotten")
     before = contents(tmp_path / "home" / "forgotten")
     store = Store.open(store_root("pocket"))
-    from data_store.withdrawals import withdraw
+    from data_store.upkeep.withdrawals import withdraw
 
     withdraw(store, "annotator", "anna", "asked")
     assert "forgotten holds the store of run" in halter("withdrawals", "--run", "pocket", code=2).stderr

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from benchmarks.nights import lay_out, recipe
 from data_store.errors import InputError
-from data_store.intakes import Intake, TakenFile, read_intakes, write_intake
+from data_store.incoming.intakes import Intake, TakenFile, read_intakes, write_intake
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.cli import app
-from flows.config import RunConfig, dump_config, load_config, parse_config
 from flows.intakes import check_taken, new_files, take_in
 from flows.orders import descendants
-from flows.plan import build_plan, intakes_of, plan_today
+from flows.recipe.config import RunConfig, dump_config, load_config, parse_config
+from flows.recipe.plan import build_plan, intakes_of, plan_today
 from flows.session import Session, remember, store_root
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET, Home

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from data_store.errors import InputError
+from data_store.incoming.sources import register_file
 from data_store.names import AssetName
 from data_store.records import RunInput, RunOutput, RunRecord
-from data_store.sources import register_file
 from data_store.store import Store
 from flows.live import open_answerer
 from tests.data_store.store_bench import Bench
-from tests.flows.test_plan import on_base
+from tests.flows.recipe.test_plan import on_base
 
 
 def test_an_adapter_is_not_put_on_a_base_that_it_was_not_trained_on(tmp_path: Path) -> None:

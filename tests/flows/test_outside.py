@@ -12,7 +12,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from data_store.adoption import adopt
 from data_store.annotation.batches import close_batch
 from data_store.annotation.book import Book
 from data_store.annotation.handover import batch_name, hand_over
@@ -28,16 +27,17 @@ from data_store.annotation.red_team import (
     label_attack,
     open_red_team,
 )
+from data_store.content.objects import file_sha256
+from data_store.incoming.adoption import adopt
+from data_store.incoming.sources import register_file
 from data_store.names import AssetName
-from data_store.objects import file_sha256
-from data_store.sources import register_file
 from data_store.store import Store
 from flows.cli import app
-from flows.config import load_config
-from flows.plan import plan_today
+from flows.recipe.config import load_config
+from flows.recipe.plan import plan_today
 from flows.session import Session, remember, store_root
-from flows.status import Cell, look_at
-from tasks.execute import prepare
+from flows.shown.status import Cell, look_at
+from tasks.engine.execute import prepare
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET, ROOT
 from tests.flows.recorded_run import record, record_plan
@@ -326,7 +326,7 @@ def test_picks_that_the_other_run_made_anew_make_the_distilled_run_stale(home: P
 
 def test_code_that_differs_is_shown_and_makes_nothing_stale(home: Path) -> None:
     desk = Desk(home / "files", **JUDGED)
-    as_it_is = {path: file_sha256(ROOT / path) for path in ("tasks/sft.py", "tasks/step.py")}
+    as_it_is = {path: file_sha256(ROOT / path) for path in ("tasks/sft.py", "tasks/engine/step.py")}
     other = {**as_it_is, "tasks/sft.py": "0" * 64, "tasks/gone.py": "1" * 64}
     calls = plan_today(desk.config, desk.store)
     for key, call in calls.items():

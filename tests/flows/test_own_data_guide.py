@@ -8,12 +8,12 @@ from types import ModuleType
 
 import pytest
 
-from data_store import preference_readers, readers, row_import
 from data_store.errors import InputError
-from data_store.preference_formats import hh, oasst, pairs, rows, scores
-from data_store.preference_formats.registry import FORMATS
-from data_store.readers import read_dialogues, read_documents, read_preferences
-from tasks.judges import endpoint, folder, verdicts
+from data_store.reading import preference_readers, readers, row_import
+from data_store.reading.preference_formats import hh, oasst, pairs, rows, scores
+from data_store.reading.preference_formats.registry import FORMATS
+from data_store.reading.readers import read_dialogues, read_documents, read_preferences
+from tasks.judging import endpoint, folder, verdicts
 from tests.flows.recipe_runs import ROOT
 
 GUIDE = (ROOT / "docs" / "your-own-data.md").read_text()

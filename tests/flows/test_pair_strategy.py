@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from data_store.errors import InputError
-from flows.config import RunConfig, dump_config, parse_config
 from flows.gates import check_gates
 from flows.orders import check_overrides, descendants
-from flows.plan import build_plan
-from flows.watch_config import GateConfig
+from flows.recipe.config import RunConfig, dump_config, parse_config
+from flows.recipe.plan import build_plan
+from flows.recipe.watch_config import GateConfig
 from tests.flows.recipe_runs import POCKET
 
 BOTH = {"uncertain_share": 0.4, "iterations_disagree_share": 0.1}

@@ -18,12 +18,12 @@ from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.handover import batch_name, judgements_asset
 from data_store.annotation.judging import Verdict, judge, next_item
 from data_store.annotation.people import add_annotator
-from data_store.origins import JudgedOrigin
+from data_store.catalog.origins import JudgedOrigin
+from data_store.incoming.sources import register_rows
 from data_store.rows import ROW_KINDS
-from data_store.sources import register_rows
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
+from tests.flows.commands.test_serve import serving
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
-from tests.flows.test_serve import serving
 from tests.tasks.bench import wait_for
 
 pytestmark = pytest.mark.slow  # each stands on runs that are killed and go on

@@ -18,9 +18,9 @@ from data_store.annotation.batches import batches
 from data_store.annotation.people import add_annotator
 from data_store.names import AssetName
 from data_store.rows import SAFETY_LABELS
+from tests.flows.commands.test_serve import serving
 from tests.flows.recipe_runs import Finished, Home, ask
 from tests.flows.test_people import book_of, config_file
-from tests.flows.test_serve import serving
 from tests.tasks.bench import wait_for
 from tests.web.browsing import browsing, chromium
 from web.judging import SCALE

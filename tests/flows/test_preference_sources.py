@@ -9,16 +9,16 @@ import yaml
 from typer.testing import CliRunner
 
 from data_store.errors import InputError
-from data_store.preference_readers import read_preferences
+from data_store.reading.preference_readers import read_preferences
 from data_store.store import Store
 from flows.cli import app
-from flows.config import RunConfig, load_config
 from flows.orders import check_overrides
-from flows.plan import build_plan
+from flows.recipe.config import RunConfig, load_config
+from flows.recipe.plan import build_plan
 from flows.session import remember, store_root
 from tasks.incoming.asked import Asked
+from tests.data_store.reading.test_preference_export import ROWS
 from tests.data_store.store_bench import Bench
-from tests.data_store.test_preference_export import ROWS
 from tests.flows.recipe_runs import POCKET
 
 FOLDER = {"folder": "/models/judge"}

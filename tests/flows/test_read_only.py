@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from data_store import events
 from data_store.annotation.book import Book
 from data_store.annotation.people import annotators
+from data_store.catalog import events
 from data_store.store import Store
 from flows.cli import app
 from flows.session import remember, store_root
 from tests.data_store.store_bench import Bench
-from tests.data_store.test_withdrawals import judgements
+from tests.data_store.upkeep.test_withdrawals import judgements
 from tests.flows.read_only_bench import CANNOT
 from tests.flows.recipe_runs import POCKET, ROOT
 from tests.flows.test_identity import contents, named

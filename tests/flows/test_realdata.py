@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from data_store.names import AssetName
-from data_store.preference_readers import read_preferences
+from data_store.reading.preference_readers import read_preferences
 from models.checkpoint import load_policy
 from tests.flows.guide_pages import READING
 from tests.flows.recipe_runs import ROOT, Finished, Home

@@ -17,9 +17,9 @@ from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.cli import app
-from flows.config import RunConfig, load_config
 from flows.live import open_answerer
-from flows.plan import build_plan
+from flows.recipe.config import RunConfig, load_config
+from flows.recipe.plan import build_plan
 from flows.session import recall, remember, store_root
 from tasks.incoming.attacked import Attacked
 from tests.data_store.store_bench import Bench

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from flows.config import RunConfig
+from flows.recipe.config import RunConfig
 from flows.session import remember
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
@@ -31,8 +31,8 @@ FED = {
 }
 
 
-@pytest.mark.conformance("rerun reuses what is stale", equation="data_store.lineage:stale")
-@pytest.mark.conformance("stale stops at the next iteration", equation="data_store.lineage:stale")
+@pytest.mark.conformance("rerun reuses what is stale", equation="data_store.catalog.lineage:stale")
+@pytest.mark.conformance("stale stops at the next iteration", equation="data_store.catalog.lineage:stale")
 def test_a_step_that_is_redone_runs_alone_and_makes_stale_what_it_feeds_and_nothing_else(
     first_run: tuple[Home, Finished], redone: tuple[Home, dict[str, str]]
 ) -> None:
@@ -58,7 +58,7 @@ def test_status_tells_what_was_set_by_hand_and_why_a_step_is_stale(redone: tuple
     assert reasons["V2", "ppo"].endswith(" is stale")
 
 
-@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.execute:execute")
+@pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.engine.execute:execute")
 def test_bringing_up_to_date_computes_just_what_is_stale(
     first_run: tuple[Home, Finished], redone: tuple[Home, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

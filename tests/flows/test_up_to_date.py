@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from flows.config import load_config
+from flows.recipe.config import load_config
 from flows.session import Session
 from flows.up_to_date import figures_if_done, look
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask

@@ -17,14 +17,14 @@ from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import add_annotator
 from data_store.annotation.writing import begin_dialogue, enter_written
 from data_store.errors import InputError
-from flows.config import RunConfig
+from flows.recipe.config import RunConfig
 from flows.session import Session
-from tasks.call import readings
-from tasks.execute import resolve_inputs
+from tasks.engine.call import readings
+from tasks.engine.execute import resolve_inputs
+from tasks.engine.jobs import StepFailedError
+from tasks.engine.reading import Wait
 from tasks.incoming.judged import Judged, judged_and_unread, waits_of
 from tasks.incoming.judged import await_judgements as await_these
-from tasks.incoming.reading import Wait
-from tasks.jobs import StepFailedError
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from data_store.names import AssetName
 from data_store.store import Store
-from data_store.verification import verify
+from data_store.upkeep.verification import verify
 from flows.cli import app
-from flows.config import RunConfig
-from flows.lineage_view import lineage_document
+from flows.recipe.config import RunConfig
 from flows.session import remember, session_of, store_root
-from flows.status import status_cells
+from flows.shown.lineage_view import lineage_document
+from flows.shown.status import status_cells
 from flows.withdrawals import redo_commands
-from tasks.execute import execute
+from tasks.engine.execute import execute
 from tasks.sampling import row_id
 from tests.flows.recipe_runs import POCKET
 from world.content import World

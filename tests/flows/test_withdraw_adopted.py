@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data_store.adoption import adopt
 from data_store.identity import CONFIG_FILE
+from data_store.incoming.adoption import adopt
 from data_store.names import AssetName
 from data_store.store import Store
-from data_store.withdrawals import withdraw
-from flows.config import RunConfig
-from flows.plan import build_plan
+from data_store.upkeep.withdrawals import withdraw
+from flows.recipe.config import RunConfig
+from flows.recipe.plan import build_plan
 from flows.session import remember
 from flows.withdrawals import erase, reaches, taint_today, tainted_cells
 from tests.data_store.fixture_store import STORES, unpack
 from tests.data_store.store_bench import Bench
-from tests.data_store.test_withdrawals import judgements
+from tests.data_store.upkeep.test_withdrawals import judgements
 from tests.flows.recipe_runs import POCKET
 from tests.flows.test_distillation import config_of
 

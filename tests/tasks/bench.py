@@ -14,13 +14,13 @@ from pydantic import BaseModel
 from data_store.names import AssetName
 from data_store.rows import ROW_KINDS
 from data_store.store import Store
-from tasks.call import StepCall
-from tasks.execute import Outcome, execute
+from tasks.engine.call import StepCall
+from tasks.engine.execute import Outcome, execute
+from tasks.engine.processes import Workers
+from tasks.engine.step import Output, Step, StepInput, StepRun
 from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
 from tasks.incoming.stored import Asset
-from tasks.processes import Workers
-from tasks.step import Output, Step, StepInput, StepRun
 
 
 def call_of(

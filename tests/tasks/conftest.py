@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_store.store import Store
-from tasks.processes import Workers
+from tasks.engine.processes import Workers
 from tests.tasks.bench import Bench
 
 ROOT = Path(__file__).resolve().parents[2]

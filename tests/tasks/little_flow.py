@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from data_store.store import Store
-from tasks.call import StepCall
-from tasks.execute import execute
-from tasks.processes import Workers
+from tasks.engine.call import StepCall
+from tasks.engine.execute import execute
+from tasks.engine.processes import Workers
 from tests.tasks.bench import call_of
 from tests.tasks.little_steps import CountConfig, count_slowly
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from data_store.errors import InputError
-from tasks.step import Input, Output, StepRun, step
+from tasks.engine.step import Input, Output, StepRun, step
 
 
 class WordConfig(BaseModel):

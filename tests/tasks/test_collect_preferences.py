@@ -12,12 +12,12 @@ from models.config import SamplingConfig, TokenizerConfig
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
-from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
-from tasks.judges.people import PeopleConfig
+from tasks.engine.step import Output
+from tasks.judging.annotators import AnnotatorConfig
+from tasks.judging.people import PeopleConfig
 from tasks.sampling import is_held_out
-from tasks.step import Output
 from tests.tasks.bench import step_run, written
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"

@@ -1,4 +1,4 @@
-"""One store, several flows, and flows that are killed: `tasks/execute.py` between processes."""
+"""One store, several flows, and flows that are killed: `tasks/engine/execute.py` between processes."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from data_store.names import AssetName
-from tasks.execute import is_at_work
+from tasks.engine.execute import is_at_work
 from tests.tasks.bench import Bench, is_alive, wait_for
 from tests.tasks.little_flow import counting
 

@@ -17,10 +17,10 @@ from data_store.annotation.red_team import (
 )
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.names import AssetName
-from data_store.row_import import prompt_id_of
+from data_store.reading.row_import import prompt_id_of
 from tasks.draw_pairs import DrawConfig, _chosen_prompts
+from tasks.engine.step import Output
 from tasks.extend_prompts import ExtendConfig, extend_prompts
-from tasks.step import Output
 from tests.data_store.annotation.pairs import new_desk
 from tests.data_store.store_bench import Bench as StoreBench
 from tests.tasks.bench import Bench, call_of, step_run, written

@@ -5,8 +5,8 @@ import signal
 import threading
 from pathlib import Path
 
-from tasks.execute import is_at_work
-from tasks.processes import WorkerDiedError
+from tasks.engine.execute import is_at_work
+from tasks.engine.processes import WorkerDiedError
 from tests.tasks.bench import Bench, is_alive, wait_for
 from tests.tasks.little_flow import counting
 

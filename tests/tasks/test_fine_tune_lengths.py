@@ -10,8 +10,8 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import resolve_architecture
 from models.tokenizer import train_tokenizer
+from tasks.engine.step import Output
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
-from tasks.step import Output
 from tests.tasks.bench import step_run
 
 TINY = ArchitectureConfig(

@@ -13,6 +13,7 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.engine.step import Output
 from tasks.evaluations.divergence import response_kl
 from tasks.evaluations.evaluation import Subject
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig, held_out_prompts
@@ -20,7 +21,6 @@ from tasks.evaluations.reward_models import threshold_quality
 from tasks.fine_tune import render_gatt
 from tasks.fit_context import FitStepConfig, fit_context
 from tasks.sampling import Drawn, answered, draw, score
-from tasks.step import Output
 from tasks.train_reward import accuracy_by_rating
 from tests.tasks.bench import step_run, written
 from world.annotator import Annotator

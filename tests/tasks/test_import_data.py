@@ -6,9 +6,9 @@ import pytest
 
 from data_store.errors import InputError
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
+from tasks.engine.step import Output, StepInput, StepRun
 from tasks.import_data import ImportConfig, import_data
 from tasks.sampling import is_held_out, row_id
-from tasks.step import Output, StepInput, StepRun
 from tests.tasks.bench import step_run, written
 from world.config import WorldConfig
 

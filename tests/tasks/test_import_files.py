@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_store.errors import InputError
+from tasks.engine.step import StepInput, StepRun
 from tasks.import_data import ImportConfig, import_data
-from tasks.step import StepInput, StepRun
 
 
 def import_files(folder: Path, config: ImportConfig | None = None, **files: list[Path]) -> dict[str, float]:

@@ -15,13 +15,13 @@ from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
 from models.verdicts import verdict_tokens
-from tasks.annotators import AnnotatorConfig
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
+from tasks.engine.step import Output
 from tasks.judge_pairs import judge_pairs
-from tasks.judges.guidelines import LETTERS, comparison, safety_by_letter
-from tasks.judges.registry import JudgePairsConfig
-from tasks.judges.shares import SharesConfig
-from tasks.step import Output
+from tasks.judging.annotators import AnnotatorConfig
+from tasks.judging.guidelines import LETTERS, comparison, safety_by_letter
+from tasks.judging.registry import JudgePairsConfig
+from tasks.judging.shares import SharesConfig
 from tests.tasks.bench import step_run, written
 
 ALL = SharesConfig(lm=1)

@@ -12,9 +12,9 @@ from models.algorithms.pair_choice import calibrated_scale, sigmoid
 from models.checkpoint import load_reward, reward_from_policy, save_checkpoint, scalar_head
 from models.config import SamplingConfig
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
+from tasks.engine.step import Output
 from tasks.pair_strategy import PairStrategyConfig
 from tasks.sampling import answered, is_held_out, open_renderer, score
-from tasks.step import Output
 from tests.tasks.bench import step_run, written
 from tests.tasks.little_policy import WORDS, little_policy
 

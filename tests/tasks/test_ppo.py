@@ -13,8 +13,8 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.engine.step import Output
 from tasks.ppo import PPOStepConfig, ppo
-from tasks.step import Output
 from tests.tasks.bench import step_run
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"

@@ -17,7 +17,7 @@ from models.config import RewardConfig, TokenizerConfig
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import train_tokenizer
-from tasks.execute import fingerprint_of
+from tasks.engine.execute import fingerprint_of
 from tasks.train_reward import RewardStepConfig, train_safety_reward
 from tests.tasks.bench import Bench, call_of
 

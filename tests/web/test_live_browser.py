@@ -10,7 +10,7 @@ from data_store.annotation.export import judgements
 from data_store.annotation.live import Answerer
 from data_store.annotation.red_team import RedTeamSpec, open_red_team, red_team_of
 from data_store.names import AssetName
-from tasks.live_answers import LiveAnswerer, LiveConfig, LiveModel
+from tasks.live.live_answers import LiveAnswerer, LiveConfig, LiveModel
 from tests.data_store.annotation.pairs import Desk
 from tests.tasks.little_policy import little_policy
 from tests.web.answering import ReadyAnswerer

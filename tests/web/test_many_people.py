@@ -18,7 +18,7 @@ import pytest
 
 from data_store.annotation.book import Book
 from data_store.annotation.export import judgements
-from flows.config import load_config
+from flows.recipe.config import load_config
 from flows.session import remember, store_root
 from tests.data_store.annotation.pairs import Desk, pair
 from tests.web.served import TLS, Person, serving

@@ -14,8 +14,8 @@ from data_store.annotation.batches import batch_of
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import judgements
 from data_store.annotation.judging import Verdict, judge, next_item
-from data_store.backups import backup
 from data_store.errors import InputError, StoreError
+from data_store.upkeep.backups import backup
 from tests.data_store.annotation.pairs import Desk, new_desk, pair
 from tests.data_store.store_bench import Bench
 

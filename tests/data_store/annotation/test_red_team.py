@@ -20,7 +20,7 @@ from data_store.annotation.red_team_export import attack_rows, attacks_asset, ha
 from data_store.annotation.schema import MIGRATIONS, migrate
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.withdrawals import withdraw
+from data_store.upkeep.withdrawals import withdraw
 from tests.data_store.annotation.pairs import Desk, new_desk, pair
 from tests.data_store.store_bench import Bench
 

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from tasks.annotators import AnnotatorConfig
 from tasks.evaluate import EvaluateStepConfig, evaluate
 from tasks.evaluations.registry import EVALUATIONS, HEADLINE, columns, held_out_prompts
+from tasks.judging.annotators import AnnotatorConfig
 
 CONFIG = EvaluateStepConfig(annotator=AnnotatorConfig(world_seed=1))
 

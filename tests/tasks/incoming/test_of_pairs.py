@@ -4,18 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tasks.people import PeopleConfig
 
+from data_store.catalog.origins import FileOrigin
 from data_store.errors import InputError
+from data_store.incoming.sources import register
 from data_store.names import AssetName
-from data_store.origins import FileOrigin
-from data_store.sources import register
 from data_store.store import Store
+from tasks.engine.reading import Outside, Reading
 from tasks.incoming.asked import Asked
 from tasks.incoming.judged import Judged
 from tasks.incoming.of_pairs import OfPairs
-from tasks.incoming.reading import Outside, Reading
-from tasks.judges import EndpointConfig, SharesConfig
-from tasks.people import PeopleConfig
+from tasks.judging import EndpointConfig, SharesConfig
 from tests.data_store.store_bench import Bench
 
 PAIRS = AssetName("dataset", "pairs", "V2")

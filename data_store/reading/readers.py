@@ -1,0 +1,214 @@
+"""Reading the user's files into rows: documents, prompts, dialogues, preferences.
+
+Broken input (no JSON, a missing field, an unknown word) stops with InputError naming file, line and field. Rows that
+are well-formed but of no use (an empty answer) are refused by name and counted, never dropped silently.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data_store.errors import InputError
+from data_store.reading.preference_readers import read_preferences
+from data_store.reading.row_import import (
+    Imported,
+    Messages,
+    RefusedRowError,
+    check_turns,
+    import_rows,
+    messages_of,
+    prompt_id_of,
+)
+from data_store.reading.source_files import (
+    Record,
+    SourceFile,
+    read_lines,
+    read_paragraphs,
+    read_parquet_column,
+    read_records,
+    source_files,
+)
+from data_store.rows import AXES, row_kind
+
+__all__ = ["Imported", "read_dialogues", "read_documents", "read_preferences", "read_prompts"]
+
+_BATCH_ROWS = 1024
+_BATCH_CHARACTERS = 8 << 20
+_SPLITS = ("train", "validation", "heldout")
+
+
+def read_documents(
+    paths: Sequence[Path], text_field: str = "text", txt: str = "paragraphs"
+) -> Iterator[pa.RecordBatch]:
+    """Batches of kind document, of bounded size, from .jsonl, .jsonl.gz, .csv, .parquet and .txt files.
+
+    Args:
+        paths: the files, in the order in which their documents come.
+        text_field: the JSON field, CSV or Parquet column that holds the text.
+        txt: how a .txt file is cut: "paragraphs" (runs of lines between blank lines, one document each) or "file" (one
+            document).
+
+    Yields:
+        Batches of at most 1,024 rows. doc_id and source are both "FILE:LINE" ("FILE:ROW", from 0, for Parquet).
+
+    Raises:
+        InputError: at once for wrong arguments and missing files; while reading for a broken line, a missing field, a
+            value that is no text, bytes that are not UTF-8; at the end if there was no document at all.
+    """
+    if txt not in ("paragraphs", "file"):
+        raise InputError(f"txt is {txt!r}; use paragraphs or file")
+    files = source_files(paths)
+    for file in files:
+        if file.format not in ("jsonl", "csv", "parquet", "txt"):
+            raise InputError(f"{file.path}: unknown kind of file; use .jsonl, .jsonl.gz, .csv, .txt or .parquet")
+    return _document_batches(files, text_field, txt)
+
+
+def read_prompts(
+    paths: Sequence[Path],
+    text_field: str = "prompt",
+    axis: str = "helpfulness",
+    kind: str = "import",
+    split: str = "train",
+) -> Imported:
+    """Rows of kind prompt from .jsonl, .jsonl.gz, .csv and .txt (one prompt per line).
+
+    A JSON record has `messages` (roles and contents, the user's turn last) or `text_field`; its own fields `axis`,
+    `kind` and `split` go before the arguments. prompt_id is a hash of the messages, so the same prompt has the same id
+    in every file, also in preferences.
+
+    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user.
+
+    Raises:
+        InputError: as `read_documents`; unknown axis, split or role; nothing left after refusals.
+    """
+    _check_word("axis", axis, AXES)
+    _check_word("split", split, _SPLITS)
+    seen: dict[str, str] = {}
+
+    def prompt(record: Record) -> dict[str, Any]:
+        words = {"axis": axis, "kind": kind, "split": split}
+        words.update({name: record.text(name) for name in words if name in record.fields})
+        _check_word(f"{record.where}: axis", words["axis"], AXES)
+        _check_word(f"{record.where}: split", words["split"], _SPLITS)
+        if "messages" in record.fields:
+            messages = messages_of(record)
+        else:
+            messages = [{"role": "user", "content": record.text(text_field).strip()}]
+        if messages[-1]["role"] != "user":
+            raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")
+        if not messages[-1]["content"].strip():
+            raise RefusedRowError("empty_prompt", "")
+        prompt_id = prompt_id_of(messages)
+        if prompt_id in seen:
+            raise RefusedRowError("duplicate_prompt", f"the same as {seen[prompt_id]}")
+        seen[prompt_id] = record.source
+        return {"prompt_id": prompt_id, "source": record.source, **words, "messages": messages}
+
+    return import_rows(_text_or_records(paths, text_field), prompt, "prompt")
+
+
+def read_dialogues(
+    paths: Sequence[Path],
+    prompt_field: str = "prompt",
+    response_field: str = "response",
+    kind: str = "import",
+) -> Imported:
+    """Rows of kind dialogue from .jsonl, .jsonl.gz and .csv.
+
+    A record has `messages`; or `prompt_field` and `response_field` (name them for a CSV of pairs); or `instruction` and
+    `output`, with `input` as a second paragraph of the user's turn if there is one; or `instruction` and `instances`, a
+    list of {input, output}, each of which becomes a dialogue (the shape of the self-instruct seed tasks).
+
+    Refused by name: empty_message, turns_do_not_alternate, last_turn_not_assistant.
+
+    Raises:
+        InputError: as `read_documents`; a record in none of these shapes; nothing left after refusals.
+    """
+
+    def dialogue(record: Record) -> dict[str, Any]:
+        messages = messages_of(record) if "messages" in record.fields else _pair(record, prompt_field, response_field)
+        check_turns(messages)
+        return {"dialogue_id": record.source, "source": record.source, "kind": kind, "messages": messages}
+
+    records = (single for file in source_files(paths) for record in read_records(file) for single in _each(record))
+    return import_rows(records, dialogue, "dialogue")
+
+
+def _document_batches(files: list[SourceFile], text_field: str, txt: str) -> Iterator[pa.RecordBatch]:
+    schema = row_kind("document").schema
+    sources, texts, characters, written = list[str](), list[str](), 0, 0
+
+    def batch() -> pa.RecordBatch:
+        return pa.record_batch([pa.array(sources), pa.array(sources), pa.array(texts)], schema=schema)
+
+    for file in files:
+        for source, text in _documents(file, text_field, txt):
+            if texts and (len(texts) == _BATCH_ROWS or characters + len(text) > _BATCH_CHARACTERS):
+                yield batch()
+                sources, texts, characters = [], [], 0
+            sources.append(source)
+            texts.append(text)
+            characters += len(text)
+            written += 1
+    if not written:
+        raise InputError(f"there is no document in {', '.join(str(file.path) for file in files)}")
+    yield batch()
+
+
+def _documents(file: SourceFile, text_field: str, txt: str) -> Iterator[tuple[str, str]]:
+    if file.format == "parquet":
+        for start, texts in read_parquet_column(file, text_field, _BATCH_ROWS):
+            yield from ((f"{file.name}:{row}", text) for row, text in enumerate(texts, start))
+    elif file.format == "txt" and txt == "file":
+        text = "\n".join(line for _, line in read_lines(file))
+        if text.strip():
+            yield f"{file.name}:1", text
+    elif file.format == "txt":
+        yield from ((f"{file.name}:{number}", text) for number, text in read_paragraphs(file))
+    else:
+        yield from ((record.source, record.text(text_field)) for record in read_records(file))
+
+
+def _text_or_records(paths: Sequence[Path], text_field: str) -> Iterator[Record]:
+    for file in source_files(paths):
+        if file.format == "txt":
+            for number, line in read_lines(file):
+                if line.strip():
+                    yield Record(f"{file.path} line {number}", f"{file.name}:{number}", {text_field: line})
+        else:
+            yield from read_records(file)
+
+
+def _each(record: Record) -> Iterator[Record]:
+    """The record, or one for each of its instances."""
+    if "instances" not in record.fields:
+        yield record
+        return
+    instances = record.fields["instances"]
+    if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
+        raise InputError(f"{record.where}: field 'instances' must be a list of objects with input and output")
+    for number, instance in enumerate(instances):
+        source = record.source if len(instances) == 1 else f"{record.source}#{number}"
+        fields = {"instruction": record.text("instruction"), **instance}
+        yield Record(f"{record.where} instance {number}", source, fields)
+
+
+def _pair(record: Record, prompt_field: str, response_field: str) -> Messages:
+    if "instruction" in record.fields and prompt_field not in record.fields:
+        prompt, response_field = record.text("instruction"), "output"
+        extra = record.text("input").strip() if record.fields.get("input") is not None else ""
+        prompt = f"{prompt.strip()}\n\n{extra}" if extra else prompt
+    else:
+        prompt = record.text(prompt_field)
+    return [
+        {"role": "user", "content": prompt.strip()},
+        {"role": "assistant", "content": record.text(response_field).strip()},
+    ]
+
+
+def _check_word(name: str, value: str, words: tuple[str, ...]) -> None:
+    if value not in words:
+        raise InputError(f"{name} is {value!r}; use one of {', '.join(words)}")

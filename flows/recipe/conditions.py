@@ -1,0 +1,69 @@
+"""In which parts a step of the recipe is, and what it reads there: conditions on a place."""
+
+from flows.recipe.places import Place
+from tasks.judging.registry import model_of
+
+
+def trains_base(at: Place) -> bool:
+    """No base model is given."""
+    return at.config.base_model is None
+
+
+def has_world(at: Place) -> bool:
+    """The data are generated."""
+    return at.config.data.world is not None
+
+
+def has_demonstrations(at: Place) -> bool:
+    """There are some to learn from."""
+    return has_world(at) or bool(at.config.data.demonstrations)
+
+
+def collects(at: Place) -> bool:
+    """The iteration has preferences and reward models of its own; with distillation it learns another run's picks."""
+    return at.number > 0 and at.config.distill is None
+
+
+def draws(at: Place) -> bool:
+    """Pairs are drawn from the policies and judged; else judged pairs are imported."""
+    return collects(at) and at.config.draws_pairs
+
+
+def imports_pairs(at: Place) -> bool:
+    """Judged pairs come from files: those of the foundation."""
+    return not has_world(at) and not at.config.draws_pairs and at.config.distill is None
+
+
+def takes_in_pairs(at: Place) -> bool:
+    """An appended iteration has files of its own."""
+    return collects(at) and not at.config.draws_pairs and at.is_appended
+
+
+def has_red_team(at: Place) -> bool:
+    """Prompts of red teams join those of the foundation."""
+    return collects(at) and at.config.collect.red_team is not None
+
+
+def has_model(at: Place) -> bool:
+    """A model judges its share of the pairs."""
+    return draws(at) and model_of(at.judging) is not None
+
+
+def has_gold(at: Place) -> bool:
+    """A reward model that nothing is optimised against, from the config's last iteration on."""
+    return collects(at) and at.config.reward.gold_percent > 0 and at.number >= at.config.iterations
+
+
+def has_gatt(at: Place) -> bool:
+    """Ghost Attention, from its first iteration on."""
+    return collects(at) and at.config.gatt is not None and at.number >= at.config.gatt.first_iteration
+
+
+def has_final_stage(at: Place) -> bool:
+    """A stage follows fine-tuning."""
+    return at.final_stage != "none"
+
+
+def is_iteration(at: Place) -> bool:
+    """V1 … Vn; V0 is what these are compared with."""
+    return at.number > 0

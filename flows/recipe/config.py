@@ -1,0 +1,327 @@
+"""RunConfig: one YAML file is one complete named run."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+
+from data_store.closest import did_you_mean
+from data_store.commands import halter
+from data_store.corpus.registry import FilterConfig
+from data_store.errors import InputError, StoreError
+from data_store.identity import check_run_name
+from data_store.upkeep.retention import Retention
+from flows.recipe.data_config import DATA_ENDINGS, DataConfig
+from flows.recipe.schedule_config import ScheduleConfig
+from flows.recipe.watch_config import GateConfig, NotifyConfig
+from flows.recipe.yaml_text import read_yaml_file
+from models.config import (
+    ArchitectureConfig,
+    Config,
+    DPOConfig,
+    LoraConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+    TokenizerConfig,
+)
+from tasks.collect_preferences import CollectConfig
+from tasks.evaluations.registry import EvaluateConfig
+from tasks.fine_tune import FineTuneConfig
+from tasks.fit_context import FitConfig
+from tasks.judging.annotators import AnnotatorConfig
+from tasks.judging.registry import LMJudgeConfig, judges_of
+from tasks.rejection_sample import RejectionConfig
+from tasks.synthesize_gatt import GattConfig
+
+RunName = Annotated[str, AfterValidator(check_run_name)]
+
+
+class DistillConfig(Config):
+    """Learning from a larger model's answers (Llama 2, section 3.2.3: only the largest model samples)."""
+
+    run: RunName = Field(
+        description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here"
+    )
+
+
+class RunConfig(Config):
+    """A complete run: data, models, every step's hyper-parameters, the number of iterations and one seed."""
+
+    name: RunName = Field(
+        description="Names the run's store, its folder, and its runs in the Prefect UI: at most 48 of a-z, 0-9, '_', "
+        "'.' and '-', the first a letter or a digit"
+    )
+    description: str = Field(default="", description="What the run is for, for people")
+    seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
+    iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
+    base_model: Path | None = Field(
+        default=None,
+        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
+    )
+    lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
+    data: DataConfig = Field(description="The raw material: files, or a little world")
+    annotator: AnnotatorConfig | None = Field(
+        default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
+    )
+    filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How the tokenizer is trained")
+    model: ArchitectureConfig = Field(
+        default=ArchitectureConfig(preset="llama2-7b"), description="The Llama that is trained from nothing"
+    )
+    fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
+    pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
+    sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
+    collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
+    reward: RewardConfig = Field(default=RewardConfig(), description="How the reward models are trained")
+    rejection: RejectionConfig = Field(
+        default=RejectionConfig(), description="How candidates are drawn and the best ones picked"
+    )
+    gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
+    fine_tune: FineTuneConfig = Field(
+        default=FineTuneConfig(), description="How each iteration's policy learns from the picks"
+    )
+    distill: DistillConfig | None = Field(
+        default=None, description="Learn from another run's rejection samples; empty: from this run's own"
+    )
+    final_stage: Literal["ppo", "dpo", "none"] = Field(
+        default="ppo", description="What follows fine-tuning in the last iteration: Llama 2's PPO or Llama 3's DPO"
+    )
+    ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
+    dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
+    retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
+    gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
+    notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
+
+    @field_validator("ppo", "dpo", mode="before")
+    @classmethod
+    def _is_no_switch(cls, section: object) -> object:
+        if section is None:
+            raise ValueError("must hold values; to leave the stage out, set final_stage: none")
+        return section
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RunConfig":
+        if self.distill is not None:
+            self._distils(self.distill)
+        elif self.annotator is not None and self.collect.people is not None:
+            raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
+        elif self.data.world is not None and not self.draws_pairs:
+            raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
+        self._has_its_judges()
+        self._has_pairs_to_choose_among()
+        if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
+            raise ValueError(
+                f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
+            )
+        if self.data.world is None:
+            if self.base_model is None and not self.data.documents:
+                raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
+            if self.base_model is None and not self.data.demonstrations:
+                raise ValueError(
+                    "data.demonstrations is empty: a base model trained here needs some to become a chat model"
+                )
+            if (
+                self.distill is None
+                and not self.draws_pairs
+                and not (self.data.helpfulness_preferences and self.data.safety_preferences)
+            ):
+                raise ValueError(
+                    "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
+                    "an annotator, collect.judge or collect.people"
+                )
+            if self.gatt is not None:
+                raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
+        return self
+
+    def _has_its_judges(self) -> None:
+        collect, shares = self.collect, self.collect.sources
+        if collect.people is not None and (collect.judge is not None or shares is not None):
+            raise ValueError("where people judge, nobody else does: take collect.judge and collect.sources out")
+        if shares is not None and (shares.lm > 0) != (collect.judge is not None):
+            raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
+        if shares is not None and shares.simulated > 0 and self.annotator is None:
+            raise ValueError("collect.sources.simulated needs the annotator: give annotator")
+
+    def _has_pairs_to_choose_among(self) -> None:
+        strategy = self.collect.strategy
+        if strategy is None:
+            return
+        if self.distill is not None or not self.draws_pairs:
+            raise ValueError("collect.strategy chooses among drawn pairs, and none are drawn: take it out")
+        if self.iterations == 1:
+            raise ValueError("collect.strategy needs the reward models of an earlier iteration: raise iterations")
+        if strategy.iterations_disagree_share and self.iterations == 2:
+            raise ValueError(
+                "collect.strategy.iterations_disagree_share needs the reward models of two earlier iterations: raise "
+                "iterations to 3, or set it to 0"
+            )
+
+    def _distils(self, distill: DistillConfig) -> None:
+        if distill.run == self.name:
+            raise ValueError(f"distill.run must be the name of another run, not {distill.run!r}")
+        if self.gatt is not None or self.final_stage != "none" or self.reward.gold_percent:
+            raise ValueError(
+                "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
+                "model need: set gatt: null, final_stage: none and no reward.gold_percent"
+            )
+        if self.collect.red_team is not None:
+            raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
+        if self.schedule.take_in != "nothing":
+            raise ValueError("distill takes in no preferences: set schedule.take_in: nothing")
+        if self.collect.people is not None or self.collect.judge is not None:
+            raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
+        if self.data.helpfulness_preferences or self.data.safety_preferences:
+            raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def draws_pairs(self) -> bool:
+        """Whether there is somebody to judge pairs that are drawn from the policies; else judged pairs are imported."""
+        return bool(judges_of(self.collect.judging(self.annotator)))
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check a config file. Raises InputError that names file, key and what to do."""
+    content = read_yaml_file(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold keys and values, such as `name: my-run`")
+    return _checked(content, str(path), path.parent)
+
+
+def dump_config(config: RunConfig) -> str:
+    """The config as JSON, paths absolute; `parse_config` reads it back."""
+    return json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True)
+
+
+def parse_config(text: str | bytes, where: str = "the stored config") -> RunConfig:
+    """The inverse of `dump_config`. Raises StoreError for a text that is cut short; `where` names its file."""
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no keys")
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{where} is cut short or damaged ({error}): take it from a backup, or give the run's YAML file to "
+            f"`{halter('run', 'CONFIG')}` again, which writes it anew; nothing is lost by that"
+        ) from None
+    return _checked(content, where, None)
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:
+    """The config with some values set, by dotted key. Raises InputError for unknown keys and bad values."""
+    content = config.model_dump(mode="json")
+    for key, value in values.items():
+        *path, last = key.split(".")
+        section: Any = content
+        for name in path:
+            section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            near = did_you_mean(".".join(path), _sections(config.model_dump(mode="json")))
+            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in{near}")
+        section[last] = value
+    return _checked(content, where, None)
+
+
+def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield f"{path}{key}"
+            yield from _sections(value, f"{path}{key}.")
+
+
+def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunConfig:
+    try:
+        config = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise InputError("\n".join(_messages(error, where))) from None
+    if folder is None:
+        return config
+    paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.given().items()}
+    base = None if config.base_model is None else (folder / config.base_model).resolve()
+    config = config.model_copy(
+        update={
+            "data": config.data.model_copy(update=paths),
+            "base_model": base,
+            "collect": _resolved(config.collect, folder),
+        }
+    )
+    _check_files(config, where)
+    return config
+
+
+def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
+    people, judge = collect.people, collect.judge
+    if people is not None and people.known_pairs is not None:
+        people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
+    if judge is not None:
+        paths = {key: (folder / path).resolve() for key, path in _folders(judge).items()}
+        judge = judge.model_copy(update=paths)
+    return collect.model_copy(update={"people": people, "judge": judge})
+
+
+def _check_files(config: RunConfig, where: str) -> None:
+    for role, found in config.data.files().items():
+        if not found:
+            given = ", ".join(map(str, config.data.given()[role]))
+            raise InputError(f"{where}: data.{role}: there is no {', '.join(DATA_ENDINGS)} file in {given}")
+        for path in found:
+            if not path.is_file():
+                raise InputError(f"{where}: data.{role}: there is no file {path}")
+    known = None if config.collect.people is None else config.collect.people.known_pairs
+    if known is not None and not known.is_file():
+        raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
+    models = {} if config.base_model is None else {"base_model": config.base_model}
+    if config.collect.judge is not None:
+        models |= {f"collect.judge.{key}": path for key, path in _folders(config.collect.judge).items()}
+    for key, model in models.items():
+        _check_model(model, f"{where}: {key}")
+
+
+def _folders(judge: LMJudgeConfig) -> dict[str, Path]:
+    """The models' folders that a judge is given, by key."""
+    return {key: value for key, value in judge if isinstance(value, Path)}
+
+
+def _check_model(folder: Path, where: str) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{where}: there is no folder {folder}")
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{where}: {folder} has no {name}; give a folder that transformers can open")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{where}: {folder} has no .safetensors file; only safetensors are loaded")
+
+
+def _messages(error: ValidationError, where: str) -> Iterable[str]:
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(location[-1], _fields(location[:-1]), n=1, cutoff=0.5)
+            hint = f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
+            yield f"{where}: there is no key {key}{hint}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = problem.get("input")
+            shown = f" (given: {given!r})" if key and isinstance(given, str | int | float) else ""
+            yield f"{where}: {key + ': ' if key else ''}{message}{shown}"
+
+
+def _fields(location: list[str]) -> list[str]:
+    """The keys that the section at `location` knows."""
+    model: Any = RunConfig
+    for name in location:
+        if name.isdigit():  # an entry of a list
+            continue
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

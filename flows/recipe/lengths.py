@@ -1,0 +1,69 @@
+"""How long rows may be, in tokens, so that every step that reads them has room."""
+
+import json
+from pathlib import Path
+
+from data_store.closest import did_you_mean
+from data_store.errors import InputError
+from flows.recipe.config import RunConfig
+from flows.recipe.final_stages.stage import stages
+from models.llama_presets import PRESETS
+
+
+def limits(config: RunConfig) -> dict[str, int]:
+    """The longest rows that the config has room for.
+
+    A prompt leaves room for an answer in the context and wherever the answered prompt is learned from, and for the end
+    of sequence that an answer gets which was cut off.
+    """
+    context, learned = context_length(config), config.fine_tune.training.sequence_length
+    answers = [config.evaluate.sampling]
+    pairs = config.reward.max_length
+    if config.final_stage in stages():
+        stage = stages()[config.final_stage]
+        answers += [sampling] if (sampling := stage.answers(config)) is not None else []
+        pairs = min(pairs, stage.pair_tokens(config) or pairs)
+    if config.distill is None:
+        answers.append(config.rejection.sampling)
+        if config.draws_pairs:
+            answers.append(config.collect.sampling)
+            learned = min(learned, pairs)
+    dialogue = min(config.sft.sequence_length, context)
+    return {
+        "dialogue_tokens": min(dialogue, config.fine_tune.training.sequence_length)
+        if config.fine_tune.replay
+        else dialogue,
+        "prompt_tokens": min(context, learned) - max(sampling.max_new_tokens for sampling in answers) - 1,
+        "pair_tokens": min(pairs, context),
+    }
+
+
+def splits(config: RunConfig) -> tuple[str, ...]:
+    """The splits without which some step has no prompt."""
+    stage = stages().get(config.final_stage)
+    return ("train", *(stage.splits if stage else ()), "heldout")
+
+
+def context_length(config: RunConfig) -> int:
+    """Of the base model. Raises InputError where it does not say."""
+    if config.base_model is not None:
+        return _base_context_length(config.base_model / "config.json")
+    if config.model.context_length is not None:
+        return config.model.context_length
+    if config.model.preset not in PRESETS:
+        near = did_you_mean(config.model.preset or "", PRESETS)
+        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}{near}")
+    return PRESETS[config.model.preset].context_length
+
+
+def _base_context_length(file: Path) -> int:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"base_model: {file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON: {error}") from None
+    length = content.get("max_position_embeddings") if isinstance(content, dict) else None
+    if not isinstance(length, int):
+        raise InputError(f"{file}: max_position_embeddings is missing: the context length of the base model, in tokens")
+    return length

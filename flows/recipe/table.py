@@ -1,0 +1,330 @@
+"""The recipe as a table: one row a step, with its config, what it reads and what its outputs are called.
+
+Nobody writes the order down: a step runs when what it reads is there (flows/recipe/plan.py). The rows of the
+foundation stand once in a run, those of an iteration once in each of V1 … Vn, where their condition holds.
+"""
+
+from collections.abc import Mapping
+
+from data_store.rows import AXES
+from flows.recipe.conditions import (
+    collects,
+    draws,
+    has_demonstrations,
+    has_final_stage,
+    has_gatt,
+    has_gold,
+    has_model,
+    has_red_team,
+    has_world,
+    imports_pairs,
+    is_iteration,
+    takes_in_pairs,
+    trains_base,
+)
+from flows.recipe.final_stages.stage import stages
+from flows.recipe.lengths import limits, splits
+from flows.recipe.places import (
+    Makes,
+    Place,
+    Reads,
+    Row,
+    attacks,
+    base,
+    data_files,
+    earlier,
+    first,
+    for_judges,
+    for_model,
+    here,
+    imported_pairs,
+    last,
+    only,
+    picks,
+    section,
+    so_far,
+    the_base,
+    the_prompts,
+    the_tokenizer,
+    under_adapters,
+    where,
+)
+from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
+from tasks.draw_pairs import DrawConfig, DrawStepConfig, draw_pairs
+from tasks.engine.step import Step
+from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
+from tasks.extend_prompts import ExtendConfig, extend_prompts
+from tasks.filter_corpus import filter_corpus
+from tasks.fine_tune import FineTuneStepConfig, fine_tune
+from tasks.fit_context import FITTED, FitStepConfig, fit_context
+from tasks.import_data import ROLES, ImportConfig, import_data
+from tasks.judge_pairs import judge_pairs
+from tasks.judging.judge import JudgeStepConfig
+from tasks.judging.registry import JUDGES, MODELS, model_of
+from tasks.pretrain import PretrainStepConfig, pretrain
+from tasks.rejection_sample import rejection_sample
+from tasks.sft import SFTStepConfig, sft
+from tasks.synthesize_gatt import synthesize_gatt
+from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
+from tasks.train_tokenizer import train_tokenizer
+
+# --- configs that are put together ---------------------------------------------------------------------------------
+
+
+def _reading(at: Place) -> ImportConfig:
+    return ImportConfig(**only(ImportConfig, at.config.data))
+
+
+def _fitting(at: Place) -> FitStepConfig:
+    c = at.config
+    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c))
+
+
+def _extending(at: Place) -> ExtendConfig:
+    c, room = at.config, limits(at.config)["prompt_tokens"]
+    given = {} if c.collect.red_team is None else c.collect.red_team.model_dump()
+    return ExtendConfig(**given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room))
+
+
+def _chooses(at: Place) -> bool:
+    """Earlier reward models choose among more pairs. Without a strategy the step's fingerprint knows nothing of it."""
+    return at.config.collect.strategy is not None and at.number > 1
+
+
+def _disagrees(at: Place) -> bool:
+    strategy = at.config.collect.strategy
+    return _chooses(at) and strategy is not None and strategy.iterations_disagree_share > 0 and at.number > 2
+
+
+def _drawing(at: Place) -> DrawConfig:
+    collect = at.config.collect
+    plain = DrawConfig(**only(DrawConfig, collect))
+    if not _chooses(at):
+        return plain
+    return DrawStepConfig(**plain.model_dump(), strategy=collect.strategy, heldout_percent=collect.heldout_percent)
+
+
+def _judging(at: Place) -> JudgeStepConfig:
+    model = model_of(at.judging)
+    if model is None:
+        raise AssertionError("the row is there where a model judges")
+    return model.step_config(at.judging)
+
+
+def _collecting(at: Place) -> CollectStepConfig:
+    c, shares = at.config, at.config.collect.shares
+    return CollectStepConfig(
+        **only(JudgeConfig, c.collect),
+        annotator=c.annotator if shares.simulated else None,
+        shares=shares,
+        iterations=1 if c.draws_pairs or at.is_appended else c.iterations,
+    )
+
+
+def _rewarding(at: Place) -> RewardStepConfig:
+    return RewardStepConfig(training=at.config.reward, lora=at.config.lora)
+
+
+def _evaluating(at: Place) -> EvaluateStepConfig:
+    return EvaluateStepConfig(**at.config.evaluate.model_dump(), annotator=at.config.annotator)
+
+
+# --- what is read and made in several places -----------------------------------------------------------------------
+
+POLICY = last("model/policy")
+REWARDS: Mapping[str, Reads] = {f"{axis}_reward": here(f"model/reward-{axis}") for axis in AXES}
+LEARNED = {"policy": POLICY, "preferences": so_far("dataset/preferences"), "base": under_adapters}
+EVALUATED: Mapping[str, Reads] = {
+    "prompts": base("dataset/prompts"),
+    "instructions": where(has_world, base("dataset/instructions")),
+    **{role: where(collects, reads) for role, reads in REWARDS.items()},
+    "gold_reward": where(has_gold, here("model/reward-gold")),
+    "preferences": where(collects, so_far("dataset/preferences")),
+    "reference": where(is_iteration, first("model/policy")),
+    "baseline": where(is_iteration, first("dataset/evaluation-responses")),
+    "base": under_adapters,
+}
+JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
+
+
+def _raw(at: Place) -> Makes:
+    wanted = {
+        "documents": trains_base(at),
+        "demonstrations": has_demonstrations(at),
+        "prompts": True,
+        "preferences": imports_pairs(at),
+    }
+    rest = {"instructions": "instructions"} if has_world(at) else {"refused": "refused"}
+    return {**{role: f"raw-{role}" for role, is_wanted in wanted.items() if is_wanted}, **rest}
+
+
+def _fitted(at: Place) -> Makes:
+    return {**{role: role for role in FITTED if role in _raw(at)}, "dropped": "too-long"}
+
+
+def _raw_of(role: str) -> Reads:
+    return where(lambda at: role in _raw(at), here(f"dataset/raw-{role}"))
+
+
+# --- the recipe ----------------------------------------------------------------------------------------------------
+
+FOUNDATION_ROWS = (
+    Row(import_data, _reading, {role: data_files(role) for role in ROLES}, _raw),
+    Row(
+        filter_corpus,
+        section("filter"),
+        {"documents": here("dataset/raw-documents")},
+        {"corpus": "corpus", "dropped": "dropped"},
+        when=trains_base,
+    ),
+    Row(
+        train_tokenizer,
+        section("tokenizer"),
+        {"corpus": here("dataset/corpus")},
+        {"tokenizer": "tokenizer"},
+        when=trains_base,
+    ),
+    Row(fit_context, _fitting, {**{role: _raw_of(role) for role in FITTED}, "tokenizer": the_tokenizer}, _fitted),
+    Row(
+        pretrain,
+        lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
+        {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer},
+        {"base": "base"},
+        when=trains_base,
+        after=(fit_context,),  # what does not fit is refused before any model is trained
+    ),
+)
+
+FIRST_ROWS = (
+    Row(
+        sft,
+        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora),
+        {"demonstrations": where(has_demonstrations, base("dataset/demonstrations")), "base": the_base},
+        {"policy": "policy"},
+    ),
+)
+
+ITERATION_ROWS = (
+    Row(
+        extend_prompts,
+        _extending,
+        {"prompts": base("dataset/prompts"), "tokenizer": the_tokenizer, "attacks": attacks},
+        {"prompts": "prompts"},
+        when=has_red_team,
+    ),
+    Row(
+        draw_pairs,
+        _drawing,
+        {
+            "policy": POLICY,
+            "previous": last("model/policy", by=2),
+            "prompts": the_prompts,
+            "base": under_adapters,
+            "preferences": where(_chooses, earlier("dataset/preferences")),
+            **{f"{axis}_reward": where(_chooses, last(f"model/reward-{axis}")) for axis in AXES},
+            **{f"earlier_{axis}_reward": where(_disagrees, last(f"model/reward-{axis}", by=2)) for axis in AXES},
+        },
+        {"pairs": "pairs"},
+        when=draws,
+        seed_of=collect_preferences,  # one seed for a batch of pairs and for judging it, which itself draws nothing
+    ),
+    Row(
+        judge_pairs,
+        _judging,
+        {"pairs": here("dataset/pairs"), **{role: for_model(role) for each in MODELS for role in each.inputs}},
+        {"judgements": "lm-judgements", "refused": "lm-refused"},
+        when=has_model,
+    ),
+    Row(
+        import_data,
+        _reading,
+        {role: data_files(role) for role in ROLES},
+        {"preferences": "raw-preferences", "refused": "refused"},
+        when=takes_in_pairs,
+    ),
+    Row(
+        fit_context,
+        _fitting,
+        {"preferences": here("dataset/raw-preferences"), "tokenizer": the_tokenizer},
+        {"preferences": "fitted-preferences", "dropped": "too-long"},
+        when=takes_in_pairs,
+    ),
+    Row(
+        collect_preferences,
+        _collecting,
+        {
+            "imported": where(imports_pairs, imported_pairs),
+            **{role: where(draws, for_judges(role)) for role in JUDGED},
+        },
+        {"preferences": "preferences"},
+        when=collects,
+    ),
+    Row(train_safety_reward, _rewarding, LEARNED, {"reward": "reward-safety"}, when=collects),
+    Row(train_helpfulness_reward, _rewarding, LEARNED, {"reward": "reward-helpfulness"}, when=collects),
+    # it starts from SFT: later policies have seen what the optimised reward models learned
+    Row(
+        train_gold_reward,
+        _rewarding,
+        {**LEARNED, "policy": first("model/policy")},
+        {"reward": "reward-gold"},
+        when=has_gold,
+    ),
+    Row(
+        rejection_sample,
+        section("rejection"),
+        {
+            "policy": POLICY,
+            **REWARDS,
+            "prompts": the_prompts,
+            "candidates": earlier("dataset/candidates"),
+            "base": under_adapters,
+        },
+        {"candidates": "candidates", "scores": "scores", "picks": "picks"},
+        when=collects,
+    ),
+    Row(
+        synthesize_gatt,
+        section("gatt"),
+        {
+            "policy": POLICY,
+            "helpfulness_reward": REWARDS["helpfulness_reward"],
+            "instructions": base("dataset/instructions"),
+            "prompts": the_prompts,
+            "base": under_adapters,
+        },
+        {"dialogues": "gatt"},
+        when=has_gatt,
+    ),
+    Row(
+        fine_tune,
+        lambda at: FineTuneStepConfig(**at.config.fine_tune.model_dump(), lora=at.config.lora),
+        {
+            "policy": POLICY,
+            "picks": picks,
+            "gatt": where(has_gatt, here("dataset/gatt")),
+            "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
+            "base": under_adapters,
+        },
+        lambda at: {"policy": "policy-sampled" if has_final_stage(at) else "policy"},
+    ),
+    *(stage.row for stage in stages().values()),
+    Row(
+        evaluate_sampled,
+        _evaluating,
+        {"policy": here("model/policy-sampled"), **EVALUATED},
+        {"evaluation": "evaluation-sampled", "responses": "evaluation-responses-sampled"},
+        when=has_final_stage,
+    ),
+)
+
+# each policy, at the end of its part
+EVALUATION_ROW = Row(
+    evaluate,
+    _evaluating,
+    {"policy": here("model/policy"), **EVALUATED},
+    {"evaluation": "evaluation", "responses": "evaluation-responses"},
+)
+
+STEPS: Mapping[str, Step] = {
+    row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)
+}

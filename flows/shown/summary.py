@@ -1,0 +1,127 @@
+"""The figures of a run, one row per policy, as the terminal, the Prefect UI and `halter status` show them.
+
+Whose judgement a figure is stands in the record of its own evaluation, and whether it still holds in the plan: a config
+that names another judge today changes neither until the policy is evaluated again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from data_store.figures import NOT_MEASURED, figure
+from data_store.names import AssetName
+from data_store.records import RunSummary
+from flows.recipe.plan import Plan
+from flows.session import Session
+from flows.shown.status import Cell, status_cells
+from tasks.evaluations.evaluation import Metric
+from tasks.evaluations.registry import columns
+from tasks.judging.annotators import AnnotatorConfig
+
+Row = dict[str, object]
+
+
+COLUMNS: Mapping[str, Metric] = {metric.column: metric for metric in columns()}
+OTHERS = {
+    "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
+    "seconds": "What the computing of this iteration took",
+}
+NOBODY, UNKNOWN = "reward models", "unknown"
+
+
+def judge_of(recorded: Mapping[str, object]) -> str:
+    """Who judged, by what the record of an evaluation says of its annotator."""
+    config = recorded.get("config")
+    annotator = config.get("annotator", UNKNOWN) if isinstance(config, Mapping) else UNKNOWN
+    if annotator is None:
+        return NOBODY
+    try:
+        found = AnnotatorConfig.model_validate(annotator)
+    except ValidationError:
+        return UNKNOWN
+    return f"simulated, world {found.world_seed}" + (f", seed {found.seed}" if found.seed else "")
+
+
+def judged_by(rows: Iterable[Row]) -> str:
+    """Whose judgement the figures are, in words."""
+    judges: dict[str, list[str]] = {}
+    for row in rows:
+        judges.setdefault(str(row["judge"]), []).append(str(row["policy"]))
+    if not judges:
+        return "nothing is evaluated yet"
+    if list(judges) == [NOBODY]:
+        return "no annotator: judged by the run's own reward models alone"
+    if len(judges) == 1:
+        return f"judged by {_in_words(*judges)}"
+    return "several judges: " + "; ".join(f"{_in_words(who)} for {', '.join(of)}" for who, of in judges.items())
+
+
+def _in_words(judge: str) -> str:
+    if judge in (NOBODY, UNKNOWN):
+        return {NOBODY: "the run's own reward models", UNKNOWN: "somebody whom the record does not name"}[judge]
+    return f"a simulated annotator ({judge.removeprefix('simulated, ')})"
+
+
+def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[Row]:
+    """One row per evaluated policy of today's plan. Figures that were not measured are «–»; `state` is fresh, or what
+    the evaluation's step is instead, and `why` says so; seconds are those of the part's computing.
+
+    `cells` is what `status_cells` says of the plan, where the caller knows it.
+    """
+    store, plan = session.store, session.plan
+    heads = store.heads()
+    runs: dict[str, RunSummary] = {run.run.run_id: run for run in store.runs()}
+    states = {(cell.part, cell.step): cell for cell in cells or status_cells(store, plan)}
+    seconds: dict[str, float] = {}
+    for (part, _), call in plan.items():
+        run_ids = {heads[asset].run_id for asset in call.outputs.values() if asset in heads}
+        for run_id in run_ids - {None}:
+            seconds[part] = seconds.get(part, 0.0) + runs[str(run_id)].metrics.get("seconds", 0.0)
+    rows: list[Row] = []
+    for part in ("V0", *session.parts):
+        for step, name, label in _evaluations(plan, part, session.config.final_stage):
+            head = heads.get(AssetName("report", name, part))
+            if head is None or head.run_id is None:
+                continue
+            run, cell = runs[head.run_id], states[part, step]
+            row: Row = {"policy": label, "state": cell.state}
+            row |= {
+                title: metric.form(run.metrics[metric.name]) if metric.name in run.metrics else NOT_MEASURED
+                for title, metric in COLUMNS.items()
+            }
+            row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
+            rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason})
+    return rows
+
+
+def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
+    """(step, asset, policy) of a part's evaluations."""
+    after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
+    found = [
+        ("evaluate_sampled", "evaluation-sampled", f"{part} before {stage.upper()}"),
+        ("evaluate", "evaluation", after),
+    ]
+    return [each for each in found if (part, each[0]) in plan]
+
+
+def tables_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The figures that matter most, and the others, so that each table fits a page. Of the others those are left out
+    that no policy has. Who judged is said above them, by `judged_by`."""
+    first = ["policy", "state", *(title for title, metric in COLUMNS.items() if metric.first)]
+    rest = [title for title in COLUMNS if title not in first]
+    further = ["policy", *(title for title in rest if any(row[title] != NOT_MEASURED for row in rows)), "seconds"]
+    return _only(rows, first), _only(rows, further)
+
+
+def _only(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def outdated(rows: Iterable[Row]) -> list[str]:
+    """A line for each policy whose figures are not those of today's plan."""
+    return [f"{row['policy']} is {row['state']}: {row['why']}" for row in rows if row["state"] != "fresh"]
+
+
+def meanings() -> list[tuple[str, str]]:
+    """(column, what it means) of all columns."""
+    return [*((title, metric.meaning) for title, metric in COLUMNS.items()), *OTHERS.items()]

@@ -1,0 +1,120 @@
+"""A chat model's folder judges by the log-probabilities of its verdict, in both orders of a pair: nothing is drawn."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from data_store.reading.row_import import RefusedRowError
+from models.config import Config
+from tasks.engine.step import Input, StepRun
+from tasks.judging.guidelines import LETTERS, comparison, safety_by_letter
+from tasks.judging.judge import Judging, ModelJudge, Need, Rows
+from tasks.judging.lm import LMConfig, LMStepConfig, lm_step_config
+from tasks.judging.verdicts import Outcome, Pair, Verdict, outcome
+from tasks.sampling import open_renderer
+
+
+class FolderConfig(Config):
+    """Which folder."""
+
+    folder: Path | None = Field(default=None, description="Chat model that transformers opens (safetensors)")
+
+
+class Folder(ModelJudge):
+    """Of each question the log-odds of A against B. A response is safe where the mean over both meanings of the letters
+    says so."""
+
+    key = "folder"
+    inputs = {"judge": Input("file", optional=True)}
+
+    def name(self, model: FolderConfig) -> str:
+        """The folder's."""
+        return "" if model.folder is None else model.folder.name
+
+    def needs(self, judging: Judging) -> Mapping[str, Need]:
+        """The folder itself."""
+        return {"judge": judging.model.folder}
+
+    def step_config(self, judging: Judging) -> LMStepConfig:
+        """Nothing of its own."""
+        return lm_step_config(judging)
+
+    def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Outcome]:
+        """A pair that the model cannot hold is refused."""
+        import torch
+
+        from models.checkpoint import load_policy
+        from models.verdicts import log_odds, verdict_tokens
+
+        torch.set_num_threads(1)
+        folder: Path = run.path("judge")
+        renderer = open_renderer(folder)
+        model = load_policy(folder)
+        tokens = verdict_tokens(renderer, LETTERS)
+        longest = _context_length(model) - len(tokens.before)
+        rows: dict[tuple[str, str], list[int]] = {}
+        found: dict[str, Outcome] = {}
+        for pair in pairs:
+            asked = {
+                name: renderer.prompt([{"role": "user", "content": text}]) for name, text in _questions(pair).items()
+            }
+            length = max(map(len, asked.values()))
+            if length > longest:
+                found[pair["pair_id"]] = RefusedRowError("too_long", f"{length} tokens; the judge reads {longest}")
+            else:
+                rows |= {(pair["pair_id"], name): ids for name, ids in asked.items()}
+        keys, odds = list(rows), dict[tuple[str, str], float]()
+        chunk = 16 * config.batch_size
+        for start in range(0, len(keys), chunk):
+            part = keys[start : start + chunk]
+            values = log_odds(model, [rows[key] for key in part], tokens, renderer.pad_id, config.batch_size)
+            odds |= zip(part, values, strict=True)
+            run.progress(len(odds) / len(keys), f"{len(odds)} of {len(keys)} questions")
+        for pair in pairs:
+            key = pair["pair_id"]
+            if key in found:
+                continue
+            verdict = from_log_odds(odds[key, "a_first"], odds[key, "b_first"], config)
+            safe = {
+                side: odds[key, f"safety_{side}_{LETTERS[0]}"] - odds[key, f"safety_{side}_{LETTERS[1]}"] > 0
+                for side in "ab"
+                if pair["axis"] == "safety"
+            }
+            try:
+                found[key] = outcome(verdict, safe)
+            except RefusedRowError as refusal:
+                found[key] = refusal
+        return found
+
+
+def from_log_odds(first: float, second: float, config: LMConfig) -> Verdict | None:
+    """The judgement of a folder. `first` is log p(A) - log p(B) with a shown as A, `second` with b shown as A.
+
+    None where the orders disagree and such pairs are dropped, or where nothing at all tells the two apart.
+    """
+    mean = (first - second) / 2
+    if first * second < 0:
+        return Verdict("a" if mean > 0 else "b", config.log_odds.word(abs(mean)), agreed=True)
+    if config.disagreement == "drop" or mean == 0:
+        return None
+    return Verdict("a" if mean > 0 else "b", "negligibly_better", agreed=False)
+
+
+def _questions(pair: Pair) -> dict[str, str]:
+    """What a folder is asked: both orders, and on the axis of safety each response with either letter for safe."""
+    messages, a, b = pair["messages"], pair["response_a"], pair["response_b"]
+    asked = {
+        "a_first": comparison(pair["axis"], messages, a, b, rated=False),
+        "b_first": comparison(pair["axis"], messages, b, a, rated=False),
+    }
+    if pair["axis"] == "safety":
+        for side in "ab":
+            for letter in LETTERS:
+                asked[f"safety_{side}_{letter}"] = safety_by_letter(messages, pair[f"response_{side}"], letter)
+    return asked
+
+
+def _context_length(model: Any) -> int:
+    return int(model.config.max_position_embeddings)
