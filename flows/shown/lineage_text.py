@@ -18,7 +18,7 @@ Document = Mapping[str, Any]
 
 def lineage_lines(document: Document, *, depth: int = DEPTH, code: bool = False) -> list[str]:
     """The text. `depth`: how far back runs are shown whole, 0 for all; those behind are named by iteration. `code`:
-    name each source file of the code instead of the packages alone."""
+    name each source file of the code instead of the layers alone."""
     runs = document["runs"]
     shown = [run for run in runs if not depth or run["depth"] <= depth]
     lines = [f"{document['asset']}  {document['version']}"]
@@ -74,18 +74,18 @@ def _earlier(runs: list[Document], shown: list[Document]) -> Iterable[str]:
 
 
 def _code(runs: list[Document], whole: bool) -> Iterable[str]:
-    """A line for each package: how many files, and one hash over them all; more where runs had other versions."""
+    """A line for each layer: how many files, and one hash over them all; more where runs had other versions."""
     versions: dict[str, set[str]] = {}
     for run in runs:
         for path, sha256 in run["code_files"].items():
             versions.setdefault(path, set()).add(sha256)
-    packages: dict[str, dict[str, str]] = {}
+    layers: dict[str, dict[str, str]] = {}
     for path, hashes in sorted(versions.items()):
-        packages.setdefault(path.rpartition("/")[0], {})[path] = " ".join(sorted(hashes))
-    for package, files in packages.items():
+        layers.setdefault(path.partition("/")[0], {})[path] = " ".join(sorted(hashes))
+    for layer, files in layers.items():
         several = sum(" " in hashes for hashes in files.values())
         more = f", {several} of them not the same in all runs" if several else ""
-        yield f"{package:<30} {code_version(files)[:16]}  {_count(len(files), 'file')}{more}"
+        yield f"{layer:<12} {code_version(files)[:16]}  {_count(len(files), 'file')}{more}"
         if whole:
             yield from (f"    {sha256}  {path}" for path, hashes in files.items() for sha256 in hashes.split())
     commits = {run["git_commit"]: run["git_dirty"] for run in runs}

@@ -100,8 +100,8 @@ def test_values_of_every_kind_come_through() -> None:
 
 
 def test_a_question_ends_with_whoever_asked() -> None:
-    code = f"from data_store import query; query.run_sql({ONE_LONG_CALL!r}, {{}}, {{}})"
-    code = f"from data_store import query; query.VIEWS_SQL = 'SELECT 1'; query.VIEWS = {{}}; {code}"
+    code = f"from data_store.catalog import query; query.run_sql({ONE_LONG_CALL!r}, {{}}, {{}})"
+    code = f"from data_store.catalog import query; query.VIEWS_SQL = 'SELECT 1'; query.VIEWS = {{}}; {code}"
     asker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
         deadline = time.monotonic() + 60

@@ -104,7 +104,7 @@ def test_depth_says_how_far_back(store: Store) -> None:
     assert "Before these" not in text(store, depth=0)
 
 
-def test_code_is_a_line_for_each_package_and_says_where_runs_had_other_versions(store: Store) -> None:
+def test_code_is_a_line_for_each_layer_and_says_where_runs_had_other_versions(store: Store) -> None:
     found = text(store)
     assert "  1 file\n" in found.partition("  models ")[2]
     assert "  4 files, 1 of them not the same in all runs" in found.partition("  tasks ")[2]

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tasks.people import PeopleConfig
 
 from data_store.catalog.origins import FileOrigin
 from data_store.errors import InputError
@@ -15,7 +14,9 @@ from tasks.engine.reading import Outside, Reading
 from tasks.incoming.asked import Asked
 from tasks.incoming.judged import Judged
 from tasks.incoming.of_pairs import OfPairs
-from tasks.judging import EndpointConfig, SharesConfig
+from tasks.judging.endpoint import EndpointConfig
+from tasks.judging.people import PeopleConfig
+from tasks.judging.shares import SharesConfig
 from tests.data_store.store_bench import Bench
 
 PAIRS = AssetName("dataset", "pairs", "V2")
