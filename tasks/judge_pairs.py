@@ -10,7 +10,7 @@ from data_store.reading.row_import import RefusedRowError
 from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import MODELS, JudgePairsConfig
-from tasks.judging.verdicts import ORDERS_DISAGREE, Pair, Verdict
+from tasks.judging.verdicts import ORDERS_DISAGREE, ModelVerdict, PairRow
 
 
 def _judges(config: JudgeStepConfig, _sources: Files, what: str, name: str) -> bool:
@@ -71,7 +71,7 @@ def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
 
 
 def _preference(
-    run: StepRun, config: JudgeStepConfig, pair: Pair, verdict: Verdict, label: str | None
+    run: StepRun, config: JudgeStepConfig, pair: PairRow, verdict: ModelVerdict, label: str | None
 ) -> dict[str, Any]:
     kept = {name: value for name, value in pair.items() if name not in ("pair_id", "finished_a", "finished_b")}
     return {

@@ -25,7 +25,7 @@ from data_store.reading.preference_formats.registry import FORMATS
 from flows.cli import app
 from flows.recipe.config import RunConfig
 from models.llama_presets import PRESETS
-from tasks.evaluations.evaluation import Metric
+from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,7 +195,7 @@ def _reasons() -> list[str]:
 
 
 def _metrics() -> list[str]:
-    rows: dict[str, list[Metric]] = {}
+    rows: dict[str, list[Measure]] = {}
     for each in EVALUATIONS:
         for metric in each.metrics(EvaluateConfig()):
             rows.setdefault(metric.meaning, []).append(metric)

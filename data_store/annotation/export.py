@@ -16,7 +16,7 @@ from data_store.rows import ROW_KINDS, conform
 
 
 @dataclass(frozen=True)
-class Judged:
+class StandingJudgement:
     """A standing judgement. seconds are on the pair, at is since 1970; passed: whether an attention check was, None for
     an ordinary pair; flagged: this person left a note; superseded: an adjudicator decided or dropped the pair.
     preference_id: of the row it becomes.
@@ -52,7 +52,7 @@ def preference_rows(book: Book, batch_id: str, split_of: Callable[[str], str]) -
     return conform(table, ROW_KINDS["preference"], f"batch {batch_id}")
 
 
-def judgements(book: Book, batch_id: str) -> list[Judged]:
+def judgements(book: Book, batch_id: str) -> list[StandingJudgement]:
     """Every standing judgement of a batch, attention checks included, in the order they were given."""
     batch_of(book, batch_id)
     with book.reading() as connection:
@@ -104,8 +104,8 @@ def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) 
     return preference_row(item, batch.spec.part, source, verdict)
 
 
-def _judged(row: sqlite3.Row) -> Judged:
-    return Judged(
+def _judged(row: sqlite3.Row) -> StandingJudgement:
+    return StandingJudgement(
         preference_id=_id(row),
         item_id=row["item_id"],
         axis=row["axis"],

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.red_team import messages_of, red_teams, turns_of
-from data_store.catalog.origins import AttackedOrigin, Session
+from data_store.catalog.origins import AttackedOrigin, RedTeamSession
 from data_store.content.publishing import rows_version
 from data_store.encoding import content_hash
 from data_store.incoming.sources import register_rows
@@ -47,7 +47,9 @@ def hand_over_attacks(store: Store, part: str) -> Head:
         try:
             table = attack_rows(book, part)
             sessions = tuple(
-                Session(one.spec.session_id, str(one.spec.policy), one.spec.policy_version, one.attacks, one.violations)
+                RedTeamSession(
+                    one.spec.session_id, str(one.spec.policy), one.spec.policy_version, one.attacks, one.violations
+                )
                 for one in red_teams(book)
                 if one.spec.policy.part == part and one.closed is not None
             )

@@ -10,13 +10,12 @@ next leader or reader catches up; or events in the spool are in the journal alre
 A file that is damaged, wherever that comes to light, is made anew from the journal, once. Where it can be neither made
 anew nor caught up with, on a full disk for example, readers read the journal itself, into memory.
 
-Nobody keeps a connection between two calls. Nothing but this module opens the file: DuckDB's own lock is POSIX, and any
-open and close of the file in the owning process would drop it.
+Nobody keeps a connection between two calls. Nothing but `CatalogFile` opens the file: DuckDB's own lock is POSIX, and
+any open and close of the file in the owning process would drop it.
 """
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,14 +23,12 @@ from typing import Any, TypeVar, cast
 
 import duckdb
 
-from data_store.catalog.database import connect
+from data_store.catalog.catalog_file import CatalogFile
 from data_store.catalog.events import Event
-from data_store.catalog.journal import START, Journal
-from data_store.catalog.projection import build, build_in_memory, last_seq, migrations_in, migrations_wanted, tail
-from data_store.catalog.term import lead
+from data_store.catalog.journal import Journal
+from data_store.catalog.projection import build_in_memory, last_seq, migrations_in, migrations_wanted
 from data_store.damage import DamagedError, SteadyReader, means_damage
 from data_store.errors import InputError, StoreError, UnwritableError
-from data_store.files import sync_folder
 from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, take_lock, try_lock, unlock
 from data_store.read_only import check_writable, is_read_only
 
@@ -45,13 +42,22 @@ class Catalog:
 
     def __init__(self, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.root = root
-        self.file = root / "catalog.duckdb"
         self.lock = root / "catalog.lock"
         self.journal = Journal(root)
-        self.wait_seconds = wait_seconds
+        self._of = CatalogFile(root, self.journal, wait_seconds)
+        self.file = self._of.path
         self._own = threading.local()  # the connection of a block that this thread is in
         self.read_only = is_read_only(root)
         self._in_memory: duckdb.DuckDBPyConnection | None = None  # where the file lacks some and cannot catch up
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long a lock is waited for."""
+        return self._of.wait_seconds
+
+    @wait_seconds.setter
+    def wait_seconds(self, seconds: float) -> None:
+        self._of.wait_seconds = seconds
 
     def write(self, event: Event) -> None:
         """Apply one event; returns when it is durable and visible.
@@ -77,7 +83,7 @@ class Catalog:
             contended = contended or lock is None
             if lock is not None:
                 try:
-                    self._drain(crowded=contended)
+                    self._of.drain(crowded=contended)
                 except UnwritableError as error:
                     if waiting.exists():  # else it is in the journal, and that is what counts
                         raise UnwritableError(
@@ -107,7 +113,7 @@ class Catalog:
         if self.read_only or self._is_settled():
             return
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
-            self._drain()
+            self._of.drain()
 
     def _is_settled(self) -> bool:
         """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""
@@ -167,7 +173,7 @@ class Catalog:
             return self._open_read_only()
         damage: DamagedError | None = None
         for _ in range(_CATCH_UPS):
-            seen = self._which_file()
+            seen = self._of.number()
             try:
                 return *self._open_for_reading(), seen
             except _BehindError:
@@ -181,7 +187,7 @@ class Catalog:
 
     def _open_read_only(self) -> tuple[duckdb.DuckDBPyConnection, int, int]:
         """The file where it is sound, holds the whole journal and is of today's schema; else a catalog in memory."""
-        seen = self._which_file()
+        seen = self._of.number()
         if self._in_memory is None or self.journal.goes_on_after(last_seq(self._in_memory)):
             with suppress(_BehindError, DamagedError):
                 connection, lock = self._open_for_reading()
@@ -206,22 +212,15 @@ class Catalog:
         """A catalog in memory, of all that the journal holds."""
         return build_in_memory(self.journal.whole())
 
-    def _which_file(self) -> int:
-        """A number that changes when the file is replaced; 0 where there is none."""
-        try:
-            return self.file.stat().st_ino
-        except FileNotFoundError:
-            return 0
-
     def _mend(self, seen: int, wait_seconds: float) -> None:
         """Make the catalog anew, unless somebody has replaced the damaged file `seen` meanwhile."""
         if self.read_only:
             self._in_memory = self._read_journal()
             return
         with locked(self.lock, exclusive=True, wait_seconds=wait_seconds):
-            if self._which_file() == seen:
-                self._replace()
-            self._drain()
+            if self._of.number() == seen:
+                self._of.replace()
+            self._of.drain()
 
     def ask(self, what: str, question: Callable[[duckdb.DuckDBPyConnection], _Answer]) -> _Answer:
         """The answer to a question of our own; within one block it is asked once, for the state stays the same. Nobody
@@ -256,8 +255,8 @@ class Catalog:
         """Make the catalog anew from the journal."""
         check_writable(self.root)
         with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
-            self._replace()
-            self._drain()
+            self._of.replace()
+            self._of.drain()
 
     def _open_for_reading(self) -> tuple[duckdb.DuckDBPyConnection, int]:
         """A connection to a catalog that holds the whole journal, and the lock; raises _BehindError for any other, and
@@ -267,7 +266,7 @@ class Catalog:
         try:
             if not self.file.exists():
                 raise _BehindError(f"{self.file} is missing")
-            connection = self._connect(read_only=True)
+            connection = self._of.connect(read_only=True)
             try:
                 if self.journal.goes_on_after(last_seq(connection)):
                     raise _BehindError("a leader was killed before its commit")
@@ -282,93 +281,6 @@ class Catalog:
         except BaseException:
             unlock(lock)
             raise
-
-    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        return connect(self.file, read_only=read_only, wait_seconds=self.wait_seconds)
-
-    def _open_for_writing(self) -> duckdb.DuckDBPyConnection:
-        """A connection to a catalog of today's schema; one that is missing or older is rebuilt first."""
-        if not self.file.exists():
-            self._rebuild()
-        connection = self._connect(read_only=False)
-        try:
-            found, wanted = migrations_in(connection), migrations_wanted()
-        except BaseException:
-            connection.close()
-            raise
-        if len(found) > len(wanted):
-            connection.close()
-            raise StoreError(
-                f"{self.file} has schema {len(found)}, this halter knows {len(wanted)}: a newer halter wrote it; "
-                f"upgrade halter or open another store"
-            )
-        if found != wanted:
-            connection.close()
-            self._rebuild()
-            connection = self._connect(read_only=False)
-        return connection
-
-    def _known_tail(self) -> tuple[int, str]:
-        """What the present file has read of the journal: a new one must not know less."""
-        if not self.file.exists():
-            return 0, START
-        try:
-            connection = self._connect(read_only=True)
-        except DamagedError:
-            return 0, START
-        try:
-            return tail(connection)
-        except duckdb.Error:  # the file was never laid out, or just this cannot be read
-            return 0, START
-        finally:
-            connection.close()
-
-    def _drain(self, *, crowded: bool = False) -> None:
-        """Lead for a term; a catalog that shows itself damaged is made anew first. Raises UnwritableError."""
-        try:
-            try:
-                self._lead(crowded)
-            except (duckdb.Error, DamagedError) as error:
-                if not (isinstance(error, DamagedError) or means_damage(error)):
-                    raise
-                self._rebuild()  # no room may look the same; then there is none for this either
-                self._lead(crowded)
-        except (duckdb.Error, DamagedError, OSError) as error:
-            if isinstance(error, duckdb.ProgrammingError):
-                raise  # a fault of ours, such as a migration that does not run
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: Exception) -> UnwritableError:
-        return UnwritableError(f"{self.root} cannot be written: {error}")
-
-    def _lead(self, crowded: bool) -> None:
-        connection = self._open_for_writing()
-        try:
-            lead(connection, self.journal, crowded=crowded)
-        finally:
-            connection.close()
-
-    def _replace(self) -> None:
-        """`_rebuild`, with the error that says that there is no room."""
-        try:
-            self._rebuild()
-        except (duckdb.Error, OSError) as error:
-            if isinstance(error, duckdb.ProgrammingError):
-                raise
-            raise self._unwritable(error) from error
-
-    def _rebuild(self) -> None:
-        draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
-        try:
-            build(draft, self.journal.whole(self._known_tail()))
-            # First the old ones away, then the new one in: an old write-ahead log must never meet the new file.
-            self.file.unlink(missing_ok=True)
-            self.file.with_name("catalog.duckdb.wal").unlink(missing_ok=True)
-            draft.rename(self.file)
-        finally:
-            draft.unlink(missing_ok=True)
-            draft.with_name(f"{draft.name}.wal").unlink(missing_ok=True)
-        sync_folder(self.root)
 
 
 class _BehindError(Exception):

@@ -97,7 +97,7 @@ class AskedOrigin(Origin):
 
 
 @dataclass(frozen=True)
-class Session:
+class RedTeamSession:
     """One closed session of a red team."""
 
     session: Word
@@ -116,7 +116,7 @@ class AttackedOrigin(Origin):
     """The attacks of closed sessions on the policies of a part; `sessions` is None where the book is gone."""
 
     part: Word
-    sessions: tuple[Session, ...] | None
+    sessions: tuple[RedTeamSession, ...] | None
     kind: Literal["attacked"] = "attacked"
 
     def __str__(self) -> str:

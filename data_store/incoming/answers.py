@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """The answer to one question on one pair; or the reason for which there is none."""
 
     pair_id: str
@@ -56,16 +56,16 @@ class AnswerFile:
         if self._file is not None:
             self._file.close()
 
-    def read(self) -> dict[Key, Answer]:
+    def read(self) -> dict[Key, EndpointAnswer]:
         """What is there; a last line that a kill cut short is cut off."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self.path, whole)
-        found: dict[Key, Answer] = {}
+        found: dict[Key, EndpointAnswer] = {}
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                answer = Answer(**json.loads(line))
+                answer = EndpointAnswer(**json.loads(line))
             except (TypeError, ValueError) as error:
                 raise StoreError(
                     f"{self.path}: line {number} is damaged ({error}): take it out, and its question is asked again"
@@ -77,7 +77,7 @@ class AnswerFile:
         """Forget them. The file stays: another process may wait for its lock."""
         os.truncate(self.path, 0)
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: EndpointAnswer) -> None:
         """Keep one more, durably; raises OSError where there is no room, and nothing of it is kept then."""
         if self._file is None:
             raise ValueError("the file of answers is not open")
@@ -85,7 +85,7 @@ class AnswerFile:
 
 
 def register_answers(
-    store: Store, asset: AssetName, answers: Iterable[Answer], *, model: str, url: str, pairs: Head
+    store: Store, asset: AssetName, answers: Iterable[EndpointAnswer], *, model: str, url: str, pairs: Head
 ) -> Head:
     """Make all answers a source: those of `model` at `url` on these pairs."""
     rows = [asdict(answer) for answer in answers]

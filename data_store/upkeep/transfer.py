@@ -15,7 +15,7 @@ from data_store.upkeep.foreign import ForeignStore, check_is_store, opened_forei
 
 
 @dataclass(frozen=True)
-class Imported:
+class Transferred:
     """What an import added: steps (runs of them), heads that moved, objects copied and their bytes. All 0 where nothing
     was new.
     """
@@ -26,7 +26,7 @@ class Imported:
     bytes: int
 
 
-def import_store(store: Store, root: Path) -> Imported:
+def import_store(store: Store, root: Path) -> Transferred:
     """Bring the heads of the store at `root` into `store`, with every finished run behind them back to the sources.
 
     Objects are copied first, each read and held against its hash; then one transaction makes all of it known. So an
@@ -70,7 +70,7 @@ def import_store(store: Store, root: Path) -> Imported:
         lost = sorted(identity for identity in gone if not _is_retired(store, identity))
         if lost:
             store.catalog.write(events.versions_retired(lost, f"retired in {root}"))
-    return Imported(len(steps), len(moving), copied, size)
+    return Transferred(len(steps), len(moving), copied, size)
 
 
 def _moving(store: Store, other: Store, heads: Mapping[AssetName, Head]) -> dict[AssetName, tuple[str, str | None]]:

@@ -23,7 +23,7 @@ _ASIDE = "set aside as damaged; its step or a backup gives it anew"
 
 
 @dataclass(frozen=True)
-class Garbage:
+class Unneeded:
     """One thing that `collect` removes: an object, or a checkout (which is built again when it is wanted) or what was
     set aside as damaged (sha256 is None). `bytes` is what the disk gets back, `why` says why nothing needs it.
     """
@@ -39,7 +39,7 @@ class Collected:
     """What `collect` removed, or would remove."""
 
     dry_run: bool
-    garbage: tuple[Garbage, ...]
+    garbage: tuple[Unneeded, ...]
     retired: tuple[str, ...]
 
     @property
@@ -88,7 +88,7 @@ def collect(
             whose = uses.get(sha256, ())
             why = next((leaving[use.version_id] for use in whose if use.version_id in leaving), "no version needs it")
             what = "; ".join(map(str, whose)) or "published, never committed"
-            garbage.append(Garbage(what, sha256, stat.st_size, why))
+            garbage.append(Unneeded(what, sha256, stat.st_size, why))
         oldest = time.time() - checkout_seconds
         laid_out = (*store.checkouts.cached(), *store.arrow_files.cached())
         unused = sorted(
@@ -97,10 +97,10 @@ def collect(
         for version in unused:
             why = leaving.get(version, "long unused; it is built again when it is wanted")
             size = store.checkouts.bytes(version) + store.arrow_files.bytes(version)
-            garbage.append(Garbage(f"checkout of {version}", None, size, why))
+            garbage.append(Unneeded(f"checkout of {version}", None, size, why))
         aside = _set_aside(store)
         garbage += [
-            Garbage("; ".join(map(str, uses.get(path.name, ()))) or path.name, None, path.stat().st_size, _ASIDE)
+            Unneeded("; ".join(map(str, uses.get(path.name, ()))) or path.name, None, path.stat().st_size, _ASIDE)
             for path in aside
         ]
         if not dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_store.annotation.adjudication import safe_sides
-from data_store.annotation.export import Judged
+from data_store.annotation.export import StandingJudgement
 from data_store.annotation.judging import Verdict
 from data_store.rows import AXES, RATINGS
 from models.algorithms.agreement import gwet_ac2
@@ -45,7 +45,7 @@ class AnnotatorFigures:
     agreement: float | None
 
 
-def agreements(batch_id: str, judgements: Sequence[Judged]) -> list[Agreement]:
+def agreements(batch_id: str, judgements: Sequence[StandingJudgement]) -> list[Agreement]:
     """The agreement on each axis of a batch that has judgements, attention checks left out.
 
     Source: Gwet's AC2 as Llama 2 reports it (arXiv 2307.09288, section 3.4.2).
@@ -62,7 +62,7 @@ def agreements(batch_id: str, judgements: Sequence[Judged]) -> list[Agreement]:
     return found
 
 
-def annotator_figures(names: Iterable[str], judgements: Sequence[Judged]) -> list[AnnotatorFigures]:
+def annotator_figures(names: Iterable[str], judgements: Sequence[StandingJudgement]) -> list[AnnotatorFigures]:
     """One line per name, over all the judgements given."""
     by_item: dict[int, dict[str, str]] = defaultdict(dict)
     for one in judgements:
@@ -75,7 +75,7 @@ def _agreement(
     batch_id: str,
     axis: str,
     measure: str,
-    judgements: Sequence[Judged],
+    judgements: Sequence[StandingJudgement],
     words: Sequence[str],
     categories: Sequence[str],
     weights: str,
@@ -88,7 +88,7 @@ def _agreement(
     return Agreement(batch_id, axis, measure, pairs, ac2)
 
 
-def _figures(name: str, own: Sequence[Judged], by_item: Mapping[int, Mapping[str, str]]) -> AnnotatorFigures:
+def _figures(name: str, own: Sequence[StandingJudgement], by_item: Mapping[int, Mapping[str, str]]) -> AnnotatorFigures:
     ordinary = [one for one in own if one.passed is None]
     checks = [one.passed for one in own if one.passed is not None]
     same = [theirs == one.chosen for one in ordinary for other, theirs in by_item[one.item_id].items() if other != name]

@@ -14,14 +14,14 @@ from data_store.records import RunSummary
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells
-from tasks.evaluations.evaluation import Metric
+from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import columns
 from tasks.judging.annotators import AnnotatorConfig
 
 Row = dict[str, object]
 
 
-COLUMNS: Mapping[str, Metric] = {metric.column: metric for metric in columns()}
+COLUMNS: Mapping[str, Measure] = {metric.column: metric for metric in columns()}
 OTHERS = {
     "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
     "seconds": "What the computing of this iteration took",

@@ -30,7 +30,7 @@ from models.scoring import lay_out, response_logprobs
 from models.training.hf import TrainingDivergedError, require_finite
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
-from models.training.rollouts import Answer, PPOPrompt, answer, mix, state_values
+from models.training.rollouts import PPOPrompt, Rollout, answer, mix, state_values
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -175,7 +175,7 @@ def _roll_out(
 
 
 def _combined(
-    answers: Sequence[Answer], batch: Sequence[PPOPrompt], config: PPOConfig, device: torch.device
+    answers: Sequence[Rollout], batch: Sequence[PPOPrompt], config: PPOConfig, device: torch.device
 ) -> torch.Tensor:
     """Combined raw rewards (B,)."""
     safety = torch.tensor([found.safety for found in answers], device=device)

@@ -24,7 +24,7 @@ class PPOPrompt:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Rollout:
     """One response and what the models say of it. `logprobs`, `ref_logprobs` and `values` have a number per token."""
 
     ids: list[int]
@@ -43,7 +43,7 @@ def answer(
     sampling: SamplingConfig,
     accelerator: Accelerator,
     seed: int,
-) -> list[Answer]:
+) -> list[Rollout]:
     """One answer to each prompt, in order and in every process.
 
     Prompts of like length make groups of `sampling.batch_size`, each with random numbers of its own. Processes take
@@ -51,7 +51,7 @@ def answer(
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), i))
     groups = [order[start : start + sampling.batch_size] for start in range(0, len(order), sampling.batch_size)]
-    own: list[tuple[int, Answer]] = []
+    own: list[tuple[int, Rollout]] = []
     for number in range(accelerator.process_index, len(groups), accelerator.num_processes):
         ids = [prompts[i].ids for i in groups[number]]
         own += zip(groups[number], _answer_group(roles, ids, renderer, sampling, mix(seed, number)), strict=True)
@@ -61,7 +61,7 @@ def answer(
 @torch.no_grad()
 def _answer_group(
     roles: Roles, prompts: Sequence[list[int]], renderer: Renderer, sampling: SamplingConfig, seed: int
-) -> list[Answer]:
+) -> list[Rollout]:
     drawn = sample(roles.policy, prompts, sampling, eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=seed)
     responses = [response for [response] in drawn]
     device = next(roles.policy.parameters()).device
@@ -77,7 +77,7 @@ def _answer_group(
     safety = score_rows(roles.safety, rows, renderer.pad_id, sampling.batch_size)
     helpfulness = score_rows(roles.helpfulness, rows, renderer.pad_id, sampling.batch_size)
     return [
-        Answer(
+        Rollout(
             ids=response.ids,
             finished=response.finished,
             logprobs=logprobs[i, : len(response.ids)].tolist(),

@@ -79,7 +79,7 @@ def reached(module: str, source_of: Callable[[str], Source | None]) -> Mapping[s
     return dict(sorted(found.items()))
 
 
-def source_files(module: str) -> Mapping[str, str]:
+def code_files(module: str) -> Mapping[str, str]:
     """What `reached` gives for the files as they are now on the disk."""
     return reached(module, _on_disk)
 

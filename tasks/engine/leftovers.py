@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from data_store.store import Store
-from data_store.upkeep.upkeep import Garbage
+from data_store.upkeep.upkeep import Unneeded
 
 ABANDONED_SECONDS = 14 * 86400.0
 """A training that was cut off longer ago has lost its claim to go on from its last checkpoint."""
 
 
-def sweep(store: Store, *, dry_run: bool, seconds: float = ABANDONED_SECONDS) -> tuple[Garbage, ...]:
+def sweep(store: Store, *, dry_run: bool, seconds: float = ABANDONED_SECONDS) -> tuple[Unneeded, ...]:
     """Remove the folders in which no step has written for `seconds`, and the locks of steps that have no folder, both
     only where no process holds the lock; with `dry_run` only name them. Folders are named one by one, locks together.
     """
@@ -29,7 +29,7 @@ def sweep(store: Store, *, dry_run: bool, seconds: float = ABANDONED_SECONDS) ->
                 if time.time() - _written(folder) < seconds:
                     continue
                 size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-                found.append(Garbage(f"unfinished work {folder.name}", None, size, "nobody went on with it"))
+                found.append(Unneeded(f"unfinished work {folder.name}", None, size, "nobody went on with it"))
                 if not dry_run:
                     shutil.rmtree(folder)
             locks += 1
@@ -40,7 +40,7 @@ def sweep(store: Store, *, dry_run: bool, seconds: float = ABANDONED_SECONDS) ->
         finally:
             os.close(descriptor)
     if locks:
-        found.append(Garbage(f"{locks} locks in work", None, 0, "their steps are done"))
+        found.append(Unneeded(f"{locks} locks in work", None, 0, "their steps are done"))
     return tuple(found)
 
 

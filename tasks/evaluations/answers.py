@@ -3,16 +3,16 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Subject
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 
 class Answers(Evaluation):
     """Length and end."""
 
-    def metrics(self, config: AnsweringConfig) -> Iterable[Metric]:
+    def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
-        yield Metric("finished", "Share of answers that ended before the token limit")
-        yield Metric("response_tokens", "Mean length of an answer, in tokens")
+        yield Measure("finished", "Share of answers that ended before the token limit")
+        yield Measure("response_tokens", "Mean length of an answer, in tokens")
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
         """Over all prompts."""

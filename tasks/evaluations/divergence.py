@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasks.engine.step import Input
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.sampling import Drawn
 
 
@@ -14,9 +14,9 @@ class Divergence(Evaluation):
 
     inputs = {"reference": Input("model")}
 
-    def metrics(self, config: AnsweringConfig) -> Iterable[Metric]:
+    def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Over all prompts."""
-        yield Metric("kl_to_sft", "Nats per response between this policy and SFT", "KL", first=True)
+        yield Measure("kl_to_sft", "Nats per response between this policy and SFT", "KL", first=True)
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
         """At the sampling temperature."""

@@ -26,7 +26,7 @@ class AnsweringConfig(Config):
 
 
 @dataclass(frozen=True)
-class Metric:
+class Measure:
     """One number of an evaluation. `column` is its title in the tables of a run, in the first one where it is `first`;
     without a title it stands in none. `form` writes the number."""
 
@@ -101,7 +101,7 @@ class Evaluation(ABC):
     headline: ClassVar[str] = ""
 
     @abstractmethod
-    def metrics(self, config: Any) -> Iterable[Metric]:
+    def metrics(self, config: Any) -> Iterable[Measure]:
         """What it gives at most: a metric of which the data have nothing is left out."""
 
     @abstractmethod

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 from tasks.engine.step import Input
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Subject
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 from tasks.sampling import score
 
 
@@ -13,10 +13,10 @@ class GoldReward(Evaluation):
 
     inputs = {"gold_reward": Input("model")}
 
-    def metrics(self, config: AnsweringConfig) -> Iterable[Metric]:
+    def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Over all prompts."""
-        yield Metric("reward/gold", "Mean raw score by a reward model that nothing was optimised against")
-        yield Metric(
+        yield Measure("reward/gold", "Mean raw score by a reward model that nothing was optimised against")
+        yield Measure(
             "reward/gold_win_rate",
             "Win rate against SFT by a reward model that nothing was optimised against",
             "gold win",

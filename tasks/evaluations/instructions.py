@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.engine.step import Input
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.sampling import draw
 
 _GROUPS = {"train": "trained", "heldout": "held_out"}  # split → its name in metrics
@@ -30,13 +30,13 @@ class Instructions(Evaluation):
     inputs = {"instructions": Input("dataset", "instruction")}
     judged = True
 
-    def metrics(self, config: InstructionsConfig) -> Iterable[Metric]:
+    def metrics(self, config: InstructionsConfig) -> Iterable[Measure]:
         """By turn, and of all turns after the first."""
         turns = [*(f"turn_{turn}" for turn in range(1, config.instruction_turns + 1)), "later_turns"]
         for group in _GROUPS.values():
             for turn in turns:
-                yield Metric(f"instruction/{group}/{turn}", "Share of answers there that follow the instruction")
-        yield Metric("instruction/turn_4", "Answers in turn 4 that follow the instruction of turn 1", "kept turn 4")
+                yield Measure(f"instruction/{group}/{turn}", "Share of answers there that follow the instruction")
+        yield Measure("instruction/turn_4", "Answers in turn 4 that follow the instruction of turn 1", "kept turn 4")
 
     def measure(self, of: Subject, config: InstructionsConfig) -> Mapping[str, float]:
         """The dialogues are the same in every iteration."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import Field
 
 from models.config import Config
-from tasks.evaluations.evaluation import Evaluation, Metric, Rows, Subject, in_percent
+from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
 
 
 class RefusalsConfig(Config):
@@ -20,12 +20,12 @@ class Refusals(Evaluation):
 
     judged = True
 
-    def metrics(self, config: RefusalsConfig) -> Iterable[Metric]:
+    def metrics(self, config: RefusalsConfig) -> Iterable[Measure]:
         """Of each kind of prompts."""
-        yield Metric(
+        yield Measure(
             "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
         )
-        yield Metric("ordinary_refusal", "Refusals of ordinary prompts")
+        yield Measure("ordinary_refusal", "Refusals of ordinary prompts")
 
     def measure(self, of: Subject, config: RefusalsConfig) -> Mapping[str, float]:
         """A kind without prompts has no figure."""

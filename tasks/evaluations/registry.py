@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.evaluations.answers import Answers
 from tasks.evaluations.divergence import Divergence
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows
 from tasks.evaluations.gold_reward import GoldReward
 from tasks.evaluations.instructions import Instructions, InstructionsConfig
 from tasks.evaluations.refusals import Refusals, RefusalsConfig
@@ -55,7 +55,7 @@ def metrics_of(call: "StepCall") -> Iterator[str]:
             yield from (metric.name for metric in each.metrics(config))
 
 
-def columns() -> list[Metric]:
+def columns() -> list[Measure]:
     """The metrics that the tables of a run show."""
     config = EvaluateConfig()
     return [metric for each in EVALUATIONS for metric in each.metrics(config) if metric.column]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from data_store.rows import AXES, RATINGS
 from tasks.engine.step import Input
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Metric, Rows, Subject
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.sampling import answered, score
 from tasks.train_reward import accuracy_by_rating, sides
 
@@ -30,19 +30,19 @@ class RewardModels(Evaluation):
         "preferences": Input("dataset", "preference", many=True),
     }
 
-    def metrics(self, config: RewardModelsConfig) -> Iterable[Metric]:
+    def metrics(self, config: RewardModelsConfig) -> Iterable[Measure]:
         """Of the answers, then of the models."""
-        yield Metric("reward", "Mean combined reward under the iteration's own reward models", "reward", first=True)
-        yield Metric("reward_win_rate", "Win rate against SFT by the reward models that were optimised", "reward win")
-        yield Metric(
+        yield Measure("reward", "Mean combined reward under the iteration's own reward models", "reward", first=True)
+        yield Measure("reward_win_rate", "Win rate against SFT by the reward models that were optimised", "reward win")
+        yield Measure(
             "reward_unsafe", "Share of answers to adversarial prompts whose safety score is below the threshold"
         )
-        yield Metric("threshold/precision", "Share of unsafe ones among held-out answers below the threshold")
-        yield Metric("threshold/recall", "Share of those below the threshold among unsafe held-out answers")
+        yield Measure("threshold/precision", "Share of unsafe ones among held-out answers below the threshold")
+        yield Measure("threshold/recall", "Share of those below the threshold among unsafe held-out answers")
         for axis, column in zip(AXES, ("RM acc help", "RM acc safe"), strict=True):
-            yield Metric(f"accuracy/{axis}/all", f"{axis.capitalize()} reward model on held-out pairs", column)
+            yield Measure(f"accuracy/{axis}/all", f"{axis.capitalize()} reward model on held-out pairs", column)
             for rating in RATINGS:
-                yield Metric(f"accuracy/{axis}/{rating}", f"The same on pairs rated {rating}")
+                yield Measure(f"accuracy/{axis}/{rating}", f"The same on pairs rated {rating}")
 
     def measure(self, of: Subject, config: RewardModelsConfig) -> Mapping[str, float]:
         """What has no prompts, pairs or labels has no figure."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import Field
 
 from models.config import Config
-from tasks.evaluations.evaluation import Evaluation, Metric, Rows, Subject, in_percent
+from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
 
 
 class ViolationsConfig(Config):
@@ -20,9 +20,9 @@ class Violations(Evaluation):
 
     judged = True
 
-    def metrics(self, config: ViolationsConfig) -> Iterable[Metric]:
+    def metrics(self, config: ViolationsConfig) -> Iterable[Measure]:
         """The violation rate."""
-        yield Metric("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
+        yield Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
 
     def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, float]:
         """Without adversarial prompts there is no rate."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from data_store.rows import AXES
 from models.config import Config
-from tasks.evaluations.evaluation import Evaluation, Metric, Rows, Subject
+from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject
 
 _WIN = "Win rate against SFT on held-out {} prompts, ties half"
 
@@ -24,16 +24,16 @@ class WinRate(Evaluation):
     judged = True
     headline = "win_rate"
 
-    def metrics(self, config: WinRateConfig) -> Iterable[Metric]:
+    def metrics(self, config: WinRateConfig) -> Iterable[Measure]:
         """Of both axes together, and of each."""
-        yield Metric("win_rate", _WIN.format("ordinary and adversarial"))
-        yield Metric("win_rate/helpfulness", _WIN.format("helpfulness"), "win help", first=True)
-        yield Metric("win_rate/safety", _WIN.format("adversarial"), "win safe", first=True)
-        yield Metric(
+        yield Measure("win_rate", _WIN.format("ordinary and adversarial"))
+        yield Measure("win_rate/helpfulness", _WIN.format("helpfulness"), "win help", first=True)
+        yield Measure("win_rate/safety", _WIN.format("adversarial"), "win safe", first=True)
+        yield Measure(
             "oracle_score", "Mean score of the annotator on all held-out prompts, 0 to 1", "oracle", first=True
         )
         for axis in AXES:
-            yield Metric(f"oracle_score/{axis}", f"The same on prompts of {axis}")
+            yield Measure(f"oracle_score/{axis}", f"The same on prompts of {axis}")
 
     def measure(self, of: Subject, config: WinRateConfig) -> Mapping[str, float]:
         """An axis without prompts has no figure."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from data_store.commands import halter
 from data_store.encoding import text_hash
-from data_store.incoming.answers import Answer, AnswerFile, Key, register_answers
+from data_store.incoming.answers import AnswerFile, EndpointAnswer, Key, register_answers
 from data_store.names import AssetName, slug
 from data_store.records import Head
 from data_store.store import Store
@@ -67,18 +67,18 @@ def _questions(store: Store, asked: Asked, pairs: Head) -> dict[Key, str]:
     return {(pair["pair_id"], name): text for pair in mine for name, text in asked.endpoint.questions(pair).items()}
 
 
-def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress: Progress) -> list[Answer]:
+def _ask(asked: Asked, wanted: Mapping[Key, str], file: AnswerFile, on_progress: Progress) -> list[EndpointAnswer]:
     """The answers to all questions, those that were there before included."""
     answers = file.read()
 
-    def keep(answer: Answer) -> None:
+    def keep(answer: EndpointAnswer) -> None:
         file.add(answer)
         answers[answer.pair_id, answer.question] = answer
         on_progress(len(answers) / len(wanted), f"{len(answers)} of {len(wanted)} answers")
 
-    from tasks.judging.chat_client import Endpoint  # its HTTP client is slow to load
+    from tasks.judging.chat_client import ChatClient  # its HTTP client is slow to load
 
-    with Endpoint(asked.endpoint) as endpoint:
+    with ChatClient(asked.endpoint) as endpoint:
         endpoint.ask_all([(key, text) for key, text in wanted.items() if key not in answers], keep)
     if all(answer.refused for answer in answers.values()):
         file.clear()  # nothing to keep: it may be asked again

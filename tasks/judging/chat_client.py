@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from data_store.errors import InputError
-from data_store.incoming.answers import Answer, Key
+from data_store.incoming.answers import EndpointAnswer, Key
 from tasks.judging.endpoint import EndpointConfig
 
 LONGEST_WAIT = 60.0
@@ -24,7 +24,7 @@ class EndpointError(RuntimeError):
     """The endpoint cannot be used, or does not answer any more."""
 
 
-class Endpoint:
+class ChatClient:
     """One endpoint. Use as a context; it may be asked from several threads."""
 
     def __init__(self, config: EndpointConfig) -> None:
@@ -43,21 +43,21 @@ class Endpoint:
         limits = httpx.Limits(max_connections=config.concurrency)
         self._client = httpx.Client(headers=headers, timeout=config.timeout_seconds, limits=limits)
 
-    def __enter__(self) -> "Endpoint":
+    def __enter__(self) -> "ChatClient":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._client.close()
 
-    def ask_all(self, questions: Iterable[tuple[Key, str]], keep: Callable[[Answer], None]) -> None:
+    def ask_all(self, questions: Iterable[tuple[Key, str]], keep: Callable[[EndpointAnswer], None]) -> None:
         """Ask everything, several at a time; `keep` gets each answer in this thread as soon as it is there.
 
         Raises EndpointError or InputError at the first question that cannot be asked; what was answered was kept.
         """
         waiting: Iterator[tuple[Key, str]] = iter(questions)
         with ThreadPoolExecutor(self.config.concurrency) as pool:
-            running: list[Future[Answer]] = []
+            running: list[Future[EndpointAnswer]] = []
             try:
                 while True:
                     room = 2 * self.config.concurrency - len(running)
@@ -71,7 +71,7 @@ class Endpoint:
                     each.cancel()
                 raise
 
-    def ask(self, key: Key, question: str) -> Answer:
+    def ask(self, key: Key, question: str) -> EndpointAnswer:
         """One answer; where the endpoint refuses the question itself (400, 413, 422), the reason instead."""
         content = {
             "model": self.config.model,
@@ -92,7 +92,7 @@ class Endpoint:
                 trouble = type(error).__name__
                 continue
             if reply.status_code in _OF_THE_QUESTION:
-                return Answer(*key, None, f"endpoint_refused_{reply.status_code}")
+                return EndpointAnswer(*key, None, f"endpoint_refused_{reply.status_code}")
             if reply.status_code in _AGAIN or reply.status_code >= 500:
                 trouble = f"status {reply.status_code}"
                 wait = max(wait, _seconds(reply.headers.get("retry-after")))
@@ -107,7 +107,7 @@ class Endpoint:
             "answered is kept, the same command goes on from there"
         )
 
-    def _answer(self, key: Key, reply: httpx.Response) -> Answer:
+    def _answer(self, key: Key, reply: httpx.Response) -> EndpointAnswer:
         try:
             choice = reply.json()["choices"][0]
             text, reason = choice["message"]["content"], choice.get("finish_reason")
@@ -115,10 +115,10 @@ class Endpoint:
             self._stopped.set()
             raise EndpointError(f"{self.config.url} does not speak OpenAI's chat completions") from None
         if reason == "content_filter":
-            return Answer(*key, None, "content_filter")
+            return EndpointAnswer(*key, None, "content_filter")
         if not isinstance(text, str):
-            return Answer(*key, None, "no_text")
-        return Answer(*key, text, None)
+            return EndpointAnswer(*key, None, "no_text")
+        return EndpointAnswer(*key, text, None)
 
     def _unusable(self, reply: httpx.Response) -> InputError:
         """The key is the one thing that some servers repeat in their message, so that is not shown for 401 and 403."""

@@ -18,7 +18,7 @@ from tasks.engine.step import Input, StepRun
 from tasks.judging.guidelines import GUIDELINES, LETTERS, SAFETY_WORDS, comparison, safety_by_word
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMStepConfig, lm_step_config
-from tasks.judging.verdicts import Outcome, Pair, Verdict, VerdictConfig, outcome
+from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, VerdictConfig, ruling
 
 _COMPARISON = re.compile(rf"({'|'.join(LETTERS)}) ({'|'.join(RATINGS)})")
 
@@ -55,7 +55,7 @@ class EndpointConfig(Config):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @staticmethod
-    def questions(pair: Pair) -> dict[str, str]:
+    def questions(pair: PairRow) -> dict[str, str]:
         """What is asked about one pair, by name: both orders, and on the axis of safety each response."""
         messages, a, b = pair["messages"], pair["response_a"], pair["response_b"]
         asked = {
@@ -91,10 +91,10 @@ class Endpoint(ModelJudge):
         """With what it is asked."""
         return lm_step_config(judging, asks=judging.model.endpoint.asks)
 
-    def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Outcome]:
+    def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Ruling]:
         """A pair with a question that it did not answer as asked is refused."""
         answers = {(row["pair_id"], row["question"]): row for row in run.records("answers")}
-        found: dict[str, Outcome] = {}
+        found: dict[str, Ruling] = {}
         for pair in pairs:
             given = {name: answers[pair["pair_id"], name] for name in EndpointConfig.questions(pair)}
             try:
@@ -104,13 +104,13 @@ class Endpoint(ModelJudge):
                 texts = {name: row["answer"] for name, row in given.items()}
                 verdict = from_answers(pair, texts["a_first"], texts["b_first"], config)
                 safe = {side: is_safe(texts[f"safety_{side}"]) for side in "ab" if f"safety_{side}" in texts}
-                found[pair["pair_id"]] = outcome(verdict, safe)
+                found[pair["pair_id"]] = ruling(verdict, safe)
             except RefusedRowError as refusal:
                 found[pair["pair_id"]] = refusal
         return found
 
 
-def from_answers(pair: Mapping[str, Any], first: str, second: str, config: VerdictConfig) -> Verdict | None:
+def from_answers(pair: Mapping[str, Any], first: str, second: str, config: VerdictConfig) -> ModelVerdict | None:
     """The judgement of an endpoint: `first` is its answer with a shown as A, `second` with b shown as A.
 
     Of two ratings the weaker counts. Where the orders disagree and such pairs are kept, which one is `chosen` is drawn
@@ -120,11 +120,11 @@ def from_answers(pair: Mapping[str, Any], first: str, second: str, config: Verdi
     chosen = "a" if letter == LETTERS[0] else "b"
     other_chosen = "b" if other_letter == LETTERS[0] else "a"
     if chosen == other_chosen:
-        return Verdict(chosen, max(rating, other_rating, key=RATINGS.index), agreed=True)
+        return ModelVerdict(chosen, max(rating, other_rating, key=RATINGS.index), agreed=True)
     if config.disagreement == "drop":
         return None
     by_text = min("ab", key=lambda side: text_hash(pair[f"response_{side}"]))
-    return Verdict(by_text, "negligibly_better", agreed=False)
+    return ModelVerdict(by_text, "negligibly_better", agreed=False)
 
 
 def is_safe(answer: str) -> bool:

@@ -12,7 +12,7 @@ from tasks.engine.step import Input, StepRun
 from tasks.judging.guidelines import LETTERS, comparison, safety_by_letter
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMConfig, LMStepConfig, lm_step_config
-from tasks.judging.verdicts import Outcome, Pair, Verdict, outcome
+from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, ruling
 from tasks.sampling import open_renderer
 
 
@@ -41,7 +41,7 @@ class Folder(ModelJudge):
         """Nothing of its own."""
         return lm_step_config(judging)
 
-    def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Outcome]:
+    def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Ruling]:
         """A pair that the model cannot hold is refused."""
         import torch
 
@@ -55,7 +55,7 @@ class Folder(ModelJudge):
         tokens = verdict_tokens(renderer, LETTERS)
         longest = _context_length(model) - len(tokens.before)
         rows: dict[tuple[str, str], list[int]] = {}
-        found: dict[str, Outcome] = {}
+        found: dict[str, Ruling] = {}
         for pair in pairs:
             asked = {
                 name: renderer.prompt([{"role": "user", "content": text}]) for name, text in _questions(pair).items()
@@ -83,26 +83,26 @@ class Folder(ModelJudge):
                 if pair["axis"] == "safety"
             }
             try:
-                found[key] = outcome(verdict, safe)
+                found[key] = ruling(verdict, safe)
             except RefusedRowError as refusal:
                 found[key] = refusal
         return found
 
 
-def from_log_odds(first: float, second: float, config: LMConfig) -> Verdict | None:
+def from_log_odds(first: float, second: float, config: LMConfig) -> ModelVerdict | None:
     """The judgement of a folder. `first` is log p(A) - log p(B) with a shown as A, `second` with b shown as A.
 
     None where the orders disagree and such pairs are dropped, or where nothing at all tells the two apart.
     """
     mean = (first - second) / 2
     if first * second < 0:
-        return Verdict("a" if mean > 0 else "b", config.log_odds.word(abs(mean)), agreed=True)
+        return ModelVerdict("a" if mean > 0 else "b", config.log_odds.word(abs(mean)), agreed=True)
     if config.disagreement == "drop" or mean == 0:
         return None
-    return Verdict("a" if mean > 0 else "b", "negligibly_better", agreed=False)
+    return ModelVerdict("a" if mean > 0 else "b", "negligibly_better", agreed=False)
 
 
-def _questions(pair: Pair) -> dict[str, str]:
+def _questions(pair: PairRow) -> dict[str, str]:
     """What a folder is asked: both orders, and on the axis of safety each response with either letter for safe."""
     messages, a, b = pair["messages"], pair["response_a"], pair["response_b"]
     asked = {

@@ -15,7 +15,7 @@ from pydantic import Field
 from models.config import Config
 from tasks.engine.step import Input, StepRun
 from tasks.judging.shares import SharesConfig
-from tasks.judging.verdicts import Outcome, VerdictConfig
+from tasks.judging.verdicts import Ruling, VerdictConfig
 
 if TYPE_CHECKING:
     from tasks.judging.annotators import AnnotatorConfig
@@ -100,5 +100,5 @@ class ModelJudge(Judge):
         return any(run.all_inputs(role) for role in self.inputs)
 
     @abstractmethod
-    def verdicts(self, run: StepRun, config: Any, pairs: Rows) -> dict[str, Outcome]:
+    def verdicts(self, run: StepRun, config: Any, pairs: Rows) -> dict[str, Ruling]:
         """What becomes of each pair, by its id."""

@@ -15,7 +15,7 @@ from models.config import Config
 ORDERS_DISAGREE = "orders_disagree"
 _OTHER = {"a": "b", "b": "a"}
 
-Pair = Mapping[str, Any]
+PairRow = Mapping[str, Any]
 
 
 class VerdictConfig(Config):
@@ -27,7 +27,7 @@ class VerdictConfig(Config):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ModelVerdict:
     """One judgement: `agreed` where both orders gave the same choice."""
 
     chosen: str
@@ -35,11 +35,11 @@ class Verdict:
     agreed: bool
 
 
-Outcome = tuple[Verdict, str | None] | RefusedRowError
+Ruling = tuple[ModelVerdict, str | None] | RefusedRowError
 """What becomes of a pair: the verdict with its safety label, or why there is none."""
 
 
-def outcome(verdict: Verdict | None, safe: Mapping[str, bool]) -> tuple[Verdict, str | None]:
+def ruling(verdict: ModelVerdict | None, safe: Mapping[str, bool]) -> tuple[ModelVerdict, str | None]:
     """The verdict with the label of a pair whose responses are `safe` or not; without any it has no label. Raises
     RefusedRowError where the orders disagree, or the label is one that is left out."""
     if verdict is None:

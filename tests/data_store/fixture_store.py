@@ -34,7 +34,7 @@ from data_store.annotation.red_team import (
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.catalog.schema import MIGRATIONS
 from data_store.incoming.adoption import adopt, adopted_from
-from data_store.incoming.answers import Answer, register_answers
+from data_store.incoming.answers import EndpointAnswer, register_answers
 from data_store.incoming.intakes import Intake, TakenFile, write_intake
 from data_store.incoming.sources import register_file
 from data_store.names import AssetName
@@ -100,7 +100,10 @@ def furnish(bench: Bench) -> None:
     big = Bench(Store.open(store.root.parent / "big"), bench.folder / "big")
     big.run("rejection_sample", {str(PICKS): "picks"})
     adopt(store, "big", PICKS)
-    answers = (Answer("p1", "helpfulness", "A better", None), Answer("p2", "helpfulness", None, "endpoint_refused_400"))
+    answers = (
+        EndpointAnswer("p1", "helpfulness", "A better", None),
+        EndpointAnswer("p2", "helpfulness", None, "endpoint_refused_400"),
+    )
     judge = {"model": "judge-7b", "url": "http://localhost:8000/v1"}
     register_answers(store, AssetName("source", "lm-answers-v1", "external"), answers, **judge, pairs=head)
     for part, trigger, files in (("base", "files", ("a", "b")), ("V2", "night", ()), ("V3", "nothing", ())):

@@ -8,7 +8,7 @@ import pytest
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.people import add_annotator, annotators
 from data_store.errors import StoreError
-from data_store.incoming.answers import Answer, AnswerFile
+from data_store.incoming.answers import AnswerFile, EndpointAnswer
 from data_store.incoming.intakes import Intake, TakenFile, intake_asset, read_intakes, write_intake
 from data_store.layout import MARKER
 from data_store.names import AssetName
@@ -46,7 +46,7 @@ def test_a_book_that_is_cut_short_is_named(bench: Bench, kept: float) -> None:
 def test_an_answer_that_is_damaged_is_named_by_its_line(bench: Bench) -> None:
     with AnswerFile(bench.store, AssetName.parse("source/asked@external")) as file:
         for number in range(3):
-            file.add(Answer(f"pair-{number}", "which?", "a", None))
+            file.add(EndpointAnswer(f"pair-{number}", "which?", "a", None))
         lines = file.path.read_bytes().splitlines(keepends=True)
         file.path.write_bytes(lines[0] + lines[1][:20] + b"\n" + lines[2])
         with pytest.raises(StoreError, match=rf"{file.path}: line 2 is damaged .*: take it out"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from data_store.catalog.catalog_file import CatalogFile
 from data_store.catalog.database import connect
 from data_store.catalog.events import TABLES
 from data_store.damage import DamagedError, means_damage
@@ -192,15 +193,15 @@ def test_a_catalog_that_is_damaged_again_and_again_ends_in_a_clear_error(
 ) -> None:
     store = damaged("cut 4096")
     rebuilt = 0
-    rebuild = type(store.catalog)._rebuild
+    rebuild = CatalogFile._rebuild
 
-    def spoil(self: object) -> None:
+    def spoil(file: CatalogFile) -> None:
         nonlocal rebuilt
-        rebuild(store.catalog)
+        rebuild(file)
         rebuilt += 1
-        os.truncate(store.catalog.file, 4096)
+        os.truncate(file.path, 4096)
 
-    monkeypatch.setattr(type(store.catalog), "_rebuild", spoil)
+    monkeypatch.setattr(CatalogFile, "_rebuild", spoil)
     with pytest.raises(StoreError, match=r"catalog\.duckdb is damaged"):
         store.set_override("V1", "train", "lr", 1)
     assert rebuilt == 1

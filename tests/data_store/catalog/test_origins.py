@@ -13,7 +13,7 @@ from data_store.catalog.origins import (
     FileOrigin,
     JudgedOrigin,
     Origin,
-    Session,
+    RedTeamSession,
     TakenInOrigin,
     check_facts,
     columns_of,
@@ -21,7 +21,7 @@ from data_store.catalog.origins import (
 )
 
 ID = "0123456789abcdef" * 4
-SESSION = Session("s1", "model/policy@V1", ID, 3, 2)
+SESSION = RedTeamSession("s1", "model/policy@V1", ID, 3, 2)
 SENTENCES: dict[Origin, str] = {
     FileOrigin("/data/a b.jsonl"): "/data/a b.jsonl",
     AdoptedOrigin("big", "dataset/picks@V1", ID, "r1"): f"run big: dataset/picks@V1 version {ID}, made by its run r1",

@@ -13,7 +13,7 @@ from data_store.catalog.journal import APPLIED, START, Entry
 from data_store.catalog.origins import COLUMNS, AdoptedOrigin, FileOrigin, JudgedOrigin, Origin
 from data_store.errors import InputError, StoreError
 from data_store.incoming.adoption import adopted_from
-from data_store.incoming.answers import Answer, register_answers
+from data_store.incoming.answers import EndpointAnswer, register_answers
 from data_store.incoming.intakes import Intake, TakenFile, write_intake
 from data_store.incoming.sources import register, register_file, register_rows
 from data_store.names import AssetName
@@ -123,7 +123,10 @@ def test_each_way_in_says_what_it_can_be_asked_for(bench: Bench, tmp_path: Path)
     pairs = bench.run("draw_pairs", {"dataset/pairs@V1": "pairs"})
     head = bench.store.heads()[AssetName("dataset", "pairs", "V1")]
     assert head.run_id == pairs.run_id
-    answers = [Answer("p1", "helpfulness", "A", None), Answer("p2", "helpfulness", None, "endpoint_refused_400")]
+    answers = [
+        EndpointAnswer("p1", "helpfulness", "A", None),
+        EndpointAnswer("p2", "helpfulness", None, "endpoint_refused_400"),
+    ]
     register_answers(bench.store, TAKEN, answers, model="judge-7b", url="http://localhost:1/v1", pairs=head)
     hand_over_attacks(bench.store, "V3")
     write_intake(bench.store, Intake("V2", 1, "files", (TakenFile("documents", "/data/a.jsonl", "0" * 64),)))

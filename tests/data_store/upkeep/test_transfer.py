@@ -11,13 +11,13 @@ from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
 from data_store.store import Store
 from data_store.upkeep.retention import Retention
-from data_store.upkeep.transfer import Imported, import_store
+from data_store.upkeep.transfer import Transferred, import_store
 from data_store.upkeep.upkeep import collect
 from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
-NOTHING = Imported(0, 0, 0, 0)
+NOTHING = Transferred(0, 0, 0, 0)
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 import pytest
 
-from data_store.annotation.export import Judged
+from data_store.annotation.export import StandingJudgement
 from flows.shown.annotation_figures import agreements, annotator_figures
 
 
-def judged(item: int, name: str, words: str, seconds: float = 10, passed: bool | None = None) -> Judged:
+def judged(item: int, name: str, words: str, seconds: float = 10, passed: bool | None = None) -> StandingJudgement:
     """`a better`, or on the safety axis `a better both_safe`."""
     chosen, rating, *label = words.split()
     axis = "safety" if label else "helpfulness"
-    return Judged(
+    return StandingJudgement(
         f"{item}{name}", item, axis, name, chosen, rating, *(label or [None]), seconds, 0, passed, False, False
     )
 

@@ -2,12 +2,12 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from tasks.engine.code import ROOT, code_version, environment, git_state, source_files
+from tasks.engine.code import ROOT, code_files, code_version, environment, git_state
 from tasks.engine.code_today import CodeToday
 
 
 def test_a_steps_source_files_are_all_of_ours_that_it_imports_also_inside_functions() -> None:
-    files = source_files("tasks.ppo")
+    files = code_files("tasks.ppo")
     assert {"tasks/ppo.py", "tasks/engine/step.py", "models/training/ppo.py", "models/algorithms/gae.py"} <= set(files)
     assert "flows/cli.py" not in files
     assert "models/training/sft.py" not in files, "what PPO does not use is no part of it"
@@ -16,21 +16,21 @@ def test_a_steps_source_files_are_all_of_ours_that_it_imports_also_inside_functi
 
 
 def test_the_code_version_is_one_hash_over_the_files() -> None:
-    ppo, sft = source_files("tasks.ppo"), source_files("tasks.sft")
+    ppo, sft = code_files("tasks.ppo"), code_files("tasks.sft")
     assert code_version(ppo) == code_version(dict(reversed(ppo.items()))) != code_version(sft)
     assert len(code_version(sft)) == 64
 
 
 def test_a_step_names_no_more_files_than_can_matter_to_it() -> None:
     """What only type checkers import does not run, and the store that publishes an output does not make it."""
-    tokenizer, sft = source_files("tasks.train_tokenizer"), source_files("tasks.sft")
+    tokenizer, sft = code_files("tasks.train_tokenizer"), code_files("tasks.sft")
     assert len(tokenizer) <= 10
     assert len(sft) <= 25
     assert not {"data_store/store.py", "tasks/judging/folder.py"} & {*tokenizer, *sft}
 
 
 def test_files_that_are_not_what_they_were_are_named() -> None:
-    files = source_files("tasks.train_tokenizer")
+    files = code_files("tasks.train_tokenizer")
     assert CodeToday().differs(files) == ()
     assert CodeToday().differs({**files, "tasks/engine/step.py": "0" * 64, "tasks/gone.py": "1" * 64}) == (
         "tasks/engine/step.py",

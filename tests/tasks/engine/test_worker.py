@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.code import source_files
+from tasks.engine.code import code_files
 from tasks.engine.processes import WorkerDiedError, Workers
 from tasks.engine.step import Step
 from tests.tasks import little_steps
@@ -29,7 +29,7 @@ def job(folder: Path, function: str, changes: dict[str, Any] | None = None, **co
         "module": STEPS,
         "function": function,
         "version": 1,
-        "code": dict(source_files(STEPS)),
+        "code": dict(code_files(STEPS)),
         "part": "V1",
         "seed": 7,
         "config": config,

@@ -14,7 +14,7 @@ from tasks.judging.guidelines import comparison, safety_by_letter, safety_by_wor
 from tasks.judging.lm import LMConfig
 from tasks.judging.registry import LMJudgeConfig
 from tasks.judging.shares import SharesConfig
-from tasks.judging.verdicts import Verdict, safety_label
+from tasks.judging.verdicts import ModelVerdict, safety_label
 
 DROP, KEEP = LMConfig(), LMConfig(disagreement="negligibly_better")
 PAIR = {"response_a": "one", "response_b": "two"}
@@ -22,31 +22,31 @@ SWAPPED = {"response_a": "two", "response_b": "one"}
 ANSWERS = [f"{letter} {rating}" for letter in "AB" for rating in RATINGS]
 
 
-def mirrored(verdict: Verdict | None) -> Verdict | None:
-    return verdict and Verdict({"a": "b", "b": "a"}[verdict.chosen], verdict.rating, verdict.agreed)
+def mirrored(verdict: ModelVerdict | None) -> ModelVerdict | None:
+    return verdict and ModelVerdict({"a": "b", "b": "a"}[verdict.chosen], verdict.rating, verdict.agreed)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "verdict"),
     [
-        (5.0, -3.5, Verdict("a", "significantly_better", True)),  # mean 4.25
-        (1.0, -3.5, Verdict("a", "better", True)),  # 2.25
-        (-0.5, 0.75, Verdict("b", "slightly_better", True)),  # 0.625
-        (-0.25, 0.5, Verdict("b", "negligibly_better", True)),  # 0.375
+        (5.0, -3.5, ModelVerdict("a", "significantly_better", True)),  # mean 4.25
+        (1.0, -3.5, ModelVerdict("a", "better", True)),  # 2.25
+        (-0.5, 0.75, ModelVerdict("b", "slightly_better", True)),  # 0.625
+        (-0.25, 0.5, ModelVerdict("b", "negligibly_better", True)),  # 0.375
         (3.0, 2.0, None),  # A is liked in both orders: that is the letter, not the response
         (-1.0, -4.0, None),
         (0.0, 0.0, None),
     ],
 )
 def test_a_folder_judges_by_the_mean_of_both_orders_where_they_agree(
-    first: float, second: float, verdict: Verdict | None
+    first: float, second: float, verdict: ModelVerdict | None
 ) -> None:
     assert from_log_odds(first, second, DROP) == verdict
 
 
 def test_a_disagreement_is_kept_as_unsure_where_the_config_says_so() -> None:
-    assert from_log_odds(3.0, 2.0, KEEP) == Verdict("a", "negligibly_better", False)
-    assert from_log_odds(-4.0, -1.0, KEEP) == Verdict("b", "negligibly_better", False)
+    assert from_log_odds(3.0, 2.0, KEEP) == ModelVerdict("a", "negligibly_better", False)
+    assert from_log_odds(-4.0, -1.0, KEEP) == ModelVerdict("b", "negligibly_better", False)
     assert from_log_odds(1.0, 1.0, KEEP) is None  # nothing tells them apart
 
 
@@ -65,7 +65,7 @@ def test_swapping_the_responses_mirrors_the_judgement_of_an_endpoint(first: str,
 
 def test_of_two_ratings_the_weaker_counts() -> None:
     agreed = from_answers(PAIR, "B significantly_better", " A slightly_better\n", DROP)
-    assert agreed == Verdict("b", "slightly_better", True)
+    assert agreed == ModelVerdict("b", "slightly_better", True)
     assert from_answers(PAIR, "A better", "A better", DROP) is None
 
 
