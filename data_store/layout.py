@@ -12,7 +12,15 @@ STORE_FORMAT = 1
 MARKER = "halter-store.json"
 DAMAGED_FOLDER = "damaged"  # where `repair` puts what no backup has, until it is collected
 _FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "datasets", "tmp")
-_FILES = (MARKER, "catalog.lock", "gc.lock", "catalog.duckdb", "catalog.duckdb.wal", "annotation.sqlite")
+_FILES = (
+    MARKER,
+    "catalog.lock",
+    "gc.lock",
+    "checkouts.lock",
+    "catalog.duckdb",
+    "catalog.duckdb.wal",
+    "annotation.sqlite",
+)
 
 
 def prepare(root: Path) -> None:

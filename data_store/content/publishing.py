@@ -16,6 +16,7 @@ from data_store.content.source_hashes import OF_THIS_PROCESS, SourceHashes
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, sync_folder
+from data_store.locks import locked
 from data_store.read_only import Scratch
 from data_store.records import ObjectRef, Publication, VersionInfo
 from data_store.rows import conform, row_kind
@@ -172,21 +173,32 @@ class Checkouts:
         What it holds is read and compared, once per process. Raises StoreError where an object is missing or damaged.
         """
         target = self.path(version.version_id)
-        sound = target.is_dir() and self._is_sound(version, target)
+        damaged = target.is_dir() and not self._is_sound(version, target)
         if self.spare is not None:
             spare = Checkouts(self.spare.folder("checkouts"), self.spare.folder("tmp"), self.objects)
-            return target if sound else spare.get(version)
-        if not sound:
-            self.evict(version.version_id)
-        if not target.is_dir():
-            if any(ref.role == "external" for ref in version.objects):
-                raise StoreError(
-                    f"version {version.version_id} is an external source, its bytes are not in the store; "
-                    f"read it where it lies"
-                )
-            self._build(version, target)
+            return target if target.is_dir() and not damaged else spare.get(version)
+        if damaged:
+            self._replace(version, target)
+        elif not target.is_dir():
+            self._lay_out(version, target)
         os.utime(target)  # eviction goes by the last use
         return target
+
+    def _replace(self, version: VersionInfo, target: Path) -> None:
+        """Lay a damaged folder out anew. One at a time: else a second one that found the damage would take away what
+        the first has laid out, and given to somebody who reads it."""
+        with locked(self.folder.with_name("checkouts.lock"), exclusive=True):
+            if not self._is_sound(version, target):
+                self.evict(version.version_id)
+                self._lay_out(version, target)
+
+    def _lay_out(self, version: VersionInfo, target: Path) -> None:
+        if any(ref.role == "external" for ref in version.objects):
+            raise StoreError(
+                f"version {version.version_id} is an external source, its bytes are not in the store; "
+                f"read it where it lies"
+            )
+        self._build(version, target)
 
     @staticmethod
     def _is_sound(version: VersionInfo, folder: Path) -> bool:

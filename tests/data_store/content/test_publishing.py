@@ -2,15 +2,17 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
 
 from data_store.content import objects
+from data_store.content.publishing import Checkouts
 from data_store.content.row_hashing import row_hashes
 from data_store.content.rowsets import ROWS_FILE
 from data_store.errors import InputError, StoreError
-from data_store.records import ObjectRef
+from data_store.records import ObjectRef, VersionInfo
 from data_store.store import Store
 from data_store.upkeep.verification import repair, verify
 from tests.data_store.store_bench import Bench
@@ -244,6 +246,55 @@ def test_a_folder_of_rows_that_was_damaged_is_laid_out_again(bench: Bench) -> No
         harm(folder / ROWS_FILE)
         assert sorted(bench.store.rows(publication.version_id).column("text").to_pylist()) == ["a", "b"]
     assert verify(bench.store).problems == ()
+    assert list((bench.store.root / "tmp").iterdir()) == []
+
+
+class Interrupted(Checkouts):
+    """Somebody else checks the same version out in between: when this one has looked, takes away or builds."""
+
+    def __init__(self, other: Checkouts, version: VersionInfo, at: str) -> None:
+        super().__init__(other.folder, other.temporary, other.objects)
+        self.other, self.version, self.at = other, version, at
+        self.given: BinaryIO | None = None  # open, as by somebody who reads it
+
+    def _between(self, at: str) -> None:
+        if at == self.at and self.given is None:
+            self.given = (self.other.get(self.version) / ROWS_FILE).open("rb")
+
+    def _is_sound(self, version: VersionInfo, folder: Path) -> bool:  # type: ignore[override]
+        found = Checkouts._is_sound(version, folder)
+        self._between("looks")
+        return found
+
+    def evict(self, version: str) -> None:
+        self._between("takes away")
+        super().evict(version)
+
+    def _build(self, version: VersionInfo, target: Path) -> None:
+        self._between("builds")
+        super()._build(version, target)
+
+
+@pytest.mark.parametrize(
+    ("harmed", "at"), [(False, "takes away"), (False, "builds"), (True, "looks")], ids=["absent", "new", "damaged"]
+)
+def test_of_two_that_check_out_at_once_none_takes_away_what_the_other_was_given(
+    bench: Bench, harmed: bool, at: str
+) -> None:
+    """As two steps that read the same rows side by side."""
+    publication = bench.store.publish("dataset", bench.documents("a", "b"), row_kind="document")
+    bench.run("filter", {A: publication})
+    version = bench.store.version(publication.version_id)
+    if harmed:
+        folder = bench.store.checkouts.get(version)
+        folder.chmod(0o755)
+        damage(folder / ROWS_FILE)
+    interrupted = Interrupted(bench.store.checkouts, version, at)
+    folder = interrupted.get(version)
+    if interrupted.given is not None:
+        with interrupted.given as read:
+            assert os.fstat(read.fileno()).st_nlink == 1, "it is still there"
+    assert Checkouts._is_sound(version, folder)
     assert list((bench.store.root / "tmp").iterdir()) == []
 
 
