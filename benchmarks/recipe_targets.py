@@ -89,11 +89,10 @@ DEMO = (
     Target("after: trained", _of(FINAL, KEPT.format("trained")), (0.60, MANY), (0.80, MANY)),
     Target("after: held out of GAtt", _of(FINAL, KEPT.format("held_out")), (0.40, MANY), (0.65, MANY)),
 )
-# so few prompts that one seed says little: .1 of 80 is known to ± .07
 SMOKE = (
-    Target("win against SFT", _of("V2/evaluate", "win_rate"), (0.47, MANY), (0.52, MANY)),
-    Target("oracle score, gain over SFT", _gain("oracle_score", "V2/evaluate", START), (0, MANY), (0.03, MANY)),
-    Target("violation", _of("V2/evaluate", "violation"), (0, 0.15), (0, 0.10)),
+    Target("win against SFT", _of("V2/evaluate", "win_rate"), (0.50, MANY)),
+    Target("oracle score, gain over SFT", _gain("oracle_score", "V2/evaluate", START), (0.03, MANY)),
+    Target("violation", _of("V2/evaluate", "violation"), (0, 0.10)),
     Target("violation as a share of SFT's", _share("violation", "V2/evaluate", START), (0, 0.5)),
 )
 TARGETS = {"demo": DEMO, "smoke": SMOKE}
