@@ -71,6 +71,20 @@ def test_each_folder_of_the_readmes_tree_is_there() -> None:
     assert [name for name in top if not (ROOT / name).is_dir()] == []
 
 
+def test_each_test_and_source_file_that_a_page_names_is_there() -> None:
+    """The log tells of what was; there they may be gone."""
+    named = [
+        (page.name, path)
+        for page in PAGES
+        if page.name != "log.md"
+        for path in re.findall(r"`((?:[a-z_]+/)+\w+\.py)`", page.read_text())
+        if "\n```diff" not in page.read_text()
+    ]
+    assert len(named) > 50
+    gone = [(page, path) for page, path in named if not (ROOT / path).exists() and not (ROOT / "tests" / path).exists()]
+    assert gone == []
+
+
 def test_no_page_speaks_of_this_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(work|tmp|root|home)/", page.read_text()), page.name
