@@ -126,7 +126,7 @@ def test_lineage_for_people_names_the_same(first_run: tuple[Home, Finished]) -> 
     for word in (
         "dataset/preferences@V1",
         "pairs by simulated:little-world",
-        "models/training",
+        "\n  models  ",
         "seed",
         "world.seed=1",
     ):
