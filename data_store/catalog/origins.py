@@ -8,6 +8,7 @@ and of a journal from elsewhere alike.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -141,7 +142,12 @@ class TakenInOrigin(Origin):
 
 _ONE_OF = FileOrigin | AdoptedOrigin | JudgedOrigin | AskedOrigin | AttackedOrigin | TakenInOrigin
 _NAMES = {kind.kind: {each.name for each in fields(kind)} for kind in get_args(_ONE_OF)}
-_SHAPE: TypeAdapter[_ONE_OF] = TypeAdapter(Annotated[_ONE_OF, Field(discriminator="kind")])
+
+
+@lru_cache
+def _shape() -> TypeAdapter[_ONE_OF]:
+    """Made when the first origin comes in: commands that only read need not wait for it."""
+    return TypeAdapter(Annotated[_ONE_OF, Field(discriminator="kind")])
 
 
 def columns_of(facts: Mapping[str, Any]) -> tuple[str | None, ...]:
@@ -160,7 +166,7 @@ def facts_of(origin: Origin) -> dict[str, Any]:
 def check_facts(facts: Mapping[str, Any]) -> Origin:
     """The origin of these facts, whoever wrote them. Raises ValueError, in one sentence, for what is none."""
     try:
-        return _SHAPE.validate_python(facts)
+        return _shape().validate_python(facts)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"])) or "origin"
