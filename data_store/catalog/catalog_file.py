@@ -32,6 +32,7 @@ class CatalogFile:
             return 0
 
     def connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        """A connection to the file as it is; raises what `database.connect` does."""
         return connect(self.path, read_only=read_only, wait_seconds=self.wait_seconds)
 
     def _open_for_writing(self) -> duckdb.DuckDBPyConnection:

@@ -173,14 +173,15 @@ class Checkouts:
         What it holds is read and compared, once per process. Raises StoreError where an object is missing or damaged.
         """
         target = self.path(version.version_id)
-        damaged = target.is_dir() and not self._is_sound(version, target)
+        is_there = target.is_dir()
+        is_sound = is_there and self._is_sound(version, target)
         if self.spare is not None:
             spare = Checkouts(self.spare.folder("checkouts"), self.spare.folder("tmp"), self.objects)
-            return target if target.is_dir() and not damaged else spare.get(version)
-        if damaged:
-            self._replace(version, target)
-        elif not target.is_dir():
+            return target if is_sound else spare.get(version)
+        if not is_there:
             self._lay_out(version, target)
+        elif not is_sound:
+            self._replace(version, target)
         os.utime(target)  # eviction goes by the last use
         return target
 

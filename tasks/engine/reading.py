@@ -93,12 +93,11 @@ class Wait:
 
 
 class Incoming(ABC):
-    """One thing that a step reads. `reads_book`: a look at it is one into the annotation book."""
+    """One thing that a step reads. `reads_book`: a look at it is one into the annotation book. `is_of_another_run`: it
+    is copied from another run's store, which may be gone later."""
 
     reads_book: ClassVar[bool] = False
-
     is_of_another_run: ClassVar[bool] = False
-    """Whether it is copied from another run's store, which may be gone later."""
 
     @property
     def edge(self) -> AssetName | None:
