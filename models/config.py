@@ -172,6 +172,20 @@ class SamplingConfig(Config):
     shards: int = Field(
         default=1, ge=1, description="Processes that share the work on a machine without an accelerator"
     )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="CPU threads of torch; more can be slower on a shared machine, and go with one shard alone. Where "
+        "the section above has threads of its own, those count and not this one",
+    )
+
+    @model_validator(mode="after")
+    def _threads_or_shards(self) -> Self:
+        if self.threads > 1 and self.shards > 1:
+            raise ValueError(
+                f"threads {self.threads} and shards {self.shards} do not go together: set one of them to 1"
+            )
+        return self
 
 
 class PPOConfig(TrainerConfig):

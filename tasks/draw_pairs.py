@@ -12,6 +12,7 @@ from pydantic import Field
 from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
+from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
 from tasks.sampling import draw, is_held_out, open_renderer, row_id
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tasks.engine.call import StepCall
 
 VARIANTS = ("policy", "previous")
-_BEYOND = 1_000_000  # added to the seed of what is drawn beyond the paper's batch
 
 
 class DrawConfig(Config):
@@ -69,7 +69,7 @@ INPUTS = {
 
 
 @step(
-    version=1,
+    version=2,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},
@@ -84,15 +84,13 @@ def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
     With a strategy the same batch is drawn, and more beside it. Its pairs of held-out prompts, and those of what red
     teams have just found, stay; the others compete with the further ones for the same number of places.
     """
-    import torch
-
-    torch.set_num_threads(1)
     rng = random.Random(run.seed)
     batches = [_batch(config, _chosen_prompts(run, config, rng), rng, run.seed)]
     if config.strategy is not None:
-        more = random.Random(run.seed + _BEYOND)
+        seed = derive_seed(run.seed, "beyond the paper's batch")
+        more = random.Random(seed)
         prompts = _further_prompts(run, config, config.strategy.draw_factor, batches[0].prompts, more)
-        batches.append(_batch(config, prompts, more, run.seed + _BEYOND))
+        batches.append(_batch(config, prompts, more, seed))
     responses = [_answers(run, config, batches, side) for side in range(len(VARIANTS))]
     drawn = [_rows(run, batch, [of[number] for of in responses]) for number, batch in enumerate(batches)]
     rows = drawn[0]
@@ -217,7 +215,7 @@ def _answers(run: StepRun, config: DrawConfig, batches: list[_Batch], side: int)
                 config.sampling,
                 temperature=temperature,
                 num_samples=1,
-                seed=batch.seed + 1000 * (side * number_of + number),
+                seed=derive_seed(batch.seed, variant, f"at {temperature}"),
             )
             for i, answer in zip(chosen, answers, strict=True):
                 mine[i] = answer[0]

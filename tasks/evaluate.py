@@ -21,7 +21,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=2,
+    version=3,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),
@@ -38,11 +38,8 @@ class EvaluateStepConfig(EvaluateConfig):
 )
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
-    import torch
-
     from models.checkpoint import load_policy
 
-    torch.set_num_threads(1)
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
     policy = load_policy(run.path("policy"), base)

@@ -17,7 +17,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

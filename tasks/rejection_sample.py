@@ -9,6 +9,7 @@ from pydantic import Field
 
 from data_store.figures import figure
 from models.config import Config, SamplingConfig
+from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, draw, open_renderer, row_id, score
 
@@ -43,7 +44,7 @@ class RejectionConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),
@@ -69,12 +70,9 @@ class RejectionConfig(Config):
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
     """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per
     prompt."""
-    import torch
-
     from models.algorithms.selection import best_per_prompt, top_n_per_group
     from models.checkpoint import load_policy, load_reward
 
-    torch.set_num_threads(1)
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
     prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["split"] == "train"}
@@ -124,7 +122,7 @@ def _draw(
     """The candidates: rows of kind response, with the `messages` that they answer."""
     drawn: list[dict[str, Any]] = []
     for number, temperature in enumerate(config.temperatures):
-        seed = run.seed + 1000 * number
+        seed = derive_seed(run.seed, "temperature", number)
         answers = draw(
             policy,
             renderer,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import SamplingConfig
+from models.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,9 +47,12 @@ def draw(
     on_progress: Callable[[float], None] | None = None,
 ) -> list[list[Drawn]]:
     """`num_samples` responses for each dialogue that ends with the user's turn."""
+    import torch
+
     from models.generation import sample
     from models.shards import map_shards
 
+    torch.set_num_threads(config.threads)
     prompts = [renderer.prompt(messages) for messages in dialogues]
     at = config.model_copy(update={"temperature": temperature})
 
@@ -60,7 +64,7 @@ def draw(
             num_samples=num_samples,
             eos_id=renderer.eos_id,
             pad_id=renderer.pad_id,
-            seed=seed + shard,
+            seed=derive_seed(seed, "shard", shard),
             on_progress=on_progress if on_progress and shard == 0 else _unheard,
         )
 
@@ -78,10 +82,13 @@ def score(
     models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Messages], config: SamplingConfig
 ) -> list[tuple[float, ...]]:
     """Raw reward scores of whole dialogues, one per model, in order."""
+    import torch
+
     from models.prefix_tree import Group, row_cost, share_prefixes
     from models.scoring import score_rows
     from models.shards import map_shards
 
+    torch.set_num_threads(config.threads)
     rows = [renderer.dialogue(messages).input_ids for messages in dialogues]
     if not rows:
         return []

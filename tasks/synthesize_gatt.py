@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from models.config import Config, SamplingConfig
+from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, draw, open_renderer, row_id, score
 
@@ -28,7 +29,7 @@ class GattConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=GattConfig,
     inputs={
         "policy": Input("model"),
@@ -45,12 +46,9 @@ class GattConfig(Config):
 )
 def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     """Sample with the instruction in every user turn; keep it in the first turn only."""
-    import torch
-
     from models.algorithms.gatt import place_instruction
     from models.checkpoint import load_policy, load_reward
 
-    torch.set_num_threads(1)
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
     policy = load_policy(run.path("policy"), base)
@@ -85,7 +83,7 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
             config.sampling,
             temperature=config.temperature,
             num_samples=config.samples,
-            seed=run.seed + 1000 * turn,
+            seed=derive_seed(run.seed, "turn", turn),
         )
         scores = score(
             [reward],

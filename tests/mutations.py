@@ -908,8 +908,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "random numbers that depend on the process",
         "models/training/rollouts.py",
-        "mix(seed, number)",
-        "mix(seed, accelerator.process_index)",
+        'derive_seed(seed, "group", number)',
+        'derive_seed(seed, "group", accelerator.process_index)',
         (PPO_TWO_PROCESSES,),
     ),
     Mutation(

@@ -13,7 +13,8 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig, with_values
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
 from flows.recipe.table import EVALUATION_ROW, FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS
-from tasks.engine.call import StepCall, derive_seed
+from models.seeds import derive_seed
+from tasks.engine.call import StepCall
 
 Plan = Mapping[tuple[str, str], StepCall]
 
@@ -113,7 +114,7 @@ def _call(row: Row, at: Place) -> StepCall:
         step=step,
         part=at.part,
         config=row.config(at),
-        seed=derive_seed(at.config.seed, (row.seed_of or step).name, at.part),
+        seed=derive_seed(at.config.seed, at.part, (row.seed_of or step).name),
         inputs={role: found for role, reads in row.reads.items() if (found := reads(at))},
         outputs={role: AssetName(step.outputs[role].kind, name, at.part) for role, name in makes.items()},
         after=tuple(each.name for each in row.after),

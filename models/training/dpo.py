@@ -24,6 +24,7 @@ from models.dialogue import Renderer
 from models.generation import sample
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
 from models.scoring import lay_out, pad_right, response_logprobs
+from models.seeds import derive_seed
 from models.training.hf import PairMeanTrainer, TrainingDivergedError, run_trainer, training_arguments
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
@@ -199,7 +200,14 @@ class ReferenceDistance:
     ) -> None:
         self.temperature = config.sampling.temperature
         asked = list(dict.fromkeys(map(tuple, prompts)))[: config.kl_prompts]
-        drawn = sample(reference, asked, config.sampling, eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=seed + 1)
+        drawn = sample(
+            reference,
+            asked,
+            config.sampling,
+            eos_id=renderer.eos_id,
+            pad_id=renderer.pad_id,
+            seed=derive_seed(seed, "distance"),
+        )
         device = next(reference.parameters()).device
         self.batches = []
         for start in range(0, len(asked), config.sampling.batch_size):

@@ -27,10 +27,11 @@ from models.config import PPOConfig
 from models.dialogue import Renderer
 from models.roles import Roles
 from models.scoring import lay_out, response_logprobs
+from models.seeds import derive_seed
 from models.training.hf import TrainingDivergedError, require_finite
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
-from models.training.rollouts import PPOPrompt, Rollout, answer, mix, state_values
+from models.training.rollouts import PPOPrompt, Rollout, answer, state_values
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -86,7 +87,9 @@ def train_ppo(
     last: dict[str, float] = {}
 
     def look() -> None:
-        _, stats = _roll_out(roles, validation_prompts, renderer, config, accelerator, seed=mix(seed, -1))
+        _, stats = _roll_out(
+            roles, validation_prompts, renderer, config, accelerator, seed=derive_seed(seed, "validation")
+        )
         if _is_best(stats, config, state, reporter) and accelerator.is_main_process:
             save_checkpoint(roles.policy, renderer.tokenizer, best_folder)
 
@@ -97,8 +100,10 @@ def train_ppo(
                 reporter.log(f"ppo: no better held-out reward since iteration {state['best_iteration']}, stopped")
                 break
         batch = _draw(prompts, config.batch_size, iteration, seed)
-        rollouts, last = _roll_out(roles, batch, renderer, config, accelerator, seed=mix(seed, 2 * iteration))
-        last |= _update(roles, optimizers, rollouts, accelerator, config, seed=mix(seed, 2 * iteration + 1))
+        rollouts, last = _roll_out(
+            roles, batch, renderer, config, accelerator, seed=derive_seed(seed, "rollouts", iteration)
+        )
+        last |= _update(roles, optimizers, rollouts, accelerator, config, seed=derive_seed(seed, "update", iteration))
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
@@ -285,7 +290,9 @@ def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -
     chosen = []
     for place in range(iteration * count, (iteration + 1) * count):
         epoch, index = divmod(place, len(prompts))
-        order = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(mix(seed, 1_000_000 + epoch)))
+        order = torch.randperm(
+            len(prompts), generator=torch.Generator().manual_seed(derive_seed(seed, "prompts", epoch))
+        )
         chosen.append(prompts[int(order[index])])
     return chosen
 

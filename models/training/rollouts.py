@@ -13,6 +13,7 @@ from models.dialogue import Renderer
 from models.generation import sample
 from models.roles import Roles
 from models.scoring import lay_out, response_logprobs, score_rows, token_values
+from models.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ def answer(
     own: list[tuple[int, Rollout]] = []
     for number in range(accelerator.process_index, len(groups), accelerator.num_processes):
         ids = [prompts[i].ids for i in groups[number]]
-        own += zip(groups[number], _answer_group(roles, ids, renderer, sampling, mix(seed, number)), strict=True)
+        own += zip(
+            groups[number],
+            _answer_group(roles, ids, renderer, sampling, derive_seed(seed, "group", number)),
+            strict=True,
+        )
     return [found for _, found in sorted(gather_object(own), key=lambda entry: entry[0])]
 
 
@@ -93,8 +98,3 @@ def _answer_group(
 def state_values(value: nn.Module, ids: torch.Tensor, attention: torch.Tensor, T: int) -> torch.Tensor:
     """V(s_t), (B, T): the value before response token t, so read one column earlier."""
     return token_values(value, ids, attention)[:, -T - 1 : -1]
-
-
-def mix(seed: int, number: int) -> int:
-    """A seed of its own for each number."""
-    return (seed * 1_000_003 + number * 7_919 + 12_345) % 2**62

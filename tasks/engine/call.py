@@ -130,12 +130,6 @@ def readings(
             yield each, Reading(store, heads, call.part, call.step.name, role, number, book)
 
 
-def derive_seed(seed: int, step_name: str, part: str) -> int:
-    """The seed of one step: no two steps share one, and adding a step changes no other's."""
-    digest = hashlib.sha256(f"{seed}/{part}/{step_name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 2
-
-
 def _is_of(incoming: Incoming, names: Iterable[str]) -> bool:
     path = incoming.file
     return path is not None and any(is_named(path, name) for name in names)

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
+from models.seeds import derive_seed
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.sampling import draw
 
 _GROUPS = {"train": "trained", "heldout": "held_out"}  # split → its name in metrics
-_TURNS_SEED = 5000  # added to the step's seed, so that turns are drawn apart from the held-out prompts
 
 
 class InstructionsConfig(AnsweringConfig):
@@ -58,7 +58,7 @@ class Instructions(Evaluation):
                 config.sampling,
                 temperature=config.temperature,
                 num_samples=1,
-                seed=of.run.seed + _TURNS_SEED + turn,
+                seed=derive_seed(of.run.seed, "turn", turn),
                 on_progress=lambda _, done=done: of.run.progress(done, "keeping instructions"),  # type: ignore[misc]
             )
             for dialogue, (split, instruction, _), (answer,) in zip(dialogues, plans, answers, strict=True):

@@ -48,7 +48,7 @@ class Folder(ModelJudge):
         from models.checkpoint import load_policy
         from models.verdicts import log_odds, verdict_tokens
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(config.threads)
         folder: Path = run.path("judge")
         renderer = open_renderer(folder)
         model = load_policy(folder)

@@ -17,6 +17,7 @@ class LMConfig(VerdictConfig):
         description="Of a folder: the log-odds of the choice, mean of both orders → rating",
     )
     batch_size: int = Field(default=8, ge=1, description="Of a folder: rows that are read together")
+    threads: int = Field(default=1, ge=1, description="Of a folder: CPU threads of torch")
 
 
 class LMStepConfig(LMConfig, JudgeStepConfig):

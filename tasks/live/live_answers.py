@@ -22,7 +22,7 @@ from data_store.annotation.batches import Message
 from data_store.annotation.live import AnswerError, BusyError, LiveResponse, TooLongError, TooSlowError
 from data_store.errors import InputError, StoreError
 from data_store.figures import figure
-from tasks.engine.call import derive_seed
+from models.seeds import derive_seed
 
 _log = logging.getLogger(__name__)
 PLACES = 8  # people in line, the one who is answered included; more would wait longer than anybody does

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
 from models.config import SamplingConfig, TokenizerConfig
@@ -148,6 +149,24 @@ def test_scores_do_not_depend_on_the_company_or_on_shards(reward: torch.nn.Modul
     sharded = score([reward, reward], renderer, dialogues, SAMPLING.model_copy(update={"shards": 2}))
     assert [first for first, _ in sharded] == pytest.approx([value for (value,) in together], abs=1e-5)
     assert score([reward], renderer, [], SAMPLING) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_models_are_read_with_as_many_threads_as_the_config_says(
+    policy: torch.nn.Module, reward: torch.nn.Module, renderer: Renderer, threads: int
+) -> None:
+    config = SAMPLING.model_copy(update={"threads": threads})
+    seen: list[int] = []
+    hook = register_module_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    try:
+        draw(policy, renderer, [user("be kind")], config, temperature=1.0, num_samples=1, seed=1)
+        by_drawing = len(seen)
+        score([reward], renderer, [answered(user("be kind"), "grass")], config)
+    finally:
+        hook.remove()
+        torch.set_num_threads(1)
+    assert 0 < by_drawing < len(seen), "both were read"
+    assert set(seen) == {threads}
 
 
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:

@@ -66,6 +66,10 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"collect__people": {}}, "either the simulated annotator judges or people do"),
         ({"annotator": None}, "nobody judges the pairs: give an annotator, collect.judge or collect.people"),
         ({"ppo__mini_batch_size": 3}, "ppo: batch_size 8 must be a multiple of mini_batch_size 3"),
+        (
+            {"rejection__sampling": {"threads": 2, "shards": 2}},
+            "rejection.sampling: threads 2 and shards 2 do not go together: set one",
+        ),
         ({"data": ...}, "data: Field required"),
         ({"name": ...}, "name: Field required"),
         ({"name": "///"}, "name: '///' cannot name a run: the name of a run is the name of its folder"),

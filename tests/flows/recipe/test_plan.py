@@ -14,7 +14,7 @@ from data_store.records import Override
 from flows.orders import check_overrides, descendants, find_step
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan
-from tasks.engine.call import derive_seed
+from models.seeds import derive_seed
 from tasks.incoming.judged import Judged
 from tasks.judging.people import PeopleConfig
 from tests.flows.recipe_runs import POCKET
@@ -205,7 +205,7 @@ def test_no_two_calls_share_a_seed_and_adding_iterations_changes_none(five: Plan
     assert len({call.seed for call in drawing.values()}) == len(drawing)
     two = build_plan(config_of(iterations=2, final_stage="none", gatt=None))
     named = {"draw_pairs": "collect_preferences"}
-    assert all(call.seed == derive_seed(3, named.get(step, step), part) for (part, step), call in five.items())
+    assert all(call.seed == derive_seed(3, part, named.get(step, step)) for (part, step), call in five.items())
     assert all(five[key].seed == call.seed for key, call in two.items())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_store.names import AssetName
-from tasks.engine.call import StepCall, derive_seed
+from tasks.engine.call import StepCall
 from tasks.engine.step import Input, Output, StepInput, StepRun, step
 from tasks.incoming.files import File
 from tasks.incoming.stored import Asset
@@ -19,23 +19,6 @@ READ = {"texts": ("v-one", "v-two")}
 
 def word_call() -> StepCall:
     return call_of(write_word, WordConfig(word="llama", ledger=Path("/ledger")))
-
-
-def test_seeds_differ_by_run_seed_step_and_part_and_fit_every_generator() -> None:
-    seeds = {
-        derive_seed(seed, name, part) for seed in (0, 1, 2) for name in ("sft", "ppo") for part in ("V0", "V1", "V10")
-    }
-    assert len(seeds) == 3 * 2 * 3
-    assert all(0 <= seed < 2**62 for seed in seeds)
-
-
-def test_parts_and_steps_do_not_run_into_one_another_in_a_seed() -> None:
-    assert derive_seed(1, "sft", "V11") != derive_seed(11, "sft", "V1") != derive_seed(1, "V1", "sft")
-
-
-def test_a_seed_depends_on_nothing_but_its_three_parts() -> None:
-    # worked by hand: the first 8 bytes of sha256("0/V1/ppo"), without their last two bits
-    assert derive_seed(0, "ppo", "V1") == 0xDB08DC5461375F5F >> 2
 
 
 def test_equal_calls_have_equal_fingerprints() -> None:
