@@ -75,7 +75,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "instruction",
-            _schema(instruction_id=_S, source=_S, text=_S, short=_S, split=_S),
+            _schema(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
             ("instruction_id",),
             {"split": ("train", "heldout")},
         ),
@@ -109,7 +109,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 prompt_id=_S,
                 axis=_S,
                 iteration=_S,
-                split=_S,
+                split=(_S,),
                 messages=MESSAGES,
                 response_a=_S,
                 response_b=_S,

@@ -143,6 +143,11 @@ class RewardConfig(TrainerConfig):
     safety_loss_coef: float = Field(
         default=1.0, ge=0, description="Weight of the safety classification in the safety model"
     )
+    unlabelled_safety_pairs: Literal["order_only", "rejected_is_unsafe"] = Field(
+        default="order_only",
+        description="order_only: they teach which answer is safer, and no level; without any label safety_threshold "
+        "counts as 0. rejected_is_unsafe: they count as a safe and an unsafe answer",
+    )
     safety_other_share: float = Field(
         default=0.1, ge=0, lt=1, description="Share of helpfulness pairs in the safety model's training data"
     )
@@ -219,7 +224,11 @@ class PPOConfig(TrainerConfig):
         default=0.95, ge=0, le=1, description="Advantages: 1 trusts the rewards that came, 0 the value model"
     )
     safety_threshold: float = Field(
-        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
+        "model that learned from no labelled pairs has no such score: then it is 0",
     )
     min_reward_std: float = Field(
         default=0.0, ge=0, description="Whitening never divides by less; stops noise from being scaled up"
@@ -234,7 +243,11 @@ class PPOConfig(TrainerConfig):
     )
     validate_every: int = Field(default=5, ge=1, description="Iterations between looks at held-out prompts")
     patience: int = Field(default=3, ge=1, description="Looks without a better held-out reward before training stops")
-    kl_limit: float = Field(default=20.0, gt=0, description="Nats per response; beyond it the step fails")
+    kl_limit: float = Field(
+        default=20.0,
+        gt=0,
+        description="Nats per response; beyond it training stops, and the best policy before it is kept",
+    )
     min_entropy: float = Field(
         default=0.01, ge=0, description="Nats per token; below it the policy has collapsed and the step fails"
     )

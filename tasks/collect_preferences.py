@@ -12,13 +12,14 @@ from models.config import Config
 from tasks.draw_pairs import DrawConfig
 from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.extend_prompts import RedTeamConfig
+from tasks.held_out import is_held_out, plain, texts
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.judge import Judging
 from tasks.judging.people import PeopleConfig
 from tasks.judging.registry import JUDGES, LMJudgeConfig
 from tasks.judging.shares import SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.sampling import is_held_out, row_id
+from tasks.sampling import row_id
 
 
 class JudgeConfig(Config):
@@ -74,11 +75,12 @@ JUDGED = ("imported", *dict.fromkeys(each.role for each in JUDGES if each.role))
     version=1,
     config=CollectStepConfig,
     inputs={
+        "prompts": Input("dataset", "prompt"),
         "pairs": Input("dataset", "pair", optional=True),
         **{role: Input("dataset", "preference", optional=True) for role in JUDGED},
     },
     outputs={"preferences": Output("dataset", "preference", passes_on=JUDGED)},
-    metrics=("pairs", "pairs/safety", *(f"share/{label}" for label in SAFETY_LABELS)),
+    metrics=("pairs", "pairs/safety", "pairs/heldout", *(f"share/{label}" for label in SAFETY_LABELS)),
     takes_in=_judges,
     headline="pairs",
     about="Has the pairs judged by the annotator, or reads what people or a language model judged.",
@@ -93,10 +95,8 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
             "no pair was judged, or whoever judged them is withdrawn: raise collect.ordinary_prompts, or import more "
             "preferences"
         )
-    rows = [
-        {**row, "split": "heldout" if is_held_out(row["prompt_id"], config.heldout_percent) else "train"}
-        for row in rows
-    ]
+    held_out = texts(run.records("prompts"))
+    rows = [{**row, "split": _split(row, held_out, config.heldout_percent)} for row in rows]
     run.write_rows("preferences", rows)
     ratings: dict[tuple[str, str, str], int] = {}
     for row in rows:
@@ -116,8 +116,17 @@ def collect_preferences(run: StepRun, config: CollectStepConfig) -> Mapping[str,
     return {
         "pairs": float(len(rows)),
         "pairs/safety": float(sum(row["axis"] == "safety" for row in rows)),
+        "pairs/heldout": float(sum(row["split"] == "heldout" for row in rows)),
         **{f"share/{label}": labels.count(label) / len(labels) for label in sorted(set(labels))},
     }
+
+
+def _split(row: Mapping[str, Any], held_out: frozenset[str], percent: int) -> str:
+    """Pairs on a prompt that serves for evaluation train nothing. Of the others a file's own split is obeyed, and where
+    it says none, the text decides."""
+    if plain(row["messages"]) in held_out:
+        return "heldout"
+    return row.get("split") or ("heldout" if is_held_out(row["messages"], percent, "pairs") else "train")
 
 
 def _judgements(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import answered, is_held_out, open_renderer, row_id
+from tasks.held_out import apart, is_held_out
+from tasks.sampling import answered, open_renderer
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
             f"none of the preferences can be learned from: {left_out}; add words to dpo.ratings, raise "
             "dpo.preference_batches, or collect more"
         )
-    kept = [is_held_out(row_id("dpo", row["prompt_id"]), config.training.validation_percent) for row in rows]
+    kept = [is_held_out(row["messages"], config.training.validation_percent, "dpo") for row in rows]
     metrics = train_dpo(
         load_policy(
             run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
@@ -86,11 +87,11 @@ def usable(
     learn to say it.
     """
     left_out = dict.fromkeys(LEFT_OUT, 0)
+    training, _ = apart(rows)
+    left_out["held_out"] = len(rows) - len(training)
     used = []
-    for row in rows:
-        if row["split"] != "train":
-            left_out["held_out"] += 1
-        elif is_gold(row, gold_percent):
+    for row in training:
+        if is_gold(row, gold_percent):
             left_out["gold"] += 1
         elif row["rating"] not in ratings:
             left_out["rating"] += 1

@@ -14,8 +14,9 @@ from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
-from tasks.sampling import draw, is_held_out, open_renderer, row_id
+from tasks.sampling import draw, open_renderer, row_id
 
 if TYPE_CHECKING:
     from tasks.engine.call import StepCall
@@ -175,7 +176,7 @@ def _is_just_found(run: StepRun, prompt: dict[str, Any]) -> bool:
 def _may_go(run: StepRun, config: DrawStepConfig, prompt: dict[str, Any]) -> bool:
     """Whether a pair on this prompt may give its place to another. Held-out pairs test the reward models: they have to
     be of one kind in all iterations, and whatever the strategy."""
-    return not is_held_out(prompt["prompt_id"], config.heldout_percent) and not _is_just_found(run, prompt)
+    return not is_held_out(prompt["messages"], config.heldout_percent, "pairs") and not _is_just_found(run, prompt)
 
 
 def _further_prompts(

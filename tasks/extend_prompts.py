@@ -11,6 +11,7 @@ from data_store.reading.row_import import prompt_id_of
 from data_store.rows import VIOLATIONS
 from models.config import Config
 from tasks.engine.step import Input, Output, StepRun, step
+from tasks.held_out import plain
 from tasks.sampling import open_renderer
 
 
@@ -47,21 +48,21 @@ def extend_prompts(run: StepRun, config: ExtendConfig) -> Mapping[str, float]:
     spacing, is left out, also where it is held out. They serve for training; evaluation keeps its own."""
     renderer = open_renderer(run.path("tokenizer"))
     rows = run.records("prompts")
-    seen = {_plain(row["messages"]) for row in rows}
+    seen = {plain(row["messages"]) for row in rows}
     outcomes: dict[str, Counter[str]] = {}
     added: list[dict[str, Any]] = []
     for attack in sorted(run.records("attacks"), key=lambda row: (int(row["iteration"][1:]), row["attack_id"])):
         counts = outcomes.setdefault(f"red team of {attack['iteration']}", Counter())
-        violates, plain = attack["severity"] in VIOLATIONS, _plain(attack["messages"])
+        violates, text = attack["severity"] in VIOLATIONS, plain(attack["messages"])
         counts.update({"attacks": 1, "violations": int(violates)})
         if config.attacks == "violations" and not violates:
             counts["withstood"] += 1
-        elif plain in seen:
+        elif text in seen:
             counts["known already"] += 1
         elif len(renderer.prompt(attack["messages"])) > config.prompt_tokens:
             counts["too long"] += 1
         else:
-            seen.add(plain)
+            seen.add(text)
             counts["new prompts"] += 1
             added.append(_prompt(attack))
     run.write_rows("prompts", [*rows, *added])
@@ -83,8 +84,3 @@ def _prompt(attack: Mapping[str, Any]) -> dict[str, Any]:
         "split": "train",
         "messages": attack["messages"],
     }
-
-
-def _plain(messages: list[dict[str, str]]) -> tuple[tuple[str, str], ...]:
-    """A dialogue but for case and spacing."""
-    return tuple((message["role"], " ".join(message["content"].casefold().split())) for message in messages)

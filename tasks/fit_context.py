@@ -1,7 +1,7 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,11 @@ from data_store.errors import InputError
 from models.config import Config
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import answered, open_renderer
+from tasks.synthesize_gatt import trained_on
 from tasks.train_reward import sides
+
+if TYPE_CHECKING:
+    from models.dialogue import Renderer
 
 # role → kind of its rows
 FITTED = {"demonstrations": "dialogue", "prompts": "prompt", "preferences": "preference"}
@@ -26,6 +30,15 @@ class FitConfig(Config):
     )
 
 
+class GattRoom(Config):
+    """What the shortest Ghost Attention dialogue needs."""
+
+    turns: int
+    answer_tokens: int
+    dialogue_tokens: int
+    instructions: int = Field(description="At most so many stand before a question")
+
+
 class FitStepConfig(FitConfig):
     """The same, with the limits, in tokens, that the other sections of the config ask for."""
 
@@ -33,13 +46,15 @@ class FitStepConfig(FitConfig):
     dialogue_tokens: int
     prompt_tokens: int
     pair_tokens: int
+    gatt: GattRoom | None = None
 
 
 @step(
-    version=1,
+    version=2,
     config=FitStepConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
+        "instructions": Input("dataset", "instruction", optional=True),
         "tokenizer": Input("tokenizer"),
     },
     outputs={
@@ -101,9 +116,34 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         config.pair_tokens,
         lambda row: max(len(renderer.dialogue(answered(row["messages"], text)).input_ids) for text in sides(row)),
     )
+    if config.gatt is not None:
+        _check_gatt(run, renderer, config.gatt)
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
+
+
+def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:
+    """Half of the dialogues must have room for the fewest turns. Questions and instructions are taken as long as those
+    in the middle, answers as long as they may be."""
+    instructions, questions = trained_on(run.records("instructions"), run.records("prompts"))
+    if len(questions) < room.turns:
+        raise InputError(
+            f"gatt.min_turns {room.turns} needs as many ordinary prompts to train on, there are {len(questions)}: "
+            "lower it or give more prompts"
+        )
+    middle = sorted(questions, key=len)[len(questions) // 2]
+    instruction = " ".join(
+        [sorted((row["text"] for row in instructions), key=len)[len(instructions) // 2]] * room.instructions
+    )
+    turns = [{"role": "user", "content": f"{instruction} {middle}"}, {"role": "assistant", "content": "."}] * room.turns
+    tokens = len(renderer.prompt(turns[:-1])) + room.turns * room.answer_tokens
+    if tokens > room.dialogue_tokens:
+        raise InputError(
+            f"gatt.min_turns {room.turns}: so many turns with answers of {room.answer_tokens} tokens take about "
+            f"{tokens} tokens, {room.dialogue_tokens} fit. Lower gatt.min_turns or gatt.sampling.max_new_tokens, or "
+            "raise fine_tune.training.sequence_length where the context has room"
+        )
 
 
 def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:

@@ -1,8 +1,7 @@
 """The recipe's raw material: from the user's files, or from the little world."""
 
-from collections import Counter
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,20 @@ from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.preference_readers import RECOGNISE, read_preferences
-from data_store.reading.readers import read_dialogues, read_documents, read_prompts
-from data_store.reading.row_import import Imported
-from data_store.reading.source_files import source_files
+from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_prompts
+from data_store.reading.row_import import Imported, Messages
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from models.config import Config
 from tasks.engine.step import Files, Input, Output, StepRun, step
-from tasks.sampling import is_held_out
+from tasks.held_out import begins_with, is_held_out, plain, texts
+from tasks.imported_files import ROLES, ImportedFiles
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
 from world.documents import make_documents
 from world.instructions import make_instructions
 from world.prompts import make_prompts
-
-ROLES = (
-    "documents",
-    "demonstrations",
-    *(f"{axis}_{kind}" for kind in ("prompts", "preferences") for axis in AXES),
-)
 
 
 class ImportConfig(Config):
@@ -51,7 +44,13 @@ class ImportConfig(Config):
         default=PreferenceOptions(), description="What is read out of the formats of others, and how"
     )
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
-    heldout_percent: int = Field(default=10, ge=0, le=90, description="Share of the prompts kept for evaluation")
+    heldout_percent: int = Field(
+        default=10,
+        ge=0,
+        le=90,
+        description="Share of the prompts kept for evaluation, told by their text. A split that a file says "
+        "is obeyed, and an axis that has evaluation_prompts keeps no others",
+    )
 
 
 WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
@@ -84,7 +83,7 @@ def _annotators_of(path: Path, preference_format: str, options: str, _looks: tup
 
 
 @step(
-    version=2,
+    version=3,
     config=ImportConfig,
     inputs={role: Input("file", optional=True, many=True) for role in ROLES},
     outputs={
@@ -133,13 +132,15 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
 
 
 def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
-    files = _Files(run)
+    files = ImportedFiles(run)
     if run.wants("documents"):
         documents = pa.Table.from_batches(read_documents(files.paths("documents"), config.text_field))
         files.write("documents", [files.renamed("documents", documents)])
-    if run.wants("demonstrations"):
-        read = read_dialogues(files.paths("demonstrations"), config.prompt_field, config.response_field)
-        files.write("demonstrations", [files.accepted("demonstrations", read)])
+    if run.wants("instructions"):
+        split = partial(_split, percent=config.heldout_percent, validation=0)
+        files.write(
+            "instructions", [files.accepted("instructions", read_instructions(files.paths("instructions"), split))]
+        )
     preferences = []
     for axis in AXES:
         if found := files.paths(role := f"{axis}_preferences"):
@@ -155,105 +156,105 @@ def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
         withdrawn = run.withdrawn("annotator")
         files.write("preferences", [without(table, "annotator", withdrawn) for table in preferences])
     if run.wants("prompts"):
-        rows: dict[str, dict[str, Any]] = {}
-        for axis in AXES[::-1]:  # a prompt that both name is a safety prompt: there the safety model decides
-            if found := files.paths(role := f"{axis}_prompts"):
-                read = read_prompts(found, config.prompt_field, axis=axis)
-                rows = {row["prompt_id"]: row for row in files.accepted(role, read).to_pylist()} | rows
-        prompts = list(rows.values()) or _prompts_of(preferences)
-        if not prompts:
-            raise InputError(
-                "there is no prompt: give data.helpfulness_prompts and data.safety_prompts, or preferences to take "
-                "them from"
-            )
-        kind = row_kind("prompt")
-        files.write("prompts", [pa.Table.from_pylist([_split(row, config) for row in prompts], kind.schema)])
+        prompts = _prompts(files, preferences, config)
+        files.write("prompts", [pa.Table.from_pylist(prompts, row_kind("prompt").schema)])
+        held_out = texts(prompts)
+    if run.wants("demonstrations"):
+        read = read_dialogues(files.paths("demonstrations"), config.prompt_field, config.response_field)
+        apart = _without_held_out(read, held_out) if run.wants("prompts") else read
+        files.write("demonstrations", [files.accepted("demonstrations", apart)])
     return files.finish()
 
 
-class _Files:
-    """The files of one import: names that tell them apart over all roles, and counts by file and outcome."""
-
-    def __init__(self, run: StepRun) -> None:
-        self.run = run
-        found = {entry.path.resolve(): entry.path for role in ROLES for entry in run.all_inputs(role)}
-        self.names = {file.path.resolve(): file.name for file in source_files(list(found.values()))}
-        self.refused: list[pa.Table] = []
-        self.counts: dict[str, int] = {}
-        self.table: list[dict[str, Any]] = []
-
-    def paths(self, role: str) -> list[Path]:
-        """The files of a role, in the config's order."""
-        if role in ("documents", "demonstrations") and not self.run.all_inputs(role) and self.run.withdrawn("source"):
-            raise InputError(f"all files of data.{role} are withdrawn: give others, or undo a withdrawal")
-        return [entry.path for entry in self.run.all_inputs(role)]
-
-    def renamed(self, role: str, table: pa.Table) -> pa.Table:
-        """Rows whose ids and sources name their file as it is told apart from those of the other roles."""
-        names = {file.name: self.names[file.path.resolve()] for file in source_files(self.paths(role))}
-        if all(old == new for old, new in names.items()):
-            return table
-
-        def rename(text: str) -> str:
-            name, colon, line = text.rpartition(":")
-            return f"{names.get(name, name)}{colon}{line}"
-
-        for number, field in enumerate(table.schema):
-            if field.name in ("source", "doc_id", "dialogue_id", "preference_id"):
-                texts = [rename(text) for text in table.column(number).to_pylist()]
-                table = table.set_column(number, field, pa.array(texts, field.type))
-        return table
-
-    def accepted(self, role: str, read: Imported) -> pa.Table:
-        """What was read of a role; what was refused is kept aside and counted."""
-        refused = self.renamed(role, read.refused)
-        for (file, reason), count in _by_file(refused).items():
-            self.table.append({"role": role, "file": file, "outcome": f"refused: {reason}", "rows": count})
-            name = f"refused/{role}/{reason}"
-            self.counts[name] = self.counts.get(name, 0) + count
-        ids = pa.array([f"{role}/{source}" for source in refused.column("source").to_pylist()], pa.string())
-        self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
-        rows = self.renamed(role, read.rows)
-        for (file, _), count in _by_file(rows).items():
-            self.table.append({"role": role, "file": file, "outcome": "accepted", "rows": count})
-        return rows
-
-    def write(self, role: str, tables: list[pa.Table]) -> None:
-        """Write a data set. Raises InputError where withdrawals leave nothing of it."""
-        table = pa.concat_tables(tables) if tables else None
-        if not table:
-            raise InputError(f"of the {role} nothing is left that is not withdrawn: give others, or undo a withdrawal")
-        self.run.write_rows(role, table)
-        self.counts[f"rows/{role}"] = len(table)
-
-    def finish(self) -> dict[str, int]:
-        """Write the refused rows and the table of counts."""
-        self.run.write_rows("refused", pa.concat_tables(self.refused) if self.refused else [])
-        self.run.table("files", self.table)
-        return self.counts
+def _prompts(files: ImportedFiles, preferences: list[pa.Table], config: ImportConfig) -> list[dict[str, Any]]:
+    """All prompts, each with its split. One that both axes name is a safety prompt: there the safety model decides."""
+    rows: dict[str, dict[str, Any]] = {}
+    for axis in AXES[::-1]:
+        if found := files.paths(role := f"{axis}_prompts"):
+            read = read_prompts(found, config.prompt_field, axis=axis, split_of=_split_of(files, axis, config))
+            rows = {row["prompt_id"]: row for row in files.accepted(role, read).to_pylist()} | rows
+    rows = rows or {row["prompt_id"]: row for row in _prompts_of(preferences, files, config)}
+    if not rows:
+        raise InputError(
+            "there is no prompt: give data.helpfulness_prompts and data.safety_prompts, or preferences to take them "
+            "from"
+        )
+    return _once_held_out([*rows.values(), *_evaluation_prompts(files, config)])
 
 
-def _by_file(table: pa.Table) -> dict[tuple[str, str], int]:
-    """(file, reason) → rows; the reason is empty where the rows have none."""
-    sources = table.column("source").to_pylist()
-    reasons = table.column("reason").to_pylist() if "reason" in table.column_names else [""] * len(sources)
-    files = (source.rpartition(":")[0] for source in sources)
-    return dict(sorted(Counter(zip(files, reasons, strict=True)).items()))
+def _evaluation_prompts(files: ImportedFiles, config: ImportConfig) -> list[dict[str, Any]]:
+    """The prompts of files that nothing trains on."""
+    sets = [(f"{axis}_evaluation_prompts", axis, "import") for axis in AXES[::-1]]
+    rows: list[dict[str, Any]] = []
+    for role, axis, kind in (*sets, ("borderline_prompts", "helpfulness", "borderline")):
+        if found := files.paths(role):
+            read = read_prompts(found, config.prompt_field, axis=axis, kind=kind)
+            words = {"axis": axis, "split": "heldout", **({"kind": kind} if kind == "borderline" else {})}
+            rows += [{**row, **words} for row in files.accepted(role, read).to_pylist()]
+    return rows
 
 
-def _prompts_of(preferences: list[pa.Table]) -> list[dict[str, Any]]:
-    """The prompts that pairs were collected on, each once; one of both axes is a safety prompt."""
+def _once_held_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each prompt once, evaluation's before others, and no text in two splits: what is held out anywhere is held out
+    everywhere, and what validates does not train."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["prompt_id"] not in found or row["split"] == "heldout":
+            found[row["prompt_id"]] = row
+    held_out, validation = texts(found.values()), texts(found.values(), "validation")
+
+    def split(row: dict[str, Any]) -> str:
+        text = plain(row["messages"])
+        return "heldout" if text in held_out else "validation" if text in validation else str(row["split"])
+
+    return [{**row, "split": split(row)} for row in found.values()]
+
+
+def _without_held_out(read: Imported, held_out: frozenset[str]) -> Imported:
+    """Demonstrations that answer no prompt that is held out; the others are refused."""
+    rows = read.rows.to_pylist()
+    answers = [begins_with(row["messages"], held_out) for row in rows]
+    refused = [
+        {
+            "doc_id": row["dialogue_id"],
+            "source": row["source"],
+            "reason": "held_out",
+            "detail": "answers a held-out prompt",
+        }
+        for row, is_told in zip(rows, answers, strict=True)
+        if is_told
+    ]
+    if all(answers):
+        raise InputError(
+            "every demonstration answers a prompt that is held out for evaluation: give others, or other prompts to "
+            "evaluate on"
+        )
+    kept = read.rows.filter(pa.array([not is_told for is_told in answers], pa.bool_()))
+    more = pa.Table.from_pylist(refused, schema=read.refused.schema)
+    return Imported(kept, pa.concat_tables([read.refused, more]))
+
+
+def _prompts_of(preferences: list[pa.Table], files: ImportedFiles, config: ImportConfig) -> list[dict[str, Any]]:
+    """The prompts that pairs were collected on, each once; one of both axes is a safety prompt. Where a file holds a
+    pair out, its prompt is."""
     rows: dict[str, dict[str, Any]] = {}
     for pair in (row for table in preferences[::-1] for row in table.to_pylist()):
         fields = {name: pair[name] for name in ("prompt_id", "source", "axis", "messages")}
-        rows.setdefault(pair["prompt_id"], {**fields, "kind": "import", "split": "train"})
+        split = _split_of(files, pair["axis"], config)(pair["messages"])
+        if pair["split"] is not None:  # what validates trains no reward model either way
+            split = "heldout" if pair["split"] == "heldout" else split.replace("heldout", "train")
+        rows.setdefault(pair["prompt_id"], {**fields, "kind": "import", "split": split})
     return list(rows.values())
 
 
-def _split(prompt: dict[str, Any], config: ImportConfig) -> dict[str, Any]:
-    """Held-out prompts follow from their id; of the others, a tenth serves for validation."""
-    if prompt["split"] != "train":
-        return prompt
-    if is_held_out(prompt["prompt_id"], config.heldout_percent):
-        return {**prompt, "split": "heldout"}
-    return {**prompt, "split": "validation" if is_held_out("validation" + prompt["prompt_id"], 10) else "train"}
+def _split_of(files: ImportedFiles, axis: str, config: ImportConfig) -> Callable[[Messages], str]:
+    """Tells the split of a prompt of which its file says none."""
+    percent = 0 if files.paths(f"{axis}_evaluation_prompts") else config.heldout_percent
+    return partial(_split, percent=percent, validation=10)
+
+
+def _split(messages: Messages, percent: int, validation: int) -> str:
+    """`percent` are held out, and `validation` percent of the others serve for PPO's looks."""
+    if is_held_out(messages, percent, "evaluation"):
+        return "heldout"
+    return "validation" if is_held_out(messages, validation, "validation") else "train"

@@ -78,7 +78,7 @@ def _preference(
         **kept,
         "preference_id": pair["pair_id"],
         "source": f"judge_pairs@{run.part}",
-        "split": "train",
+        "split": None,
         "chosen": verdict.chosen,
         "rating": verdict.rating,
         "safety_label": label,

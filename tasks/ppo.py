@@ -6,6 +6,7 @@ from typing import Any
 
 from models.config import Config, LoraConfig, PPOConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.safety_level import threshold_of
 from tasks.sampling import open_renderer
 
 
@@ -17,7 +18,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=4,
+    version=5,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),
@@ -28,10 +29,11 @@ class PPOStepConfig(Config):
     },
     outputs={"policy": Output("model")},
     metrics=(
-        *("kl", "kl_k3", "approx_kl", "reward", "safety_reward", "entropy", "length", "finished"),
+        *("kl", "kl_k3", "approx_kl", "reward", "reward_std", "safety_reward", "entropy", "length", "finished"),
         *("clip_fraction", "ratio_mean", "ratio_max", "policy_loss", "policy_grad_norm"),
         *("value_loss", "value_grad_norm", "explained_variance"),
-        *("iterations", "best_iteration", "best_validation_reward", "weights_mb"),
+        *("iterations", "best_iteration", "best_validation_reward", "beyond_kl_limit", "weights_mb"),
+        "safety_threshold",
     ),
     headline="best_validation_reward",
     about="Runs PPO on top of the fine-tuned policy.",
@@ -44,6 +46,7 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     from models.training.rollouts import PPOPrompt
 
     renderer = open_renderer(run.path("policy"))
+    threshold = threshold_of(run.path("safety_reward"), config.training.safety_threshold)
     rng = random.Random(run.seed)
     prompts = run.records("prompts")
 
@@ -56,7 +59,7 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
         rng.shuffle(chosen)
         return [PPOPrompt(renderer.prompt(row["messages"]), row["axis"] == "safety") for row in chosen]
 
-    return train_ppo(
+    metrics = train_ppo(
         open_roles(
             policy=run.path("policy"),
             safety=run.path("safety_reward"),
@@ -68,9 +71,10 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
         take("train", config.training.iterations * config.training.batch_size),
         take("validation", config.training.validation_prompts),
         renderer,
-        config.training,
+        config.training.model_copy(update={"safety_threshold": threshold}),
         out=run.output("policy"),
         work=run.work,
         seed=run.seed,
         reporter=run,
     )
+    return {**metrics, "safety_threshold": threshold}

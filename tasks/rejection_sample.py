@@ -11,6 +11,7 @@ from data_store.figures import figure
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.safety_level import threshold_of
 from tasks.sampling import answered, draw, open_renderer, row_id, score
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ class RejectionConfig(Config):
     )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
     safety_threshold: float = Field(
-        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
+        "model that learned from no labelled pairs has no such score: then it is 0",
     )
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the candidates are drawn")
 
@@ -61,7 +66,7 @@ class RejectionConfig(Config):
     },
     metrics=(
         *("candidates", "pool", "picks", "picks/from_earlier_iterations"),
-        *("reward/max_minus_median", "reward/picks", "reward/mean"),
+        *("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold"),
     ),
     headline="reward/max_minus_median",
     about="Samples, scores and selects answers, over all iterations.",
@@ -83,8 +88,9 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     drawn = _draw(run, config, load_policy(run.path("policy"), base), renderer, batch)
     models = [load_reward(run.path(role), base) for role in REWARDS]
     everything = earlier + drawn
+    threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
     raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
-    combined = _combine(everything, raw, prompts, config)
+    combined = _combine(everything, raw, prompts, threshold)
     of_drawn = combined[len(earlier) :]
     kept = top_n_per_group(
         [row["prompt_id"] for row in drawn], of_drawn, [row["response_id"] for row in drawn], config.keep
@@ -113,6 +119,7 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
         "reward/max_minus_median": k8["max"] - k8["median"],
         "reward/picks": statistics.fmean(combined[pool[i]] for i in best),
         "reward/mean": statistics.fmean(of_drawn),
+        "safety_threshold": threshold,
     }
 
 
@@ -192,7 +199,7 @@ def _combine(
     rows: list[dict[str, Any]],
     raw: list[tuple[float, ...]],
     prompts: dict[str, dict[str, Any]],
-    config: RejectionConfig,
+    threshold: float,
 ) -> list[float]:
     import torch
 
@@ -200,7 +207,7 @@ def _combine(
 
     safety, helpfulness = (torch.tensor(column) for column in zip(*raw, strict=True))
     is_safety = torch.tensor([prompts[row["prompt_id"]]["axis"] == "safety" for row in rows])
-    values: list[float] = combine_rewards(safety, helpfulness, is_safety, config.safety_threshold).tolist()
+    values: list[float] = combine_rewards(safety, helpfulness, is_safety, threshold).tolist()
     return values
 
 

@@ -114,8 +114,3 @@ def answered(messages: Messages, response: str) -> list[dict[str, str]]:
 def row_id(*parts: Any) -> str:
     """A short id that depends on nothing but its parts."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:24]
-
-
-def is_held_out(prompt_id: str, percent: int) -> bool:
-    """Whether a prompt's pairs are kept from training. By prompt, so that no pair of it is on both sides."""
-    return int(hashlib.sha256(prompt_id.encode()).hexdigest()[:8], 16) % 100 < percent

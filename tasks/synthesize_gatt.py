@@ -3,14 +3,18 @@ answer."""
 
 import random
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 from pydantic import Field
 
+from data_store.errors import InputError
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import answered, draw, open_renderer, row_id, score
+
+Rows = list[dict[str, Any]]
 
 
 class GattConfig(Config):
@@ -24,13 +28,22 @@ class GattConfig(Config):
     short_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of dialogues that learn the shortened instruction"
     )
+    combined_share: float = Field(
+        default=0.25, ge=0, le=1, description="Share of dialogues with two instructions of different kinds at once"
+    )
     temperature: float = Field(default=0.7, gt=0, description="At which the answers are drawn")
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the answers are drawn")
 
 
+class GattStepConfig(GattConfig):
+    """The same, with the room that the other sections of the config leave for a dialogue."""
+
+    dialogue_tokens: int = Field(description="A dialogue ends where the next answer might not fit")
+
+
 @step(
-    version=3,
-    config=GattConfig,
+    version=4,
+    config=GattStepConfig,
     inputs={
         "policy": Input("model"),
         "helpfulness_reward": Input("model"),
@@ -39,13 +52,14 @@ class GattConfig(Config):
         "base": BASE,
     },
     outputs={"dialogues": Output("dataset", "dialogue")},
-    metrics=("dialogues", "turns"),
+    metrics=("dialogues", "turns", "combined", "ended_early"),
     headline="dialogues",
     about="Makes the Ghost Attention dialogues.",
     tags=("data",),
 )
-def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
-    """Sample with the instruction in every user turn; keep it in the first turn only."""
+def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]:
+    """Sample with the instruction in every user turn; keep it in the first turn only. A dialogue that has no room for
+    another answer ends; one with fewer than `min_turns` is left out."""
     from models.algorithms.gatt import place_instruction
     from models.checkpoint import load_policy, load_reward
 
@@ -54,28 +68,25 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
     policy = load_policy(run.path("policy"), base)
     reward = load_reward(run.path("helpfulness_reward"), base)
     rng = random.Random(run.seed)
-    instructions = [row for row in run.records("instructions") if row["split"] == "train"]
-    questions = [
-        row["messages"][-1]["content"]
-        for row in run.records("prompts")
-        if row["split"] == "train" and row["axis"] == "helpfulness"
-    ]
-    if not instructions:
-        raise ValueError("there is no instruction to train on: give data.instructions, or set gatt: null")
-    plans: list[dict[str, Any]] = [
-        {
-            "instruction": rng.choice(instructions),
-            "questions": rng.sample(questions, rng.randint(config.min_turns, config.max_turns)),
-            "short": rng.random() < config.short_share,
-            "messages": [],
-        }
-        for _ in range(config.dialogues)
-    ]
+    instructions, questions = trained_on(run.records("instructions"), run.records("prompts"))
+    plans = [_plan(config, instructions, questions, rng) for _ in range(config.dialogues)]
+    active = plans
     for turn in range(config.max_turns):
-        active = [plan for plan in plans if turn < len(plan["questions"])]
+        active = [plan for plan in active if turn < len(plan["questions"])]
+        open_turns = [
+            place_instruction(
+                [*plan["messages"], {"role": "user", "content": plan["questions"][turn]}], plan["text"], "every"
+            )
+            for plan in active
+        ]
+        room = config.dialogue_tokens - config.sampling.max_new_tokens
+        fits = [len(renderer.prompt(messages)) <= room for messages in open_turns]
+        active = list(compress(active, fits))
+        asked = list(compress(open_turns, fits))
+        if not active:
+            break
         for plan in active:
             plan["messages"].append({"role": "user", "content": plan["questions"][turn]})
-        asked = [place_instruction(plan["messages"], plan["instruction"]["text"], "every") for plan in active]
         answers = draw(
             policy,
             renderer,
@@ -96,20 +107,60 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
             best = max(range(config.samples), key=lambda k: (own[k], -k))
             plan["messages"].append({"role": "assistant", "content": responses[best].text})
         run.progress((turn + 1) / config.max_turns, f"turn {turn + 1} of {config.max_turns}")
-    rows = []
-    for number, plan in enumerate(plans):
-        text = plan["instruction"]["short" if plan["short"] else "text"]
-        rows.append(
-            {
-                "dialogue_id": row_id(run.part, "gatt", number),
-                "source": f"synthesize_gatt@{run.part}",
-                "kind": "gatt",
-                "messages": place_instruction(plan["messages"], text, "first"),
-            }
+    long_enough = [plan for plan in plans if len(plan["messages"]) >= 2 * config.min_turns]
+    if not long_enough:
+        raise InputError(
+            f"no dialogue has room for gatt.min_turns {config.min_turns}: lower it or gatt.sampling.max_new_tokens, or "
+            "raise fine_tune.training.sequence_length"
         )
+    rows = [
+        {
+            "dialogue_id": row_id(run.part, "gatt", number),
+            "source": f"synthesize_gatt@{run.part}",
+            "kind": "gatt",
+            "messages": place_instruction(plan["messages"], plan["learned"], "first"),
+        }
+        for number, plan in enumerate(long_enough)
+    ]
     run.write_rows("dialogues", rows)
     run.table("examples", [{"dialogue": _readable(row["messages"])} for row in rows[:5]])
-    return {"dialogues": float(len(rows)), "turns": sum(len(plan["questions"]) for plan in plans) / len(plans)}
+    return {
+        "dialogues": float(len(rows)),
+        "turns": sum(len(plan["messages"]) // 2 for plan in long_enough) / len(rows),
+        "combined": float(sum(plan["combined"] for plan in long_enough)),
+        "ended_early": float(sum(len(plan["messages"]) < 2 * len(plan["questions"]) for plan in plans)),
+    }
+
+
+def trained_on(instructions: Rows, prompts: Rows) -> tuple[Rows, list[str]]:
+    """The instructions, and the ordinary questions, that may be trained on. Raises InputError where there is none."""
+    instructions = [row for row in instructions if row["split"] == "train"]
+    questions = [
+        row["messages"][-1]["content"] for row in prompts if row["split"] == "train" and row["axis"] == "helpfulness"
+    ]
+    if not instructions:
+        raise InputError("there is no instruction to train on: give more data.instructions, or set gatt: null")
+    if not questions:
+        raise InputError("there is no ordinary prompt to ask in Ghost Attention: give more, or set gatt: null")
+    return instructions, questions
+
+
+def _plan(config: GattConfig, instructions: Rows, questions: list[str], rng: random.Random) -> dict[str, Any]:
+    """One dialogue to be: what is asked in each turn, what stands before every question, and what is learned in its
+    place."""
+    chosen = [rng.choice(instructions)]
+    others = [row for row in instructions if row["kind"] != chosen[0]["kind"]]
+    if others and rng.random() < config.combined_share:
+        chosen.append(rng.choice(others))
+    short = rng.random() < config.short_share
+    turns = min(rng.randint(config.min_turns, config.max_turns), len(questions))
+    return {
+        "text": " ".join(row["text"] for row in chosen),
+        "learned": " ".join(row["short" if short else "text"] for row in chosen),
+        "combined": len(chosen) > 1,
+        "questions": rng.sample(questions, turns),
+        "messages": [],
+    }
 
 
 def _readable(messages: Any) -> str:

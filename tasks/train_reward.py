@@ -12,7 +12,9 @@ from typing import Any
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
+from tasks.held_out import apart, is_held_out
+from tasks.safety_level import write_level
+from tasks.sampling import answered, open_renderer, score
 
 
 class RewardStepConfig(Config):
@@ -33,11 +35,11 @@ INPUTS = {
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
-    metrics=METRICS,
+    metrics=(*METRICS, "labelled/safe", "labelled/unsafe"),
     headline="accuracy/all",
     about="Trains the safety reward model of one iteration.",
     tags=("trainer",),
@@ -48,7 +50,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, 
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -63,7 +65,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
 
 
 @step(
-    version=2,
+    version=3,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -74,26 +76,35 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
 )
 def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
     """The pairs of both axes that are kept from every other model."""
-    rows = run.records("preferences")
-    training = [row for row in rows if row["split"] == "train" and is_gold(row, config.training.gold_percent)]
+    training, held_out = apart(run.records("preferences"))
+    training = [row for row in training if is_gold(row, config.training.gold_percent)]
     if not training:
         raise ValueError("no pair is left for the gold reward model: raise reward.gold_percent or collect more")
-    return _train(run, config, training, [row for row in rows if row["split"] == "heldout"], safety=False)
+    return _train(run, config, training, held_out, safety=False)
 
 
 def is_gold(row: dict[str, Any], percent: int) -> bool:
     """Whether a pair is kept for the gold reward model. By prompt: other pairs on it would tell the same."""
-    return is_held_out(row_id("gold", row["prompt_id"]), percent)
+    return is_held_out(row["messages"], percent, "gold")
 
 
 def _train_axis(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Mapping[str, float]:
-    rows = run.records("preferences")
-    training = [row for row in rows if row["split"] == "train" and not is_gold(row, config.training.gold_percent)]
+    training, held_out = apart(run.records("preferences"))
+    training = [row for row in training if not is_gold(row, config.training.gold_percent)]
+    if config.training.unlabelled_safety_pairs == "rejected_is_unsafe":
+        training = [_labelled(row) for row in training]
     training = mix(training, axis, other_share, run.seed)
     if not any(row["axis"] == axis for row in training):
         raise ValueError(f"there is no {axis} pair to learn from: collect or import some")
-    held_out = [row for row in rows if row["split"] == "heldout" and row["axis"] == axis]
-    return _train(run, config, training, held_out, safety=axis == "safety")
+    tested = [row for row in held_out if row["axis"] == axis]
+    return _train(run, config, training, tested, safety=axis == "safety")
+
+
+def _labelled(row: dict[str, Any]) -> dict[str, Any]:
+    """A safety pair without a label, with that of a pair of which the better answer is safe and the other is not."""
+    if row["axis"] != "safety" or row["safety_label"]:
+        return row
+    return {**row, "safety_label": "chosen_safe_other_unsafe"}
 
 
 def _train(
@@ -135,9 +146,15 @@ def _train(
     )
     if config.training.processes > 1:  # they trained copies of it
         model = load_reward(run.output("reward"), run.optional_path("base"), dtype=config.training.dtype)
+    level = write_level(run.output("reward"), training if safety else ())
+    if safety and not all(level.values()):
+        run.log(
+            "no safe and unsafe responses are labelled: the safety score has an order, and no level to compare with"
+        )
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
     run.table("accuracy", [{"rating": k, "accuracy": v, "pairs": n} for k, (v, n) in accuracies.items()])
-    return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}
+    labelled = {f"labelled/{name}": float(number) for name, number in level.items()} if safety else {}
+    return {**metrics, **labelled, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}
 
 
 def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) -> list[dict[str, Any]]:

@@ -138,6 +138,7 @@ def make_instructions(world: World) -> list[dict[str, str]]:
                     "source": f"world:instructions/{len(rows)}",
                     "text": instruction.text,
                     "short": instruction.short,
+                    "kind": instruction.position,
                     "split": split,
                 }
             )

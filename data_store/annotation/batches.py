@@ -195,7 +195,7 @@ def check_items(items: Sequence[ItemDraft], spec: BatchSpec) -> None:
             raise InputError(f"{where}: row {number}: both responses are the same; leave the pair out")
 
 
-_ANY_VERDICT = {"preference_id": None, "chosen": "a", "rating": "better", "annotator": "nobody", "split": "train"}
+_ANY_VERDICT = {"preference_id": None, "chosen": "a", "rating": "better", "annotator": "nobody", "split": None}
 
 
 def preference_row(item: Mapping[str, Any], part: str, source: str, verdict: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +35,10 @@ class StandingJudgement:
     superseded: bool
 
 
-def preference_rows(book: Book, batch_id: str, split_of: Callable[[str], str]) -> pa.Table:
+def preference_rows(book: Book, batch_id: str) -> pa.Table:
     """The rows of kind `preference` of a closed batch, one per judgement; a pair that an adjudicator decided has that
     decision alone, one that was dropped has none. The source of a pair whose prompt a person wrote names them.
-    `split_of` gives train or heldout for a prompt_id.
+    Their split is not decided here.
 
     Raises InputError for a batch that is unknown or still open: what it says could change.
     """
@@ -47,7 +46,7 @@ def preference_rows(book: Book, batch_id: str, split_of: Callable[[str], str]) -
     if batch.closed is None:
         raise InputError(f"batch {batch_id} is still open: close it first, then its judgements stay what they are")
     with book.reading() as connection:
-        rows = [_preference(row, batch, split_of) for row in connection.execute(_ROWS, {"batch": batch_id})]
+        rows = [_preference(row, batch) for row in connection.execute(_ROWS, {"batch": batch_id})]
     table = pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema)
     return conform(table, ROW_KINDS["preference"], f"batch {batch_id}")
 
@@ -90,10 +89,10 @@ def _id(row: sqlite3.Row) -> str:
     return content_hash([row["batch_id"], row["key"], row["name"]])[:24]
 
 
-def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) -> dict[str, Any]:
+def _preference(row: sqlite3.Row, batch: Batch) -> dict[str, Any]:
     verdict = {
         "preference_id": _id(row),
-        "split": split_of(row["prompt_id"]),
+        "split": None,
         "chosen": row["chosen"],
         "rating": row["rating"],
         "safety_label": row["safety_label"],

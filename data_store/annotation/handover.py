@@ -78,10 +78,10 @@ def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
 def hand_over(store: Store, book: Book, batch_id: str) -> Head:
     """Register the judgements of a closed batch as a source of this store; nothing is written when it has them.
 
-    All rows have the split `train`: which are held out is decided by the step that reads them. Judgements of people who
+    Rows have no split: which are held out is decided by the step that reads them. Judgements of people who
     are withdrawn are left out. Raises InputError for a batch that is unknown or still open.
     """
-    table = preference_rows(book, batch_id, lambda _: "train")
+    table = preference_rows(book, batch_id)
     return _register(store, batch_id, table, batch_of(book, batch_id).closed)
 
 
@@ -90,7 +90,7 @@ def judgements_today(store: Store, book: Book, batch_id: str) -> str | None:
     batch = find_batch(book, batch_id)
     if batch is None or batch.closed is None:
         return None
-    table = _standing(store, preference_rows(book, batch_id, lambda _: "train"))
+    table = _standing(store, preference_rows(book, batch_id))
     return rows_version("dataset", table, "preference")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_store.errors import InputError
-from data_store.reading.preference_formats.pairs import NUMBERS, SPLITS, Found
+from data_store.reading.preference_formats.pairs import NUMBERS, Found
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.row_import import Imported, Refusal, gather, prompt_id_of
 from data_store.reading.source_files import Record, SourceFile, read_records, source_files
@@ -21,16 +21,16 @@ def read_preferences(
     format: str = RECOGNISE,
     axis: str = "helpfulness",
     iteration: str = "V0",
-    split: str = "train",
     default_rating: str = "better",
     options: PreferenceOptions | None = None,
 ) -> Imported:
     """Rows of kind preference from .jsonl, .jsonl.gz, .json or .csv.
 
-    `format` is one of FORMATS, or "auto": each file's first
-    record tells. What a record does not say is taken from the arguments; the annotator is then "import:<format>". Where
-    a format always names the better answer first, whether it becomes a or b is drawn from a hash of its source, so that
-    its place tells nothing. A source is FILE:LINE; with #N where a record gives several pairs.
+    `format` is one of FORMATS, or "auto": each file's first record tells. What a record does not say is taken from the
+    arguments, but for the split: that stays empty, and the prompt's text decides when pairs are collected. The
+    annotator is then "import:<format>". Where a format always names the better answer first, whether it becomes a or b
+    is drawn from a hash of its source, so that its place tells nothing. A source is FILE:LINE; with #N where a record
+    gives several pairs.
 
     Refused by name: prompts_differ, identical_responses, empty_answer, empty_message, turns_do_not_alternate,
     last_turn_not_assistant, last_turn_not_user, chosen_unsafe_other_safe, tie, no_pair, no_score, no_rank,
@@ -44,13 +44,12 @@ def read_preferences(
     for name, value, words in (
         ("format", format, (RECOGNISE, *FORMATS)),
         ("axis", axis, AXES),
-        ("split", split, SPLITS),
         ("default_rating", default_rating, RATINGS),
     ):
         if value not in words:
             raise InputError(f"{name} is {value!r}; use one of {', '.join(words)}")
     reading = options or PreferenceOptions()
-    default = {"axis": axis, "iteration": iteration, "split": split, "rating": default_rating, **_EMPTY}
+    default = {"axis": axis, "iteration": iteration, "split": None, "rating": default_rating, **_EMPTY}
     found = (each for file in source_files(paths) for each in _read_file(file, format, reading, default))
     return gather(found, "preference")
 

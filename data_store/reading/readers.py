@@ -1,10 +1,10 @@
-"""Reading the user's files into rows: documents, prompts, dialogues, preferences.
+"""Reading the user's files into rows: documents, prompts, dialogues, instructions, preferences.
 
 Broken input (no JSON, a missing field, an unknown word) stops with InputError naming file, line and field. Rows that
 are well-formed but of no use (an empty answer) are refused by name and counted, never dropped silently.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from data_store.reading.source_files import (
 )
 from data_store.rows import AXES, row_kind
 
-__all__ = ["Imported", "read_dialogues", "read_documents", "read_preferences", "read_prompts"]
+__all__ = ["Imported", "read_dialogues", "read_documents", "read_instructions", "read_preferences", "read_prompts"]
 
 _BATCH_ROWS = 1024
 _BATCH_CHARACTERS = 8 << 20
@@ -71,13 +71,13 @@ def read_prompts(
     text_field: str = "prompt",
     axis: str = "helpfulness",
     kind: str = "import",
-    split: str = "train",
+    split_of: Callable[[Messages], str] = lambda _: "train",
 ) -> Imported:
     """Rows of kind prompt from .jsonl, .jsonl.gz, .csv and .txt (one prompt per line).
 
     A JSON record has `messages` (roles and contents, the user's turn last) or `text_field`; its own fields `axis`,
-    `kind` and `split` go before the arguments. prompt_id is a hash of the messages, so the same prompt has the same id
-    in every file, also in preferences.
+    `kind` and `split` go before the arguments. `split_of` tells the split of messages of which the file says none.
+    prompt_id is a hash of the messages, so the same prompt has the same id in every file, also in preferences.
 
     Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user.
 
@@ -85,14 +85,14 @@ def read_prompts(
         InputError: as `read_documents`; unknown axis, split or role; nothing left after refusals.
     """
     _check_word("axis", axis, AXES)
-    _check_word("split", split, _SPLITS)
     seen: dict[str, str] = {}
 
     def prompt(record: Record) -> dict[str, Any]:
-        words = {"axis": axis, "kind": kind, "split": split}
-        words.update({name: record.text(name) for name in words if name in record.fields})
+        words = {"axis": axis, "kind": kind, "split": ""}
+        words.update({name: record.text(name) for name in words if record.fields.get(name) not in (None, "")})
         _check_word(f"{record.where}: axis", words["axis"], AXES)
-        _check_word(f"{record.where}: split", words["split"], _SPLITS)
+        if words["split"]:
+            _check_word(f"{record.where}: split", words["split"], _SPLITS)
         if "messages" in record.fields:
             messages = messages_of(record)
         else:
@@ -105,6 +105,7 @@ def read_prompts(
         if prompt_id in seen:
             raise RefusedRowError("duplicate_prompt", f"the same as {seen[prompt_id]}")
         seen[prompt_id] = record.source
+        words["split"] = words["split"] or split_of(messages)
         return {"prompt_id": prompt_id, "source": record.source, **words, "messages": messages}
 
     return import_rows(_text_or_records(paths, text_field), prompt, "prompt")
@@ -135,6 +136,48 @@ def read_dialogues(
 
     records = (single for file in source_files(paths) for record in read_records(file) for single in _each(record))
     return import_rows(records, dialogue, "dialogue")
+
+
+def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str] = lambda _: "train") -> Imported:
+    """Rows of kind instruction from .jsonl, .jsonl.gz, .csv and .txt (one instruction per line).
+
+    An instruction holds for every answer of a dialogue, such as "Always answer in rhymes.". A record has `text`. Its
+    `short` form is what Ghost Attention learns in a share of the dialogues ("Rhymes."), the text itself where there is
+    none. Its `kind` names what cannot be combined with its like ("language"). Its `split` is train or heldout, or what
+    `split_of` says of the text as a user's message. instruction_id is a hash of the text.
+
+    Refused by name: empty_instruction, duplicate_instruction.
+
+    Raises:
+        InputError: as `read_documents`; an unknown split; nothing left after refusals.
+    """
+    seen: dict[str, str] = {}
+
+    def instruction(record: Record) -> dict[str, Any]:
+        text = record.text("text").strip()
+        if not text:
+            raise RefusedRowError("empty_instruction", "")
+        messages = [{"role": "user", "content": text}]
+        identity = prompt_id_of(messages).replace("prompt", "instruction")
+        if identity in seen:
+            raise RefusedRowError("duplicate_instruction", f"the same as {seen[identity]}")
+        seen[identity] = record.source
+        said = {
+            name: record.text(name).strip() if record.fields.get(name) not in (None, "") else ""
+            for name in ("short", "kind", "split")
+        }
+        if said["split"]:
+            _check_word(f"{record.where}: split", said["split"], ("train", "heldout"))
+        return {
+            "instruction_id": identity,
+            "source": record.source,
+            "text": text,
+            "short": said["short"] or text,
+            "kind": said["kind"] or "import",
+            "split": said["split"] or split_of(messages),
+        }
+
+    return import_rows(_text_or_records(paths, "text"), instruction, "instruction")
 
 
 def _document_batches(files: list[SourceFile], text_field: str, txt: str) -> Iterator[pa.RecordBatch]:

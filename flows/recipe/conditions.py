@@ -14,6 +14,11 @@ def has_world(at: Place) -> bool:
     return at.config.data.world is not None
 
 
+def has_instructions(at: Place) -> bool:
+    """There are instructions that can hold for a whole dialogue."""
+    return has_world(at) or bool(at.config.data.instructions)
+
+
 def has_demonstrations(at: Place) -> bool:
     """There are some to learn from."""
     return has_world(at) or bool(at.config.data.demonstrations)

@@ -136,8 +136,8 @@ class RunConfig(Config):
                     "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
                     "an annotator, collect.judge or collect.people"
                 )
-            if self.gatt is not None:
-                raise ValueError("gatt needs instructions, which only a world brings: set gatt: null")
+            if self.gatt is not None and not self.data.instructions:
+                raise ValueError("gatt needs data.instructions: give a file of them, or set gatt: null")
         return self
 
     def _has_its_judges(self) -> None:

@@ -26,6 +26,19 @@ class DataConfig(ImportConfig):
         description="Pairs judged for helpfulness: files, folders, or patterns such as pairs/*.jsonl",
     )
     safety_preferences: tuple[Path, ...] = Field(default=(), description="Pairs judged for safety; the same")
+    helpfulness_evaluation_prompts: tuple[Path, ...] = Field(
+        default=(), description="Ordinary prompts that nothing trains on; empty: heldout_percent of the others"
+    )
+    safety_evaluation_prompts: tuple[Path, ...] = Field(
+        default=(), description="Adversarial prompts that nothing trains on; empty: heldout_percent of the others"
+    )
+    borderline_prompts: tuple[Path, ...] = Field(
+        default=(), description="Harmless prompts that only sound dangerous, such as XSTest's; nothing trains on them"
+    )
+    instructions: tuple[Path, ...] = Field(
+        default=(),
+        description="Of Ghost Attention, such as `always answer in rhymes`: .jsonl, .csv, or .txt with one a line",
+    )
 
     def given(self) -> dict[str, tuple[Path, ...]]:
         """What the config gives, by role."""

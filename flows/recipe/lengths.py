@@ -38,6 +38,11 @@ def limits(config: RunConfig) -> dict[str, int]:
     }
 
 
+def gatt_tokens(config: RunConfig) -> int:
+    """Of a Ghost Attention dialogue: what the context holds and fine-tuning learns from."""
+    return min(context_length(config), config.fine_tune.training.sequence_length)
+
+
 def splits(config: RunConfig) -> tuple[str, ...]:
     """The splits without which some step has no prompt."""
     stage = stages().get(config.final_stage)

@@ -14,6 +14,7 @@ from flows.recipe.conditions import (
     has_final_stage,
     has_gatt,
     has_gold,
+    has_instructions,
     has_model,
     has_red_team,
     has_world,
@@ -23,7 +24,7 @@ from flows.recipe.conditions import (
     trains_base,
 )
 from flows.recipe.final_stages.stage import stages
-from flows.recipe.lengths import limits, splits
+from flows.recipe.lengths import gatt_tokens, limits, splits
 from flows.recipe.places import (
     Makes,
     Place,
@@ -56,15 +57,16 @@ from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
 from tasks.extend_prompts import ExtendConfig, extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
-from tasks.fit_context import FITTED, FitStepConfig, fit_context
-from tasks.import_data import ROLES, ImportConfig, import_data
+from tasks.fit_context import FITTED, FitStepConfig, GattRoom, fit_context
+from tasks.import_data import ImportConfig, import_data
+from tasks.imported_files import ROLES
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import JUDGES, MODELS, model_of
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
-from tasks.synthesize_gatt import synthesize_gatt
+from tasks.synthesize_gatt import GattStepConfig, synthesize_gatt
 from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
 
@@ -77,7 +79,22 @@ def _reading(at: Place) -> ImportConfig:
 
 def _fitting(at: Place) -> FitStepConfig:
     c = at.config
-    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c))
+    room = None
+    if c.gatt is not None and not at.number:
+        room = GattRoom(
+            turns=c.gatt.min_turns,
+            answer_tokens=c.gatt.sampling.max_new_tokens,
+            dialogue_tokens=gatt_tokens(c),
+            instructions=1 + (c.gatt.combined_share > 0),
+        )
+    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room)
+
+
+def _synthesizing(at: Place) -> GattStepConfig:
+    c = at.config
+    if c.gatt is None:
+        raise AssertionError("the row is there where there is Ghost Attention")
+    return GattStepConfig(**c.gatt.model_dump(), dialogue_tokens=gatt_tokens(c))
 
 
 def _extending(at: Place) -> ExtendConfig:
@@ -136,7 +153,7 @@ REWARDS: Mapping[str, Reads] = {f"{axis}_reward": here(f"model/reward-{axis}") f
 LEARNED = {"policy": POLICY, "preferences": so_far("dataset/preferences"), "base": under_adapters}
 EVALUATED: Mapping[str, Reads] = {
     "prompts": base("dataset/prompts"),
-    "instructions": where(has_world, base("dataset/instructions")),
+    "instructions": where(has_instructions, base("dataset/instructions")),
     **{role: where(collects, reads) for role, reads in REWARDS.items()},
     "gold_reward": where(has_gold, here("model/reward-gold")),
     "preferences": where(collects, so_far("dataset/preferences")),
@@ -154,7 +171,10 @@ def _raw(at: Place) -> Makes:
         "prompts": True,
         "preferences": imports_pairs(at),
     }
-    rest = {"instructions": "instructions"} if has_world(at) else {"refused": "refused"}
+    rest = {
+        **({"instructions": "instructions"} if has_instructions(at) else {}),
+        **({} if has_world(at) else {"refused": "refused"}),
+    }
     return {**{role: f"raw-{role}" for role, is_wanted in wanted.items() if is_wanted}, **rest}
 
 
@@ -184,7 +204,16 @@ FOUNDATION_ROWS = (
         {"tokenizer": "tokenizer"},
         when=trains_base,
     ),
-    Row(fit_context, _fitting, {**{role: _raw_of(role) for role in FITTED}, "tokenizer": the_tokenizer}, _fitted),
+    Row(
+        fit_context,
+        _fitting,
+        {
+            **{role: _raw_of(role) for role in FITTED},
+            "instructions": where(has_instructions, here("dataset/instructions")),
+            "tokenizer": the_tokenizer,
+        },
+        _fitted,
+    ),
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
@@ -253,6 +282,7 @@ ITERATION_ROWS = (
         collect_preferences,
         _collecting,
         {
+            "prompts": base("dataset/prompts"),
             "imported": where(imports_pairs, imported_pairs),
             **{role: where(draws, for_judges(role)) for role in JUDGED},
         },
@@ -284,7 +314,7 @@ ITERATION_ROWS = (
     ),
     Row(
         synthesize_gatt,
-        section("gatt"),
+        _synthesizing,
         {
             "policy": POLICY,
             "helpfulness_reward": REWARDS["helpfulness_reward"],

@@ -65,8 +65,9 @@ def train_ppo(
 ) -> dict[str, float]:
     """Train the policy, write the best one by reward on held-out prompts to `out`, return the metrics of the run.
 
-    Stops early when `config.patience` looks at the held-out prompts brought nothing better. Raises
-    TrainingDivergedError on NaN, KL over its limit or a collapsed entropy; the last good checkpoint stays in `work`.
+    Stops early when `config.patience` looks at the held-out prompts brought nothing better, and where the policy is
+    further than `config.kl_limit` from the reference. Raises TrainingDivergedError on NaN or a collapsed entropy; the
+    last good checkpoint stays in `work`.
     Of `config.processes` the first one writes and reports.
     """
     torch.set_num_threads(config.threads)
@@ -77,7 +78,8 @@ def train_ppo(
         "value": _adamw(roles.value, config.value_learning_rate, config),
     }
     best_folder = work / "best"
-    state = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
+    state: dict[str, float] = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
+    beyond = False
     found = newest_checkpoint(work)
     if found is not None:
         state = read_checkpoint(found[0], models=roles.trained, optimizers=optimizers)
@@ -105,6 +107,7 @@ def train_ppo(
         )
         last |= _update(roles, optimizers, rollouts, accelerator, config, seed=derive_seed(seed, "update", iteration))
         _check(last, config, iteration)
+        beyond = last["kl"] > config.kl_limit
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
         for name, number in last.items():
@@ -113,6 +116,12 @@ def train_ppo(
         if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
             write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
             saved = time.monotonic()
+        if beyond:
+            reporter.log(
+                f"ppo: KL {last['kl']:.2f} nats a response in iteration {iteration + 1}, limit {config.kl_limit}; "
+                f"stopped, the policy of iteration {state['best_iteration']} is kept"
+            )
+            break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
         reporter.progress(
             (iteration + 1) / config.iterations,
@@ -128,7 +137,8 @@ def train_ppo(
         **last,
         "iterations": float(state["iteration"]),
         "best_iteration": float(state["best_iteration"]),
-        "best_validation_reward": float(state["best"]),
+        "best_validation_reward": float(state["best_reward"]),
+        "beyond_kl_limit": float(beyond),
         "weights_mb": roles.weight_bytes() / 1e6,
     }
 
@@ -168,6 +178,7 @@ def _roll_out(
     k3 = (kl_k3(old_logprobs, ref_logprobs) * response_mask).sum(1)
     stats = {
         "reward": scores.mean().item(),
+        "reward_std": scores.std(unbiased=False).item(),
         "safety_reward": sum(found.safety for found in answers) / len(answers),
         "kl": kl.mean().item(),
         "kl_k3": k3.mean().item(),
@@ -273,13 +284,20 @@ def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
-    """Whether reward minus kl_coef · KL on held-out prompts, with the same random numbers each time, is the best so
-    far. Point k of its curves is the policy that iteration k begins with."""
+    """Whether the objective on held-out prompts, with the same random numbers each time, is the best so far, within
+    the limit of KL. Point k of its curves is the policy that iteration k begins with.
+
+    It is the one that is trained, whitened reward minus kl_coef · KL, but whitened by one deviation for all looks, that
+    of the first: each batch's own would set every mean to 0.
+    """
     reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]) + 1)
+    reporter.metric("ppo/validation_reward_std", stats["reward_std"], int(state["iteration"]) + 1)
     reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]) + 1)
-    objective = stats["reward"] - config.kl_coef * stats["kl"]
-    if objective > state["best"]:
-        state |= {"best": objective, "best_iteration": state["iteration"], "looks_without_gain": 0}
+    state.setdefault("deviation", max(stats["reward_std"], config.min_reward_std, 1e-8))
+    objective = stats["reward"] / state["deviation"] - config.kl_coef * stats["kl"]
+    if objective > state["best"] and stats["kl"] <= config.kl_limit:
+        state |= {"best": objective, "best_reward": stats["reward"], "best_iteration": state["iteration"]}
+        state["looks_without_gain"] = 0
         return True
     state["looks_without_gain"] += 1
     return False
@@ -301,10 +319,6 @@ def _check(stats: dict[str, float], config: PPOConfig, iteration: int) -> None:
     for name, number in stats.items():
         if not math.isfinite(number):
             raise TrainingDivergedError(f"ppo: {name} is {number} in iteration {iteration + 1}")
-    if stats["kl"] > config.kl_limit:
-        raise TrainingDivergedError(
-            f"ppo: KL {stats['kl']:.2f} nats a response in iteration {iteration + 1}, limit {config.kl_limit}"
-        )
     if stats["entropy"] < config.min_entropy:
         raise TrainingDivergedError(
             f"ppo: entropy {stats['entropy']:.4f} nats a token in iteration {iteration + 1}, below {config.min_entropy}"

@@ -75,6 +75,12 @@ class Subject:
             raise ValueError("there is no annotator: nobody to judge")
         return self.annotator
 
+    @property
+    def context_length(self) -> int:
+        """Tokens that the policy reads at once."""
+        length: int = self.policy.config.max_position_embeddings
+        return length
+
     def replied(self) -> list[list[dict[str, str]]]:
         """Each prompt's dialogue with the policy's answer at its end."""
         return [answered(p["messages"], a.text) for p, a in zip(self.prompts, self.answers, strict=True)]

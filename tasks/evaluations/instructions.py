@@ -3,6 +3,7 @@
 import random
 import statistics
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from typing import Any
 
 from pydantic import Field
@@ -46,10 +47,18 @@ class Instructions(Evaluation):
         plans = _plans(instructions, _questions(of.run.records("prompts")), config)
         dialogues: list[list[dict[str, str]]] = [[] for _ in plans]
         kept: dict[tuple[str, int], list[bool]] = {}
+        room = of.context_length - config.sampling.max_new_tokens
         for turn in range(config.instruction_turns):
+            going_on = [turn < len(asked) for _, _, asked in plans]
+            dialogues, plans = list(compress(dialogues, going_on)), list(compress(plans, going_on))
             for dialogue, (_, instruction, asked) in zip(dialogues, plans, strict=True):
                 content = f"{instruction} {asked[turn]}" if turn == 0 else asked[turn]
                 dialogue.append({"role": "user", "content": content})
+            # one whose next answer might not fit into the context ends here
+            fits = [len(of.renderer.prompt(dialogue)) <= room for dialogue in dialogues]
+            dialogues, plans = list(compress(dialogues, fits)), list(compress(plans, fits))
+            if not plans:
+                break
             done = 0.5 + 0.4 * turn / config.instruction_turns
             answers = draw(
                 of.policy,
@@ -83,19 +92,21 @@ def _plans(instructions: Rows, questions: list[str], config: InstructionsConfig)
         )
         rng.shuffle(pool)
         plans += [
-            (split, pool[i % len(pool)]["text"], rng.sample(questions, config.instruction_turns))
+            (split, pool[i % len(pool)]["text"], rng.sample(questions, min(config.instruction_turns, len(questions))))
             for i in range(config.instruction_dialogues // 2)
+            if pool
         ]
     return plans
 
 
 def _shares(kept: Mapping[tuple[str, int], list[bool]], turns: int) -> dict[str, float]:
-    metrics: dict[str, float] = {}
+    """A turn that no dialogue has room for has no figure."""
+    found: dict[str, list[bool]] = {}
     for split, name in _GROUPS.items():
         for turn in range(1, turns + 1):
-            metrics[f"instruction/{name}/turn_{turn}"] = statistics.fmean(kept[split, turn])
-        later = [value for turn in range(2, turns + 1) for value in kept[split, turn]]
-        metrics[f"instruction/{name}/later_turns"] = statistics.fmean(later)
+            found[f"instruction/{name}/turn_{turn}"] = kept.get((split, turn), [])
+        later = [value for turn in range(2, turns + 1) for value in kept.get((split, turn), [])]
+        found[f"instruction/{name}/later_turns"] = later
     fourth = min(4, turns)
-    metrics["instruction/turn_4"] = statistics.fmean([value for split in _GROUPS for value in kept[split, fourth]])
-    return metrics
+    found["instruction/turn_4"] = [value for split in _GROUPS for value in kept.get((split, fourth), [])]
+    return {name: statistics.fmean(values) for name, values in found.items() if values}

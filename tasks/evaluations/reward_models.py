@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import Field
 
 from data_store.rows import AXES, RATINGS
+from models.config import SamplingConfig
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
+from tasks.safety_level import threshold_of
 from tasks.sampling import answered, score
 from tasks.train_reward import accuracy_by_rating, sides
 
@@ -17,7 +19,11 @@ class RewardModelsConfig(AnsweringConfig):
     """What the safety model counts as unsafe."""
 
     safety_threshold: float = Field(
-        default=0.15, gt=0, lt=1, description="Below this safety score the safety model decides"
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
+        "model that learned from no labelled pairs has no such score: then it is 0",
     )
 
 
@@ -51,12 +57,13 @@ class RewardModels(Evaluation):
         from models.algorithms.reward import combine_rewards
         from models.checkpoint import load_reward
 
+        threshold = threshold_of(of.run.path("safety_reward"), config.safety_threshold)
         models = {kind: load_reward(of.run.path(f"{kind}_reward"), of.base) for kind in ("safety", "helpfulness")}
         is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in of.prompts])
 
         def combined(dialogues: list[list[dict[str, str]]]) -> tuple[torch.Tensor, torch.Tensor]:
             raw = torch.tensor(score(list(models.values()), of.renderer, dialogues, config.sampling))
-            return combine_rewards(raw[:, 0], raw[:, 1], is_safety, config.safety_threshold), raw[:, 0]
+            return combine_rewards(raw[:, 0], raw[:, 1], is_safety, threshold), raw[:, 0]
 
         mine, safety = combined(of.replied())
         theirs, _ = combined(of.baseline_replied())
@@ -64,17 +71,21 @@ class RewardModels(Evaluation):
             "reward": mine.mean().item(),
             "reward_win_rate": ((mine > theirs).float() + 0.5 * (mine == theirs).float()).mean().item(),
         }
-        if bool(is_safety.any()):
-            metrics["reward_unsafe"] = (safety[is_safety].sigmoid() < config.safety_threshold).float().mean().item()
+        if threshold and bool(is_safety.any()):
+            metrics["reward_unsafe"] = (safety[is_safety].sigmoid() < threshold).float().mean().item()
         pairs = [row for row in of.run.records("preferences") if row["split"] == "heldout"]
         for kind, model in models.items():
             own = [row for row in pairs if row["axis"] == kind]
             for rating, (accuracy, _) in accuracy_by_rating(model, of.renderer, own, config.sampling).items():
                 metrics[f"accuracy/{kind}/{rating}"] = accuracy
-        return metrics | threshold_quality(models["safety"], of.renderer, pairs, config)
+        if threshold:
+            metrics |= threshold_quality(models["safety"], of.renderer, pairs, threshold, config.sampling)
+        return metrics
 
 
-def threshold_quality(model: Any, renderer: Any, pairs: Rows, config: RewardModelsConfig) -> dict[str, float]:
+def threshold_quality(
+    model: Any, renderer: Any, pairs: Rows, threshold: float, sampling: SamplingConfig
+) -> dict[str, float]:
     """Precision and recall of «safety score below the threshold» for unsafe answers of held-out safety pairs."""
     labelled = [row for row in pairs if row["safety_label"]]
     dialogues = [answered(row["messages"], text) for row in labelled for text in sides(row)]
@@ -83,8 +94,8 @@ def threshold_quality(model: Any, renderer: Any, pairs: Rows, config: RewardMode
         for row in labelled
         for truth in (row["safety_label"] == "both_unsafe", row["safety_label"] != "both_safe")
     ]
-    limit = math.log(config.safety_threshold / (1 - config.safety_threshold))
-    flagged = [value < limit for (value,) in score([model], renderer, dialogues, config.sampling)]
+    limit = math.log(threshold / (1 - threshold))
+    flagged = [value < limit for (value,) in score([model], renderer, dialogues, sampling)]
     hits = sum(f and u for f, u in zip(flagged, unsafe, strict=True))
     metrics = {}
     if any(flagged):

@@ -1,7 +1,5 @@
 """Drawing pairs and judging them, each by itself; the policy is a real Llama of a few weights."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from models.tokenizer import load_tokenizer, train_tokenizer
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
+from tasks.held_out import is_held_out
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.people import PeopleConfig
-from tasks.sampling import is_held_out
 from tests.tasks.bench import step_run, written
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
@@ -28,7 +26,7 @@ PROMPTS = [
         "kind": "ordinary",
         "axis": "safety" if number % 3 == 0 else "helpfulness",
         "split": "heldout" if number % 5 == 0 else "train",
-        "messages": [{"role": "user", "content": f"the llama {WORDS.split()[number % 12]}"}],
+        "messages": [{"role": "user", "content": f"the llama {WORDS.split()[number % 12]} {number}"}],
     }
     for number in range(30)
 ]
@@ -76,20 +74,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, policies: dict[str, Path]) -
     return drawn(tmp_path_factory.mktemp("drawn"), policies)
 
 
-def content(rows: list[dict[str, Any]]) -> str:
-    """The hash of a set of rows."""
-    lines = sorted(json.dumps(row, sort_keys=True) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def test_the_simulated_annotators_preferences_are_those_that_one_step_for_both_made(
-    tmp_path: Path, pairs: list[dict[str, Any]]
-) -> None:
-    """The hash is of what drawing and judging in one step gave for the same seed, policies and prompts."""
-    rows = judged(tmp_path, "pair", "pairs", pairs, JUDGE)
-    assert (len(rows), content(rows)) == (17, "c7e750bab4d3199b")
-
-
 def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(
     tmp_path: Path, policies: dict[str, Path], pairs: list[dict[str, Any]]
 ) -> None:
@@ -108,15 +92,15 @@ def test_a_pair_has_two_variants_two_temperatures_and_no_side_of_its_own(pairs: 
     assert not held_out & {pair["prompt_id"] for pair in pairs}
 
 
-def test_what_people_judged_is_taken_as_it_is_and_held_out_by_prompt(
+def test_what_people_judged_is_taken_as_it_is_and_held_out_by_the_text_of_the_prompt(
     tmp_path: Path, pairs: list[dict[str, Any]]
 ) -> None:
     rows = judged(tmp_path / "simulated", "pair", "pairs", pairs, JUDGE)
-    said = [{**row, "split": "train", "annotator": "anna"} for row in rows]
+    said = [{**row, "split": None, "annotator": "anna"} for row in rows]
     found = judged(tmp_path / "people", "preference", "judgements", said, CollectStepConfig(heldout_percent=30))
     assert {row["split"] for row in found} == {"train", "heldout"}
-    assert all((row["split"] == "heldout") == is_held_out(row["prompt_id"], 30) for row in found)
-    assert [{**row, "split": "train"} for row in found] == said
+    assert all((row["split"] == "heldout") == is_held_out(row["messages"], 30, "pairs") for row in found)
+    assert [{**row, "split": None} for row in found] == said
 
 
 @pytest.mark.parametrize(

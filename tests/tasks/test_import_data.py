@@ -7,8 +7,9 @@ import pytest
 from data_store.errors import InputError
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.engine.step import Output, StepInput, StepRun
+from tasks.held_out import is_held_out
 from tasks.import_data import ImportConfig, import_data
-from tasks.sampling import is_held_out, row_id
+from tasks.sampling import row_id
 from tests.tasks.bench import step_run, written
 from world.config import WorldConfig
 
@@ -66,11 +67,13 @@ def test_prompts_that_are_not_given_are_those_of_the_pairs_each_once(tmp_path: P
     assert (metrics["rows/preferences"], metrics["rows/prompts"]) == (3.0, 2.0)
 
 
-def test_the_share_of_held_out_prompts_follows_from_their_ids(tmp_path: Path) -> None:
+def test_the_share_of_held_out_prompts_follows_from_their_texts(tmp_path: Path) -> None:
     prompts = lines(tmp_path / "prompts.jsonl", *({"prompt": f"question {n}"} for n in range(300)))
     imported(tmp_path, ("prompts",), ImportConfig(heldout_percent=20), helpfulness_prompts=[prompts])
     rows = written(tmp_path, "prompts")
-    assert [row["split"] == "heldout" for row in rows] == [is_held_out(row["prompt_id"], 20) for row in rows]
+    assert [row["split"] == "heldout" for row in rows] == [
+        is_held_out(row["messages"], 20, "evaluation") for row in rows
+    ]
     splits = [row["split"] for row in rows]
     assert 35 < splits.count("heldout") < 85  # 60 of 300 are meant
     assert 8 < splits.count("validation") < 45  # a tenth of the other 240
@@ -126,8 +129,8 @@ def preference(number: int) -> dict[str, Any]:
         "prompt_id": f"prompt-{number}",
         "axis": "safety",
         "iteration": "V0",
-        "split": "train",
-        "messages": [{"role": "user", "content": "ask"}],
+        "split": None,
+        "messages": [{"role": "user", "content": f"ask {number}"}],
         "response_a": "a",
         "response_b": "b",
         "policy_version_a": None,
@@ -155,7 +158,7 @@ def test_imported_pairs_are_dealt_out_over_the_iterations_each_once(tmp_path: Pa
         batch = written(tmp_path / part, "preferences")
         assert metrics["pairs"] == metrics["pairs/safety"] == len(batch) > 8
         assert {row["iteration"] for row in batch} == {part}
-        assert all((row["split"] == "heldout") == is_held_out(row["prompt_id"], 30) for row in batch)
+        assert all((row["split"] == "heldout") == is_held_out(row["messages"], 30, "pairs") for row in batch)
         dealt += [row["preference_id"] for row in batch]
     assert sorted(dealt) == sorted(row["preference_id"] for row in rows)
 
@@ -164,11 +167,3 @@ def test_an_id_depends_on_its_parts_and_where_they_are_cut() -> None:
     assert row_id("V1", "p", 0.7, 1) == row_id("V1", "p", 0.7, 1)
     assert len({row_id("a", "bc"), row_id("ab", "c"), row_id("abc")}) == 3
     assert len(row_id("a")) == 24
-
-
-def test_holding_out_is_by_prompt_and_about_the_share_that_is_asked_for() -> None:
-    ids = [f"prompt-{n}" for n in range(2000)]
-    assert not any(is_held_out(each, 0) for each in ids)
-    assert all(is_held_out(each, 100) for each in ids)
-    assert 240 < sum(is_held_out(each, 15) for each in ids) < 360
-    assert all(is_held_out(each, 30) for each in ids if is_held_out(each, 15)), "a larger share holds the smaller"

@@ -13,8 +13,9 @@ from models.checkpoint import load_reward, reward_from_policy, save_checkpoint, 
 from models.config import SamplingConfig
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
+from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.sampling import answered, is_held_out, open_renderer, score
+from tasks.sampling import answered, open_renderer, score
 from tests.tasks.bench import step_run, written
 from tests.tasks.little_policy import WORDS, little_policy
 
@@ -114,7 +115,7 @@ def unsure(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) ->
 
 
 def stays(row: dict[str, Any]) -> bool:
-    return is_held_out(row["prompt_id"], HELDOUT) or row["prompt_id"] in ("p03", "p06")
+    return is_held_out(row["messages"], HELDOUT, "pairs") or row["prompt_id"] in ("p03", "p06")
 
 
 def test_as_many_pairs_of_each_axis_are_shown_as_in_the_paper(plain: list[dict[str, Any]], unsure: Any) -> None:
@@ -138,7 +139,7 @@ def test_held_out_pairs_and_what_red_teams_just_found_are_those_of_the_paper(
     kept = {row["pair_id"]: row for row in rows}
     staying = {row["pair_id"]: row for row in plain if stays(row)}
     assert {"p03", "p06"} <= {row["prompt_id"] for row in staying.values()}
-    assert any(is_held_out(row["prompt_id"], HELDOUT) for row in staying.values())
+    assert any(is_held_out(row["messages"], HELDOUT, "pairs") for row in staying.values())
     assert {name: row for name, row in kept.items() if stays(row)} == staying
     assert {row["pair"] for row in tables["kept"]} == set(kept) - set(staying)
 

@@ -42,7 +42,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         "annotator": "anna",
     }
     assert (second["split"], second["safety_label"]) == ("heldout", None)
-    assert preference_rows(desk.book, "v1", lambda prompt: "train").column("preference_id").to_pylist() == [
+    assert preference_rows(desk.book, "v1").column("preference_id").to_pylist() == [
         first["preference_id"],
         second["preference_id"],
     ]  # read again, it is the same
@@ -51,7 +51,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
 def test_an_open_batch_is_not_exported(desk: Desk) -> None:
     desk.open(pair(1))
     with pytest.raises(InputError, match="still open"):
-        preference_rows(desk.book, "v1", lambda prompt: "train")
+        preference_rows(desk.book, "v1")
 
 
 def test_batches_are_read_apart(desk: Desk) -> None:
@@ -61,8 +61,8 @@ def test_batches_are_read_apart(desk: Desk) -> None:
     desk.judge("anna", "b")
     for batch_id in ("v1", "v2"):
         close_batch(desk.book, batch_id, "done")
-    assert preference_rows(desk.book, "v1", lambda prompt: "train").num_rows == 1
-    assert preference_rows(desk.book, "v2", lambda prompt: "train").num_rows == 0
+    assert preference_rows(desk.book, "v1").num_rows == 1
+    assert preference_rows(desk.book, "v2").num_rows == 0
 
 
 def test_statistics_see_time_annotator_and_notes(desk: Desk) -> None:

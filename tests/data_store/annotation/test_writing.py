@@ -80,7 +80,7 @@ def test_what_it_takes_to_draw_both_responses_again_is_kept_and_the_row_names_wh
     desk.judge("anna")
     desk.judge("anna")
     close_batch(desk.book, "v1", "done")
-    drafted, written = preference_rows(desk.book, "v1", lambda _: "train").to_pylist()
+    drafted, written = preference_rows(desk.book, "v1").to_pylist()
     assert (drafted["source"], written["source"]) == ("test", "test, written by anna")
     assert [written[f"policy_version_{side}"] for side in "ab"] == ["new", "old"]
     assert [written[f"temperature_milli_{side}"] for side in "ab"] == [700, 1000]
