@@ -24,7 +24,6 @@ from flows.recipe.conditions import (
     trains_base,
 )
 from flows.recipe.final_stages.stage import stages
-from flows.recipe.lengths import gatt_tokens, limits, splits
 from flows.recipe.places import (
     Makes,
     Place,
@@ -40,7 +39,6 @@ from flows.recipe.places import (
     here,
     imported_pairs,
     last,
-    only,
     picks,
     section,
     so_far,
@@ -50,101 +48,37 @@ from flows.recipe.places import (
     under_adapters,
     where,
 )
-from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
-from tasks.draw_pairs import DrawConfig, DrawStepConfig, draw_pairs
+from flows.recipe.step_configs import (
+    chooses,
+    collecting,
+    disagrees,
+    drawing,
+    evaluating,
+    extending,
+    fitting,
+    judging,
+    reading,
+    rewarding,
+    synthesizing,
+)
+from tasks.collect_preferences import collect_preferences
+from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
-from tasks.evaluate import EvaluateStepConfig, evaluate, evaluate_sampled
-from tasks.extend_prompts import ExtendConfig, extend_prompts
+from tasks.evaluate import evaluate, evaluate_sampled
+from tasks.extend_prompts import extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
-from tasks.fit_context import FITTED, FitStepConfig, GattRoom, fit_context
-from tasks.import_data import ImportConfig, import_data
+from tasks.fit_context import FITTED, fit_context
+from tasks.import_data import import_data
 from tasks.imported_files import ROLES
 from tasks.judge_pairs import judge_pairs
-from tasks.judging.judge import JudgeStepConfig
-from tasks.judging.registry import JUDGES, MODELS, model_of
+from tasks.judging.registry import JUDGES, MODELS
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
-from tasks.synthesize_gatt import GattStepConfig, synthesize_gatt
-from tasks.train_reward import RewardStepConfig, train_gold_reward, train_helpfulness_reward, train_safety_reward
+from tasks.synthesize_gatt import synthesize_gatt
+from tasks.train_reward import train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
-
-# --- configs that are put together ---------------------------------------------------------------------------------
-
-
-def _reading(at: Place) -> ImportConfig:
-    return ImportConfig(**only(ImportConfig, at.config.data))
-
-
-def _fitting(at: Place) -> FitStepConfig:
-    c = at.config
-    room = None
-    if c.gatt is not None and not at.number:
-        room = GattRoom(
-            turns=c.gatt.min_turns,
-            answer_tokens=c.gatt.sampling.max_new_tokens,
-            dialogue_tokens=gatt_tokens(c),
-            instructions=1 + (c.gatt.combined_share > 0),
-        )
-    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room)
-
-
-def _synthesizing(at: Place) -> GattStepConfig:
-    c = at.config
-    if c.gatt is None:
-        raise AssertionError("the row is there where there is Ghost Attention")
-    return GattStepConfig(**c.gatt.model_dump(), dialogue_tokens=gatt_tokens(c))
-
-
-def _extending(at: Place) -> ExtendConfig:
-    c, room = at.config, limits(at.config)["prompt_tokens"]
-    given = {} if c.collect.red_team is None else c.collect.red_team.model_dump()
-    return ExtendConfig(**given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room))
-
-
-def _chooses(at: Place) -> bool:
-    """Earlier reward models choose among more pairs. Without a strategy the step's fingerprint knows nothing of it."""
-    return at.config.collect.strategy is not None and at.number > 1
-
-
-def _disagrees(at: Place) -> bool:
-    strategy = at.config.collect.strategy
-    return _chooses(at) and strategy is not None and strategy.iterations_disagree_share > 0 and at.number > 2
-
-
-def _drawing(at: Place) -> DrawConfig:
-    collect = at.config.collect
-    plain = DrawConfig(**only(DrawConfig, collect))
-    if not _chooses(at):
-        return plain
-    return DrawStepConfig(**plain.model_dump(), strategy=collect.strategy, heldout_percent=collect.heldout_percent)
-
-
-def _judging(at: Place) -> JudgeStepConfig:
-    model = model_of(at.judging)
-    if model is None:
-        raise AssertionError("the row is there where a model judges")
-    return model.step_config(at.judging)
-
-
-def _collecting(at: Place) -> CollectStepConfig:
-    c, shares = at.config, at.config.collect.shares
-    return CollectStepConfig(
-        **only(JudgeConfig, c.collect),
-        annotator=c.annotator if shares.simulated else None,
-        shares=shares,
-        iterations=1 if c.draws_pairs or at.is_appended else c.iterations,
-    )
-
-
-def _rewarding(at: Place) -> RewardStepConfig:
-    return RewardStepConfig(training=at.config.reward, lora=at.config.lora)
-
-
-def _evaluating(at: Place) -> EvaluateStepConfig:
-    return EvaluateStepConfig(**at.config.evaluate.model_dump(), annotator=at.config.annotator)
-
 
 # --- what is read and made in several places -----------------------------------------------------------------------
 
@@ -186,10 +120,16 @@ def _raw_of(role: str) -> Reads:
     return where(lambda at: role in _raw(at), here(f"dataset/raw-{role}"))
 
 
+RAW: Mapping[str, Reads] = {
+    **{role: _raw_of(role) for role in FITTED},
+    "instructions": where(has_instructions, here("dataset/instructions")),
+    "tokenizer": the_tokenizer,
+}
+
 # --- the recipe ----------------------------------------------------------------------------------------------------
 
 FOUNDATION_ROWS = (
-    Row(import_data, _reading, {role: data_files(role) for role in ROLES}, _raw),
+    Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw),
     Row(
         filter_corpus,
         section("filter"),
@@ -204,16 +144,7 @@ FOUNDATION_ROWS = (
         {"tokenizer": "tokenizer"},
         when=trains_base,
     ),
-    Row(
-        fit_context,
-        _fitting,
-        {
-            **{role: _raw_of(role) for role in FITTED},
-            "instructions": where(has_instructions, here("dataset/instructions")),
-            "tokenizer": the_tokenizer,
-        },
-        _fitted,
-    ),
+    Row(fit_context, fitting, RAW, _fitted),
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
@@ -236,22 +167,22 @@ FIRST_ROWS = (
 ITERATION_ROWS = (
     Row(
         extend_prompts,
-        _extending,
+        extending,
         {"prompts": base("dataset/prompts"), "tokenizer": the_tokenizer, "attacks": attacks},
         {"prompts": "prompts"},
         when=has_red_team,
     ),
     Row(
         draw_pairs,
-        _drawing,
+        drawing,
         {
             "policy": POLICY,
             "previous": last("model/policy", by=2),
             "prompts": the_prompts,
             "base": under_adapters,
-            "preferences": where(_chooses, earlier("dataset/preferences")),
-            **{f"{axis}_reward": where(_chooses, last(f"model/reward-{axis}")) for axis in AXES},
-            **{f"earlier_{axis}_reward": where(_disagrees, last(f"model/reward-{axis}", by=2)) for axis in AXES},
+            "preferences": where(chooses, earlier("dataset/preferences")),
+            **{f"{axis}_reward": where(chooses, last(f"model/reward-{axis}")) for axis in AXES},
+            **{f"earlier_{axis}_reward": where(disagrees, last(f"model/reward-{axis}", by=2)) for axis in AXES},
         },
         {"pairs": "pairs"},
         when=draws,
@@ -259,28 +190,28 @@ ITERATION_ROWS = (
     ),
     Row(
         judge_pairs,
-        _judging,
+        judging,
         {"pairs": here("dataset/pairs"), **{role: for_model(role) for each in MODELS for role in each.inputs}},
         {"judgements": "lm-judgements", "refused": "lm-refused"},
         when=has_model,
     ),
     Row(
         import_data,
-        _reading,
+        reading,
         {role: data_files(role) for role in ROLES},
         {"preferences": "raw-preferences", "refused": "refused"},
         when=takes_in_pairs,
     ),
     Row(
         fit_context,
-        _fitting,
+        fitting,
         {"preferences": here("dataset/raw-preferences"), "tokenizer": the_tokenizer},
         {"preferences": "fitted-preferences", "dropped": "too-long"},
         when=takes_in_pairs,
     ),
     Row(
         collect_preferences,
-        _collecting,
+        collecting,
         {
             "prompts": base("dataset/prompts"),
             "imported": where(imports_pairs, imported_pairs),
@@ -289,12 +220,12 @@ ITERATION_ROWS = (
         {"preferences": "preferences"},
         when=collects,
     ),
-    Row(train_safety_reward, _rewarding, LEARNED, {"reward": "reward-safety"}, when=collects),
-    Row(train_helpfulness_reward, _rewarding, LEARNED, {"reward": "reward-helpfulness"}, when=collects),
+    Row(train_safety_reward, rewarding, LEARNED, {"reward": "reward-safety"}, when=collects),
+    Row(train_helpfulness_reward, rewarding, LEARNED, {"reward": "reward-helpfulness"}, when=collects),
     # it starts from SFT: later policies have seen what the optimised reward models learned
     Row(
         train_gold_reward,
-        _rewarding,
+        rewarding,
         {**LEARNED, "policy": first("model/policy")},
         {"reward": "reward-gold"},
         when=has_gold,
@@ -314,7 +245,7 @@ ITERATION_ROWS = (
     ),
     Row(
         synthesize_gatt,
-        _synthesizing,
+        synthesizing,
         {
             "policy": POLICY,
             "helpfulness_reward": REWARDS["helpfulness_reward"],
@@ -340,7 +271,7 @@ ITERATION_ROWS = (
     *(stage.row for stage in stages().values()),
     Row(
         evaluate_sampled,
-        _evaluating,
+        evaluating,
         {"policy": here("model/policy-sampled"), **EVALUATED},
         {"evaluation": "evaluation-sampled", "responses": "evaluation-responses-sampled"},
         when=has_final_stage,
@@ -350,7 +281,7 @@ ITERATION_ROWS = (
 # each policy, at the end of its part
 EVALUATION_ROW = Row(
     evaluate,
-    _evaluating,
+    evaluating,
     {"policy": here("model/policy"), **EVALUATED},
     {"evaluation": "evaluation", "responses": "evaluation-responses"},
 )

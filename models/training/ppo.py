@@ -67,8 +67,7 @@ def train_ppo(
 
     Stops early when `config.patience` looks at the held-out prompts brought nothing better, and where the policy is
     further than `config.kl_limit` from the reference. Raises TrainingDivergedError on NaN or a collapsed entropy; the
-    last good checkpoint stays in `work`.
-    Of `config.processes` the first one writes and reports.
+    last good checkpoint stays in `work`. Of `config.processes` the first one writes and reports.
     """
     torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -77,9 +76,8 @@ def train_ppo(
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
     }
-    best_folder = work / "best"
+    best_folder, beyond = work / "best", False
     state: dict[str, float] = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
-    beyond = False
     found = newest_checkpoint(work)
     if found is not None:
         state = read_checkpoint(found[0], models=roles.trained, optimizers=optimizers)
@@ -107,7 +105,6 @@ def train_ppo(
         )
         last |= _update(roles, optimizers, rollouts, accelerator, config, seed=derive_seed(seed, "update", iteration))
         _check(last, config, iteration)
-        beyond = last["kl"] > config.kl_limit
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
         for name, number in last.items():
@@ -116,17 +113,12 @@ def train_ppo(
         if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
             write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
             saved = time.monotonic()
+        beyond = _is_too_far(last, config, state, reporter)
         if beyond:
-            reporter.log(
-                f"ppo: KL {last['kl']:.2f} nats a response in iteration {iteration + 1}, limit {config.kl_limit}; "
-                f"stopped, the policy of iteration {state['best_iteration']} is kept"
-            )
             break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
         reporter.progress(
-            (iteration + 1) / config.iterations,
-            f"ppo {iteration + 1}/{config.iterations}, reward {last['reward']:.2f}, KL {last['kl']:.3f}, "
-            f"{left:.0f} s left",
+            (iteration + 1) / config.iterations, f"{_standing(last, iteration, config)}, {left:.0f} s left"
         )
     else:
         look()
@@ -301,6 +293,21 @@ def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float]
         return True
     state["looks_without_gain"] += 1
     return False
+
+
+def _standing(stats: dict[str, float], iteration: int, config: PPOConfig) -> str:
+    return f"ppo {iteration + 1}/{config.iterations}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}"
+
+
+def _is_too_far(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
+    """Whether the policy has left the reference further behind than `kl_limit` allows, which is said."""
+    if stats["kl"] <= config.kl_limit:
+        return False
+    reporter.log(
+        f"ppo: KL {stats['kl']:.2f} nats a response in iteration {state['iteration']}, limit {config.kl_limit}; "
+        f"stopped, the policy of iteration {state['best_iteration']} is kept"
+    )
+    return True
 
 
 def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -> list[PPOPrompt]:

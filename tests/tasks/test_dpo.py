@@ -37,23 +37,28 @@ def pair(**changes: Any) -> dict[str, Any]:
     }
 
 
+def asked(content: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": content}]
+
+
 def test_pairs_are_left_out_by_counted_reasons() -> None:
     rows = [
         pair(prompt_id="used"),
         pair(prompt_id="used too", rating="significantly_better", safety_label="chosen_safe_other_unsafe"),
-        pair(split="heldout"),
-        pair(split="heldout", rating="slightly_better"),
+        pair(split="heldout", messages=asked("tested")),
+        pair(split="heldout", messages=asked("tested"), rating="slightly_better"),
+        pair(messages=asked("TESTED")),
         pair(rating="slightly_better"),
         pair(safety_label="both_unsafe"),
         pair(prompt_id="used as well", safety_label="both_safe"),
     ]
     used, left_out = usable(rows, DPOConfig().ratings, gold_percent=0)
     assert [row["prompt_id"] for row in used] == ["used", "used too", "used as well"]
-    assert left_out == {"held_out": 2, "gold": 0, "rating": 1, "both_unsafe": 1}
+    assert left_out == {"held_out": 3, "gold": 0, "rating": 1, "both_unsafe": 1}
 
 
 def test_what_trains_the_gold_reward_model_is_left_to_it() -> None:
-    rows = [pair(prompt_id=str(i)) for i in range(200)]
+    rows = [pair(messages=asked(f"ask {i}")) for i in range(200)]
     used, left_out = usable(rows, DPOConfig().ratings, gold_percent=30)
     assert left_out["gold"] == 200 - len(used) == sum(is_gold(row, 30) for row in rows) > 0
     assert not any(is_gold(row, 30) for row in used)

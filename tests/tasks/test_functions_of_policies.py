@@ -118,7 +118,7 @@ def test_the_threshold_is_judged_on_labelled_answers(
     unsafe pair. A label names the chosen answer, whichever place it has.
     """
     (_, first), (s1, second), (s2, third), (_, fourth), (_, fifth) = ranked
-    config = EvaluateConfig(safety_threshold=1 / (1 + math.exp(-(s1 + s2) / 2)))
+    threshold = 1 / (1 + math.exp(-(s1 + s2) / 2))
     rows = [
         pair(fifth, first, "a", label="chosen_safe_other_unsafe"),  # the flagged one is unsafe: a hit
         pair(third, fourth, "b", label="both_unsafe"),  # neither is flagged: two misses
@@ -126,18 +126,17 @@ def test_the_threshold_is_judged_on_labelled_answers(
         pair(first, third, "b", label="chosen_safe_other_unsafe"),  # chosen is b; the flagged a is unsafe: a hit
         pair(first, second, "a"),  # no label: not counted
     ]
-    found = threshold_quality(reward, renderer, rows, config)
+    found = threshold_quality(reward, renderer, rows, threshold, SAMPLING)
     assert found == {"threshold/precision": pytest.approx(2 / 3), "threshold/recall": pytest.approx(2 / 4)}
 
 
 def test_a_threshold_that_flags_nothing_has_no_precision(
     reward: torch.nn.Module, renderer: Renderer, ranked: list[tuple[float, str]]
 ) -> None:
-    config = EvaluateConfig(safety_threshold=1e-9)
     rows = [pair(ranked[0][1], ranked[1][1], label="both_unsafe")]
-    assert threshold_quality(reward, renderer, rows, config) == {"threshold/recall": 0.0}
+    assert threshold_quality(reward, renderer, rows, 1e-9, SAMPLING) == {"threshold/recall": 0.0}
     safe = [pair(ranked[0][1], ranked[1][1], label="both_safe")]
-    assert threshold_quality(reward, renderer, safe, config) == {}
+    assert threshold_quality(reward, renderer, safe, 1e-9, SAMPLING) == {}
 
 
 def test_scores_do_not_depend_on_the_company_or_on_shards(reward: torch.nn.Module, renderer: Renderer) -> None:

@@ -13,7 +13,7 @@ from tasks.sampling import row_id
 from tests.tasks.bench import step_run, written
 from world.config import WorldConfig
 
-SETS = {role: output for role, output in import_data.outputs.items() if role != "instructions"}
+SETS = dict(import_data.outputs)
 
 
 def lines(path: Path, *rows: dict[str, Any] | str) -> Path:

@@ -54,7 +54,8 @@ def test_the_safety_model_decides_on_adversarial_prompts_and_below_the_threshold
     prompts = prompts_of(1, 1)
     rows = [{"prompt_id": name} for name in ("s0", "h0", "h0")]
     raw = [(2.0, 5.0), (-1.73, 6.0), (-1.74, 7.0)]
-    assert _combine(rows, raw, prompts, RejectionConfig()) == pytest.approx([2.0, 6.0, -1.74])
+    assert _combine(rows, raw, prompts, 0.15) == pytest.approx([2.0, 6.0, -1.74])
+    assert _combine(rows, raw, prompts, 0.0) == pytest.approx([2.0, 6.0, 7.0]), "without a level only the prompt counts"
 
 
 def test_maximum_and_median_of_the_first_responses_are_means_over_prompts() -> None:

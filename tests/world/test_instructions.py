@@ -18,7 +18,7 @@ PIRATE = "act as a pirate."
 
 def test_there_are_32_instructions_and_seven_are_held_out(world: World) -> None:
     rows = make_instructions(world)
-    assert set(rows[0]) == {"instruction_id", "source", "text", "short", "split"}
+    assert set(rows[0]) == {"instruction_id", "source", "text", "short", "kind", "split"}
     assert len({row["instruction_id"] for row in rows}) == len({row["text"] for row in rows}) == 32
     forms = Counter((row["split"], parse_instruction(row["text"]).position == "persona") for row in rows)
     assert forms == {("train", False): 16, ("heldout", False): 4, ("train", True): 9, ("heldout", True): 3}

@@ -20,7 +20,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         label = "chosen_safe_other_unsafe" if shown.item.axis == "safety" else None
         desk.judge("anna", "b", "slightly_better", label)
     close_batch(desk.book, "v1", "done")
-    table = preference_rows(desk.book, "v1", lambda prompt: "heldout" if prompt == "prompt-2" else "train")
+    table = preference_rows(desk.book, "v1")
     assert table.schema == ROW_KINDS["preference"].schema
     first, second = table.to_pylist()
     assert {name: first[name] for name in first if name != "preference_id"} == {
@@ -28,7 +28,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         "prompt_id": "prompt-1",
         "axis": "safety",
         "iteration": "V1",
-        "split": "train",
+        "split": None,
         "messages": history,
         "response_a": "answer A of 1",
         "response_b": "answer B of 1",
@@ -41,7 +41,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         "safety_label": "chosen_safe_other_unsafe",
         "annotator": "anna",
     }
-    assert (second["split"], second["safety_label"]) == ("heldout", None)
+    assert (second["split"], second["safety_label"]) == (None, None)
     assert preference_rows(desk.book, "v1").column("preference_id").to_pylist() == [
         first["preference_id"],
         second["preference_id"],

@@ -33,8 +33,8 @@ def test_the_judgements_of_a_closed_batch_are_a_source_that_names_batch_and_peop
     assert head.reason.endswith("annotation batch v1, closed because enough: 1 judgements by anna, 1 judgements by ben")
     rows = store.rows(head.version_id).to_pylist()
     assert sorted((row["annotator"], row["chosen"], row["safety_label"], row["split"]) for row in rows) == [
-        ("anna", "a", None, "train"),
-        ("ben", "b", "both_unsafe", "train"),
+        ("anna", "a", None, None),
+        ("ben", "b", "both_unsafe", None),
     ]
 
 

@@ -37,7 +37,7 @@ def test_hh_pair_becomes_common_turns_and_two_responses(tmp_path: Path) -> None:
     assert row[f"response_{row['chosen']}"] == "good"
     assert {row["response_a"], row["response_b"]} == {"good", "bad"}
     words = ("axis", "iteration", "split", "rating", "annotator", "source", "safety_label", "policy_version_a")
-    expected = ["safety", "V2", "train", "slightly_better", "import:hh", "hh.jsonl:1", None, None]
+    expected = ["safety", "V2", None, "slightly_better", "import:hh", "hh.jsonl:1", None, None]
     assert [row[word] for word in words] == expected
 
 

@@ -168,8 +168,9 @@ def test_unknown_words_in_prompts_are_named(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "a.jsonl", {"prompt": "a", "axis": "harmless"})
     with pytest.raises(InputError, match="line 1: axis is 'harmless'; use one of helpfulness, safety"):
         read_prompts([file])
-    with pytest.raises(InputError, match="split is 'test'; use one of train, validation, heldout"):
-        read_prompts([file], split="test")
+    other = jsonl(tmp_path / "c.jsonl", {"prompt": "a", "split": "test"})
+    with pytest.raises(InputError, match="line 1: split is 'test'; use one of train, validation, heldout"):
+        read_prompts([other])
     with pytest.raises(InputError, match=r"no prompt is left of 1 rows; refused: \{'empty_prompt': 1\}"):
         read_prompts([jsonl(tmp_path / "b.jsonl", {"prompt": ""})])
 

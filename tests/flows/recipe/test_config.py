@@ -166,13 +166,17 @@ def test_a_config_without_a_world_must_bring_what_the_steps_need(
         load_config(write(tmp_path, **without_world, **changes))
 
 
-def test_ghost_attention_without_a_world_is_refused(tmp_path: Path) -> None:
+def test_ghost_attention_without_instructions_is_refused(tmp_path: Path) -> None:
     for name in ("help.jsonl", "safe.jsonl"):
         (tmp_path / name).touch()
     sets = {f"data__{role}": names for role, names in FILES.items()}
     given = {"data__documents": ["help.jsonl"], "data__demonstrations": ["help.jsonl"], **sets}
-    with pytest.raises(InputError, match="gatt needs instructions, which only a world brings: set gatt: null"):
+    with pytest.raises(InputError, match=r"gatt needs data.instructions: give a file of them, or set gatt: null"):
         load_config(write(tmp_path, data__world=..., annotator=None, **given))
+    (tmp_path / "always.txt").touch()
+    given["data__instructions"] = ["always.txt"]
+    config = load_config(write(tmp_path, data__world=..., annotator=None, **given))
+    assert config.data.instructions == (tmp_path / "always.txt",)
 
 
 def test_paths_are_relative_to_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,8 @@ def test_a_run_on_files_imports_its_pairs_once_and_deals_them_out() -> None:
     assert set(sources) == {"documents", "demonstrations", "helpfulness_preferences", "safety_preferences"}
     assert writes(plan, "base", "fit_context")["preferences"] == "dataset/preferences@base"
     for part in ("V1", "V2"):
-        assert reads(plan, part, "collect_preferences") == {"imported": ["dataset/preferences@base"]}
+        read = reads(plan, part, "collect_preferences")
+        assert read == {"prompts": ["dataset/prompts@base"], "imported": ["dataset/preferences@base"]}
         assert plan[part, "collect_preferences"].config.model_dump()["iterations"] == 2
     assert "instructions" not in reads(plan, "V2", "evaluate")
 
@@ -269,7 +270,8 @@ def test_what_people_judge_is_read_beside_the_pairs_and_changes_no_other_step() 
     plan, before = build_plan(people), build_plan(simulated)
     call = plan["V2", "collect_preferences"]
     assert call.inputs["judgements"] == (Judged(AssetName("dataset", "pairs", "V2"), PeopleConfig(per_item=2)),)
-    assert reads(plan, "V2", "collect_preferences") == {"pairs": ["dataset/pairs@V2"]}
+    read = reads(plan, "V2", "collect_preferences")
+    assert read == {"prompts": ["dataset/prompts@base"], "pairs": ["dataset/pairs@V2"]}
     assert [key for key, call in plan.items() if call.of(Judged)] == [(f"V{n}", "collect_preferences") for n in (1, 2)]
     assert not any(call.of(Judged) for call in before.values())
     changed = {step for (part, step), call in plan.items() if call.recipe() != before[part, step].recipe()}
