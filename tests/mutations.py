@@ -837,7 +837,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/training/ppo.py",
         'objective = stats["reward"] / state["deviation"] - config.kl_coef * stats["kl"]',
         'objective = stats["reward"] / state["deviation"] + config.kl_coef * stats["kl"]',
-        (PPO + "test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl",),
+        (PPO + "test_looks_are_compared_by_the_objective_that_is_trained_whitened_by_the_first_looks_deviation",),
     ),
     Mutation(
         "KL over its limit goes on",
@@ -858,7 +858,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/training/ppo.py",
         'objective = stats["reward"] / state["deviation"]',
         'objective = stats["reward"] / stats["reward_std"]',
-        (PPO + "test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl",),
+        (PPO + "test_looks_are_compared_by_the_objective_that_is_trained_whitened_by_the_first_looks_deviation",),
     ),
     Mutation(
         "held out by id instead of by text",

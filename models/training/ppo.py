@@ -82,9 +82,8 @@ def train_ppo(
     if found is not None:
         state = read_checkpoint(found[0], models=roles.trained, optimizers=optimizers)
         reporter.log(f"ppo: resumed from iteration {found[1]}")
-    started = saved = time.monotonic()
-    first = int(state["iteration"])
-    last: dict[str, float] = {}
+    started, first = time.monotonic(), int(state["iteration"])
+    saved, last = started, dict[str, float]()
 
     def look() -> None:
         _, stats = _roll_out(
@@ -107,8 +106,7 @@ def train_ppo(
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
-        for name, number in last.items():
-            reporter.metric(f"ppo/{name}", number, iteration + 1)
+        _report(last, iteration, reporter)
         state["iteration"] = iteration + 1
         if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
             write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
@@ -293,6 +291,11 @@ def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float]
         return True
     state["looks_without_gain"] += 1
     return False
+
+
+def _report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None:
+    for name, number in stats.items():
+        reporter.metric(f"ppo/{name}", number, iteration + 1)
 
 
 def _standing(stats: dict[str, float], iteration: int, config: PPOConfig) -> str:

@@ -1,6 +1,7 @@
 """PPO from rollouts to the best policy on disk."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from models.roles import Roles
 from models.scoring import score_rows, token_values
 from models.training import ppo, rollouts
 from models.training.hf import TrainingDivergedError
-from models.training.ppo import train_ppo
+from models.training.ppo import _is_best, train_ppo
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt
 from tests.models.training.little_runs import LORA, Recorder, prompts, run_ppo
@@ -113,6 +114,27 @@ def test_the_kl_penalty_holds_the_policy_near_its_reference(
         found[kl_coef] = recorder.curve("ppo/kl_k3")
     assert found[0.0][0] == found[10.0][0] == pytest.approx(0, abs=1e-6)
     assert found[10.0][-1] < found[0.0][-1] / 2
+
+
+def test_looks_are_compared_by_the_objective_that_is_trained_whitened_by_the_first_looks_deviation(
+    recorder: Recorder,
+) -> None:
+    """reward / 2 - 0.05 KL: 0, 0.5 - 0.2 = 0.3, 0.6 - 0.5 = 0.1, 0.7 - 0.1 = 0.6, and one beyond the limit."""
+    config = PPOConfig(kl_coef=0.05, kl_limit=12.0)
+    state: dict[str, float] = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
+    found = []
+    for reward, deviation, kl in (
+        (0.0, 2.0, 0.0),
+        (1.0, 0.5, 4.0),
+        (1.2, 4.0, 10.0),
+        (1.4, 10.0, 2.0),
+        (9.0, 1.0, 13.0),
+    ):
+        found.append(_is_best({"reward": reward, "reward_std": deviation, "kl": kl}, config, state, recorder))
+        state["iteration"] += 1
+    assert found == [True, True, False, True, False]
+    assert (state["best"], state["best_reward"], state["best_iteration"]) == (pytest.approx(0.6), 1.4, 3)
+    assert state["looks_without_gain"] == 1
 
 
 def test_beyond_the_limit_of_kl_it_stops_and_keeps_the_best_policy_before(
