@@ -29,6 +29,7 @@ from models.roles import Roles
 from models.scoring import lay_out, response_logprobs
 from models.seeds import derive_seed
 from models.training.hf import TrainingDivergedError, require_finite
+from models.training.ppo_looks import is_best, is_too_far
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt, Rollout, answer, state_values
@@ -89,7 +90,7 @@ def train_ppo(
         _, stats = _roll_out(
             roles, validation_prompts, renderer, config, accelerator, seed=derive_seed(seed, "validation")
         )
-        if _is_best(stats, config, state, reporter) and accelerator.is_main_process:
+        if is_best(stats, config, state, reporter) and accelerator.is_main_process:
             save_checkpoint(roles.policy, renderer.tokenizer, best_folder)
 
     for iteration in range(first, config.iterations):
@@ -111,7 +112,7 @@ def train_ppo(
         if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
             write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
             saved = time.monotonic()
-        beyond = _is_too_far(last, config, state, reporter)
+        beyond = is_too_far(last, config, state, reporter)
         if beyond:
             break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
@@ -273,26 +274,6 @@ def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: (max if name == "ratio_max" else sum)(part[name] for part in parts) for name in parts[0]}
 
 
-def _is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
-    """Whether the objective on held-out prompts, with the same random numbers each time, is the best so far, within
-    the limit of KL. Point k of its curves is the policy that iteration k begins with.
-
-    It is the one that is trained, whitened reward minus kl_coef · KL, but whitened by one deviation for all looks, that
-    of the first: each batch's own would set every mean to 0.
-    """
-    reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]) + 1)
-    reporter.metric("ppo/validation_reward_std", stats["reward_std"], int(state["iteration"]) + 1)
-    reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]) + 1)
-    state.setdefault("deviation", max(stats["reward_std"], config.min_reward_std, 1e-8))
-    objective = stats["reward"] / state["deviation"] - config.kl_coef * stats["kl"]
-    if objective > state["best"] and stats["kl"] <= config.kl_limit:
-        state |= {"best": objective, "best_reward": stats["reward"], "best_iteration": state["iteration"]}
-        state["looks_without_gain"] = 0
-        return True
-    state["looks_without_gain"] += 1
-    return False
-
-
 def _report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None:
     for name, number in stats.items():
         reporter.metric(f"ppo/{name}", number, iteration + 1)
@@ -300,17 +281,6 @@ def _report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None
 
 def _standing(stats: dict[str, float], iteration: int, config: PPOConfig) -> str:
     return f"ppo {iteration + 1}/{config.iterations}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}"
-
-
-def _is_too_far(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
-    """Whether the policy has left the reference further behind than `kl_limit` allows, which is said."""
-    if stats["kl"] <= config.kl_limit:
-        return False
-    reporter.log(
-        f"ppo: KL {stats['kl']:.2f} nats a response in iteration {state['iteration']}, limit {config.kl_limit}; "
-        f"stopped, the policy of iteration {state['best_iteration']} is kept"
-    )
-    return True
 
 
 def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -> list[PPOPrompt]:

@@ -23,7 +23,8 @@ from models.roles import Roles
 from models.scoring import score_rows, token_values
 from models.training import ppo, rollouts
 from models.training.hf import TrainingDivergedError
-from models.training.ppo import _is_best, train_ppo
+from models.training.ppo import train_ppo
+from models.training.ppo_looks import is_best
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt
 from tests.models.training.little_runs import LORA, Recorder, prompts, run_ppo
@@ -130,7 +131,7 @@ def test_looks_are_compared_by_the_objective_that_is_trained_whitened_by_the_fir
         (1.4, 10.0, 2.0),
         (9.0, 1.0, 13.0),
     ):
-        found.append(_is_best({"reward": reward, "reward_std": deviation, "kl": kl}, config, state, recorder))
+        found.append(is_best({"reward": reward, "reward_std": deviation, "kl": kl}, config, state, recorder))
         state["iteration"] += 1
     assert found == [True, True, False, True, False]
     assert (state["best"], state["best_reward"], state["best_iteration"]) == (pytest.approx(0.6), 1.4, 3)

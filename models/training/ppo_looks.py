@@ -1,0 +1,35 @@
+"""Looks at held-out prompts between the iterations of PPO: which policy is kept, and when it has gone too far."""
+
+from models.config import PPOConfig
+from models.training.reporting import Reporter
+
+
+def is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
+    """Whether the objective on held-out prompts, with the same random numbers each time, is the best so far, within
+    the limit of KL. Point k of its curves is the policy that iteration k begins with.
+
+    It is the one that is trained, whitened reward minus kl_coef · KL, but whitened by one deviation for all looks, that
+    of the first: each batch's own would set every mean to 0.
+    """
+    reporter.metric("ppo/validation_reward", stats["reward"], int(state["iteration"]) + 1)
+    reporter.metric("ppo/validation_reward_std", stats["reward_std"], int(state["iteration"]) + 1)
+    reporter.metric("ppo/validation_kl", stats["kl"], int(state["iteration"]) + 1)
+    state.setdefault("deviation", max(stats["reward_std"], config.min_reward_std, 1e-8))
+    objective = stats["reward"] / state["deviation"] - config.kl_coef * stats["kl"]
+    if objective > state["best"] and stats["kl"] <= config.kl_limit:
+        state |= {"best": objective, "best_reward": stats["reward"], "best_iteration": state["iteration"]}
+        state["looks_without_gain"] = 0
+        return True
+    state["looks_without_gain"] += 1
+    return False
+
+
+def is_too_far(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:
+    """Whether the policy has left the reference further behind than `kl_limit` allows, which is said."""
+    if stats["kl"] <= config.kl_limit:
+        return False
+    reporter.log(
+        f"ppo: KL {stats['kl']:.2f} nats a response in iteration {state['iteration']}, limit {config.kl_limit}; "
+        f"stopped, the policy of iteration {state['best_iteration']} is kept"
+    )
+    return True
