@@ -53,6 +53,7 @@ class ImportConfig(Config):
     )
 
 
+HELD_OUT = "held_out"  # why a demonstration is refused
 WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
 PAIRS = tuple(role for role in ROLES if role.endswith("_preferences"))
 
@@ -218,7 +219,7 @@ def _without_held_out(read: Imported, held_out: frozenset[str]) -> Imported:
         {
             "doc_id": row["dialogue_id"],
             "source": row["source"],
-            "reason": "held_out",
+            "reason": HELD_OUT,
             "detail": "answers a held-out prompt",
         }
         for row, is_told in zip(rows, answers, strict=True)

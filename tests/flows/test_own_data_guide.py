@@ -12,7 +12,8 @@ from data_store.errors import InputError
 from data_store.reading import preference_readers, readers, row_import
 from data_store.reading.preference_formats import hh, oasst, pairs, rows, scores
 from data_store.reading.preference_formats.registry import FORMATS
-from data_store.reading.readers import read_dialogues, read_documents, read_preferences
+from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_preferences
+from tasks.import_data import HELD_OUT
 from tasks.judging import endpoint, folder, verdicts
 from tests.flows.recipe_runs import ROOT
 
@@ -43,7 +44,7 @@ def test_the_guide_shows_a_message_for_each_kind_of_file() -> None:
 def test_the_guide_names_every_reason_to_refuse_a_row() -> None:
     section = GUIDE[GUIDE.index("| reason |") : GUIDE.index("Documents go through")]
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))))
-    plain = _reasons(readers, preference_readers, row_import, pairs, rows, hh) | {pairs.EXCLUDED_LABEL}
+    plain = _reasons(readers, preference_readers, row_import, pairs, rows, hh) | {pairs.EXCLUDED_LABEL, HELD_OUT}
     assert named == plain - {"system_message", "holds_a_turn_mark"}  # of exports
 
 
@@ -62,7 +63,7 @@ def _reasons(*modules: ModuleType | None) -> set[str]:
 
 
 def test_the_dialogues_and_the_pair_of_the_guide_can_be_read(tmp_path: Path) -> None:
-    dialogues, pair = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    dialogues, pair, instruction = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "dialogues.jsonl").write_text(dialogues)
     (tmp_path / "pairs.jsonl").write_text(pair)
     read = read_dialogues([tmp_path / "dialogues.jsonl"])
@@ -70,3 +71,6 @@ def test_the_dialogues_and_the_pair_of_the_guide_can_be_read(tmp_path: Path) -> 
     assert len(read.refused) == 0
     (row,) = read_preferences([tmp_path / "pairs.jsonl"], "rows").rows.to_pylist()
     assert (row["rating"], row["safety_label"], row["annotator"]) == ("significantly_better", "both_safe", "anna")
+    (tmp_path / "always.jsonl").write_text(instruction)
+    (row,) = read_instructions([tmp_path / "always.jsonl"]).rows.to_pylist()
+    assert (row["short"], row["kind"], row["split"]) == ("Language: French.", "language", "train")

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def write_config(folder: Path, config: str, name: str, **changes: Any) -> Path:
     content = yaml.safe_load((ROOT / "configs" / config).read_text().replace("../data/", f"{DATA}/"))
     for key, values in changes.items():
         content[key] = {**content[key], **values} if isinstance(content.get(key), dict) else values
+    shutil.copy(ROOT / "configs" / "instructions.jsonl", folder)
     path = folder / config
     path.write_text(yaml.safe_dump({**content, "name": name}))
     return path
