@@ -63,7 +63,8 @@ def from_files(tmp_path_factory: pytest.TempPathFactory, server: str) -> Run:
         sft={"epochs": 0.3},
         reward={"max_length": 112, "epochs": 0.2},
         rejection={"prompts": 8, "sampling": {"max_new_tokens": 8}},
-        fine_tune={"picks": 12, "replay": 4, "training": {"sequence_length": 160, "batch_size": 2}},
+        fine_tune={"picks": 12, "replay": 4, "training": {"sequence_length": 320, "batch_size": 2}},
+        gatt={"dialogues": 4, "max_turns": 2, "sampling": {"max_new_tokens": 8}},
         evaluate={"ordinary_prompts": 4, "safety_prompts": 4, "sampling": {"max_new_tokens": 8}},
     )
     home = Home(folder / "home", server, name="from-files")
@@ -122,7 +123,22 @@ def test_every_step_takes_real_files(from_files: Run) -> None:
     steps = {(part, step) for part, step, _ in home.runs()}
     assert ("V2", "ppo") in steps
     assert ("base", "filter_corpus") in steps
-    assert len(steps) == len(home.runs()) == 21
+    assert len(steps) == len(home.runs()) == 22
+
+
+@pytest.mark.slow
+def test_ghost_attention_is_made_of_the_users_own_instructions_and_prompts(from_files: Run) -> None:
+    home, *_ = from_files
+    own = {row["text"] for row in rows(home, "dataset/instructions@base") if row["split"] == "train"}
+    short = {row["short"] for row in rows(home, "dataset/instructions@base")}
+    dialogues = rows(home, "dataset/gatt@V2")
+    assert dialogues
+    for row in dialogues:
+        first = row["messages"][0]["content"]
+        assert any(first.startswith(text) for text in own | short)
+        assert len(row["messages"]) >= 4
+        assert not any(text in message["content"] for message in row["messages"][2:] for text in own)
+    assert metrics(home, "V2", "fine_tune")["gatt"] == len(dialogues)
 
 
 @pytest.mark.slow
