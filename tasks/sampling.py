@@ -62,7 +62,7 @@ def draw(
             rows,
             at,
             num_samples=num_samples,
-            eos_id=renderer.eos_id,
+            end_ids=renderer.end_ids,
             pad_id=renderer.pad_id,
             seed=derive_seed(seed, "shard", shard),
             on_progress=on_progress if on_progress and shard == 0 else _unheard,

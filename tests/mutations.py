@@ -1028,7 +1028,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "EOS masked where it is the padding",
         "models/training/sft.py",
         "token if counts else IGNORED",
-        "token if counts and token != renderer.eos_id else IGNORED",
+        "token if counts and token != renderer.end_ids[0] else IGNORED",
         (
             SFT + FIVE_TOKENS,
             SFT + "test_the_label_at_every_final_eos_counts_also_where_padding_is_eos",

@@ -70,7 +70,7 @@ def test_any_template_renders_to_the_ids_of_its_text(any_renderer: Renderer, mes
     ids = any_renderer.dialogue(messages).input_ids
     oracle = any_renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ids == oracle[: len(ids)]
-    assert any_renderer.eos_id not in oracle[len(ids) :]  # what a template writes behind the last answer is not learned
+    assert any_renderer.end_ids[0] not in oracle[len(ids) :]  # what a template writes behind the last answer is not learned
 
 
 @pytest.mark.parametrize("messages", [TURNS, TURNS[:2], WITH_SYSTEM], ids=["two turns", "one turn", "system"])
@@ -81,7 +81,7 @@ def test_exactly_one_bos_where_the_template_sets_one(any_renderer: Renderer, mes
     template = any_renderer.tokenizer.apply_chat_template(messages, tokenize=False)
     for ids in (
         any_renderer.dialogue(messages).input_ids,  # SFT, reward models
-        [*any_renderer.prompt(messages[:-1]), *run(any_renderer, " answer"), any_renderer.eos_id],  # rollout, chat
+        [*any_renderer.prompt(messages[:-1]), *run(any_renderer, " answer"), any_renderer.end_ids[0]],  # rollout, chat
     ):
         assert ids.count(bos) == template.count(any_renderer.tokenizer.bos_token)
         assert all(pair != (bos, bos) for pair in pairwise(ids))
@@ -141,7 +141,7 @@ def test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding(any_ren
     rendered = any_renderer.dialogue(TURNS)
     ends = [end - 1 for _, end in blocks(rendered.loss_mask)]
     assert len(ends) == 2
-    assert [rendered.input_ids[end] for end in ends] == [any_renderer.eos_id] * 2
+    assert [rendered.input_ids[end] for end in ends] == [any_renderer.end_ids[0]] * 2
     assert rendered.loss_mask[-1]
 
 

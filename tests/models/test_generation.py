@@ -39,7 +39,7 @@ def draw(
     seed: int = 1,
 ) -> list[list[Response]]:
     config = SamplingConfig(temperature=temperature, max_new_tokens=tokens, batch_size=batch)
-    return sample(model, prompts, config, num_samples=num_samples, eos_id=eos_id, pad_id=3, seed=seed)
+    return sample(model, prompts, config, num_samples=num_samples, end_ids=(eos_id,), pad_id=3, seed=seed)
 
 
 def common_token(model: nn.Module) -> int:
@@ -167,5 +167,5 @@ def test_sampling_leaves_the_training_mode_as_it_was(gqa_policy: Path) -> None:
 def test_progress_ends_at_one(gqa_policy: Path) -> None:
     seen: list[float] = []
     config = SamplingConfig(max_new_tokens=2, batch_size=2)
-    sample(load_policy(gqa_policy), PROMPTS[:3], config, eos_id=2, pad_id=3, seed=1, on_progress=seen.append)
+    sample(load_policy(gqa_policy), PROMPTS[:3], config, end_ids=(2,), pad_id=3, seed=1, on_progress=seen.append)
     assert seen == [pytest.approx(2 / 3), 1.0]

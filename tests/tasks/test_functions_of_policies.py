@@ -48,7 +48,7 @@ def renderer(tokenizer_folder: Path) -> Renderer:
 @pytest.fixture(scope="module")
 def policy(renderer: Renderer) -> torch.nn.Module:
     shape = Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer))
-    return build_llama(shape, 5, renderer.pad_id, 1, renderer.eos_id).eval()
+    return build_llama(shape, 5, renderer.pad_id, 1, renderer.tokenizer.eos_token_id).eval()
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
 
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
-    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.eos_id], True)]
+    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.end_ids[0]], True)]
     assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == 0.0
 
 
@@ -184,10 +184,10 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
         6,
         renderer.pad_id,
         1,
-        renderer.eos_id,
+        renderer.end_ids[0],
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
-    answers = [Drawn("", [*renderer.tokenizer.encode(text), renderer.eos_id], True) for text in ("grass", "and people")]
+    answers = [Drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]], True) for text in ("grass", "and people")]
     by_hand = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
@@ -221,7 +221,7 @@ def test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned(renderer:
     rendered = render_gatt(renderer, messages)
     assert rendered.input_ids == renderer.dialogue(messages).input_ids
     learned = [token for token, counts in zip(rendered.input_ids, rendered.loss_mask, strict=True) if counts]
-    assert learned[-1] == renderer.eos_id
+    assert learned[-1] == renderer.end_ids[0]
     assert renderer.response(learned) == "never kind"
     assert rendered.loss_mask == sorted(rendered.loss_mask), "all before it is not learned"
     assert sum(renderer.dialogue(messages).loss_mask) > sum(rendered.loss_mask)
