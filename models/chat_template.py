@@ -8,7 +8,8 @@ there; everything else stays behind placeholders.
 
 import re
 from ast import literal_eval
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -17,11 +18,9 @@ from typing import cast
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-# Templates ask for today's date (Llama 3.2, gpt-oss, SmolLM3): ids, and all that is learned from them, would be others
-# tomorrow. Llama 3.1's template names this one.
-TEMPLATE_DATE = date(2024, 7, 26)
-DATE_KEY = "template_date"  # where a tokenizer's folder keeps another one
-_ASKS = ("strftime_now", "date_string")
+from models.config import TEMPLATE_DATE
+
+DATE_KEY = "template_date"  # in tokenizer_config.json: what a template is told that asks for the date
 
 # Of a message, what the template is shown: a string as it is, or None for a text behind a placeholder.
 Layout = tuple[str | None, ...]
@@ -33,6 +32,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 PLACEHOLDER = re.compile(f"{_OPEN}(\\d+)\\.(\\d+){_CLOSE}")  # message, text of the message
 _OPAQUE: Layout = (None,)
 _STRING = r"""('[^'\n]+'|"[^"\n]+")"""
+_CLOCK = re.compile(rf"strftime_now\(\s*{_STRING}\s*\)")
 _METHODS = "split|replace|partition|startswith|endswith|find"
 _LOOKS = re.compile(rf"\.\w*(?:{_METHODS})\(\s*{_STRING}|{_STRING}\s+(?:not\s+)?in\s")
 
@@ -45,6 +45,17 @@ class Segment:
     text: str
     message: int
     spoken: bool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What stands around the words of an answer, behind the prompt: what the template writes before them, what of that
+    the model says, what comes after them, and the token that ends the turn."""
+
+    written: str
+    said: str
+    trail: str
+    end: str
 
 
 class ChatTemplate:
@@ -61,20 +72,26 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self._text = lru_cache(maxsize=512)(self._apply)
         self.turn = lru_cache(maxsize=512)(self._turn)
-        source = str(tokenizer.chat_template)
-        asks = any(name in source for name in _ASKS)
+        self.opened = lru_cache(maxsize=512)(self._opened)
+        source = tokenizer.get_chat_template()
+        asks = "strftime_now" in source or "date_string" in source
         if asks and day is not None:
             tokenizer.init_kwargs[DATE_KEY] = day.isoformat()  # goes into the folder of every checkpoint
         saved = date.fromisoformat(tokenizer.init_kwargs.get(DATE_KEY, TEMPLATE_DATE.isoformat()))
         self.day: date | None = saved if asks else None
+        self._source = _CLOCK.sub(lambda call: repr(saved.strftime(_literal(call[1]))), source)
+        if "strftime_now(" in self._source:
+            raise ValueError("the chat template makes the format of the date itself: write the format into the call")
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= set(tokenizer.all_special_tokens)
         ordinary = {str(token) for token in tokenizer.added_tokens_decoder.values()} - special
         looked_for = _looked_for(source, special)
         self._looked_for = _any_of(looked_for) if looked_for else None
         # Tokens that are not special, but with which the template marks roles all the same (DeepSeek's `<｜User｜>`).
-        self.marks = self._written(mark for mark in ordinary - looked_for if _is_mark(mark))
+        candidates = frozenset(token for token in ordinary - looked_for if _is_mark(token))
+        self.marks = self._role_marks(candidates, special)
         self.formatting = frozenset(special | self.marks)
+        self._blocks = {block for block in (ordinary | looked_for) - self.marks if _is_mark(block)}
         self.tokens = _any_of(self.formatting)
         self._end_tokens = frozenset(end_tokens)
 
@@ -115,13 +132,20 @@ class ChatTemplate:
                 raise ValueError(f"the chat template leaves out message {i + 1} of {_roles(outline)}")
         return segments
 
-    def said(self, outline: Outline) -> str:
-        """The last message, an answer, as the model would say it behind the prompt: with the end of its turn."""
-        lead, trail, end = self.turn(outline[:-1])
-        return f"{lead}{_shown(len(outline) - 1, outline[-1][1])}{trail}{end}"
+    def said(self, outline: Outline, *, as_written: bool = False) -> str:
+        """The last message, an answer, as the model would say it behind the prompt, with the end of its turn; or as the
+        template writes it there."""
+        turn = self.turn(outline[:-1])
+        lead = turn.written if as_written else turn.said
+        return f"{lead}{_shown(len(outline) - 1, outline[-1][1])}{turn.trail}{turn.end}"
 
-    def _turn(self, outline: Outline) -> tuple[str, str, str]:
-        """What is said around the words of an answer to these messages: before them, after them, the end of the turn.
+    def _opened(self, outline: Outline) -> str:
+        """The block that the prompt after these messages has opened for the model (`<think>`), or nothing."""
+        before = self._text(outline, True).rstrip()
+        return max((block for block in self._blocks if before.endswith(block)), key=len, default="")
+
+    def _turn(self, outline: Outline) -> Turn:
+        """What stands around the words of an answer to these messages.
 
         Between prompt and words the template may write something of its own (Qwen3: an empty block of thoughts), which
         no model says. Blanks are how the first word is written, and tokens that no text can hold (gpt-oss: the channel)
@@ -133,13 +157,12 @@ class ChatTemplate:
         if place not in after:
             raise ValueError(f"the chat template leaves out the answer to {_roles(outline)}")
         head, _, tail = after.partition(place)
-        lead = head[len(before) :] if head.startswith(before) else ""
-        if lead.strip() and not self.tokens.search(lead):
-            lead = ""
+        written = head.removeprefix(before) if head.startswith(before) else ""
+        said = "" if written.strip() and not self.tokens.search(written) else written
         found = self.tokens.search(tail)
         if found:
-            return lead, tail[: found.start()], found.group()
-        return lead, "", self._unwritten_end(outline)
+            return Turn(written, said, tail[: found.start()], found.group())
+        return Turn(written, said, "", self._unwritten_end(outline))
 
     def _unwritten_end(self, outline: Outline) -> str:
         """GLM-4's turns end with the `<|user|>` of the next one; others with the end of sequence alone."""
@@ -153,30 +176,31 @@ class ChatTemplate:
             raise ValueError("the chat template writes no token behind an answer, and the tokenizer has no eos_token")
         return str(self.tokenizer.eos_token)
 
-    def _written(self, tokens: Iterable[str]) -> frozenset[str]:
-        """Those of the tokens that the template writes into dialogues."""
-        candidates = frozenset(tokens)
-        if not candidates:
-            return candidates
+    def _role_marks(self, ordinary: frozenset[str], special: set[str]) -> frozenset[str]:
+        """Those of the tokens that begin or end a turn. What the template writes inside of the model's turn (`<think>`)
+        the model says too."""
+        if not ordinary:
+            return ordinary
         user, system, answer = ("user", _OPAQUE), ("system", _OPAQUE), ("assistant", _OPAQUE)
-        seen = self._text((user,), True)
-        for outline in ((user, answer, user), (system, user)):
-            try:
-                seen += self._text(outline, True) + self._text((*outline, answer), False)
-            except ValueError:
-                continue  # not every template takes a system message
-        return frozenset(_any_of(candidates).findall(seen))
+        tokens, found = _any_of(ordinary | special), set[str]()
+        asked = self._text((user,), False)
+        found.update(tokens.findall(asked))
+        with suppress(ValueError):  # not every template takes a system message
+            found.update(tokens.findall(self._text((system, user), False)))
+        _, _, end = self._text((user, answer), False).partition(f"{_OPEN}1.0{_CLOSE}")
+        for behind in (self._text((user,), True).removeprefix(asked), end):
+            found.update(tokens.findall(behind)[:1])
+        return frozenset(found & ordinary)
 
     def _apply(self, outline: Outline, generation_prompt: bool) -> str:
         messages = [{"role": role, "content": _shown(i, layout)} for i, (role, layout) in enumerate(outline)]
-        told: dict[str, str | Callable[[str], str]] = {}
-        if self.day is not None:
-            told = {"date_string": self.day.strftime("%d %b %Y"), "strftime_now": self.day.strftime}
+        told = {} if self.day is None else {"date_string": self.day.strftime("%d %b %Y")}
         try:
             return cast(
                 str,
                 self.tokenizer.apply_chat_template(
                     messages,
+                    chat_template=self._source,
                     tokenize=False,
                     add_generation_prompt=generation_prompt,
                     **told,  # type: ignore[arg-type]  # what is told goes on to the template
@@ -195,8 +219,12 @@ def _shown(message: int, layout: Layout) -> str:
 def _looked_for(source: str, special: set[str]) -> set[str]:
     """Strings that the template looks for in messages. Words are none (`"content" in message` asks for a field), and
     special tokens are never in a text."""
-    found = {str(literal_eval(first or second)).strip() for first, second in _LOOKS.findall(source)}
+    found = {_literal(first or second).strip() for first, second in _LOOKS.findall(source)}
     return {text for text in found if _is_mark(text) and not any(token in text for token in special)}
+
+
+def _literal(string: str) -> str:
+    return str(literal_eval(string))
 
 
 def _is_mark(text: str) -> bool:

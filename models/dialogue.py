@@ -66,15 +66,19 @@ class Renderer:
         ends: list[int] = [*eos, *declared_ends(tokenizer)]
         self.template = ChatTemplate(tokenizer, template_date, tokenizer.convert_ids_to_tokens(ends))
         self._token_ids = {token: _id_of(tokenizer, token) for token in self.template.formatting}
+        self._names: dict[int | None, str] = {number: token for token, number in self._token_ids.items()}
         self.formatting_ids: frozenset[int] = frozenset(self._token_ids.values())
-        *_, own_end = self.template.turn((("user", (None,)),))
-        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys([self._token_ids[own_end], *ends]))
+        turn = self.template.turn((("user", (None,)),))
+        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys([self._token_ids[turn.end], *ends]))
         self.text = TextEncoder(tokenizer, self.template.formatting, self.template.marks)
         added = tokenizer.added_tokens_decoder.values()
         self._takes_before = {str(token) for token in added if token.lstrip}  # blanks of the template beside them
         self._takes_after = {str(token) for token in added if token.rstrip}
         self._prompt_pieces = lru_cache(maxsize=512)(self._compile_prompt)
         self._dialogue_pieces = lru_cache(maxsize=512)(self._compile_dialogue)
+        # Words come behind what has to be said before them (gpt-oss names the channel, and thinks in another one).
+        opening = self.template.tokens.findall(turn.said)[-1:]
+        self._opening = self._token_ids[opening[0]] if opening else None
 
     @cached_property
     def identity(self) -> str:
@@ -116,7 +120,16 @@ class Renderer:
 
     def response(self, ids: Iterable[int]) -> str:
         """The text of sampled ids, control tokens dropped, and so is a character that is cut off at the end."""
-        return decode(self.tokenizer, [token for token in ids if token not in self.formatting_ids]).strip()
+        said = list(ids)
+        if self._opening in said:
+            said = said[len(said) - said[::-1].index(self._opening) :]
+        return decode(self.tokenizer, [token for token in said if token not in self.formatting_ids]).strip()
+
+    def outright(self, messages: Sequence[Message]) -> list[int]:
+        """A dialogue with an answer that is given at once: what the template writes between prompt and answer (an empty
+        block of thoughts) comes before it, though in sampling the model would say it, or something else."""
+        outline, texts = self._outline(messages)
+        return self._render(self._dialogue_pieces(outline, as_written=True), texts, ()).input_ids
 
     def documents(self, texts: Iterable[str]) -> Iterator[list[int]]:
         """Each document of the corpus for pretraining: BOS, text, EOS."""
@@ -135,12 +148,16 @@ class Renderer:
         """The row of `dialogue`, of which these messages are learned."""
         if not messages or messages[-1]["role"] != "assistant":
             raise ValueError("a dialogue to learn from must end with an assistant message")
+        *before, answer = messages
         outline, texts = self._outline(messages)
+        opened = self.template.opened(outline[:-1])
+        if opened and answer["content"].startswith(opened):  # a text may open the block that the prompt has opened
+            outline, texts = self._outline([*before, {**answer, "content": answer["content"].removeprefix(opened)}])
         if answer_ids is None:
             return self._render(self._dialogue_pieces(outline), texts, learned)
-        row, answer = self._render(self._prompt_pieces(outline[:-1]), texts, learned), list(answer_ids)
-        mask = row.loss_mask + [True] * len(answer)
-        return Rendered(row.input_ids + answer, mask, [*row.message_lengths[:-1], len(answer)])
+        row, said = self._render(self._prompt_pieces(outline[:-1]), texts, learned), list(answer_ids)
+        mask = row.loss_mask + [True] * len(said)
+        return Rendered(row.input_ids + said, mask, [*row.message_lengths[:-1], len(said)])
 
     def _render(self, pieces: Sequence[_Piece], texts: Texts, learned: Container[int]) -> Rendered:
         ids: list[int] = []
@@ -163,14 +180,15 @@ class Renderer:
             self._add(segment, pieces)
         return tuple(pieces)
 
-    def _compile_dialogue(self, outline: Outline) -> tuple[_Piece, ...]:
+    def _compile_dialogue(self, outline: Outline, *, as_written: bool = False) -> tuple[_Piece, ...]:
         pieces = list(self._prompt_pieces(outline[:-1]))
-        self._add(Segment(self.template.said(outline), len(outline) - 1, True), pieces)
+        said = self.template.said(outline, as_written=as_written)
+        self._add(Segment(said, len(outline) - 1, True), pieces)
         return tuple(pieces)
 
     def _add(self, segment: Segment, pieces: list[_Piece]) -> None:
         """Cut a segment into control tokens and runs of plain text, and put them behind the pieces before it."""
-        runs = self._runs(segment.text)
+        runs = self._runs(segment.text, self._names.get(pieces[-1].token) if pieces else None)
         for k, (token, run) in enumerate(runs):
             asked = next((part[0] for _, later in runs[k:] for part in later if not isinstance(part, str)), None)
             message = segment.message if segment.spoken or asked is None else asked
@@ -180,10 +198,10 @@ class Renderer:
                 goes_on = bool(pieces) and self.text.goes_on(behind_control=pieces[-1].token is not None)
                 pieces.append(_Piece(None, tuple(run), message, segment.spoken, goes_on))
 
-    def _runs(self, text: str) -> list[tuple[str | None, _Run]]:
+    def _runs(self, text: str, behind: str | None) -> list[tuple[str | None, _Run]]:
         """Control tokens, each with an empty run, and the runs between them. Blanks that a token takes (Phi-3's do, as
-        its tokenizer reads them) are left out."""
-        runs: list[tuple[str | None, _Run]] = [(None, [])]
+        its tokenizer reads them) are left out; `behind` is the token in front of the text."""
+        runs: list[tuple[str | None, _Run]] = [(behind, []), (None, [])]
         places = PLACEHOLDER.split(text)  # text, message, number, text, … : digits of a place are never tokens
         for k in range(0, len(places), 3):
             for n, part in enumerate(self.template.tokens.split(places[k])):
@@ -194,12 +212,12 @@ class Renderer:
             if k + 2 < len(places):
                 runs[-1][1].append((int(places[k + 1]), int(places[k + 2])))
         for k in range(1, len(runs), 2):
-            before, after = runs[k - 1][1], runs[k + 1][1]
-            if runs[k][0] in self._takes_before and before and isinstance(before[-1], str):
-                before[-1] = before[-1].rstrip()
-            if runs[k][0] in self._takes_after and after and isinstance(after[0], str):
-                after[0] = after[0].lstrip()
-        return [(token, run) for token, run in runs if token is not None or any(run)]
+            run, before, after = runs[k][1], runs[k - 1][0], runs[k + 1][0] if k + 1 < len(runs) else None
+            if after in self._takes_before and run and isinstance(run[-1], str):
+                run[-1] = run[-1].rstrip()
+            if before in self._takes_after and run and isinstance(run[0], str):
+                run[0] = run[0].lstrip()
+        return [(token, run) for token, run in runs[1:] if token is not None or any(run)]
 
 
 def _id_of(tokenizer: PreTrainedTokenizerBase, token: str) -> int:

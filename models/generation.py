@@ -39,9 +39,9 @@ def sample(
     """`num_samples` responses for each prompt, drawn from the full distribution at `config.temperature`.
 
     There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn
-    from wrong ratios. A response ends at the first of `end_ids` that it says. Prompts of like length are decoded together; the answer does not depend on their order in
-    `prompts`, except through the random numbers that each batch draws. Raises ValueError for a prompt that leaves no
-    room in the context.
+    from wrong ratios. A response ends with the first of `end_ids` that it says. Prompts of like length are decoded
+    together; the answer does not depend on their order in `prompts`, except through the random numbers that each batch
+    draws. Raises ValueError for a prompt that leaves no room in the context.
     """
     limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
     for i, prompt in enumerate(prompts):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from copy import copy
 from functools import lru_cache
 from typing import cast
 
@@ -53,9 +53,9 @@ class TextEncoder:
 def _with_special(tokenizer: PreTrainedTokenizerBase, marks: frozenset[str]) -> PreTrainedTokenizerBase:
     """The same tokenizer with these tokens special, so that they can be kept out of text; the given one stays as it
     is, for it goes into checkpoints."""
-    content = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
     for token in content["added_tokens"]:
         token["special"] |= token["content"] in marks
-    found = deepcopy(tokenizer)
-    found._tokenizer = Tokenizer.from_str(json.dumps(content))  # type: ignore[attr-defined]
+    found = copy(tokenizer)
+    found._tokenizer = Tokenizer.from_str(json.dumps(content))
     return found

@@ -161,7 +161,7 @@ def _byte_tokens() -> dict[str, int]:
 @lru_cache(maxsize=1)
 def _letter_bytes() -> dict[str, int]:
     """The letters with which byte-level vocabularies write bytes."""
-    return {letter: value for value, letter in bytes_to_unicode().items()}
+    return {letter: value for value, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]
 
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *more: object) -> str:
@@ -170,7 +170,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *more: object) -> str
     special = {str(token): [id, token.special] for id, token in tokenizer.added_tokens_decoder.items()}
     decides: list[object] = [special, tokenizer.bos_token, tokenizer.eos_token, tokenizer.chat_template, *more]
     if tokenizer.is_fast:
-        content = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
         decides += [content[part] for part in ("normalizer", "pre_tokenizer", "model", "added_tokens")]
     else:
         decides += [type(tokenizer).__name__, tokenizer.get_vocab()]

@@ -1,12 +1,13 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field
 
 from data_store.errors import InputError
-from models.config import Config
+from models.config import TEMPLATE_DATE, Config
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import answered, open_renderer
 from tasks.train_reward import sides
@@ -33,10 +34,11 @@ class FitStepConfig(FitConfig):
     dialogue_tokens: int
     prompt_tokens: int
     pair_tokens: int
+    template_date: date = TEMPLATE_DATE
 
 
 @step(
-    version=1,
+    version=2,
     config=FitStepConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
@@ -53,7 +55,7 @@ class FitStepConfig(FitConfig):
 )
 def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""
-    renderer = open_renderer(run.path("tokenizer"))
+    renderer = open_renderer(run.path("tokenizer"), config.template_date)
     dropped: list[dict[str, Any]] = []
     counts: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
@@ -64,7 +66,10 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
             groups.add(row.get("axis", role))
-            tokens = length(row)
+            try:
+                tokens = length(row)
+            except ValueError as error:
+                raise InputError(f"{row['source']}: {role.removesuffix('s')} {row[identity]}: {error}") from None
             if tokens <= limit:
                 kept.append(row)
                 continue
@@ -93,7 +98,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         "demonstrations",
         "dialogue_id",
         config.dialogue_tokens,
-        lambda row: len(renderer.dialogue(row["messages"]).input_ids),
+        lambda row: max(len(each.input_ids) for each in renderer.dialogues(row["messages"])),
     )
     fit(
         "preferences",

@@ -44,7 +44,7 @@ class RejectionConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),

@@ -29,7 +29,7 @@ class GattConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=GattConfig,
     inputs={
         "policy": Input("model"),

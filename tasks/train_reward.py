@@ -33,7 +33,7 @@ INPUTS = {
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -48,7 +48,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, 
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -63,7 +63,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
 
 
 @step(
-    version=2,
+    version=3,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},

@@ -77,13 +77,15 @@ def _reading(at: Place) -> ImportConfig:
 
 def _fitting(at: Place) -> FitStepConfig:
     c = at.config
-    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c))
+    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c), template_date=c.template_date)
 
 
 def _extending(at: Place) -> ExtendConfig:
     c, room = at.config, limits(at.config)["prompt_tokens"]
     given = {} if c.collect.red_team is None else c.collect.red_team.model_dump()
-    return ExtendConfig(**given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room))
+    return ExtendConfig(
+        **given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room), template_date=c.template_date
+    )
 
 
 def _chooses(at: Place) -> bool:
@@ -198,7 +200,7 @@ FOUNDATION_ROWS = (
 FIRST_ROWS = (
     Row(
         sft,
-        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora),
+        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora, template_date=at.config.template_date),
         {"demonstrations": where(has_demonstrations, base("dataset/demonstrations")), "base": the_base},
         {"policy": "policy"},
     ),

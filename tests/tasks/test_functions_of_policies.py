@@ -187,7 +187,9 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
         renderer.end_ids[0],
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
-    answers = [Drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]], True) for text in ("grass", "and people")]
+    answers = [
+        Drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]], True) for text in ("grass", "and people")
+    ]
     by_hand = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
