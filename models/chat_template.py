@@ -160,9 +160,13 @@ class ChatTemplate:
         written = head.removeprefix(before) if head.startswith(before) else ""
         said = "" if written.strip() and not self.tokens.search(written) else written
         found = self.tokens.search(tail)
-        if found:
-            return Turn(written, said, tail[: found.start()], found.group())
-        return Turn(written, said, "", self._unwritten_end(outline))
+        if not found:
+            return Turn(written, said, "", self._unwritten_end(outline))
+        end = following = found
+        while following and end.group() not in self._end_tokens:  # Cohere ends the words first, and then the turn
+            following = self.tokens.match(tail, following.end())
+            end = following if following and following.group() in self._end_tokens else end
+        return Turn(written, said, tail[: end.start()], end.group())
 
     def _unwritten_end(self, outline: Outline) -> str:
         """GLM-4's turns end with the `<|user|>` of the next one; others with the end of sequence alone."""
@@ -206,7 +210,7 @@ class ChatTemplate:
                     **told,  # type: ignore[arg-type]  # what is told goes on to the template
                 ),
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, LookupError) as error:
             raise ValueError(f"the chat template refuses a dialogue of {_roles(outline)}: {error}") from None
 
 

@@ -70,6 +70,7 @@ class Renderer:
         self.formatting_ids: frozenset[int] = frozenset(self._token_ids.values())
         turn = self.template.turn((("user", (None,)),))
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys([self._token_ids[turn.end], *ends]))
+        self._unsaid = self.formatting_ids | {*self.end_ids}
         self.text = TextEncoder(tokenizer, self.template.formatting, self.template.marks)
         added = tokenizer.added_tokens_decoder.values()
         self._takes_before = {str(token) for token in added if token.lstrip}  # blanks of the template beside them
@@ -123,7 +124,7 @@ class Renderer:
         said = list(ids)
         if self._opening in said:
             said = said[len(said) - said[::-1].index(self._opening) :]
-        return decode(self.tokenizer, [token for token in said if token not in self.formatting_ids]).strip()
+        return decode(self.tokenizer, [token for token in said if token not in self._unsaid]).strip()
 
     def outright(self, messages: Sequence[Message]) -> list[int]:
         """A dialogue with an answer that is given at once: what the template writes between prompt and answer (an empty

@@ -95,6 +95,10 @@ GPT_OSS = tuple(
     f"<|{name}|>" for name in ("startoftext", "endoftext", "start", "end", "message", "channel", "return", "call")
 )
 
+COHERE = (
+    *("BOS_TOKEN", "START_OF_TURN_TOKEN", "END_OF_TURN_TOKEN", "SYSTEM_TOKEN", "USER_TOKEN", "CHATBOT_TOKEN"),
+    *("START_RESPONSE", "END_RESPONSE"),
+)
 GEMMA = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>")
 DEEPSEEK = tuple(f"<｜{name}▁of▁sentence｜>" for name in ("begin", "end"))
 
@@ -146,6 +150,12 @@ FAMILIES: dict[str, Family] = {
         DEEPSEEK[1],
         ("<｜User｜>", "<｜Assistant｜>", *THOUGHTS[:2]),
         bos=DEEPSEEK[0],
+    ),
+    "Cohere": Family(
+        _trl("cohere2"),
+        tuple(f"<|{name}|>" for name in COHERE),
+        "<|END_OF_TURN_TOKEN|>",
+        bos="<|BOS_TOKEN|>",
     ),
     "gpt-oss": Family(_trl("gptoss"), GPT_OSS, "<|return|>", bos="<|startoftext|>", ends=("<|return|>", "<|call|>")),
 }

@@ -44,6 +44,7 @@ ENDS = {
     "OLMo 2": ("<|endoftext|>",),
     "GLM-4": ("<|user|>", "<|endoftext|>", "<|observation|>"),
     "DeepSeek distill": ("<｜end▁of▁sentence｜>",),
+    "Cohere": ("<|END_OF_TURN_TOKEN|>",),
     "gpt-oss": ("<|return|>", "<|call|>"),
 }
 # (family, dialogue) → rows in which its answers are learned, where it is more than one: the template rewrites turns
@@ -269,9 +270,7 @@ def test_a_template_that_asks_the_clock_is_told_one_date_that_goes_with_the_chec
     assert again.identity == other.identity != renderers[name].identity
 
 
-def test_a_date_in_a_format_that_is_not_written_there_is_refused(
-    renderers: dict[str, Renderer], tmp_path: Path
-) -> None:
+def test_a_date_in_a_format_that_is_not_written_there_is_refused(tmp_path: Path) -> None:
     renderer = renderer_of("OLMo 2", tmp_path)
     with pytest.raises(ValueError, match="makes the format of the date itself"):
         with_template(renderer.tokenizer, "{{ strftime_now('%Y' + '-%m') }}" + str(renderer.tokenizer.chat_template))
@@ -279,7 +278,7 @@ def test_a_date_in_a_format_that_is_not_written_there_is_refused(
 
 def test_roles_that_a_template_refuses_are_named(renderers: dict[str, Renderer]) -> None:
     for name in ("Llama 2", "Mistral", "Gemma 3"):
-        with pytest.raises(ValueError, match="refuses a dialogue of the roles user, user: .*must alternate"):
+        with pytest.raises(ValueError, match=r"refuses a dialogue of the roles user, user: .*must alternate"):
             renderers[name].prompt([USER, USER])
 
 
@@ -316,7 +315,7 @@ def test_of_text_that_is_cut_anywhere_every_whole_character_is_kept(renderer: Re
     assert renderer.response(ids) == text
     read = [renderer.response(ids[:end]) for end in range(len(ids) + 1)]
     assert all(text.startswith(each) for each in read)
-    assert {each for each in read} >= {text[:end].strip() for end in range(len(text) + 1)} - partial(text, CORPUS)
+    assert set(read) >= {text[:end].strip() for end in range(len(text) + 1)} - partial(text, CORPUS)
 
 
 def partial(text: str, corpus: tuple[str, ...]) -> set[str]:

@@ -48,6 +48,12 @@ def common_token(model: nn.Module) -> int:
     return said.most_common(1)[0][0]
 
 
+def two_tokens(model: nn.Module) -> list[int]:
+    """Two tokens that greedy decoding says: they serve as ends of a turn."""
+    said = Counter(token for prompt in PROMPTS for token in set(greedy(model, prompt, 8)))
+    return [token for token, _ in said.most_common(2)]
+
+
 @pytest.mark.parametrize("batch", [1, 3, 64])
 @pytest.mark.conformance("padding side and position ids", equation="models.generation:_decode")
 def test_a_tiny_temperature_says_the_models_argmax(policy_folder: Path, batch: int) -> None:
@@ -72,6 +78,18 @@ def test_finished_rows_retire_and_disturb_no_other(policy_folder: Path) -> None:
         for response in responses:
             assert response.ids == ids
             assert response.finished == (ids[-1] == eos)
+
+
+@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.generation:_decode")
+def test_a_response_ends_with_whichever_end_it_says_first(policy_folder: Path) -> None:
+    model = load_policy(policy_folder)
+    alone = {end: [r.ids for (r,) in draw(model, temperature=1e-4, eos_id=end)] for end in two_tokens(model)}
+    first, second = alone.values()
+    assert first != second
+    config = SamplingConfig(temperature=1e-4, max_new_tokens=8)
+    drawn = sample(model, PROMPTS, config, end_ids=tuple(alone), pad_id=3, seed=1)
+    assert [r.ids for (r,) in drawn] == [min(both, key=len) for both in zip(first, second, strict=True)]
+    assert all(r.finished == (r.ids[-1] in alone) for (r,) in drawn)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])

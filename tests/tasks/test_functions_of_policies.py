@@ -184,12 +184,11 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
         6,
         renderer.pad_id,
         1,
-        renderer.end_ids[0],
+        2,
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
-    answers = [
-        Drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]], True) for text in ("grass", "and people")
-    ]
+    said = ([*renderer.tokenizer.encode(text), renderer.end_ids[0]] for text in ("grass", "and people"))
+    answers = [Drawn("", ids, True) for ids in said]
     by_hand = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
