@@ -204,11 +204,11 @@ def _byte_level() -> tokenizers.Tokenizer:
 
 def _sentencepiece(first_blank: bool) -> tokenizers.Tokenizer:
     """As transformers converts SentencePiece's: blanks are `▁`, what has no piece is bytes."""
-    plain = [line.replace(" ", "▁") for line in CORPUS]
+    plain = [line.replace(" ", "▁") for line in CORPUS if line.isascii()]
     trained = tokenizers.Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trained.train_from_iterator(
-        [f"▁{line}" for line in plain if line.isascii()],
+        [f"▁{line}" for line in plain],
         trainers.BpeTrainer(vocab_size=300, initial_alphabet=["▁"], show_progress=False),
     )
     content = json.loads(trained.to_str())["model"]

@@ -160,6 +160,17 @@ def test_each_answer_is_learned_once_behind_the_prompt_that_it_was_given_to(
     assert rows[-1].input_ids == renderer.dialogue(messages).input_ids
 
 
+def test_a_block_that_the_template_writes_of_its_own_is_not_the_models(renderers: dict[str, Renderer]) -> None:
+    """Qwen3 writes an empty block of thoughts before an answer without any; sampling never sees it."""
+    renderer = renderers["Qwen3"]
+    text = str(renderer.tokenizer.apply_chat_template([USER, ANSWER], tokenize=False))
+    assert "<think>\n\n</think>" in text
+    answer = renderer.text.encode(ANSWER["content"], False)
+    assert renderer.dialogue([USER, ANSWER]).input_ids == [*renderer.prompt([USER]), *answer, renderer.end_ids[0]]
+    outright = str(renderer.tokenizer.decode(renderer.outright([USER, ANSWER])))
+    assert outright.endswith(f"assistant\n<think>\n\n</think>\n\n{ANSWER['content']}<|im_end|>")
+
+
 def test_sampled_ids_are_the_last_answer_of_the_last_row(renderer: Renderer) -> None:
     ids = [*range(5, 9), renderer.end_ids[-1]]
     rows = renderer.dialogues(DIALOGUES["two turns"], ids)

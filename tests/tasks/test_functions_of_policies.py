@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
+from data_store.errors import InputError
 from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
 from models.config import SamplingConfig, TokenizerConfig
 from models.dialogue import Renderer
@@ -271,6 +272,16 @@ def test_a_row_of_exactly_the_length_fits_and_one_more_token_does_not(
     message = rf"d\.jsonl:1: demonstration of {tokens} tokens; {tokens - 1} fit\. .* set fit\.too_long: drop"
     with pytest.raises(ValueError, match=message):
         fit(tmp_path / "b", tokenizer_folder, [DIALOGUE], PROMPTS, dialogue_tokens=tokens - 1)
+
+
+def test_roles_that_the_chat_template_refuses_are_said_with_their_row(tmp_path: Path, tokenizer_folder: Path) -> None:
+    twice = {**DIALOGUE, "messages": [*user("be"), *DIALOGUE["messages"]]}
+    message = r"d\.jsonl:1: demonstration d1: the chat template refuses .* the roles user, user.* must alternate"
+    with pytest.raises(InputError, match=message):
+        fit(tmp_path / "a", tokenizer_folder, [twice], PROMPTS)
+    asked = [{**PROMPTS[0], "messages": user("be") * 2}, *PROMPTS[1:]]
+    with pytest.raises(InputError, match=r"p\.jsonl:0: prompt train: the chat template refuses"):
+        fit(tmp_path / "b", tokenizer_folder, [DIALOGUE], asked)
 
 
 def test_rows_that_are_too_long_are_dropped_by_name_and_counted(
