@@ -44,7 +44,7 @@ def write_models(folder: Path, shape: Architecture) -> Renderer:
     tokenizer = load_tokenizer(folder / "tokenizer")
     renderer = Renderer(tokenizer)
     base, adapters, whole = folder / "base", folder / "adapters", folder / "whole"
-    save_checkpoint(build_llama(shape, 1, renderer.pad_id, 1, renderer.eos_id), tokenizer, base)
+    save_checkpoint(build_llama(shape, 1, renderer.pad_id, 1, renderer.tokenizer.eos_token_id), tokenizer, base)
     save_checkpoint(load_policy(base, lora=LORA, trainable=True), tokenizer, adapters / "policy")
     save_checkpoint(load_policy(base), tokenizer, whole / "policy")
     for kind in KINDS[1:]:

@@ -17,6 +17,9 @@ from flows.recipe.plan import Plan, build_plan, intakes_of
 from flows.recipe.yaml_text import read_yaml_value
 from flows.session import Session
 
+# Sections of a config, and keys, that no single step can have for itself.
+OF_THE_RUN = ("name", "iterations", "final_stage", "data", "base_model", "template_date", "distill", "schedule")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -104,7 +107,16 @@ def check_overrides(
     before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
     together = {**before, **values}
     for key in values:
-        if key.split(".")[0] in ("name", "iterations", "final_stage", "data", "base_model", "distill", "schedule"):
+        if key.split(".")[0] in (
+            "name",
+            "iterations",
+            "final_stage",
+            "data",
+            "base_model",
+            "template_date",
+            "distill",
+            "schedule",
+        ):
             raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
     where = "--set " + " ".join(values)
     recipe = build_plan(with_values(config, together, where), intakes=intakes)[part, step].recipe()

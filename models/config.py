@@ -4,9 +4,14 @@ These classes need pydantic alone, so that checking a config or showing a status
 reads its own class; nobody else does. Defaults are the paper's (Llama 2, arXiv 2307.09288) where it gives a value.
 """
 
+from datetime import date
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Templates ask for today's date (Llama 3.2, gpt-oss, SmolLM3): ids, and all that is learned from them, would be others
+# tomorrow. Llama 3.1's template names this one.
+TEMPLATE_DATE = date(2024, 7, 26)
 
 
 class Config(BaseModel):

@@ -1,36 +1,35 @@
 """Dialogues as token ids: one renderer for SFT, reward models, rollouts, evaluation and chat.
 
-Any chat template works. The template is applied to placeholders, never to what people or models wrote, and each run of
-plain text is then encoded with control tokens disabled: a user who types ``<s>`` or ``[INST]`` gets those letters, not
-the control token. What the model says is encoded apart from what it reads, exactly as sampling does it, so prompt ids
-are always a prefix of the full ids.
+Any chat template works. It is applied to placeholders (`models/chat_template.py`), and each run of plain text is then
+encoded with control tokens disabled: a user who types ``<s>`` or ``[INST]`` gets those letters, not the control token.
+Ordinary added tokens (``</think>``, Gemma's runs of line ends) stay what they are in a text: the model was trained so.
+
+A turn of the model is the prompt before it, what the model says, and the end of its turn, exactly as in sampling.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import date
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-# Llama 3.2's template writes today's date into each prompt unless it is given one: ids, and all that is learned from
-# them, would be others tomorrow. Llama 3.1's template names this one.
-TEMPLATE_DATE = "26 Jul 2024"
+from models.chat_template import PLACEHOLDER, ChatTemplate, Outline, Segment
+from models.text_encoder import TextEncoder
+from models.tokenizer import declared_ends, decode, tokenizer_identity
 
 Message = Mapping[str, str]
-
-# Private-use characters: they survive every template's strip() and never occur next to each other in real text.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_PLACEHOLDER = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+Texts = Sequence[tuple[str, ...]]  # of each message, what the template was not shown
+_Run = list[str | tuple[int, int]]  # literal parts, and texts of messages by message and number
 
 
 @dataclass(frozen=True)
 class Rendered:
     """Token ids of one dialogue.
 
-    `loss_mask[t]` is True where the model itself says token t (the end of sequence of each of its turns included).
+    `loss_mask[t]` is True where the model itself says token t (the end of each of its turns included).
     `message_lengths[i]` is the number of tokens of message i; control tokens count to the message that they introduce,
     those that ask for an answer to the message before it.
     """
@@ -42,146 +41,185 @@ class Rendered:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A control token (`special`), or plain text: literal parts and placeholders of messages, to be encoded as one
-    run."""
+    """A control token, or a run of plain text: literal parts and texts of messages, to be encoded as one."""
 
-    special: int | None
-    parts: tuple[str | int, ...]
+    token: int | None
+    parts: tuple[str | tuple[int, int], ...]
     message: int
+    spoken: bool
+    goes_on: bool = False
 
 
 class Renderer:
-    """Turns messages into token ids for one tokenizer. Raises ValueError where a chat template cannot serve."""
+    """Turns messages into token ids for one tokenizer. Raises ValueError where a chat template cannot serve.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        if not tokenizer.chat_template:
-            raise ValueError(
-                "the tokenizer has no chat template: add chat_template.jinja to its folder, or use a chat model as base"
-            )
+    `end_ids` are the ids at which a turn of the model ends: the template's own end first, then the end of sequence and
+    those that the model's folder names. `formatting_ids` are special tokens and those with which the template marks
+    roles: no text encodes to them. `template_date` is what the template is told when it asks for the date; by default
+    the one that the tokenizer was saved with.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template_date: date | None = None) -> None:
         self.tokenizer = tokenizer
-        self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
-        specials = sorted(
-            {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens),
-            key=len,
-            reverse=True,
-        )
-        self._specials = re.compile("(" + "|".join(map(re.escape, specials)) + ")")
-        self._special_id = {token: cast(int, tokenizer.convert_tokens_to_ids(token)) for token in specials}
-        # Text never encodes to these, so in a rendered dialogue they are its format.
-        self.formatting_ids: frozenset[int] = frozenset(self._special_id.values())
-        self._pieces = lru_cache(maxsize=512)(self._compile)
-        self._encode = lru_cache(maxsize=100_000)(self._encode_run)
+        eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        ends: list[int] = [*eos, *declared_ends(tokenizer)]
+        self.template = ChatTemplate(tokenizer, template_date, tokenizer.convert_ids_to_tokens(ends))
+        self._token_ids = {token: _id_of(tokenizer, token) for token in self.template.formatting}
+        self._names: dict[int | None, str] = {number: token for token, number in self._token_ids.items()}
+        self.formatting_ids: frozenset[int] = frozenset(self._token_ids.values())
+        turn = self.template.turn((("user", (None,)),))
+        self.end_ids: tuple[int, ...] = tuple(dict.fromkeys([self._token_ids[turn.end], *ends]))
+        self._unsaid = self.formatting_ids | {*self.end_ids}
+        self.text = TextEncoder(tokenizer, self.template.formatting, self.template.marks)
+        added = tokenizer.added_tokens_decoder.values()
+        self._takes_before = {str(token) for token in added if token.lstrip}  # blanks of the template beside them
+        self._takes_after = {str(token) for token in added if token.rstrip}
+        self._prompt_pieces = lru_cache(maxsize=512)(self._compile_prompt)
+        self._dialogue_pieces = lru_cache(maxsize=512)(self._compile_dialogue)
+        # Words come behind what has to be said before them (gpt-oss names the channel, and thinks in another one).
+        opening = self.template.tokens.findall(turn.said)[-1:]
+        self._opening = self._token_ids[opening[0]] if opening else None
 
-    def dialogue(self, messages: Sequence[Message]) -> Rendered:
-        """All turns of a dialogue that ends with the assistant."""
-        if not messages or messages[-1]["role"] != "assistant":
-            raise ValueError("a dialogue to learn from must end with an assistant message")
-        return self._render(messages, generation_prompt=False)
+    @cached_property
+    def identity(self) -> str:
+        """A short hash of what decides ids: equal for two folders whose tokenizers and templates render alike."""
+        return tokenizer_identity(self.tokenizer, self.template.day)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids up to the place where the model speaks. Raises ValueError unless the last message is the user's."""
+        """Ids up to the place where the model speaks, earlier turns as the template shows them to it there. Raises
+        ValueError unless the last message is the user's, and where the template refuses the roles."""
         if not messages or messages[-1]["role"] != "user":
             raise ValueError("a prompt must end with a user message")
-        return self._render(messages, generation_prompt=True).input_ids
+        outline, texts = self._outline(messages)
+        return self._render(self._prompt_pieces(outline), texts, ()).input_ids
+
+    def dialogue(self, messages: Sequence[Message], answer_ids: Sequence[int] | None = None) -> Rendered:
+        """The prompt of all messages but the last, and the last, an answer, as it is said there.
+
+        With `answer_ids` the answer is exactly these (an end of the turn included, where one was said); else it is
+        its text with the template's end. `loss_mask` is True on the answer and on earlier answers that stand in this
+        prompt as they were said. Raises ValueError unless the last message is the assistant's.
+        """
+        return self._row(messages, answer_ids, range(len(messages)))
+
+    def dialogues(self, messages: Sequence[Message], answer_ids: Sequence[int] | None = None) -> list[Rendered]:
+        """Rows in which each answer of a dialogue is learned once, behind the prompt that it was said to.
+
+        One row, that of `dialogue`, where the template leaves earlier turns as they were. Where it rewrites them (takes
+        thoughts out, moves the system message) the answers that are rewritten have rows of their own, in order.
+        """
+        last, rows = len(messages) - 1, list[Rendered]()
+        left = {i for i, message in enumerate(messages) if message["role"] == "assistant"}
+        outline, _ = self._outline(messages)
+        for i in sorted(left | {last}, reverse=True):
+            if i in left or i == last:
+                said = {i} | {piece.message for piece in self._prompt_pieces(outline[:i]) if piece.spoken}
+                rows.append(self._row(messages[: i + 1], answer_ids if i == last else None, said & left))
+                left -= said
+        return rows[::-1]
 
     def response(self, ids: Iterable[int]) -> str:
-        """The text of sampled ids, control tokens dropped."""
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text).strip()
+        """The text of sampled ids, control tokens dropped, and so is a character that is cut off at the end."""
+        said = list(ids)
+        if self._opening in said:
+            said = said[len(said) - said[::-1].index(self._opening) :]
+        return decode(self.tokenizer, [token for token in said if token not in self._unsaid]).strip()
+
+    def outright(self, messages: Sequence[Message]) -> list[int]:
+        """A dialogue with an answer that is given at once: what the template writes between prompt and answer (an empty
+        block of thoughts) comes before it, though in sampling the model would say it, or something else."""
+        outline, texts = self._outline(messages)
+        return self._render(self._dialogue_pieces(outline, as_written=True), texts, ()).input_ids
 
     def documents(self, texts: Iterable[str]) -> Iterator[list[int]]:
         """Each document of the corpus for pretraining: BOS, text, EOS."""
         bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         rest = iter(texts)
         while batch := [" " + text for text in islice(rest, 1000)]:
-            for ids in self._encode_runs(batch):
-                yield [*bos, *ids, self.eos_id]
+            for ids in self.text.encode_all(batch):
+                yield [*bos, *ids, self.tokenizer.eos_token_id]
 
-    def _render(self, messages: Sequence[Message], generation_prompt: bool) -> Rendered:
-        pieces, says = self._pieces(tuple(message["role"] for message in messages), generation_prompt)
-        contents = [message["content"].strip() for message in messages]
+    def _outline(self, messages: Sequence[Message]) -> tuple[Outline, Texts]:
+        cut = [self.template.layout(message["role"], message["content"].strip()) for message in messages]
+        roles = (message["role"] for message in messages)
+        return tuple((role, layout) for role, (layout, _) in zip(roles, cut, strict=True)), [texts for _, texts in cut]
+
+    def _row(self, messages: Sequence[Message], answer_ids: Sequence[int] | None, learned: Container[int]) -> Rendered:
+        """The row of `dialogue`, of which these messages are learned."""
+        if not messages or messages[-1]["role"] != "assistant":
+            raise ValueError("a dialogue to learn from must end with an assistant message")
+        *before, answer = messages
+        outline, texts = self._outline(messages)
+        opened = self.template.opened(outline[:-1])
+        if opened and answer["content"].startswith(opened):  # a text may open the block that the prompt has opened
+            outline, texts = self._outline([*before, {**answer, "content": answer["content"].removeprefix(opened)}])
+        if answer_ids is None:
+            return self._render(self._dialogue_pieces(outline), texts, learned)
+        row, said = self._render(self._prompt_pieces(outline[:-1]), texts, learned), list(answer_ids)
+        mask = row.loss_mask + [True] * len(said)
+        return Rendered(row.input_ids + said, mask, [*row.message_lengths[:-1], len(said)])
+
+    def _render(self, pieces: Sequence[_Piece], texts: Texts, learned: Container[int]) -> Rendered:
         ids: list[int] = []
         mask: list[bool] = []
-        lengths = [0] * len(messages)
-        for piece, spoken in zip(pieces, says, strict=True):
-            if piece.special is not None:
-                new: Sequence[int] = (piece.special,)
+        lengths = [0] * len(texts)
+        for piece in pieces:
+            if piece.token is not None:
+                new: Sequence[int] = (piece.token,)
             else:
-                new = self._encode("".join(contents[p] if isinstance(p, int) else p for p in piece.parts))
+                run = "".join(part if isinstance(part, str) else texts[part[0]][part[1]] for part in piece.parts)
+                new = self.text.encode(run, piece.goes_on)
             ids.extend(new)
-            mask.extend([spoken] * len(new))
+            mask.extend([piece.spoken and piece.message in learned] * len(new))
             lengths[piece.message] += len(new)
         return Rendered(ids, mask, lengths)
 
-    def _encode_run(self, text: str) -> tuple[int, ...]:
-        (ids,) = self._encode_runs([text])
-        return tuple(ids)
-
-    def _encode_runs(self, texts: list[str]) -> list[list[int]]:
-        return cast(
-            list[list[int]],
-            self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"],
-        )
-
-    def _template(self, messages: list[dict[str, str]], generation_prompt: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generation_prompt, date_string=TEMPLATE_DATE
-            )
-        )
-
-    def _compile(self, roles: tuple[str, ...], generation_prompt: bool) -> tuple[tuple[_Piece, ...], tuple[bool, ...]]:
-        """The template's skeleton for these roles: pieces, and whether the model says each.
-
-        Every assistant turn is what the template adds to the prompt before it; a template that rewrites earlier turns
-        when later ones come cannot be trained on, and is refused.
-        """
-        messages = [{"role": role, "content": f"{_OPEN}{i}{_CLOSE}"} for i, role in enumerate(roles)]
-        full = self._template(messages, generation_prompt)
+    def _compile_prompt(self, outline: Outline) -> tuple[_Piece, ...]:
         pieces: list[_Piece] = []
-        says: list[bool] = []
-        done = 0
-        for i, role in enumerate(roles):
-            if role != "assistant":
-                continue
-            before, after = self._template(messages[:i], True), self._template(messages[: i + 1], False)
-            if not (full.startswith(before) and after.startswith(before) and len(before) >= done):
-                raise ValueError(f"the chat template changes earlier turns when message {i + 1} ({role}) comes")
-            self._split(full[done : len(before)], max(i - 1, 0), pieces, says, spoken=False)
-            end = self._end_of_turn(after, before, i)
-            if not full.startswith(after[:end]):
-                raise ValueError(f"the chat template changes message {i + 1} ({role}) when later ones come")
-            self._split(full[len(before) : end], i, pieces, says, spoken=True)
-            done = end
-        if generation_prompt:  # what a template writes behind the last answer is nobody's
-            self._split(full[done:], len(roles) - 1, pieces, says, spoken=False)
-        return tuple(pieces), tuple(says)
+        for segment in self.template.prompt(outline):
+            self._add(segment, pieces)
+        return tuple(pieces)
 
-    def _end_of_turn(self, after: str, before: str, i: int) -> int:
-        """Where the model's turn ends: behind its end of sequence. What the template writes after it is never
-        learned."""
-        eos = str(self.tokenizer.eos_token)
-        place = after.find(eos, len(before))
-        if place < 0:
-            raise ValueError(f"the chat template does not end an assistant message with {eos!r}: message {i + 1}")
-        return place + len(eos)
+    def _compile_dialogue(self, outline: Outline, *, as_written: bool = False) -> tuple[_Piece, ...]:
+        pieces = list(self._prompt_pieces(outline[:-1]))
+        said = self.template.said(outline, as_written=as_written)
+        self._add(Segment(said, len(outline) - 1, True), pieces)
+        return tuple(pieces)
 
-    def _split(self, text: str, message: int, pieces: list[_Piece], says: list[bool], *, spoken: bool) -> None:
-        """Cut a part of the skeleton into control tokens and runs of plain text."""
-        current = message if spoken else None
-        for fragment in self._specials.split(text):
-            if not fragment:
-                continue
-            if fragment in self._special_id:
-                pieces.append(_Piece(self._special_id[fragment], (), message))
+    def _add(self, segment: Segment, pieces: list[_Piece]) -> None:
+        """Cut a segment into control tokens and runs of plain text, and put them behind the pieces before it."""
+        runs = self._runs(segment.text, self._names.get(pieces[-1].token) if pieces else None)
+        for k, (token, run) in enumerate(runs):
+            asked = next((part[0] for _, later in runs[k:] for part in later if not isinstance(part, str)), None)
+            message = segment.message if segment.spoken or asked is None else asked
+            if token is not None:
+                pieces.append(_Piece(self._token_ids[token], (), message, segment.spoken))
             else:
-                parts: list[str | int] = []
-                for k, part in enumerate(_PLACEHOLDER.split(fragment)):
-                    if k % 2:
-                        parts.append(int(part))
-                        current = int(part)
-                    elif part:
-                        parts.append(part)
-                pieces.append(_Piece(None, tuple(parts), message if current is None else current))
-            says.append(spoken)
+                goes_on = bool(pieces) and self.text.goes_on(behind_control=pieces[-1].token is not None)
+                pieces.append(_Piece(None, tuple(run), message, segment.spoken, goes_on))
+
+    def _runs(self, text: str, behind: str | None) -> list[tuple[str | None, _Run]]:
+        """Control tokens, each with an empty run, and the runs between them. Blanks that a token takes (Phi-3's do, as
+        its tokenizer reads them) are left out; `behind` is the token in front of the text."""
+        runs: list[tuple[str | None, _Run]] = [(behind, []), (None, [])]
+        places = PLACEHOLDER.split(text)  # text, message, number, text, … : digits of a place are never tokens
+        for k in range(0, len(places), 3):
+            for n, part in enumerate(self.template.tokens.split(places[k])):
+                if n % 2:
+                    runs += [(part, []), (None, [])]
+                elif part:
+                    runs[-1][1].append(part)
+            if k + 2 < len(places):
+                runs[-1][1].append((int(places[k + 1]), int(places[k + 2])))
+        for k in range(1, len(runs), 2):
+            run, before, after = runs[k][1], runs[k - 1][0], runs[k + 1][0] if k + 1 < len(runs) else None
+            if after in self._takes_before and run and isinstance(run[-1], str):
+                run[-1] = run[-1].rstrip()
+            if before in self._takes_after and run and isinstance(run[0], str):
+                run[0] = run[0].lstrip()
+        return [(token, run) for token, run in runs[1:] if token is not None or any(run)]
+
+
+def _id_of(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    return cast(int, tokenizer.convert_tokens_to_ids(token))

@@ -16,7 +16,7 @@ from models.kv_cache import roomy_cache, rows_that_stay
 class Response:
     """One sampled response.
 
-    `ids` end with the end of sequence where the model said it (`finished`); `logprobs` are of the distribution that was
+    `ids` end with an end of the turn where the model said one (`finished`); `logprobs` are of the distribution that was
     sampled from, temperature included, one per id.
     """
 
@@ -31,7 +31,7 @@ def sample(
     config: SamplingConfig,
     *,
     num_samples: int = 1,
-    eos_id: int,
+    end_ids: Sequence[int],
     pad_id: int,
     seed: int,
     on_progress: Callable[[float], None] = lambda _: None,
@@ -39,9 +39,9 @@ def sample(
     """`num_samples` responses for each prompt, drawn from the full distribution at `config.temperature`.
 
     There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn
-    from wrong ratios. Prompts of like length are decoded together; the answer does not depend on their order in
-    `prompts`, except through the random numbers that each batch draws. Raises ValueError for a prompt that leaves no
-    room in the context.
+    from wrong ratios. A response ends with the first of `end_ids` that it says. Prompts of like length are decoded
+    together; the answer does not depend on their order in `prompts`, except through the random numbers that each batch
+    draws. Raises ValueError for a prompt that leaves no room in the context.
     """
     limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
     for i, prompt in enumerate(prompts):
@@ -60,7 +60,7 @@ def sample(
             room = min(config.max_new_tokens, limit - max(map(len, batch)))
             for i, responses in zip(
                 rows,
-                _decode(model, batch, config.temperature, room, num_samples, eos_id, pad_id, generator),
+                _decode(model, batch, config.temperature, room, num_samples, end_ids, pad_id, generator),
                 strict=True,
             ):
                 results[i] = responses
@@ -77,7 +77,7 @@ def _decode(
     temperature: float,
     max_new_tokens: int,
     num_samples: int,
-    eos_id: int,
+    end_ids: Sequence[int],
     pad_id: int,
     generator: torch.Generator,
 ) -> list[list[Response]]:
@@ -108,12 +108,13 @@ def _decode(
     lengths = torch.full((total,), max_new_tokens, device=device)
     finished = torch.zeros(total, dtype=torch.bool, device=device)
     alive = torch.arange(total, device=device)
+    ends = torch.tensor(end_ids, device=device)
     for step in range(max_new_tokens):
         scaled = torch.log_softmax(logits.float() / temperature, dim=-1)
         drawn = torch.multinomial(scaled.exp(), 1, generator=generator)
         tokens[alive, step] = drawn[:, 0]
         logprobs[alive, step] = scaled.gather(1, drawn)[:, 0]
-        stopped = drawn[:, 0] == eos_id
+        stopped = torch.isin(drawn[:, 0], ends)
         lengths[alive[stopped]] = step + 1
         finished[alive[stopped]] = True
         if step + 1 == max_new_tokens or bool(stopped.all()):

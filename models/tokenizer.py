@@ -5,13 +5,22 @@ unknown UTF-8 characters fall back to bytes. The marks of a dialogue (``[INST]``
 that a user or a model writes can encode to them.
 """
 
-from collections.abc import Iterable, Iterator
+import codecs
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
+from typing import cast
 
 import sentencepiece
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from models.config import TokenizerConfig
+
+ENDS_KEY = "end_token_ids"  # in tokenizer_config.json: ids at which the model stops beside its end of sequence
 
 CONTROL_SYMBOLS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")
 
@@ -91,12 +100,81 @@ def train_tokenizer(texts: Iterable[str], folder: Path, config: TokenizerConfig,
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Open a tokenizer folder, SentencePiece or byte-level BPE, never the network.
 
-    A tokenizer without a padding token pads with its end of sequence.
+    A tokenizer without a padding token pads with its end of sequence. The ids at which the folder's model stops
+    (`eos_token_id` of generation_config.json, else of config.json) go with the tokenizer into every checkpoint: an
+    adapter's folder has neither file.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    ends = {*_declared_ends(folder), *declared_ends(tokenizer)} - {tokenizer.eos_token_id}
+    if ends:
+        tokenizer.init_kwargs[ENDS_KEY] = sorted(ends)
     return tokenizer
+
+
+def declared_ends(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids at which the model stops beside its end of sequence, as `load_tokenizer` found them."""
+    return list(tokenizer.init_kwargs.get(ENDS_KEY, ()))
+
+
+def _declared_ends(folder: Path) -> list[int]:
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).exists():
+            found = json.loads((folder / name).read_text()).get("eos_token_id")
+            if found is not None:
+                return [found] if isinstance(found, int) else list(found)
+    return []
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of ids. Every character that is whole is kept; of one that is cut off at the end nothing is.
+
+    The decoder of SentencePiece's bytes gives up all characters of a run of them where one is broken.
+    """
+    said = tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+    text = said if isinstance(said, str) else said[0]
+    if "\ufffd" not in text:
+        return text
+    tokens = cast(list[str], tokenizer.convert_ids_to_tokens(list(ids)))
+    runs = [(is_byte, list(run)) for is_byte, run in groupby(tokens, lambda token: token in _byte_tokens())]
+    if any(is_byte for is_byte, _ in runs):
+        whole: list[str] = []
+        for number, (is_byte, run) in enumerate(runs, start=1):
+            whole += [_utf8((_byte_tokens()[token] for token in run), number == len(runs))] if is_byte else run
+        return tokenizer.convert_tokens_to_string(whole)
+    letters = _letter_bytes()
+    tail = [letters[letter] for token in tokens[-4:] for letter in token if letter in letters]
+    return text[: len(text) - (len(_utf8(tail, cut=False)) - len(_utf8(tail, cut=True)))]
+
+
+def _utf8(values: Iterable[int], cut: bool) -> str:
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(values), final=not cut)
+
+
+@lru_cache(maxsize=1)
+def _byte_tokens() -> dict[str, int]:
+    """SentencePiece's tokens for single bytes."""
+    return {f"<0x{value:02X}>": value for value in range(256)}
+
+
+@lru_cache(maxsize=1)
+def _letter_bytes() -> dict[str, int]:
+    """The letters with which byte-level vocabularies write bytes."""
+    return {letter: value for value, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]
+
+
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *more: object) -> str:
+    """A short hash of what decides ids: vocabulary, merges, added tokens, the tokens that open and close, the chat
+    template, and `more`. What only pads or cuts rows is not in it."""
+    special = {str(token): [id, token.special] for id, token in tokenizer.added_tokens_decoder.items()}
+    decides: list[object] = [special, tokenizer.bos_token, tokenizer.eos_token, tokenizer.chat_template, *more]
+    if tokenizer.is_fast:
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
+        decides += [content[part] for part in ("normalizer", "pre_tokenizer", "model", "added_tokens")]
+    else:
+        decides += [type(tokenizer).__name__, tokenizer.get_vocab()]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _sentences(texts: Iterable[str], limit: int) -> Iterator[str]:

@@ -13,7 +13,8 @@ from models.scoring import pad_right, positions_of
 
 @dataclass(frozen=True)
 class VerdictTokens:
-    """How the model would write the two letters: `before` is what comes before either, `ids` are the letters."""
+    """How the model would write the two letters without thinking first: `before` is what comes before either, `ids` are
+    the letters."""
 
     before: tuple[int, ...]
     ids: tuple[int, int]
@@ -23,7 +24,7 @@ def verdict_tokens(renderer: Renderer, letters: tuple[str, str]) -> VerdictToken
     """Raises ValueError for a tokenizer in which the letters differ by more than one token."""
     user = {"role": "user", "content": "?"}
     start = len(renderer.prompt([user]))
-    written = [renderer.dialogue([user, {"role": "assistant", "content": each}]).input_ids[start:] for each in letters]
+    written = [renderer.outright([user, {"role": "assistant", "content": each}])[start:] for each in letters]
     first, second = written
     same = next((i for i, (x, y) in enumerate(zip(first, second, strict=False)) if x != y), None)
     if same is None or len(first) != len(second) or first[same + 1 :] != second[same + 1 :]:

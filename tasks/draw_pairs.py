@@ -70,7 +70,7 @@ INPUTS = {
 
 
 @step(
-    version=2,
+    version=3,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},

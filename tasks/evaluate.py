@@ -21,7 +21,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=3,
+    version=4,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

@@ -3,13 +3,14 @@ against earlier policies (Llama 2, section 4.3)."""
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field
 
 from data_store.reading.row_import import prompt_id_of
 from data_store.rows import VIOLATIONS
-from models.config import Config
+from models.config import TEMPLATE_DATE, Config
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.held_out import plain
 from tasks.sampling import open_renderer
@@ -27,10 +28,11 @@ class ExtendConfig(RedTeamConfig):
     """The same, with the room that the other sections of the config leave for a prompt."""
 
     prompt_tokens: int
+    template_date: date = TEMPLATE_DATE
 
 
 @step(
-    version=1,
+    version=2,
     config=ExtendConfig,
     inputs={
         "prompts": Input("dataset", "prompt"),
@@ -46,7 +48,7 @@ class ExtendConfig(RedTeamConfig):
 def extend_prompts(run: StepRun, config: ExtendConfig) -> Mapping[str, float]:
     """All prompts of the foundation, and each prompt of a red team once: what is there already, in whatever case and
     spacing, is left out, also where it is held out. They serve for training; evaluation keeps its own."""
-    renderer = open_renderer(run.path("tokenizer"))
+    renderer = open_renderer(run.path("tokenizer"), config.template_date)
     rows = run.records("prompts")
     seen = {plain(row["messages"]) for row in rows}
     outcomes: dict[str, Counter[str]] = {}

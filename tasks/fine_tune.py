@@ -31,7 +31,7 @@ class FineTuneStepConfig(FineTuneConfig):
 
 
 @step(
-    version=1,
+    version=2,
     config=FineTuneStepConfig,
     inputs={
         "policy": Input("model"),
@@ -72,7 +72,7 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         load_policy(
             run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
         ),
-        fitting + [renderer.dialogue(row["messages"]) for row in replay],
+        fitting + [each for row in replay for each in renderer.dialogues(row["messages"])],
         renderer,
         config.training,
         out=run.output("policy"),

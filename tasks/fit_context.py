@@ -1,12 +1,13 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from data_store.errors import InputError
-from models.config import Config
+from models.config import TEMPLATE_DATE, Config
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import answered, open_renderer
 from tasks.synthesize_gatt import trained_on
@@ -47,6 +48,7 @@ class FitStepConfig(FitConfig):
     prompt_tokens: int
     pair_tokens: int
     gatt: GattRoom | None = None
+    template_date: date = TEMPLATE_DATE
 
 
 @step(
@@ -68,7 +70,7 @@ class FitStepConfig(FitConfig):
 )
 def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""
-    renderer = open_renderer(run.path("tokenizer"))
+    renderer = open_renderer(run.path("tokenizer"), config.template_date)
     dropped: list[dict[str, Any]] = []
     counts: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
@@ -79,7 +81,10 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
             groups.add(row.get("axis", role))
-            tokens = length(row)
+            try:
+                tokens = length(row)
+            except ValueError as error:
+                raise InputError(f"{row['source']}: {role.removesuffix('s')} {row[identity]}: {error}") from None
             if tokens <= limit:
                 kept.append(row)
                 continue
@@ -108,7 +113,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         "demonstrations",
         "dialogue_id",
         config.dialogue_tokens,
-        lambda row: len(renderer.dialogue(row["messages"]).input_ids),
+        lambda row: max(len(each.input_ids) for each in renderer.dialogues(row["messages"])),
     )
     fit(
         "preferences",

@@ -49,7 +49,7 @@ class RejectionConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,13 @@ class Drawn:
     finished: bool
 
 
-def open_renderer(folder: Path) -> "Renderer":
-    """The renderer of a checkpoint's or tokenizer's folder."""
+def open_renderer(folder: Path, template_date: date | None = None) -> "Renderer":
+    """The renderer of a checkpoint's or tokenizer's folder. A base's is told the date for its template; checkpoints
+    keep it."""
     from models.dialogue import Renderer
     from models.tokenizer import load_tokenizer
 
-    return Renderer(load_tokenizer(folder))
+    return Renderer(load_tokenizer(folder), template_date)
 
 
 def draw(
@@ -62,7 +64,7 @@ def draw(
             rows,
             at,
             num_samples=num_samples,
-            eos_id=renderer.eos_id,
+            end_ids=renderer.end_ids,
             pad_id=renderer.pad_id,
             seed=derive_seed(seed, "shard", shard),
             on_progress=on_progress if on_progress and shard == 0 else _unheard,

@@ -1,8 +1,9 @@
 """Supervised fine-tuning on demonstrations: the first chat model, V0."""
 
 from collections.abc import Mapping
+from datetime import date
 
-from models.config import Config, LoraConfig, SFTConfig
+from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import open_renderer
 
@@ -12,10 +13,11 @@ class SFTStepConfig(Config):
 
     training: SFTConfig
     lora: LoraConfig | None = None
+    template_date: date = TEMPLATE_DATE
 
 
 @step(
-    version=1,
+    version=2,
     config=SFTStepConfig,
     inputs={"base": Input("model"), "demonstrations": Input("dataset", "dialogue", optional=True)},
     outputs={"policy": Output("model")},
@@ -36,14 +38,14 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
 
     torch.manual_seed(run.seed)  # peft draws a fresh adapter from the global generator
     base = run.path("base")
-    renderer = open_renderer(base)
+    renderer = open_renderer(base, config.template_date)
     policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
     if not run.all_inputs("demonstrations"):
         save_checkpoint(policy, renderer.tokenizer, run.output("policy"))
         return {"dialogues": 0.0}
     return fine_tune(
         policy,
-        [renderer.dialogue(row["messages"]) for row in run.records("demonstrations")],
+        [each for row in run.records("demonstrations") for each in renderer.dialogues(row["messages"])],
         renderer,
         config.training,
         out=run.output("policy"),

@@ -62,6 +62,26 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "training uses the sampled ids; prompt ids are a prefix of the full ids",
             "SentencePiece's leading space",
         ),
+        Row(
+            "what is learned is not what was sampled",
+            "dialogue(messages, ids) is prompt(messages) + ids, and every answer is learned once behind the prompt "
+            "that it was given to, under the templates and special tokens of SmolLM2/3, Llama 2/3.x, Qwen2.5/3/3.5, "
+            "Gemma 3, Phi-3, Mistral, OLMo 2, GLM-4, DeepSeek distill, Cohere and gpt-oss; prompts equal what the "
+            "template writes",
+            "templates that write an empty block of thoughts, name a channel, open a block, or rewrite earlier turns",
+        ),
+        Row(
+            "a turn that ends with another token than eos",
+            "sampling stops at the template's own end, at eos, and at every end that generation_config.json names; "
+            "what is learned is the one that was said, or the template's",
+            "Gemma ends turns with `<end_of_turn>` where eos is `<eos>`; Phi-3, GLM-4 and Qwen's base models alike",
+        ),
+        Row(
+            "ordinary added tokens taken for the format",
+            "formatting ids are special tokens and marks of roles alone; people's text encodes to none of them, and "
+            "holds `</think>`, Gemma's runs of line ends and digits as the tokenizer has them",
+            "Gemma 3 has 6,405 added tokens that are words, blanks and tags",
+        ),
         Row("labels shifted once too often", "loss equals a hand-computed NLL on a 5-token example"),
         Row(
             "packing leaks",

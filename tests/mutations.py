@@ -22,6 +22,8 @@ AGREEMENT = "tests/models/algorithms/test_agreement.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
+TEXT = "tests/models/test_text_encoder.py::"
+CHAT = "tests/models/test_chat_families.py::"
 TREE = "tests/models/test_prefix_tree.py::"
 SFT = "tests/models/training/test_sft.py::"
 PRETRAIN = "tests/models/training/test_pretrain.py::"
@@ -1061,7 +1063,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "config.safety_loss_coef",
         (REWARD + "test_the_helpfulness_model_ignores_safety_labels",),
     ),
-    # models/training/sft.py, packing.py, dialogue.py, hf.py
+    # models/training/sft.py, packing.py, dialogue.py and what it stands on, hf.py
     Mutation(
         "SFT learns the prompt",
         "models/training/sft.py",
@@ -1077,7 +1079,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "EOS masked where it is the padding",
         "models/training/sft.py",
         "token if counts else IGNORED",
-        "token if counts and token != renderer.eos_id else IGNORED",
+        "token if counts and token != renderer.end_ids[0] else IGNORED",
         (
             SFT + FIVE_TOKENS,
             SFT + "test_the_label_at_every_final_eos_counts_also_where_padding_is_eos",
@@ -1118,27 +1120,111 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a turn ends before its EOS",
-        "models/dialogue.py",
-        "return place + len(eos)",
-        "return place",
+        "models/chat_template.py",
+        "{turn.trail}{turn.end}",
+        "{turn.trail}",
         (
             DIALOGUE + "test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding",
             DIALOGUE + "test_llama2_layout_by_hand",
+            CHAT + "test_a_dialogue_of_text_is_its_prompt_and_the_text_as_it_would_be_sampled",
         ),
     ),
     Mutation(
         "control tokens in people's text",
-        "models/dialogue.py",
+        "models/text_encoder.py",
         "split_special_tokens=True",
         "split_special_tokens=False",
-        (DIALOGUE + "test_text_that_looks_like_control_tokens_stays_text",),
+        (TEXT + "test_control_tokens_are_letters_in_a_text_and_ordinary_added_tokens_are_themselves",),
     ),
     Mutation(
         "a BOS in front of every run of text",
-        "models/dialogue.py",
+        "models/text_encoder.py",
         "add_special_tokens=False, split",
         "add_special_tokens=True, split",
         (DIALOGUE + "test_a_tokenizer_that_adds_bos_itself_adds_no_second_one",),
+    ),
+    Mutation(
+        "the template's own block of thoughts is learned",
+        "models/chat_template.py",
+        'said = "" if written.strip() and not self.tokens.search(written) else written',
+        "said = written",
+        (
+            CHAT + "test_a_dialogue_of_text_is_its_prompt_and_the_text_as_it_would_be_sampled",
+            CHAT + "test_a_block_that_the_template_writes_of_its_own_is_not_the_models",
+        ),
+    ),
+    Mutation(
+        "sampled ids get the template's end",
+        "models/dialogue.py",
+        "list(answer_ids)\n",
+        "[*answer_ids, self.end_ids[0]]\n",
+        (CHAT + "test_a_dialogue_with_sampled_ids_is_its_prompt_and_these_ids",),
+    ),
+    Mutation(
+        "answers are learned where the template has rewritten what was before them",
+        "models/chat_template.py",
+        "full.startswith(before + said)",
+        "said in full",
+        (
+            CHAT + "test_each_answer_is_learned_once_behind_the_prompt_that_it_was_given_to",
+            DIALOGUE + "test_where_the_template_rewrites_earlier_turns_each_answer_has_a_row_of_its_own",
+        ),
+    ),
+    Mutation(
+        "rewritten answers are not learned at all",
+        "models/dialogue.py",
+        "for i in sorted(left | {last}, reverse=True):",
+        "for i in [last]:",
+        (CHAT + "test_each_answer_is_learned_once_behind_the_prompt_that_it_was_given_to",),
+    ),
+    Mutation(
+        "a blank in front of what is said in the middle of a line",
+        "models/text_encoder.py",
+        "return self._prefixes and not",
+        "return False and not",
+        (CHAT + "test_a_prompt_is_the_ids_of_what_the_template_writes",),
+    ),
+    Mutation(
+        "the end of sequence alone ends a turn",
+        "models/dialogue.py",
+        "tuple(dict.fromkeys([self._token_ids[turn.end], *ends]))",
+        "tuple(eos)",
+        (CHAT + "test_a_turn_ends_with_what_the_template_writes_or_the_model_names",),
+    ),
+    Mutation(
+        "generation_config.json is not asked for ends",
+        "models/tokenizer.py",
+        'for name in ("generation_config.json", "config.json"):',
+        'for name in ("config.json",):',
+        (CHAT + "test_a_turn_ends_with_what_the_template_writes_or_the_model_names",),
+    ),
+    Mutation(
+        "sampling goes on past all ends but the first",
+        "models/generation.py",
+        "torch.isin(drawn[:, 0], ends)",
+        "torch.isin(drawn[:, 0], ends[:1])",
+        (GENERATION + "test_a_response_ends_with_whichever_end_it_says_first",),
+    ),
+    Mutation(
+        "every added token is format",
+        "models/chat_template.py",
+        "self.formatting = frozenset(special | self.marks)",
+        "self.formatting = frozenset(special | ordinary)",
+        (TEXT + "test_control_tokens_are_letters_in_a_text_and_ordinary_added_tokens_are_themselves",),
+    ),
+    Mutation(
+        "people's text becomes marks of roles",
+        "models/text_encoder.py",
+        "if marks and tokenizer.is_fast else",
+        "if False else",
+        (TEXT + "test_control_tokens_are_letters_in_a_text_and_ordinary_added_tokens_are_themselves",),
+    ),
+    Mutation(
+        "a character that is cut off takes the whole ones before it along",
+        "models/tokenizer.py",
+        "    if any(is_byte for is_byte, _ in runs):",
+        "    if False:",
+        (CHAT + "test_of_text_that_is_cut_anywhere_every_whole_character_is_kept",),
     ),
     Mutation(
         "a loss that is no number goes on",

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig
 from flows.recipe.yaml_text import read_yaml_file
 from models.config import (
+    TEMPLATE_DATE,
     ArchitectureConfig,
     Config,
     DPOConfig,
@@ -62,6 +64,11 @@ class RunConfig(Config):
     base_model: Path | None = Field(
         default=None,
         description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
+    )
+    template_date: date = Field(
+        default=TEMPLATE_DATE,
+        description="What the base model's chat template is told when it asks for today's date, so that a dialogue is "
+        "the same tokens on every day",
     )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights")
     data: DataConfig = Field(description="The raw material: files, or a little world")

@@ -28,7 +28,9 @@ def fitting(at: Place) -> FitStepConfig:
             dialogue_tokens=gatt_tokens(c),
             instructions=1 + (c.gatt.combined_share > 0),
         )
-    return FitStepConfig(**{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room)
+    return FitStepConfig(
+        **{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room, template_date=c.template_date
+    )
 
 
 def synthesizing(at: Place) -> GattStepConfig:
@@ -41,7 +43,9 @@ def synthesizing(at: Place) -> GattStepConfig:
 def extending(at: Place) -> ExtendConfig:
     c, room = at.config, limits(at.config)["prompt_tokens"]
     given = {} if c.collect.red_team is None else c.collect.red_team.model_dump()
-    return ExtendConfig(**given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room))
+    return ExtendConfig(
+        **given, prompt_tokens=min(room, c.fit.max_prompt_tokens or room), template_date=c.template_date
+    )
 
 
 def chooses(at: Place) -> bool:

@@ -158,7 +158,7 @@ FOUNDATION_ROWS = (
 FIRST_ROWS = (
     Row(
         sft,
-        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora),
+        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora, template_date=at.config.template_date),
         {"demonstrations": where(has_demonstrations, base("dataset/demonstrations")), "base": the_base},
         {"policy": "policy"},
     ),

@@ -204,7 +204,7 @@ class ReferenceDistance:
             reference,
             asked,
             config.sampling,
-            eos_id=renderer.eos_id,
+            end_ids=renderer.end_ids,
             pad_id=renderer.pad_id,
             seed=derive_seed(seed, "distance"),
         )

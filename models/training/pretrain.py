@@ -44,7 +44,7 @@ def pretrain(
         raise ValueError(
             f"pretrain.sequence_length {config.sequence_length} exceeds the context of {shape.context_length}"
         )
-    model = build_llama(shape, seed, renderer.pad_id, tokenizer.bos_token_id, renderer.eos_id)
+    model = build_llama(shape, seed, renderer.pad_id, tokenizer.bos_token_id, renderer.tokenizer.eos_token_id)
     model.config.use_cache = False
     size = config.sequence_length
     pieces = [

@@ -67,7 +67,7 @@ def answer(
 def _answer_group(
     roles: Roles, prompts: Sequence[list[int]], renderer: Renderer, sampling: SamplingConfig, seed: int
 ) -> list[Rollout]:
-    drawn = sample(roles.policy, prompts, sampling, eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=seed)
+    drawn = sample(roles.policy, prompts, sampling, end_ids=renderer.end_ids, pad_id=renderer.pad_id, seed=seed)
     responses = [response for [response] in drawn]
     device = next(roles.policy.parameters()).device
     ids, attention, mask = lay_out(prompts, [response.ids for response in responses], renderer.pad_id, device)

@@ -116,7 +116,7 @@ def any_renderer(request: pytest.FixtureRequest) -> Renderer:
 def little_llama(renderer: Renderer, kv_heads: int, seed: int = 7) -> nn.Module:
     """Hidden 32, 2 layers, 4 heads, with weights ten times the usual."""
     shape = Architecture(32, 2, 4, kv_heads, 64, context_length=128, vocab_size=len(renderer.tokenizer))
-    model = build_llama(shape, seed, renderer.pad_id, renderer.tokenizer.bos_token_id, renderer.eos_id)
+    model = build_llama(shape, seed, renderer.pad_id, renderer.tokenizer.bos_token_id, renderer.tokenizer.eos_token_id)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" not in name:

@@ -70,7 +70,9 @@ def test_any_template_renders_to_the_ids_of_its_text(any_renderer: Renderer, mes
     ids = any_renderer.dialogue(messages).input_ids
     oracle = any_renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ids == oracle[: len(ids)]
-    assert any_renderer.eos_id not in oracle[len(ids) :]  # what a template writes behind the last answer is not learned
+    assert (
+        any_renderer.end_ids[0] not in oracle[len(ids) :]
+    )  # what a template writes behind the last answer is not learned
 
 
 @pytest.mark.parametrize("messages", [TURNS, TURNS[:2], WITH_SYSTEM], ids=["two turns", "one turn", "system"])
@@ -81,7 +83,7 @@ def test_exactly_one_bos_where_the_template_sets_one(any_renderer: Renderer, mes
     template = any_renderer.tokenizer.apply_chat_template(messages, tokenize=False)
     for ids in (
         any_renderer.dialogue(messages).input_ids,  # SFT, reward models
-        [*any_renderer.prompt(messages[:-1]), *run(any_renderer, " answer"), any_renderer.eos_id],  # rollout, chat
+        [*any_renderer.prompt(messages[:-1]), *run(any_renderer, " answer"), any_renderer.end_ids[0]],  # rollout, chat
     ):
         assert ids.count(bos) == template.count(any_renderer.tokenizer.bos_token)
         assert all(pair != (bos, bos) for pair in pairwise(ids))
@@ -141,7 +143,7 @@ def test_every_final_eos_counts_in_the_loss_also_where_it_is_the_padding(any_ren
     rendered = any_renderer.dialogue(TURNS)
     ends = [end - 1 for _, end in blocks(rendered.loss_mask)]
     assert len(ends) == 2
-    assert [rendered.input_ids[end] for end in ends] == [any_renderer.eos_id] * 2
+    assert [rendered.input_ids[end] for end in ends] == [any_renderer.end_ids[0]] * 2
     assert rendered.loss_mask[-1]
 
 
@@ -204,29 +206,39 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tokenizer_folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("template", "complaint"),
+    "template",
     [
         (  # shortens earlier answers
             "{%- for m in messages -%}{{- m.role + ': ' + (m.content if m.role == 'user' or loop.last else '...') -}}"
-            "{{- eos_token -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}",
-            "changes message 2",
+            "{{- eos_token -}}{%- endfor -%}{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}"
         ),
         (  # writes the number of messages first
             "{{- messages | length -}}{%- for m in messages -%}{{- m.role + ': ' + m.content + eos_token -}}"
-            "{%- endfor -%}{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}",
-            "changes earlier turns",
+            "{%- endfor -%}{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}"
         ),
         (  # never ends an answer
             "{%- for m in messages -%}{{- m.role + ': ' + m.content -}}{%- endfor -%}"
-            "{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}",
-            "does not end an assistant message",
+            "{%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}"
         ),
     ],
+    ids=["shortened answers", "counted messages", "no end"],
 )
-def test_a_template_that_cannot_be_trained_on_is_refused(tokenizer_folder: Path, template: str, complaint: str) -> None:
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.dialogues")
+def test_where_the_template_rewrites_earlier_turns_each_answer_has_a_row_of_its_own(
+    tokenizer_folder: Path, template: str
+) -> None:
     renderer = Renderer(_renderer_with(tokenizer_folder, template))
-    with pytest.raises(ValueError, match=complaint):
-        renderer.dialogue(TURNS)
+    rows = renderer.dialogues(TURNS)
+    assert len(rows) == 2
+    for row, end in zip(rows, (1, 3), strict=True):
+        prompt, answer = renderer.prompt(TURNS[:end]), run(renderer, TURNS[end]["content"])
+        assert row.input_ids == [*prompt, *answer, renderer.end_ids[0]]
+        assert blocks(row.loss_mask) == [(len(prompt), len(row.input_ids))]
+
+
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.dialogues")
+def test_where_the_template_leaves_earlier_turns_as_they_are_one_row_holds_all_answers(any_renderer: Renderer) -> None:
+    assert any_renderer.dialogues(WITH_SYSTEM) == [any_renderer.dialogue(WITH_SYSTEM)]
 
 
 def test_dialogues_end_with_the_assistant_and_prompts_with_the_user(renderer: Renderer) -> None:

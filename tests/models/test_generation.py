@@ -39,13 +39,19 @@ def draw(
     seed: int = 1,
 ) -> list[list[Response]]:
     config = SamplingConfig(temperature=temperature, max_new_tokens=tokens, batch_size=batch)
-    return sample(model, prompts, config, num_samples=num_samples, eos_id=eos_id, pad_id=3, seed=seed)
+    return sample(model, prompts, config, num_samples=num_samples, end_ids=(eos_id,), pad_id=3, seed=seed)
 
 
 def common_token(model: nn.Module) -> int:
     """A token that greedy decoding says somewhere in the middle: it serves as end of sequence."""
     said = Counter(token for prompt in PROMPTS for token in set(greedy(model, prompt, 8)[1:6]))
     return said.most_common(1)[0][0]
+
+
+def two_tokens(model: nn.Module) -> list[int]:
+    """Two tokens that greedy decoding says: they serve as ends of a turn."""
+    said = Counter(token for prompt in PROMPTS for token in set(greedy(model, prompt, 8)))
+    return [token for token, _ in said.most_common(2)]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
@@ -72,6 +78,18 @@ def test_finished_rows_retire_and_disturb_no_other(policy_folder: Path) -> None:
         for response in responses:
             assert response.ids == ids
             assert response.finished == (ids[-1] == eos)
+
+
+@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.generation:_decode")
+def test_a_response_ends_with_whichever_end_it_says_first(policy_folder: Path) -> None:
+    model = load_policy(policy_folder)
+    alone = {end: [r.ids for (r,) in draw(model, temperature=1e-4, eos_id=end)] for end in two_tokens(model)}
+    first, second = alone.values()
+    assert first != second
+    config = SamplingConfig(temperature=1e-4, max_new_tokens=8)
+    drawn = sample(model, PROMPTS, config, end_ids=tuple(alone), pad_id=3, seed=1)
+    assert [r.ids for (r,) in drawn] == [min(both, key=len) for both in zip(first, second, strict=True)]
+    assert all(r.finished == (r.ids[-1] in alone) for (r,) in drawn)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])
@@ -167,5 +185,5 @@ def test_sampling_leaves_the_training_mode_as_it_was(gqa_policy: Path) -> None:
 def test_progress_ends_at_one(gqa_policy: Path) -> None:
     seen: list[float] = []
     config = SamplingConfig(max_new_tokens=2, batch_size=2)
-    sample(load_policy(gqa_policy), PROMPTS[:3], config, eos_id=2, pad_id=3, seed=1, on_progress=seen.append)
+    sample(load_policy(gqa_policy), PROMPTS[:3], config, end_ids=(2,), pad_id=3, seed=1, on_progress=seen.append)
     assert seen == [pytest.approx(2 / 3), 1.0]

@@ -23,6 +23,6 @@ def little_policy(folder: Path, seed: int = 5) -> Path:
     """The checkpoint of a policy with room for 128 tokens."""
     renderer = Renderer(load_tokenizer(little_tokenizer(folder / "tokenizer")))
     shape = Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer))
-    model = build_llama(shape, seed, renderer.pad_id, 1, renderer.eos_id)
+    model = build_llama(shape, seed, renderer.pad_id, 1, renderer.tokenizer.eos_token_id)
     save_checkpoint(model, renderer.tokenizer, folder / "policy")
     return folder / "policy"

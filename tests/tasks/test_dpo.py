@@ -70,7 +70,7 @@ def test_a_pair_is_a_prompt_and_two_answers_that_end(tokenizer_folder: Path, cho
     found = preference(renderer, pair(chosen=chosen))
     assert found.prompt_ids == renderer.prompt([{"role": "user", "content": "be kind"}])
     assert (renderer.response(found.chosen_ids), renderer.response(found.rejected_ids)) == (good, bad)
-    assert found.chosen_ids[-1] == found.rejected_ids[-1] == renderer.eos_id
+    assert found.chosen_ids[-1] == found.rejected_ids[-1] == renderer.end_ids[0]
 
 
 def test_preferences_without_a_pair_to_learn_from_are_refused_with_their_counts(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
+from data_store.errors import InputError
 from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
 from models.config import SamplingConfig, TokenizerConfig
 from models.dialogue import Renderer
@@ -48,7 +49,7 @@ def renderer(tokenizer_folder: Path) -> Renderer:
 @pytest.fixture(scope="module")
 def policy(renderer: Renderer) -> torch.nn.Module:
     shape = Architecture(16, 1, 2, 2, 32, context_length=128, vocab_size=len(renderer.tokenizer))
-    return build_llama(shape, 5, renderer.pad_id, 1, renderer.eos_id).eval()
+    return build_llama(shape, 5, renderer.pad_id, 1, renderer.tokenizer.eos_token_id).eval()
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
 
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
-    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.eos_id], True)]
+    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.end_ids[0]], True)]
     assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == 0.0
 
 
@@ -183,10 +184,11 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
         6,
         renderer.pad_id,
         1,
-        renderer.eos_id,
+        2,
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
-    answers = [Drawn("", [*renderer.tokenizer.encode(text), renderer.eos_id], True) for text in ("grass", "and people")]
+    said = ([*renderer.tokenizer.encode(text), renderer.end_ids[0]] for text in ("grass", "and people"))
+    answers = [Drawn("", ids, True) for ids in said]
     by_hand = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
@@ -220,7 +222,7 @@ def test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned(renderer:
     rendered = render_gatt(renderer, messages)
     assert rendered.input_ids == renderer.dialogue(messages).input_ids
     learned = [token for token, counts in zip(rendered.input_ids, rendered.loss_mask, strict=True) if counts]
-    assert learned[-1] == renderer.eos_id
+    assert learned[-1] == renderer.end_ids[0]
     assert renderer.response(learned) == "never kind"
     assert rendered.loss_mask == sorted(rendered.loss_mask), "all before it is not learned"
     assert sum(renderer.dialogue(messages).loss_mask) > sum(rendered.loss_mask)
@@ -269,6 +271,16 @@ def test_a_row_of_exactly_the_length_fits_and_one_more_token_does_not(
     message = rf"d\.jsonl:1: demonstration of {tokens} tokens; {tokens - 1} fit\. .* set fit\.too_long: drop"
     with pytest.raises(ValueError, match=message):
         fit(tmp_path / "b", tokenizer_folder, [DIALOGUE], PROMPTS, dialogue_tokens=tokens - 1)
+
+
+def test_roles_that_the_chat_template_refuses_are_said_with_their_row(tmp_path: Path, tokenizer_folder: Path) -> None:
+    twice = {**DIALOGUE, "messages": [*user("be"), *DIALOGUE["messages"]]}
+    message = r"d\.jsonl:1: demonstration d1: the chat template refuses .* the roles user, user.* must alternate"
+    with pytest.raises(InputError, match=message):
+        fit(tmp_path / "a", tokenizer_folder, [twice], PROMPTS)
+    asked = [{**PROMPTS[0], "messages": user("be") * 2}, *PROMPTS[1:]]
+    with pytest.raises(InputError, match=r"p\.jsonl:0: prompt train: the chat template refuses"):
+        fit(tmp_path / "b", tokenizer_folder, [DIALOGUE], asked)
 
 
 def test_rows_that_are_too_long_are_dropped_by_name_and_counted(

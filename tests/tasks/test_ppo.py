@@ -30,7 +30,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = load_tokenizer(folder / "tokenizer")
     renderer = Renderer(tokenizer)
     shape = Architecture(16, 1, 2, 1, 32, context_length=64, vocab_size=len(tokenizer))
-    save_checkpoint(build_llama(shape, 1, renderer.pad_id, 1, renderer.eos_id), tokenizer, folder / "base")
+    save_checkpoint(
+        build_llama(shape, 1, renderer.pad_id, 1, renderer.tokenizer.eos_token_id), tokenizer, folder / "base"
+    )
     torch.manual_seed(1)
     save_checkpoint(load_policy(folder / "base", lora=LORA, trainable=True), tokenizer, folder / "policy")
     for name, policy, lora in (("reward", "policy", LORA), ("whole-reward", "base", None)):

@@ -1,7 +1,7 @@
 """The wiring of the recipe: what each step of each iteration reads and writes."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +302,19 @@ def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     assert plan["V0", "sft"].files == {"base": (tmp_path,)}
     assert "base" not in reads(plan, "V0", "sft")
     assert not any("base" in call.files for (part, _), call in plan.items() if part not in ("base", "V0"))
+
+
+def test_every_step_that_reads_the_base_models_tokenizer_is_told_the_date_for_its_template(tmp_path: Path) -> None:
+    plan = build_plan(on_base(tmp_path, template_date="2025-03-09", collect={"red_team": {}}))
+    told = {key: call.config.template_date for key, call in plan.items() if hasattr(call.config, "template_date")}
+    readers = {key for key, call in plan.items() for files in call.files.values() if tmp_path in files}
+    assert told == dict.fromkeys(readers, date(2025, 3, 9))
+    assert {step for _, step in told} == {"fit_context", "sft", "extend_prompts"}
+
+
+def test_the_date_for_the_base_models_template_holds_for_a_whole_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="template_date: this holds for a whole run"):
+        check_overrides(on_base(tmp_path), "V0", "sft", {"template_date": "2025-03-09"})
 
 
 def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_path: Path) -> None:

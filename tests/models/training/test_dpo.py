@@ -76,7 +76,7 @@ def test_the_loss_is_that_of_what_the_responses_say_plus_the_likelihood_of_the_c
     """The end of sequence counts in the likelihood and not in the difference; log-probabilities are summed there, not
     averaged."""
     pairs, reference = preferences(renderer)[:4], load_policy(gqa_policy)
-    assert all(pair.chosen_ids[-1] == pair.rejected_ids[-1] == renderer.eos_id for pair in pairs)
+    assert all(pair.chosen_ids[-1] == pair.rejected_ids[-1] == renderer.end_ids[0] for pair in pairs)
     assert len({len(pair.chosen_ids) - len(pair.rejected_ids) for pair in pairs}) > 2
     policy = load_policy(gqa_policy, trainable=True)
     changes = {"beta": 0.3, "nll_coef": 0.7}
@@ -124,9 +124,9 @@ def test_tokens_of_the_format_inside_a_response_are_left_out_too(
 ) -> None:
     """With `nll_coef` 0 the loss does not depend on how likely a header is: here one stands where only the difference
     could see it."""
-    header = sorted(renderer.formatting_ids - {renderer.eos_id, renderer.pad_id})[-1]
+    header = sorted(renderer.formatting_ids - {renderer.end_ids[0], renderer.pad_id})[-1]
     plain = preferences(renderer)[:1]
-    marked = [replace(plain[0], chosen_ids=[*plain[0].chosen_ids[:-1], header, renderer.eos_id])]
+    marked = [replace(plain[0], chosen_ids=[*plain[0].chosen_ids[:-1], header, renderer.end_ids[0]])]
     losses = []
     for pairs in (plain, marked):
         policy = load_policy(gqa_policy, trainable=True)

@@ -110,10 +110,10 @@ def test_the_label_at_every_final_eos_counts_also_where_padding_is_eos(
     rendered = [pad_is_eos.dialogue(messages) for messages in dialogues()]
     trainer = build(module, lambda: run(policy_folder, rendered, pad_is_eos, tmp_path, Quiet(), batch_size=4))
     batch = next(iter(trainer.get_train_dataloader()))
-    real = (batch["labels"] == pad_is_eos.eos_id).sum()
+    real = (batch["labels"] == pad_is_eos.end_ids[0]).sum()
     assert int(real) == len(rendered)
     assert int((batch["labels"] != -100).sum()) == sum(sum(dialogue.loss_mask) for dialogue in rendered)
-    assert int((batch["input_ids"] == pad_is_eos.eos_id).sum()) > len(rendered)  # there is padding, and it is EOS
+    assert int((batch["input_ids"] == pad_is_eos.end_ids[0]).sum()) > len(rendered)  # there is padding, and it is EOS
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
