@@ -6,10 +6,12 @@ the control token. What the model says is encoded apart from what it reads, exac
 are always a prefix of the full ids.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import cast
 
@@ -60,6 +62,7 @@ class Renderer:
             )
         self.tokenizer = tokenizer
         self.eos_id: int = tokenizer.eos_token_id
+        self.end_ids: tuple[int, ...] = (self.eos_id,)
         self.pad_id: int = tokenizer.pad_token_id
         specials = sorted(
             {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens),
@@ -73,11 +76,29 @@ class Renderer:
         self._pieces = lru_cache(maxsize=512)(self._compile)
         self._encode = lru_cache(maxsize=100_000)(self._encode_run)
 
-    def dialogue(self, messages: Sequence[Message]) -> Rendered:
-        """All turns of a dialogue that ends with the assistant."""
+    @cached_property
+    def identity(self) -> str:
+        """A short hash of what decides ids: equal for tokenizers that render alike."""
+        added = sorted((number, str(token)) for number, token in self.tokenizer.added_tokens_decoder.items())
+        decides = [sorted(self.tokenizer.get_vocab().items()), added, self.tokenizer.chat_template, TEMPLATE_DATE]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+
+    def dialogue(self, messages: Sequence[Message], answer_ids: Sequence[int] | None = None) -> Rendered:
+        """All turns of a dialogue that ends with the assistant.
+
+        `answer_ids`: the ids of its last turn as they were sampled, with an end where the model said one; the turn is
+        exactly these. Without them it is the text, with the template's end.
+        """
         if not messages or messages[-1]["role"] != "assistant":
             raise ValueError("a dialogue to learn from must end with an assistant message")
-        return self._render(messages, generation_prompt=False)
+        if answer_ids is None:
+            return self._render(messages, generation_prompt=False)
+        asked = self._render(messages[:-1], generation_prompt=True)
+        return Rendered(
+            [*asked.input_ids, *answer_ids],
+            [*asked.loss_mask, *[True] * len(answer_ids)],
+            [*asked.message_lengths, len(answer_ids)],
+        )
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids up to the place where the model speaks. Raises ValueError unless the last message is the user's."""

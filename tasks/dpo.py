@@ -7,7 +7,7 @@ from pydantic import Field
 
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import answered, is_held_out, open_renderer, row_id
+from tasks.sampling import dialogue_ids, is_held_out, open_renderer, row_id
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LEFT_OUT = ("held_out", "gold", "rating", "both_unsafe")  # why pairs are not le
 
 
 @step(
-    version=2,
+    version=3,
     config=DPOStepConfig,
     inputs={"policy": Input("model"), "preferences": Input("dataset", "preference", many=True), "base": BASE},
     outputs={"policy": Output("model")},
@@ -102,11 +102,9 @@ def usable(
 
 
 def preference(renderer: "Renderer", row: dict[str, Any]) -> "PreferencePair":
-    """A row of preferences as token ids."""
+    """A row of preferences as token ids: an end of turn is in a response only where it was said."""
     from models.training.dpo import PreferencePair
 
     prompt = renderer.prompt(row["messages"])
-    chosen, rejected = (
-        renderer.dialogue(answered(row["messages"], text)).input_ids[len(prompt) :] for text in sides(row)
-    )
+    chosen, rejected = (dialogue_ids(renderer, *side).input_ids[len(prompt) :] for side in sides(row))
     return PreferencePair(prompt, chosen, rejected)

@@ -69,7 +69,7 @@ INPUTS = {
 
 
 @step(
-    version=2,
+    version=3,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},
@@ -145,8 +145,8 @@ def _rows(run: StepRun, batch: _Batch, responses: list[list[Any]]) -> list[dict[
                 "messages": prompt["messages"],
                 "response_a": a.text,
                 "response_b": b.text,
-                "finished_a": a.finished,
-                "finished_b": b.finished,
+                **a.columns("_a"),
+                **b.columns("_b"),
                 "policy_version_a": run.version(VARIANTS[sides[0]]),
                 "policy_version_b": run.version(VARIANTS[sides[1]]),
                 "temperature_milli_a": round(1000 * batch.temperatures[i][sides[0]]),

@@ -8,8 +8,7 @@ from pydantic import Field
 from data_store.errors import InputError
 from models.config import Config
 from tasks.engine.step import Input, Output, StepRun, step
-from tasks.sampling import answered, open_renderer
-from tasks.train_reward import sides
+from tasks.sampling import dialogue_ids, open_renderer, sides_of
 
 # role → kind of its rows
 FITTED = {"demonstrations": "dialogue", "prompts": "prompt", "preferences": "preference"}
@@ -99,7 +98,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         "preferences",
         "preference_id",
         config.pair_tokens,
-        lambda row: max(len(renderer.dialogue(answered(row["messages"], text)).input_ids) for text in sides(row)),
+        lambda row: max(len(dialogue_ids(renderer, *side).input_ids) for side in sides_of(row)),
     )
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)

@@ -84,7 +84,7 @@ def _annotators_of(path: Path, preference_format: str, options: str, _looks: tup
 
 
 @step(
-    version=2,
+    version=3,
     config=ImportConfig,
     inputs={role: Input("file", optional=True, many=True) for role in ROLES},
     outputs={

@@ -1,8 +1,12 @@
 """Ghost Attention (Llama 2, section 3.3): dialogues in which one instruction of the first turn holds in every
-answer."""
+answer.
+
+What is learned is the last answer alone. Of the answers drawn at a turn those come first that the model ended; where
+all of them were cut the best one goes on as context, and a dialogue whose last answer was cut is left out.
+"""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -29,7 +33,7 @@ class GattConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=GattConfig,
     inputs={
         "policy": Input("model"),
@@ -39,7 +43,7 @@ class GattConfig(Config):
         "base": BASE,
     },
     outputs={"dialogues": Output("dataset", "dialogue")},
-    metrics=("dialogues", "turns"),
+    metrics=("dialogues", "turns", "finished", "left_out/cut"),
     headline="dialogues",
     about="Makes the Ghost Attention dialogues.",
     tags=("data",),
@@ -68,9 +72,11 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
             "questions": rng.sample(questions, rng.randint(config.min_turns, config.max_turns)),
             "short": rng.random() < config.short_share,
             "messages": [],
+            "last": None,
         }
         for _ in range(config.dialogues)
     ]
+    drawn: list[bool] = []
     for turn in range(config.max_turns):
         active = [plan for plan in plans if turn < len(plan["questions"])]
         for plan in active:
@@ -88,16 +94,19 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
         scores = score(
             [reward],
             renderer,
-            [answered(m, r.text) for m, responses in zip(asked, answers, strict=True) for r in responses],
+            [(m, response) for m, responses in zip(asked, answers, strict=True) for response in responses],
             config.sampling,
         )
+        drawn += [response.finished for responses in answers for response in responses]
         for i, (plan, responses) in enumerate(zip(active, answers, strict=True)):
             own = scores[i * config.samples : (i + 1) * config.samples]
-            best = max(range(config.samples), key=lambda k: (own[k], -k))
-            plan["messages"].append({"role": "assistant", "content": responses[best].text})
+            plan["last"] = responses[best_finished([r.finished for r in responses], [value for (value,) in own])]
+            plan["messages"] = answered(plan["messages"], plan["last"].text)
         run.progress((turn + 1) / config.max_turns, f"turn {turn + 1} of {config.max_turns}")
     rows = []
     for number, plan in enumerate(plans):
+        if not plan["last"].finished:
+            continue
         text = plan["instruction"]["short" if plan["short"] else "text"]
         rows.append(
             {
@@ -105,11 +114,27 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
                 "source": f"synthesize_gatt@{run.part}",
                 "kind": "gatt",
                 "messages": place_instruction(plan["messages"], text, "first"),
+                **plan["last"].columns(),
             }
+        )
+    if not rows:
+        raise ValueError(
+            f"no last answer of {len(plans)} dialogues ended within {config.sampling.max_new_tokens} tokens: raise "
+            "gatt.sampling.max_new_tokens or gatt.samples, or set gatt: null"
         )
     run.write_rows("dialogues", rows)
     run.table("examples", [{"dialogue": _readable(row["messages"])} for row in rows[:5]])
-    return {"dialogues": float(len(rows)), "turns": sum(len(plan["questions"]) for plan in plans) / len(plans)}
+    return {
+        "dialogues": float(len(rows)),
+        "turns": sum(len(plan["questions"]) for plan in plans) / len(plans),
+        "finished": sum(drawn) / len(drawn),
+        "left_out/cut": float(len(plans) - len(rows)),
+    }
+
+
+def best_finished(finished: Sequence[bool], scores: Sequence[float]) -> int:
+    """The place of the highest score among the finished answers, among all where none is; of equals the first."""
+    return max(range(len(scores)), key=lambda k: (finished[k], scores[k], -k))
 
 
 def _readable(messages: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import answered, is_held_out, open_renderer, row_id, score
+from tasks.sampling import Dialogue, dialogue_ids, is_held_out, open_renderer, row_id, score, sides_of
 
 
 class RewardStepConfig(Config):
@@ -33,7 +33,7 @@ INPUTS = {
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -48,7 +48,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, 
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -63,7 +63,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
 
 
 @step(
-    version=2,
+    version=3,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -113,8 +113,8 @@ def _train(
     def pair(row: dict[str, Any]) -> Pair:
         chosen, rejected = sides(row)
         return Pair(
-            renderer.dialogue(answered(row["messages"], chosen)).input_ids,
-            renderer.dialogue(answered(row["messages"], rejected)).input_ids,
+            dialogue_ids(renderer, *chosen).input_ids,
+            dialogue_ids(renderer, *rejected).input_ids,
             row["rating"],
             row["safety_label"],
         )
@@ -149,9 +149,9 @@ def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) ->
     return own + random.Random(seed).sample(others, wanted)
 
 
-def sides(row: dict[str, Any]) -> tuple[str, str]:
+def sides(row: dict[str, Any]) -> tuple[Dialogue, Dialogue]:
     """(chosen, rejected) of a preference row."""
-    a, b = row["response_a"], row["response_b"]
+    a, b = sides_of(row)
     return (a, b) if row["chosen"] == "a" else (b, a)
 
 
@@ -159,7 +159,7 @@ def accuracy_by_rating(
     model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any
 ) -> dict[str, tuple[float, int]]:
     """rating → (share of pairs whose chosen response scores higher, pairs); a tie counts half. `all` pools them."""
-    dialogues = [answered(row["messages"], text) for row in rows for text in sides(row)]
+    dialogues = [side for row in rows for side in sides(row)]
     scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
     hits: dict[str, list[float]] = {}
     for i, row in enumerate(rows):

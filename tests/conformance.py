@@ -62,6 +62,18 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "training uses the sampled ids; prompt ids are a prefix of the full ids",
             "SentencePiece's leading space",
         ),
+        Row(
+            "what is learned is not what was sampled",
+            "from every kind of row the ids that are scored and learned are the prompt's and those that were drawn, not "
+            "the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
+            "a text has many encodings, and its own is rarely the one that was drawn",
+        ),
+        Row(
+            "a cut answer is learned as a finished one",
+            "an end of turn is read and learned exactly where the model said it; what was cut is left out of picks and "
+            "of Ghost Attention, and counted",
+            "rendering text appends the template's end to whatever was cut at the length limit",
+        ),
         Row("labels shifted once too often", "loss equals a hand-computed NLL on a 5-token example"),
         Row(
             "packing leaks",

@@ -793,9 +793,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "finished responses get the reward of truncated ones",
-        "models/training/ppo.py",
-        "torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))",
-        "torch.where(~finished, scores, torch.full_like(scores, config.truncated_reward))",
+        "models/algorithms/reward.py",
+        "torch.where(finished, scores, cut)",
+        "torch.where(finished, cut, scores)",
         (
             PPO + "test_a_truncated_response_is_treated_as_the_config_says",
             ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",

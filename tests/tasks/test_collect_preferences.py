@@ -17,7 +17,7 @@ from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.people import PeopleConfig
-from tasks.sampling import is_held_out
+from tasks.sampling import is_held_out, open_renderer
 from tests.tasks.bench import step_run, written
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
@@ -82,12 +82,33 @@ def content(rows: list[dict[str, Any]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def test_the_simulated_annotators_preferences_are_those_that_one_step_for_both_made(
+def test_the_simulated_annotators_preferences_are_those_that_pairs_of_text_alone_gave(
     tmp_path: Path, pairs: list[dict[str, Any]]
 ) -> None:
-    """The hash is of what drawing and judging in one step gave for the same seed, policies and prompts."""
+    """The hash is of what the same seed, policies and prompts gave before rows had the ids of their answers."""
     rows = judged(tmp_path, "pair", "pairs", pairs, JUDGE)
-    assert (len(rows), content(rows)) == (17, "c7e750bab4d3199b")
+    since = ("token_ids_a", "token_ids_b", "finished_a", "finished_b", "tokenizer")
+    then = [{name: value for name, value in row.items() if name not in since} for row in rows]
+    assert (len(then), content(then)) == (18, "ee636cf90d8aefb7")
+
+
+@pytest.mark.conformance("what is learned is not what was sampled")
+def test_a_judged_pair_has_the_ids_that_were_drawn_and_whether_each_answer_was_cut(
+    tmp_path: Path, policies: dict[str, Path], pairs: list[dict[str, Any]]
+) -> None:
+    rows = judged(tmp_path, "pair", "pairs", pairs, JUDGE)
+    drawn_as = {pair["pair_id"]: pair for pair in pairs}
+    renderer = open_renderer(policies["policy"])
+    for row in rows:
+        for side in "ab":
+            ids, finished = row[f"token_ids_{side}"], row[f"finished_{side}"]
+            assert (ids, finished) == tuple(
+                drawn_as[row["preference_id"]][f"{n}_{side}"] for n in ("token_ids", "finished")
+            )
+            assert (ids[-1] in renderer.end_ids) == finished
+            assert renderer.response(ids) == row[f"response_{side}"]
+        assert row["tokenizer"] == renderer.identity
+    assert {row[f"finished_{side}"] for row in rows for side in "ab"} >= {False}
 
 
 def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(
