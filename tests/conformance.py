@@ -64,8 +64,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "what is learned is not what was sampled",
-            "from every kind of row the ids that are scored and learned are the prompt's and those that were drawn, not "
-            "the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
+            "from every kind of row the ids that are scored and learned are the prompt's and those that were drawn, "
+            "not the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
             "a text has many encodings, and its own is rarely the one that was drawn",
         ),
         Row(

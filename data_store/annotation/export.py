@@ -100,6 +100,10 @@ def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) 
         "annotator": row["name"],
     }
     item = {**dict(row), "messages": json.loads(row["messages"])}
+    for side in "ab":
+        ids, finished = row[f"token_ids_{side}"], row[f"finished_{side}"]
+        item[f"token_ids_{side}"] = None if ids is None else json.loads(ids)
+        item[f"finished_{side}"] = None if finished is None else bool(finished)
     source = batch.spec.source if row["written_by"] is None else f"{batch.spec.source}, written by {row['written_by']}"
     return preference_row(item, batch.spec.part, source, verdict)
 
