@@ -138,6 +138,12 @@ def add_item(
     return item_id
 
 
+def finished_in(row: sqlite3.Row, side: str) -> bool | None:
+    """Whether a response of an item's row, a or b, was ended by the model; None where nobody knows."""
+    value = row[f"finished_{side}"]
+    return None if value is None else bool(value)
+
+
 def close_batch(book: Book, batch_id: str, reason: str) -> None:
     """Take no more judgements; what is there is what counts. A batch that is closed stays as it is."""
     batch_of(book, batch_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_store.annotation.batches import Batch, batch_of, preference_row
+from data_store.annotation.batches import Batch, batch_of, finished_in, preference_row
 from data_store.annotation.book import Book
 from data_store.encoding import content_hash
 from data_store.errors import InputError
@@ -101,9 +101,9 @@ def _preference(row: sqlite3.Row, batch: Batch, split_of: Callable[[str], str]) 
     }
     item = {**dict(row), "messages": json.loads(row["messages"])}
     for side in "ab":
-        ids, finished = row[f"token_ids_{side}"], row[f"finished_{side}"]
+        ids = row[f"token_ids_{side}"]
         item[f"token_ids_{side}"] = None if ids is None else json.loads(ids)
-        item[f"finished_{side}"] = None if finished is None else bool(finished)
+        item[f"finished_{side}"] = finished_in(row, side)
     source = batch.spec.source if row["written_by"] is None else f"{batch.spec.source}, written by {row['written_by']}"
     return preference_row(item, batch.spec.part, source, verdict)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from data_store.annotation.batches import Batch, read_batch
+from data_store.annotation.batches import Batch, finished_in, read_batch
 from data_store.annotation.book import Book
 from data_store.errors import InputError
 from data_store.rows import RATINGS, SAFETY_LABELS
@@ -169,7 +169,8 @@ def read_item(connection: sqlite3.Connection, item_id: int) -> Item:
     """An item that is known to be there."""
     row = connection.execute("SELECT * FROM item WHERE item_id = ?", (item_id,)).fetchone()
     messages = tuple(json.loads(row["messages"]))
-    shown = (row["response_a"], row["response_b"], row["finished_a"] == 0, row["finished_b"] == 0)
+    cut_a, cut_b = (finished_in(row, side) is False for side in "ab")
+    shown = (row["response_a"], row["response_b"], cut_a, cut_b)
     return Item(item_id, row["batch_id"], row["axis"], messages, *shown, row["written_by"])
 
 

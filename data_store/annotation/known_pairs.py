@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_store.annotation.batches import ItemDraft
+from data_store.annotation.batches import ItemDraft, finished_in
 from data_store.annotation.book import Book
 from data_store.encoding import text_hash
 from data_store.reading.preference_readers import read_preferences
@@ -50,7 +50,8 @@ def pairs_of_one_mind(book: Book) -> list[ItemDraft]:
             messages=json.loads(row["messages"]),
             response_a=row["response_a"],
             response_b=row["response_b"],
-            **{name: None if row[name] is None else bool(row[name]) for name in ("finished_a", "finished_b")},
+            finished_a=finished_in(row, "a"),
+            finished_b=finished_in(row, "b"),
             known_choice=row["right"],
         )
         for row in rows
@@ -87,5 +88,11 @@ ORDER BY item_id"""
 def _turned(pair: ItemDraft) -> ItemDraft:
     """The same pair with its sides exchanged."""
     right = "b" if pair.known_choice == "a" else "a"
-    turned = {"response_a": pair.response_b, "response_b": pair.response_a, "known_choice": right}
-    return replace(pair, **turned, finished_a=pair.finished_b, finished_b=pair.finished_a)
+    return replace(
+        pair,
+        response_a=pair.response_b,
+        response_b=pair.response_a,
+        finished_a=pair.finished_b,
+        finished_b=pair.finished_a,
+        known_choice=right,
+    )
