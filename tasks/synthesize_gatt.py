@@ -103,20 +103,7 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
             plan["last"] = responses[best_finished([r.finished for r in responses], [value for (value,) in own])]
             plan["messages"] = answered(plan["messages"], plan["last"].text)
         run.progress((turn + 1) / config.max_turns, f"turn {turn + 1} of {config.max_turns}")
-    rows = []
-    for number, plan in enumerate(plans):
-        if not plan["last"].finished:
-            continue
-        text = plan["instruction"]["short" if plan["short"] else "text"]
-        rows.append(
-            {
-                "dialogue_id": row_id(run.part, "gatt", number),
-                "source": f"synthesize_gatt@{run.part}",
-                "kind": "gatt",
-                "messages": place_instruction(plan["messages"], text, "first"),
-                **plan["last"].columns(),
-            }
-        )
+    rows = _rows(run, plans)
     if not rows:
         raise ValueError(
             f"no last answer of {len(plans)} dialogues ended within {config.sampling.max_new_tokens} tokens: raise "
@@ -130,6 +117,25 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
         "finished": sum(drawn) / len(drawn),
         "left_out/cut": float(len(plans) - len(rows)),
     }
+
+
+def _rows(run: StepRun, plans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The dialogues to learn, the instruction in the first turn only: those whose last answer is finished."""
+    from models.algorithms.gatt import place_instruction
+
+    return [
+        {
+            "dialogue_id": row_id(run.part, "gatt", number),
+            "source": f"synthesize_gatt@{run.part}",
+            "kind": "gatt",
+            "messages": place_instruction(
+                plan["messages"], plan["instruction"]["short" if plan["short"] else "text"], "first"
+            ),
+            **plan["last"].columns(),
+        }
+        for number, plan in enumerate(plans)
+        if plan["last"].finished
+    ]
 
 
 def best_finished(finished: Sequence[bool], scores: Sequence[float]) -> int:

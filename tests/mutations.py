@@ -838,8 +838,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "Ghost Attention keeps dialogues whose last answer was cut",
         "tasks/synthesize_gatt.py",
-        'if not plan["last"].finished:',
-        "if False:",
+        'if plan["last"].finished',
+        "if True",
         (CUT + "test_ghost_attention_leaves_out_and_counts_dialogues_whose_last_answer_was_cut",),
     ),
     Mutation(

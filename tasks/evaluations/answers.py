@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 from data_store.figures import figure
-from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject, in_percent
+from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 
 class Answers(Evaluation):
@@ -12,8 +12,8 @@ class Answers(Evaluation):
 
     def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
-        yield Measure("finished", "Answers that ended before the token limit", "finished %", in_percent)
-        yield Measure("answers", "Held-out prompts that were answered, once each", "answers", figure)
+        yield Measure("finished", "Share of answers that ended before the token limit", "finished")
+        yield Measure("answers", "Held-out prompts that were answered, once each", "n", figure)
         yield Measure("response_tokens", "Mean length of an answer, in tokens")
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:

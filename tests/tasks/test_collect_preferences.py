@@ -92,7 +92,7 @@ def test_the_simulated_annotators_preferences_are_those_that_pairs_of_text_alone
     assert (len(then), content(then)) == (18, "ee636cf90d8aefb7")
 
 
-@pytest.mark.conformance("what is learned is not what was sampled")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.draw_pairs:_rows")
 def test_a_judged_pair_has_the_ids_that_were_drawn_and_whether_each_answer_was_cut(
     tmp_path: Path, policies: dict[str, Path], pairs: list[dict[str, Any]]
 ) -> None:
