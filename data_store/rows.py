@@ -1,6 +1,8 @@
 """The kinds of rows: their pyarrow schemas, keys and allowed words, and the check that a table is of its kind.
 
-Every id is text. Ratings and labels are stored as the annotator's word, never as a number.
+Every id is text. Ratings and labels are stored as the annotator's word, never as a number. A response that was sampled
+here is its token ids: `token_ids` with the identity of the tokenizer that they are ids of (`tokenizer`), and whether
+the model said its end (`finished`). All three are null for what was not sampled here; the text is what people see.
 """
 
 from collections.abc import Mapping
@@ -59,13 +61,26 @@ def _schema(**types: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
 
 
 _S, _I32, _I64, _F64, _BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+_IDS = (pa.list_(pa.field("element", pa.int32())),)
 
 ROW_KINDS: Mapping[str, RowKind] = {
     kind.name: kind
     for kind in (
         RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
         RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
-        RowKind("dialogue", _schema(dialogue_id=_S, source=_S, kind=_S, messages=MESSAGES), ("dialogue_id",)),
+        RowKind(
+            "dialogue",  # ids and finished are of the last message
+            _schema(
+                dialogue_id=_S,
+                source=_S,
+                kind=_S,
+                messages=MESSAGES,
+                token_ids=_IDS,
+                finished=(_BOOL,),
+                tokenizer=(_S,),
+            ),
+            ("dialogue_id",),
+        ),
         RowKind(
             "prompt",
             _schema(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
@@ -90,8 +105,11 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 messages=MESSAGES,
                 response_a=_S,
                 response_b=_S,
+                token_ids_a=_IDS,
+                token_ids_b=_IDS,
                 finished_a=_BOOL,
                 finished_b=_BOOL,
+                tokenizer=(_S,),
                 policy_version_a=_S,
                 policy_version_b=_S,
                 temperature_milli_a=_I32,
@@ -113,6 +131,11 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 messages=MESSAGES,
                 response_a=_S,
                 response_b=_S,
+                token_ids_a=_IDS,
+                token_ids_b=_IDS,
+                finished_a=(_BOOL,),
+                finished_b=(_BOOL,),
+                tokenizer=(_S,),
                 policy_version_a=(_S,),
                 policy_version_b=(_S,),
                 temperature_milli_a=(_I32,),
@@ -169,7 +192,9 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 temperature_milli=_I32,
                 seed=_I64,
                 text=_S,
+                token_ids=_IDS,
                 finished=_BOOL,
+                tokenizer=(_S,),
                 messages=MESSAGES,
             ),
             ("response_id",),
@@ -196,7 +221,7 @@ def conform(table: pa.Table, kind: RowKind, where: str) -> pa.Table:
 
     Raises InputError naming the row (counted from 0) and the field for: a missing or foreign column, a type that cannot
     be cast without loss, a null where none may be, a word that is not allowed, messages that are empty, have an unknown
-    role or do not end as they must, and a key that comes twice.
+    role or do not end as they must, token ids without their tokenizer, and a key that comes twice.
     """
     missing = [name for name in kind.schema.names if name not in table.column_names]
     foreign = [name for name in table.column_names if name not in kind.schema.names]
@@ -220,6 +245,8 @@ def conform(table: pa.Table, kind: RowKind, where: str) -> pa.Table:
         _check_words(conformed.column(name), name, words, where)
     if "messages" in kind.schema.names:
         _check_messages(conformed.column("messages"), kind, where)
+    if "tokenizer" in kind.schema.names:
+        _check_sampled(conformed, where)
     _check_key(conformed, kind, where)
     return conformed
 
@@ -231,6 +258,18 @@ def _check_words(column: pa.ChunkedArray, name: str, words: tuple[str, ...], whe
         raise InputError(
             f"{where}: row {row}: field {name!r} is {column[row].as_py()!r}; use one of {', '.join(words)}"
         )
+
+
+def _check_sampled(table: pa.Table, where: str) -> None:
+    """Ids say nothing without the tokenizer that they are of, nor whether an answer with ids was cut."""
+    for name in table.column_names:
+        if not name.startswith("token_ids"):
+            continue
+        sampled = table.column(name).is_valid()
+        for beside in ("tokenizer", name.replace("token_ids", "finished")):
+            row = pc.index(pc.and_(sampled, table.column(beside).is_null()), value=True).as_py()
+            if row >= 0:
+                raise InputError(f"{where}: row {row}: field {name!r} has ids, {beside!r} is empty; give both or none")
 
 
 def _check_messages(column: pa.ChunkedArray, kind: RowKind, where: str) -> None:

@@ -238,8 +238,10 @@ class PPOConfig(TrainerConfig):
     min_reward_std: float = Field(
         default=0.0, ge=0, description="Whitening never divides by less; stops noise from being scaled up"
     )
-    truncated_reward: float | None = Field(
-        default=None, description="Raw score of a response cut at max_new_tokens; empty: its own"
+    truncated_reward: float | Literal["lowest", "own"] = Field(
+        default="lowest",
+        description="Raw score of a response cut at max_new_tokens. lowest: its own, but no more than the lowest of "
+        "the finished responses of the batch; own: its own; or a number",
     )
     safety_share: float = Field(default=0.33, ge=0, le=1, description="Share of adversarial prompts")
     validation_prompts: int = Field(default=100, ge=1, description="Held-out prompts that decide when to stop")

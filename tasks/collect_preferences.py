@@ -72,7 +72,7 @@ JUDGED = ("imported", *dict.fromkeys(each.role for each in JUDGES if each.role))
 
 
 @step(
-    version=1,
+    version=2,
     config=CollectStepConfig,
     inputs={
         "prompts": Input("dataset", "prompt"),

@@ -8,7 +8,7 @@ from pydantic import Field
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import apart, is_held_out
-from tasks.sampling import answered, open_renderer
+from tasks.sampling import dialogue_ids, open_renderer
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:
@@ -103,11 +103,9 @@ def usable(
 
 
 def preference(renderer: "Renderer", row: dict[str, Any]) -> "PreferencePair":
-    """A row of preferences as token ids."""
+    """A row of preferences as token ids: an end of turn is in a response only where it was said."""
     from models.training.dpo import PreferencePair
 
     prompt = renderer.prompt(row["messages"])
-    chosen, rejected = (
-        renderer.dialogue(answered(row["messages"], text)).input_ids[len(prompt) :] for text in sides(row)
-    )
+    chosen, rejected = (dialogue_ids(renderer, *side).input_ids[len(prompt) :] for side in sides(row))
     return PreferencePair(prompt, chosen, rejected)

@@ -97,7 +97,7 @@ def _rows(run: StepRun, config: EvaluateConfig, prompts: Rows, answers: list[Dra
             "temperature_milli": round(1000 * config.temperature),
             "seed": run.seed,
             "text": answer.text,
-            "finished": answer.finished,
+            **answer.columns(),
             "messages": prompt["messages"],
         }
         for prompt, answer in zip(prompts, answers, strict=True)

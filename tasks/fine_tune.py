@@ -9,10 +9,10 @@ from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import open_renderer
+from tasks.sampling import Dialogue, dialogue_ids, last_answer_of, open_renderer
 
 if TYPE_CHECKING:
-    from models.dialogue import Message, Rendered, Renderer
+    from models.dialogue import Rendered, Renderer
 
 
 class FineTuneConfig(Config):
@@ -59,9 +59,9 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         row for row in run.records("demonstrations") if not config.replay_kinds or row["kind"] in config.replay_kinds
     ]
     replay = rng.sample(demonstrations, min(config.replay, len(demonstrations)))
-    # Generated text can take more tokens than were drawn: bytes that are no character come back as three.
-    generated = [renderer.dialogue(row["messages"]) for row in picks]
-    generated += [render_gatt(renderer, row["messages"]) for row in run.records("gatt")]
+    generated = [dialogue_ids(renderer, *last_answer_of(row)) for row in picks]
+    generated += [render_gatt(renderer, last_answer_of(row)) for row in run.records("gatt")]
+    # What was drawn fits; picks of another tokenizer are read from their text, and that can take more tokens here.
     fitting = [row for row in generated if len(row.input_ids) <= config.training.sequence_length]
     if not fitting:
         raise ValueError(
@@ -90,11 +90,12 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
     }
 
 
-def render_gatt(renderer: "Renderer", messages: "list[Message]") -> "Rendered":
+def render_gatt(renderer: "Renderer", dialogue: Dialogue) -> "Rendered":
     """A Ghost Attention dialogue: only the last answer is learned."""
     from models.algorithms.gatt import gatt_loss_mask
     from models.dialogue import Rendered
 
-    rendered = renderer.dialogue(messages)
-    mask = gatt_loss_mask([message["role"] for message in messages], rendered.message_lengths).tolist()
+    rendered = dialogue_ids(renderer, *dialogue)
+    roles = [*(message["role"] for message in dialogue[0]), "assistant"]
+    mask = gatt_loss_mask(roles, rendered.message_lengths).tolist()
     return Rendered(rendered.input_ids, mask, rendered.message_lengths)

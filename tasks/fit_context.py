@@ -9,9 +9,8 @@ from pydantic import Field
 from data_store.errors import InputError
 from models.config import TEMPLATE_DATE, Config
 from tasks.engine.step import Input, Output, StepRun, step
-from tasks.sampling import answered, open_renderer
+from tasks.sampling import dialogue_ids, open_renderer, sides_of
 from tasks.synthesize_gatt import trained_on
-from tasks.train_reward import sides
 
 if TYPE_CHECKING:
     from models.dialogue import Renderer
@@ -119,7 +118,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         "preferences",
         "preference_id",
         config.pair_tokens,
-        lambda row: max(len(renderer.dialogue(answered(row["messages"], text)).input_ids) for text in sides(row)),
+        lambda row: max(len(dialogue_ids(renderer, *side).input_ids) for side in sides_of(row)),
     )
     if config.gatt is not None:
         _check_gatt(run, renderer, config.gatt)

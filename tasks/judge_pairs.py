@@ -73,9 +73,8 @@ def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
 def _preference(
     run: StepRun, config: JudgeStepConfig, pair: PairRow, verdict: ModelVerdict, label: str | None
 ) -> dict[str, Any]:
-    kept = {name: value for name, value in pair.items() if name not in ("pair_id", "finished_a", "finished_b")}
     return {
-        **kept,
+        **{name: value for name, value in pair.items() if name != "pair_id"},
         "preference_id": pair["pair_id"],
         "source": f"judge_pairs@{run.part}",
         "split": None,

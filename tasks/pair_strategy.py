@@ -11,7 +11,7 @@ from data_store.figures import figure
 from models.algorithms.pair_choice import KEPT_BECAUSE, Beliefs, calibrated_scale, choose_pairs, sigmoid
 from models.config import Config, SamplingConfig
 from tasks.engine.step import StepRun
-from tasks.sampling import answered, open_renderer, score
+from tasks.sampling import open_renderer, score, sides_of
 from tasks.train_reward import sides
 
 AXES = ("safety", "helpfulness")
@@ -114,8 +114,8 @@ def _beliefs(
 
     renderer = open_renderer(run.path("policy"))
     held_out = [row for row in run.records("preferences") if row["split"] == "heldout"]
-    dialogues = [answered(row["messages"], row[f"response_{side}"]) for row in pairs for side in "ab"]
-    dialogues += [answered(row["messages"], text) for row in held_out for text in sides(row)]
+    dialogues = [side for row in pairs for side in sides_of(row)]
+    dialogues += [side for row in held_out for side in sides(row)]
     beliefs: list[dict[str, float]] = [{} for _ in pairs]
     scales: dict[str, float] = {}
     for name in (*AXES, *(f"earlier_{axis}" for axis in AXES)):

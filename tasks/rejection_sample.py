@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.safety_level import threshold_of
-from tasks.sampling import answered, draw, open_renderer, row_id, score
+from tasks.sampling import answered, draw, open_renderer, response_of, row_id, score
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +45,12 @@ class RejectionConfig(Config):
         description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
         "model that learned from no labelled pairs has no such score: then it is 0",
     )
+    unfinished: Literal["leave_out", "score"] = Field(
+        default="leave_out",
+        description="Candidates that were cut at max_new_tokens. leave_out: neither kept nor picked, so no answer is "
+        "learned that never ends; score: they compete by the score of what there is of them, and are learned without "
+        "an end",
+    )
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the candidates are drawn")
 
 
@@ -65,7 +71,7 @@ class RejectionConfig(Config):
         "picks": Output("dataset", "dialogue"),
     },
     metrics=(
-        *("candidates", "pool", "picks", "picks/from_earlier_iterations"),
+        *("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations"),
         *("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold"),
     ),
     headline="reward/max_minus_median",
@@ -82,19 +88,29 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     renderer = open_renderer(run.path("policy"))
     prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["split"] == "train"}
     # a prompt of a red team may be out by now: the config asks for other ones than when it was answered
-    earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts]
+    earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts and _may_stay(row, config)]
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
     drawn = _draw(run, config, load_policy(run.path("policy"), base), renderer, batch)
+    able = [i for i, row in enumerate(drawn) if _may_stay(row, config)]
+    if not able and not earlier:
+        raise ValueError(
+            f"none of {len(drawn)} candidates ended within {config.sampling.max_new_tokens} tokens, and there is none "
+            "to pick: raise rejection.sampling.max_new_tokens, or set rejection.unfinished: score to learn cut answers"
+        )
     models = [load_reward(run.path(role), base) for role in REWARDS]
     everything = earlier + drawn
     threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
-    raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
+    raw = score(models, renderer, list(map(response_of, everything)), config.sampling)
     combined = _combine(everything, raw, prompts, threshold)
     of_drawn = combined[len(earlier) :]
-    kept = top_n_per_group(
-        [row["prompt_id"] for row in drawn], of_drawn, [row["response_id"] for row in drawn], config.keep
+    best_of_able = top_n_per_group(
+        [drawn[i]["prompt_id"] for i in able],
+        [of_drawn[i] for i in able],
+        [drawn[i]["response_id"] for i in able],
+        config.keep,
     )
+    kept = [able[k] for k in best_of_able]
     pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
     best = best_per_prompt(
         [everything[i]["prompt_id"] for i in pool],
@@ -113,6 +129,8 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     )
     return {
         "candidates": float(len(drawn)),
+        "finished": statistics.fmean(row["finished"] for row in drawn),
+        "prompts/without_finished": float(len(batch) - len({row["prompt_id"] for row in drawn if row["finished"]})),
         "pool": float(len(pool)),
         "picks": float(len(picks)),
         "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
@@ -151,7 +169,7 @@ def _draw(
                 "temperature_milli": round(1000 * temperature),
                 "seed": seed,
                 "text": response.text,
-                "finished": response.finished,
+                **response.columns(),
                 "messages": prompt["messages"],
             }
             for prompt, responses in zip(batch, answers, strict=True)
@@ -175,7 +193,13 @@ def _picked(pick: dict[str, Any], axis: str) -> dict[str, Any]:
         "source": f"rejection_sample@{pick['iteration']}",
         "kind": axis,
         "messages": answered(pick["messages"], pick["text"]),
+        **{name: pick[name] for name in ("token_ids", "finished", "tokenizer")},
     }
+
+
+def _may_stay(row: dict[str, Any], config: RejectionConfig) -> bool:
+    """Whether a candidate may be kept and picked."""
+    return bool(row["finished"]) or config.unfinished == "score"
 
 
 def _batch(
@@ -214,7 +238,8 @@ def _combine(
 def reward_against_samples(
     rows: list[dict[str, Any]], rewards: list[float], config: RejectionConfig
 ) -> list[dict[str, Any]]:
-    """Max and median reward of the first N responses, mean over prompts (Llama 2, figures 7 and 8), by temperature.
+    """Max and median reward of the first N responses, cut ones too, mean over prompts (Llama 2, figures 7 and 8), by
+    temperature.
 
     In the row of all temperatures these take turns, so that no small N stands for one of them alone.
     """

@@ -13,19 +13,89 @@ from models.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from models.dialogue import Renderer
+    from models.dialogue import Rendered, Renderer
     from models.generation import Response
 
 Messages = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One response as text, with what PPO and the catalog want to know of it."""
+class Answer:
+    """An assistant's turn: the text that people see, and the token ids that it is where it was sampled.
+
+    `ids` are of the tokenizer named by `tokenizer` (`Renderer.identity`), both None for what was not sampled here. They
+    end with an end of turn where the model said one. `finished`: it did; what was not sampled here counts as finished.
+    `row` names it in errors.
+    """
 
     text: str
-    ids: list[int]
+    ids: list[int] | None
     finished: bool
+    tokenizer: str | None
+    row: str
+
+
+@dataclass(frozen=True)
+class Drawn(Answer):
+    """An answer that was just sampled."""
+
+    ids: list[int]
+    tokenizer: str
+
+    def columns(self, side: str = "") -> dict[str, Any]:
+        """What a row keeps of it beside its text; `side` is "_a" or "_b" for one side of a pair."""
+        return {f"token_ids{side}": self.ids, f"finished{side}": self.finished, "tokenizer": self.tokenizer}
+
+
+Dialogue = tuple[Messages, Answer]
+"""What an answer is given to, and the answer."""
+
+
+def response_of(row: Mapping[str, Any]) -> Dialogue:
+    """A row of kind response."""
+    name = f"response {row['response_id']}"
+    return row["messages"], Answer(row["text"], row["token_ids"], row["finished"], row["tokenizer"], name)
+
+
+def sides_of(row: Mapping[str, Any]) -> tuple[Dialogue, Dialogue]:
+    """The two answers, a and b, of a row of kind pair or preference."""
+    name = f"preference {row['preference_id']}" if "preference_id" in row else f"pair {row['pair_id']}"
+
+    def side(letter: str) -> Dialogue:
+        ids, finished = row[f"token_ids_{letter}"], row[f"finished_{letter}"] is not False
+        answer = Answer(row[f"response_{letter}"], ids, finished, row["tokenizer"], f"{name}, response {letter}")
+        return row["messages"], answer
+
+    return side("a"), side("b")
+
+
+def last_answer_of(row: Mapping[str, Any]) -> Dialogue:
+    """A row of kind dialogue, which ends with the answer."""
+    *before, last = row["messages"]
+    name = f"dialogue {row['dialogue_id']}"
+    return before, Answer(last["content"], row["token_ids"], row["finished"] is not False, row["tokenizer"], name)
+
+
+def dialogue_ids(renderer: "Renderer", messages: Messages, answer: Answer) -> "Rendered":
+    """A dialogue with its answer as models read and learn it: the sampled ids where they are of this tokenizer, else
+    the text. Only an answer that is finished has an end.
+
+    Raises ValueError, with the answer's row, where what is read would not be the prompt as the model was asked it and
+    the very ids that it said.
+    """
+    from models.dialogue import Rendered
+
+    whole = answered(messages, answer.text)
+    if answer.ids is not None and answer.tokenizer == renderer.identity:
+        rendered = renderer.dialogue(whole, answer.ids)
+        if rendered.input_ids != [*renderer.prompt(messages), *answer.ids]:
+            raise ValueError(f"{answer.row}: the dialogue's ids are not its prompt's and the {len(answer.ids)} sampled")
+        return rendered
+    rendered = renderer.dialogue(whole)
+    if answer.finished or rendered.input_ids[-1] not in renderer.end_ids:
+        return rendered
+    *lengths, last = rendered.message_lengths  # cut, and sampled with another tokenizer: the template wrote the end
+    return Rendered(rendered.input_ids[:-1], rendered.loss_mask[:-1], [*lengths, last - 1])
 
 
 def open_renderer(folder: Path, template_date: date | None = None) -> "Renderer":
@@ -71,8 +141,11 @@ def draw(
         )
 
     return [
-        [Drawn(renderer.response(r.ids), r.ids, r.finished) for r in responses]
-        for responses in map_shards(part, prompts, config.shards)
+        [
+            Drawn(renderer.response(r.ids), r.ids, r.finished, renderer.identity, f"answer {k} to prompt {i}")
+            for k, r in enumerate(responses)
+        ]
+        for i, responses in enumerate(map_shards(part, prompts, config.shards))
     ]
 
 
@@ -81,9 +154,9 @@ def _unheard(_: float) -> None:
 
 
 def score(
-    models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Messages], config: SamplingConfig
+    models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Dialogue], config: SamplingConfig
 ) -> list[tuple[float, ...]]:
-    """Raw reward scores of whole dialogues, one per model, in order."""
+    """Raw reward scores of whole dialogues, one per model, in order. Of a cut answer no end is read."""
     import torch
 
     from models.prefix_tree import Group, row_cost, share_prefixes
@@ -91,7 +164,7 @@ def score(
     from models.shards import map_shards
 
     torch.set_num_threads(config.threads)
-    rows = [renderer.dialogue(messages).input_ids for messages in dialogues]
+    rows = [dialogue_ids(renderer, messages, answer).input_ids for messages, answer in dialogues]
     if not rows:
         return []
     groups = share_prefixes(rows, row_cost(models[0]), config.batch_size)  # a shard gets whole groups

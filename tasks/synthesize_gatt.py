@@ -1,8 +1,12 @@
 """Ghost Attention (Llama 2, section 3.3): dialogues in which one instruction of the first turn holds in every
-answer."""
+answer.
+
+What is learned is the last answer alone. Of the answers drawn at a turn those come first that the model ended; where
+all of them were cut the best one goes on as context, and a dialogue whose last answer was cut is left out.
+"""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -52,7 +56,7 @@ class GattStepConfig(GattConfig):
         "base": BASE,
     },
     outputs={"dialogues": Output("dataset", "dialogue")},
-    metrics=("dialogues", "turns", "combined", "ended_early"),
+    metrics=("dialogues", "turns", "combined", "finished", "ended_early", "left_out/cut"),
     headline="dialogues",
     about="Makes the Ghost Attention dialogues.",
     tags=("data",),
@@ -71,6 +75,7 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
     instructions, questions = trained_on(run.records("instructions"), run.records("prompts"))
     plans = [_plan(config, instructions, questions, rng) for _ in range(config.dialogues)]
     active = plans
+    drawn: list[bool] = []
     for turn in range(config.max_turns):
         active = [plan for plan in active if turn < len(plan["questions"])]
         open_turns = [
@@ -99,13 +104,14 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
         scores = score(
             [reward],
             renderer,
-            [answered(m, r.text) for m, responses in zip(asked, answers, strict=True) for r in responses],
+            [(m, response) for m, responses in zip(asked, answers, strict=True) for response in responses],
             config.sampling,
         )
+        drawn += [response.finished for responses in answers for response in responses]
         for i, (plan, responses) in enumerate(zip(active, answers, strict=True)):
             own = scores[i * config.samples : (i + 1) * config.samples]
-            best = max(range(config.samples), key=lambda k: (own[k], -k))
-            plan["messages"].append({"role": "assistant", "content": responses[best].text})
+            plan["last"] = responses[best_finished([r.finished for r in responses], [value for (value,) in own])]
+            plan["messages"] = answered(plan["messages"], plan["last"].text)
         run.progress((turn + 1) / config.max_turns, f"turn {turn + 1} of {config.max_turns}")
     long_enough = [plan for plan in plans if len(plan["messages"]) >= 2 * config.min_turns]
     if not long_enough:
@@ -113,21 +119,30 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
             f"no dialogue has room for gatt.min_turns {config.min_turns}: lower it or gatt.sampling.max_new_tokens, or "
             "raise fine_tune.training.sequence_length"
         )
+    finished = [plan for plan in long_enough if plan["last"].finished]
+    if not finished:
+        raise ValueError(
+            f"no last answer of {len(plans)} dialogues ended within {config.sampling.max_new_tokens} tokens: raise "
+            "gatt.sampling.max_new_tokens or gatt.samples, or set gatt: null"
+        )
     rows = [
         {
             "dialogue_id": row_id(run.part, "gatt", number),
             "source": f"synthesize_gatt@{run.part}",
             "kind": "gatt",
             "messages": place_instruction(plan["messages"], plan["learned"], "first"),
+            **plan["last"].columns(),
         }
-        for number, plan in enumerate(long_enough)
+        for number, plan in enumerate(finished)
     ]
     run.write_rows("dialogues", rows)
     run.table("examples", [{"dialogue": _readable(row["messages"])} for row in rows[:5]])
     return {
         "dialogues": float(len(rows)),
-        "turns": sum(len(plan["messages"]) // 2 for plan in long_enough) / len(rows),
-        "combined": float(sum(plan["combined"] for plan in long_enough)),
+        "turns": sum(len(plan["messages"]) // 2 for plan in finished) / len(rows),
+        "combined": float(sum(plan["combined"] for plan in finished)),
+        "finished": sum(drawn) / len(drawn),
+        "left_out/cut": float(len(long_enough) - len(finished)),
         "ended_early": float(sum(len(plan["messages"]) < 2 * len(plan["questions"]) for plan in plans)),
     }
 
@@ -160,7 +175,13 @@ def _plan(config: GattConfig, instructions: Rows, questions: list[str], rng: ran
         "combined": len(chosen) > 1,
         "questions": rng.sample(questions, turns),
         "messages": [],
+        "last": None,
     }
+
+
+def best_finished(finished: Sequence[bool], scores: Sequence[float]) -> int:
+    """The place of the highest score among the finished answers, among all where none is; of equals the first."""
+    return max(range(len(scores)), key=lambda k: (finished[k], scores[k], -k))
 
 
 def _readable(messages: Any) -> str:

@@ -14,7 +14,7 @@ from models.config import Config, LoraConfig, RewardConfig
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import apart, is_held_out
 from tasks.safety_level import write_level
-from tasks.sampling import answered, open_renderer, score
+from tasks.sampling import Dialogue, dialogue_ids, open_renderer, score, sides_of
 
 
 class RewardStepConfig(Config):
@@ -124,8 +124,8 @@ def _train(
     def pair(row: dict[str, Any]) -> Pair:
         chosen, rejected = sides(row)
         return Pair(
-            renderer.dialogue(answered(row["messages"], chosen)).input_ids,
-            renderer.dialogue(answered(row["messages"], rejected)).input_ids,
+            dialogue_ids(renderer, *chosen).input_ids,
+            dialogue_ids(renderer, *rejected).input_ids,
             row["rating"],
             row["safety_label"],
         )
@@ -166,9 +166,9 @@ def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) ->
     return own + random.Random(seed).sample(others, wanted)
 
 
-def sides(row: dict[str, Any]) -> tuple[str, str]:
+def sides(row: dict[str, Any]) -> tuple[Dialogue, Dialogue]:
     """(chosen, rejected) of a preference row."""
-    a, b = row["response_a"], row["response_b"]
+    a, b = sides_of(row)
     return (a, b) if row["chosen"] == "a" else (b, a)
 
 
@@ -176,7 +176,7 @@ def accuracy_by_rating(
     model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any
 ) -> dict[str, tuple[float, int]]:
     """rating → (share of pairs whose chosen response scores higher, pairs); a tie counts half. `all` pools them."""
-    dialogues = [answered(row["messages"], text) for row in rows for text in sides(row)]
+    dialogues = [side for row in rows for side in sides(row)]
     scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
     hits: dict[str, list[float]] = {}
     for i, row in enumerate(rows):

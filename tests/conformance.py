@@ -81,6 +81,15 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "formatting ids are special tokens and marks of roles alone; people's text encodes to none of them, and "
             "holds `</think>`, Gemma's runs of line ends and digits as the tokenizer has them",
             "Gemma 3 has 6,405 added tokens that are words, blanks and tags",
+            "from every kind of row the ids that are scored and learned are the prompt's and those that were drawn, "
+            "not the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
+            "a text has many encodings, and its own is rarely the one that was drawn",
+        ),
+        Row(
+            "a cut answer is learned as a finished one",
+            "an end of turn is read and learned exactly where the model said it; what was cut is left out of picks and "
+            "of Ghost Attention, and counted",
+            "rendering text appends the template's end to whatever was cut at the length limit",
         ),
         Row("labels shifted once too often", "loss equals a hand-computed NLL on a 5-token example"),
         Row(

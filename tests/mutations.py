@@ -19,6 +19,8 @@ DPO = "tests/models/algorithms/test_dpo.py::"
 GATT = "tests/models/algorithms/test_gatt.py::"
 SELECTION = "tests/models/algorithms/test_selection.py::"
 AGREEMENT = "tests/models/algorithms/test_agreement.py::"
+SAMPLING = "tests/tasks/test_sampling.py::"
+CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
@@ -794,10 +796,69 @@ MUTATIONS: tuple[Mutation, ...] = (
         (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
     ),
     Mutation(
+        "the text of an answer is read in the place of its ids",
+        "tasks/sampling.py",
+        "if answer.ids is not None and answer.tokenizer == renderer.identity:",
+        "if answer.ids is None and answer.tokenizer == renderer.identity:",
+        (
+            SAMPLING + "test_from_every_kind_of_row_the_ids_that_were_drawn_are_those_that_are_read",
+            CUT + "test_fine_tuning_learns_the_ids_that_were_drawn_and_of_a_cut_pick_no_end",
+            CUT + "test_dpo_and_reward_models_learn_the_ids_of_a_pair_the_cut_one_without_an_end",
+        ),
+    ),
+    Mutation(
+        "the ids of another tokenizer are read",
+        "tasks/sampling.py",
+        "if answer.ids is not None and answer.tokenizer == renderer.identity:",
+        "if answer.ids is not None:",
+        (SAMPLING + "test_of_another_tokenizer_the_text_is_read_with_an_end_only_where_it_is_finished",),
+    ),
+    Mutation(
+        "ids are read unchecked",
+        "tasks/sampling.py",
+        "if rendered.input_ids != [*renderer.prompt(messages), *answer.ids]:",
+        "if False:",
+        (SAMPLING + "test_a_renderer_that_would_read_other_ids_than_were_sampled_is_stopped_with_the_row",),
+    ),
+    Mutation(
+        "a cut answer's text gets the template's end",
+        "tasks/sampling.py",
+        "if answer.finished or rendered.input_ids[-1] not in renderer.end_ids:",
+        "if answer.finished is not None:",
+        (SAMPLING + "test_of_another_tokenizer_the_text_is_read_with_an_end_only_where_it_is_finished",),
+    ),
+    Mutation(
+        "cut candidates are picked",
+        "tasks/rejection_sample.py",
+        'return bool(row["finished"]) or config.unfinished == "score"',
+        "return True",
+        (
+            CUT + "test_rejection_sampling_keeps_and_picks_finished_candidates_alone_and_counts_the_others",
+            CUT + "test_cut_candidates_of_an_earlier_iteration_are_left_out_too",
+        ),
+    ),
+    Mutation(
+        "Ghost Attention keeps dialogues whose last answer was cut",
+        "tasks/synthesize_gatt.py",
+        'if plan["last"].finished',
+        "if True",
+        (CUT + "test_ghost_attention_leaves_out_and_counts_dialogues_whose_last_answer_was_cut",),
+    ),
+    Mutation(
+        "a cut answer may be worth more than a finished one",
+        "models/algorithms/reward.py",
+        "scores.clamp(max=scores[finished].min())",
+        "scores.clamp(max=scores[finished].max())",
+        (
+            COMBINED + "test_what_a_cut_answer_gets_by_hand",
+            COMBINED + "test_with_lowest_no_cut_answer_is_above_a_finished_one_and_finished_ones_keep_theirs",
+        ),
+    ),
+    Mutation(
         "finished responses get the reward of truncated ones",
-        "models/training/ppo.py",
-        "torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))",
-        "torch.where(~finished, scores, torch.full_like(scores, config.truncated_reward))",
+        "models/algorithms/reward.py",
+        "torch.where(finished, scores, cut)",
+        "torch.where(finished, cut, scores)",
         (
             PPO + "test_a_truncated_response_is_treated_as_the_config_says",
             ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",

@@ -20,12 +20,21 @@ Message = Mapping[str, str]
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
+PAIR_FIELDS = (
+    *("prompt_id", "axis", "messages", "response_a", "response_b", "token_ids_a", "token_ids_b"),
+    *("finished_a", "finished_b", "tokenizer", "policy_version_a", "policy_version_b"),
+    *("temperature_milli_a", "temperature_milli_b"),
+)
+"""What rows of kind `pair` and `preference` and an item of a batch have in common."""
+
+
 @dataclass(frozen=True)
 class ItemDraft:
     """A pair to be judged. Which response is a and which is b is settled here, once, by whoever drew them.
 
-    key: unique in the batch. known_choice ('a' or 'b'): the pair is an attention check, whose right answer is known; it
-    is shown to everybody, and is neither counted nor exported.
+    finished: False for a response that was cut off at the length limit; token_ids and tokenizer as in rows. All of them
+    are None for what was not sampled here. key: unique in the batch. known_choice ('a' or 'b'): the pair is an
+    attention check, whose right answer is known; it is shown to everybody, and is neither counted nor exported.
     """
 
     key: str
@@ -34,6 +43,11 @@ class ItemDraft:
     messages: Sequence[Message]
     response_a: str
     response_b: str
+    token_ids_a: Sequence[int] | None = None
+    token_ids_b: Sequence[int] | None = None
+    finished_a: bool | None = None
+    finished_b: bool | None = None
+    tokenizer: str | None = None
     policy_version_a: str | None = None
     policy_version_b: str | None = None
     temperature_milli_a: int | None = None
@@ -110,6 +124,8 @@ def add_item(
 ) -> int:
     """Enter a pair that was checked, and give its number."""
     values = {**asdict(item), "messages": canonical_json([dict(message) for message in item.messages])}
+    for name in ("token_ids_a", "token_ids_b"):
+        values[name] = None if values[name] is None else canonical_json(list(values[name]))
     values |= {"batch_id": batch_id, "position": position, "written_by": written_by}
     item_id = connection.execute(
         f"INSERT INTO item ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608  (our own names)
@@ -120,6 +136,12 @@ def add_item(
     if item.known_choice is None:
         connection.execute("INSERT INTO open_item VALUES (?, ?, ?)", (batch_id, position, item_id))
     return item_id
+
+
+def finished_in(row: sqlite3.Row, side: str) -> bool | None:
+    """Whether a response of an item's row, a or b, was ended by the model; None where nobody knows."""
+    value = row[f"finished_{side}"]
+    return None if value is None else bool(value)
 
 
 def close_batch(book: Book, batch_id: str, reason: str) -> None:
@@ -200,8 +222,7 @@ _ANY_VERDICT = {"preference_id": None, "chosen": "a", "rating": "better", "annot
 
 def preference_row(item: Mapping[str, Any], part: str, source: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
     """The row of kind `preference` of an item; `verdict` has the fields that people gave."""
-    copied = ("prompt_id", "axis", "messages", "response_a", "response_b", "policy_version_a", "policy_version_b")
-    row = {name: item[name] for name in (*copied, "temperature_milli_a", "temperature_milli_b")}
+    row = {name: item[name] for name in PAIR_FIELDS}
     row |= {"source": source, "iteration": part, "safety_label": None, **verdict}
     return {**row, "preference_id": verdict["preference_id"] or item["key"]}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_store.annotation.batches import Batch, batch_of, preference_row
+from data_store.annotation.batches import Batch, batch_of, finished_in, preference_row
 from data_store.annotation.book import Book
 from data_store.encoding import content_hash
 from data_store.errors import InputError
@@ -99,6 +99,10 @@ def _preference(row: sqlite3.Row, batch: Batch) -> dict[str, Any]:
         "annotator": row["name"],
     }
     item = {**dict(row), "messages": json.loads(row["messages"])}
+    for side in "ab":
+        ids = row[f"token_ids_{side}"]
+        item[f"token_ids_{side}"] = None if ids is None else json.loads(ids)
+        item[f"finished_{side}"] = finished_in(row, side)
     source = batch.spec.source if row["written_by"] is None else f"{batch.spec.source}, written by {row['written_by']}"
     return preference_row(item, batch.spec.part, source, verdict)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_store.annotation.batches import Batch, ItemDraft, batch_of, read_batch
+from data_store.annotation.batches import PAIR_FIELDS, Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import preference_rows
 from data_store.catalog.origins import JudgedOrigin
@@ -47,10 +47,8 @@ def find_batch(book: Book, batch_id: str) -> Batch | None:
 
 def drafts(pairs: Iterable[Mapping[str, Any]]) -> list[ItemDraft]:
     """Rows of kind `pair` as items to judge, in the order of their ids: no variant, axis or topic comes first."""
-    copied = ("prompt_id", "axis", "messages", "response_a", "response_b", "policy_version_a", "policy_version_b")
-    rest = ("temperature_milli_a", "temperature_milli_b")
     return [
-        ItemDraft(key=pair["pair_id"], **{name: pair[name] for name in (*copied, *rest)})
+        ItemDraft(key=pair["pair_id"], **{name: pair[name] for name in PAIR_FIELDS})
         for pair in sorted(pairs, key=lambda pair: str(pair["pair_id"]))
     ]
 
@@ -71,7 +69,19 @@ def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
         right = "a" if int(text_hash(item.key)[:8], 16) % 2 else "b"
         sides = (item.response_a, " ".join(mixed))
         a, b = sides if right == "a" else sides[::-1]
-        made.append(ItemDraft(f"check-{item.key}", item.prompt_id, item.axis, item.messages, a, b, known_choice=right))
+        made.append(
+            ItemDraft(
+                f"check-{item.key}",
+                item.prompt_id,
+                item.axis,
+                item.messages,
+                a,
+                b,
+                finished_a=item.finished_a,  # both: what the page says of an end must not tell which one is mixed
+                finished_b=item.finished_a,
+                known_choice=right,
+            )
+        )
     return made
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from data_store.annotation.batches import Batch, read_batch
+from data_store.annotation.batches import Batch, finished_in, read_batch
 from data_store.annotation.book import Book
 from data_store.errors import InputError
 from data_store.rows import RATINGS, SAFETY_LABELS
@@ -46,7 +46,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Item:
-    """A pair as people see it: nothing tells which policy or temperature wrote which response."""
+    """A pair as people see it: nothing tells which policy or temperature wrote which response. cut: whether it was cut
+    off at the length limit; False where nobody knows."""
 
     item_id: int
     batch_id: str
@@ -54,6 +55,8 @@ class Item:
     messages: tuple[Mapping[str, str], ...]
     response_a: str
     response_b: str
+    cut_a: bool
+    cut_b: bool
     written_by: str | None
 
 
@@ -166,8 +169,9 @@ def read_item(connection: sqlite3.Connection, item_id: int) -> Item:
     """An item that is known to be there."""
     row = connection.execute("SELECT * FROM item WHERE item_id = ?", (item_id,)).fetchone()
     messages = tuple(json.loads(row["messages"]))
-    texts = (row["response_a"], row["response_b"], row["written_by"])
-    return Item(item_id, row["batch_id"], row["axis"], messages, *texts)
+    cut_a, cut_b = (finished_in(row, side) is False for side in "ab")
+    shown = (row["response_a"], row["response_b"], cut_a, cut_b)
+    return Item(item_id, row["batch_id"], row["axis"], messages, *shown, row["written_by"])
 
 
 def lease_item(connection: sqlite3.Connection, item_id: int, name: str, now: float) -> str:

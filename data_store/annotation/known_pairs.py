@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_store.annotation.batches import ItemDraft
+from data_store.annotation.batches import ItemDraft, finished_in
 from data_store.annotation.book import Book
 from data_store.encoding import text_hash
 from data_store.reading.preference_readers import read_preferences
@@ -29,6 +29,8 @@ def pairs_of_file(path: Path) -> list[ItemDraft]:
             messages=row["messages"],
             response_a=row["response_a"],
             response_b=row["response_b"],
+            finished_a=row["finished_a"],
+            finished_b=row["finished_b"],
             known_choice=row["chosen"],
         )
         for row in rows
@@ -48,6 +50,8 @@ def pairs_of_one_mind(book: Book) -> list[ItemDraft]:
             messages=json.loads(row["messages"]),
             response_a=row["response_a"],
             response_b=row["response_b"],
+            finished_a=finished_in(row, "a"),
+            finished_b=finished_in(row, "b"),
             known_choice=row["right"],
         )
         for row in rows
@@ -84,4 +88,11 @@ ORDER BY item_id"""
 def _turned(pair: ItemDraft) -> ItemDraft:
     """The same pair with its sides exchanged."""
     right = "b" if pair.known_choice == "a" else "a"
-    return replace(pair, response_a=pair.response_b, response_b=pair.response_a, known_choice=right)
+    return replace(
+        pair,
+        response_a=pair.response_b,
+        response_b=pair.response_a,
+        finished_a=pair.finished_b,
+        finished_b=pair.finished_a,
+        known_choice=right,
+    )

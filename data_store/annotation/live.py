@@ -10,7 +10,7 @@ from data_store.annotation.batches import Message
 @dataclass(frozen=True)
 class LiveResponse:
     """A response that a model has just given, with all that it takes to draw it again: the version of the policy, the
-    temperature and the seed. finished: the model ended it by itself.
+    temperature and the seed. finished: the model ended it by itself. token_ids: what it said, as ids of `tokenizer`.
     """
 
     text: str
@@ -18,6 +18,8 @@ class LiveResponse:
     temperature_milli: int
     seed: int
     finished: bool = True
+    token_ids: Sequence[int] | None = None
+    tokenizer: str | None = None
 
 
 class AnswerError(RuntimeError):

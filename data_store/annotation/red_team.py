@@ -76,10 +76,12 @@ class AttackLabel:
 
 @dataclass(frozen=True)
 class Attack:
-    """A dialogue, answered up to its end. label: None before there is one."""
+    """A dialogue, answered up to its end. cut: the places in it of responses that were cut off at the length limit.
+    label: None before there is one."""
 
     attack_id: int
     messages: tuple[Message, ...]
+    cut: frozenset[int]
     label: AttackLabel | None
 
 
@@ -268,7 +270,9 @@ def _newest(connection: sqlite3.Connection, session_id: str, name: str) -> Attac
     if row is None:
         return None
     label = AttackLabel(row["severity"], row["risk"], row["vector"]) if row["severity"] else None
-    return Attack(row["attack_id"], messages_of(turns_of(connection, row["attack_id"])), label)
+    turns = turns_of(connection, row["attack_id"])
+    cut = frozenset(2 * turn["turn"] + 1 for turn in turns if not turn["finished"])
+    return Attack(row["attack_id"], messages_of(turns), cut, label)
 
 
 def turns_of(connection: sqlite3.Connection, attack_id: int) -> list[sqlite3.Row]:

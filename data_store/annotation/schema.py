@@ -148,7 +148,13 @@ def red_teams() -> str:
     return _script(1)
 
 
-MIGRATIONS: tuple[Callable[[], str], ...] = (tables, red_teams)
+def sampled() -> str:
+    """3: the token ids of a pair's answers, and whether each was cut off; empty for what was not sampled here."""
+    columns = ("token_ids_a TEXT", "token_ids_b TEXT", "finished_a INTEGER", "finished_b INTEGER", "tokenizer TEXT")
+    return "\n".join(f"ALTER TABLE item ADD COLUMN {column};" for column in columns)
+
+
+MIGRATIONS: tuple[Callable[[], str], ...] = (tables, red_teams, sampled)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -71,6 +71,7 @@ def enter_written(
         (position,) = connection.execute(
             "SELECT coalesce(max(position) + 1, 0) FROM item WHERE batch_id = ?", (batch_id,)
         ).fetchone()
+        alike = a.tokenizer == b.tokenizer  # a row names one
         draft = ItemDraft(
             key=key,
             prompt_id=dialogue.prompt_id or content_hash(texts)[:24],
@@ -78,6 +79,11 @@ def enter_written(
             messages=messages,
             response_a=a.text,
             response_b=b.text,
+            token_ids_a=a.token_ids if alike else None,
+            token_ids_b=b.token_ids if alike else None,
+            finished_a=a.finished,
+            finished_b=b.finished,
+            tokenizer=a.tokenizer if alike else None,
             policy_version_a=a.policy_version,
             policy_version_b=b.policy_version,
             temperature_milli_a=a.temperature_milli,

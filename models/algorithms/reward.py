@@ -1,8 +1,9 @@
-"""The combined reward of Llama 2-Chat and its whitening."""
+"""The combined reward of Llama 2-Chat, what becomes of it where an answer was cut, and its whitening."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 
@@ -48,6 +49,39 @@ def combine_rewards(
             rows = scores.isnan().nonzero().flatten().tolist()
             raise ValueError(f"{name} is NaN in rows {rows[:10]}; the reward model has diverged")
     return torch.where(is_safety_prompt | (safety_scores < _logit(threshold)), safety_scores, helpfulness_scores)
+
+
+def truncate_rewards(
+    scores: torch.Tensor, finished: torch.Tensor, truncated: float | Literal["lowest", "own"]
+) -> torch.Tensor:
+    """r_i for finished answers; for those that were cut at the length limit, by `truncated`:
+
+        "lowest": min(r_i, min over finished j of r_j)      "own": r_i      a number c: c
+
+    Reward models learn from finished answers for the most part, and say little of what has no end. With "lowest" no
+    answer is worth more for having been cut than the worst one that the model brought to its end.
+
+    Args:
+        scores: (B,) raw combined scores.
+        finished: (B,) bool, True where the model said the end.
+        truncated: what a cut answer gets. Where none is finished "lowest" has nothing to go by, and leaves all as they
+            are.
+
+    Returns:
+        (B,) raw scores, not whitened.
+
+    Raises:
+        ValueError: shapes differ, or `finished` is not bool.
+
+    Source: ours. A fixed score for what has no end is Stiennon et al.'s (arXiv 2009.01325) and TRL's
+    (`missing_eos_penalty`); the minimum needs no scale to be known.
+    """
+    require_vectors(scores=scores, finished=finished)
+    require_mask(finished, "finished")
+    if truncated == "own" or (truncated == "lowest" and not bool(finished.any())):
+        return scores
+    cut = scores.clamp(max=scores[finished].min()) if truncated == "lowest" else torch.full_like(scores, truncated)
+    return torch.where(finished, scores, cut)
 
 
 def whiten(

@@ -21,7 +21,7 @@ from torch import nn
 from models.algorithms.gae import gae
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
 from models.algorithms.ppo import entropy, policy_loss, value_loss
-from models.algorithms.reward import combine_rewards, whiten
+from models.algorithms.reward import combine_rewards, truncate_rewards, whiten
 from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.dialogue import Renderer
@@ -188,11 +188,9 @@ def _combined(
     safety = torch.tensor([found.safety for found in answers], device=device)
     helpfulness = torch.tensor([found.helpfulness for found in answers], device=device)
     is_safety = torch.tensor([prompt.is_safety for prompt in batch], device=device)
+    finished = torch.tensor([found.finished for found in answers], device=device)
     scores = combine_rewards(safety, helpfulness, is_safety, config.safety_threshold)
-    if config.truncated_reward is not None:
-        finished = torch.tensor([found.finished for found in answers], device=device)
-        scores = torch.where(finished, scores, torch.full_like(scores, config.truncated_reward))
-    return scores
+    return truncate_rewards(scores, finished, config.truncated_reward)
 
 
 def _update(

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
+from data_store.figures import figure
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 
@@ -11,12 +12,14 @@ class Answers(Evaluation):
 
     def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
-        yield Measure("finished", "Share of answers that ended before the token limit")
+        yield Measure("finished", "Share of answers that ended before the token limit", "finished")
+        yield Measure("answers", "Held-out prompts that were answered, once each", "n", figure)
         yield Measure("response_tokens", "Mean length of an answer, in tokens")
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
         """Over all prompts."""
         return {
+            "answers": float(len(of.answers)),
             "finished": statistics.fmean(answer.finished for answer in of.answers),
             "response_tokens": statistics.fmean(len(answer.ids) for answer in of.answers),
         }

@@ -12,7 +12,7 @@ from pydantic import Field
 from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
 from tasks.engine.step import Input, StepRun
-from tasks.sampling import Drawn, answered
+from tasks.sampling import Dialogue, Drawn, response_of
 from world.annotator import Annotator, Judgement
 
 Rows = list[dict[str, Any]]
@@ -81,13 +81,13 @@ class Subject:
         length: int = self.policy.config.max_position_embeddings
         return length
 
-    def replied(self) -> list[list[dict[str, str]]]:
-        """Each prompt's dialogue with the policy's answer at its end."""
-        return [answered(p["messages"], a.text) for p, a in zip(self.prompts, self.answers, strict=True)]
+    def replied(self) -> list[Dialogue]:
+        """Each prompt with the policy's answer."""
+        return [(p["messages"], a) for p, a in zip(self.prompts, self.answers, strict=True)]
 
-    def baseline_replied(self) -> list[list[dict[str, str]]]:
+    def baseline_replied(self) -> list[Dialogue]:
         """The same with the baseline's."""
-        return [answered(p["messages"], o["text"]) for p, o in zip(self.prompts, self._others, strict=True)]
+        return [response_of(other) for other in self._others]
 
     @property
     def _others(self) -> list[Mapping[str, Any]]:

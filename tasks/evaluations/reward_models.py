@@ -11,7 +11,7 @@ from models.config import SamplingConfig
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.safety_level import threshold_of
-from tasks.sampling import answered, score
+from tasks.sampling import Dialogue, score
 from tasks.train_reward import accuracy_by_rating, sides
 
 
@@ -61,7 +61,7 @@ class RewardModels(Evaluation):
         models = {kind: load_reward(of.run.path(f"{kind}_reward"), of.base) for kind in ("safety", "helpfulness")}
         is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in of.prompts])
 
-        def combined(dialogues: list[list[dict[str, str]]]) -> tuple[torch.Tensor, torch.Tensor]:
+        def combined(dialogues: list[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:
             raw = torch.tensor(score(list(models.values()), of.renderer, dialogues, config.sampling))
             return combine_rewards(raw[:, 0], raw[:, 1], is_safety, threshold), raw[:, 0]
 
@@ -88,7 +88,7 @@ def threshold_quality(
 ) -> dict[str, float]:
     """Precision and recall of «safety score below the threshold» for unsafe answers of held-out safety pairs."""
     labelled = [row for row in pairs if row["safety_label"]]
-    dialogues = [answered(row["messages"], text) for row in labelled for text in sides(row)]
+    dialogues = [side for row in labelled for side in sides(row)]
     unsafe = [
         truth
         for row in labelled

@@ -15,7 +15,7 @@ from data_store.reading.row_import import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config
 from tasks.engine.step import Input, StepRun
-from tasks.judging.guidelines import GUIDELINES, LETTERS, SAFETY_WORDS, comparison, safety_by_word
+from tasks.judging.guidelines import GUIDELINES, LETTERS, SAFETY_WORDS, comparison, response_in, safety_by_word
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMStepConfig, lm_step_config
 from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, VerdictConfig, ruling
@@ -57,13 +57,13 @@ class EndpointConfig(Config):
     @staticmethod
     def questions(pair: PairRow) -> dict[str, str]:
         """What is asked about one pair, by name: both orders, and on the axis of safety each response."""
-        messages, a, b = pair["messages"], pair["response_a"], pair["response_b"]
+        messages, a, b = pair["messages"], response_in(pair, "a"), response_in(pair, "b")
         asked = {
             "a_first": comparison(pair["axis"], messages, a, b, rated=True),
             "b_first": comparison(pair["axis"], messages, b, a, rated=True),
         }
         if pair["axis"] == "safety":
-            asked |= {f"safety_{side}": safety_by_word(messages, pair[f"response_{side}"]) for side in "ab"}
+            asked |= {f"safety_{side}": safety_by_word(messages, response_in(pair, side)) for side in "ab"}
         return asked
 
 

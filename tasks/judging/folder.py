@@ -9,7 +9,7 @@ from pydantic import Field
 from data_store.reading.row_import import RefusedRowError
 from models.config import Config
 from tasks.engine.step import Input, StepRun
-from tasks.judging.guidelines import LETTERS, comparison, safety_by_letter
+from tasks.judging.guidelines import LETTERS, comparison, response_in, safety_by_letter
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMConfig, LMStepConfig, lm_step_config
 from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, ruling
@@ -104,7 +104,7 @@ def from_log_odds(first: float, second: float, config: LMConfig) -> ModelVerdict
 
 def _questions(pair: PairRow) -> dict[str, str]:
     """What a folder is asked: both orders, and on the axis of safety each response with either letter for safe."""
-    messages, a, b = pair["messages"], pair["response_a"], pair["response_b"]
+    messages, a, b = pair["messages"], response_in(pair, "a"), response_in(pair, "b")
     asked = {
         "a_first": comparison(pair["axis"], messages, a, b, rated=False),
         "b_first": comparison(pair["axis"], messages, b, a, rated=False),
@@ -112,7 +112,7 @@ def _questions(pair: PairRow) -> dict[str, str]:
     if pair["axis"] == "safety":
         for side in "ab":
             for letter in LETTERS:
-                asked[f"safety_{side}_{letter}"] = safety_by_letter(messages, pair[f"response_{side}"], letter)
+                asked[f"safety_{side}_{letter}"] = safety_by_letter(messages, response_in(pair, side), letter)
     return asked
 
 

@@ -10,7 +10,8 @@ from tasks.judging.judge import Judge, Judging, Need, Rows
 
 
 class Simulated(Judge):
-    """Its share of the pairs."""
+    """Its share of the pairs. It judges the text, and takes .2 off what was cut off at the length limit: it is told, as
+    people and models are."""
 
     share = "simulated"
 
@@ -47,10 +48,9 @@ class Simulated(Judge):
             )
             if judged is None:
                 continue
-            kept = {name: value for name, value in pair.items() if name not in ("pair_id", "finished_a", "finished_b")}
             rows.append(
                 {
-                    **kept,
+                    **{name: value for name, value in pair.items() if name != "pair_id"},
                     "preference_id": pair["pair_id"],
                     "source": f"collect_preferences@{run.part}",
                     "chosen": judged.chosen,

@@ -60,7 +60,8 @@ class Policies:
         return {"loaded": version}
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """`text` and `finished`; or `tokens`, where the dialogue has more than `prompt_tokens` of them."""
+        """`text`, `finished`, `token_ids` and `tokenizer`; or `tokens`, where the dialogue has more than
+        `prompt_tokens` of them."""
         policy, renderer = self.policies[request["version"]]
         messages = request["messages"]
         tokens = len(renderer.prompt(messages))
@@ -68,10 +69,10 @@ class Policies:
             return {"tokens": tokens}
         sampling = SamplingConfig(max_new_tokens=request["max_new_tokens"], batch_size=1)
         temperature = request["temperature_milli"] / 1000
-        drawn = draw(
+        ((drawn,),) = draw(
             policy, renderer, [messages], sampling, temperature=temperature, num_samples=1, seed=request["seed"]
         )
-        return {"text": drawn[0][0].text, "finished": drawn[0][0].finished}
+        return {"text": drawn.text, **drawn.columns()}
 
 
 def _say(answers: int, message: Mapping[str, Any]) -> None:

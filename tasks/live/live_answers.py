@@ -182,7 +182,8 @@ class LiveAnswerer:
         if "tokens" in answer:
             raise TooLongError(answer["tokens"], self.config.prompt_tokens)
         drawn = (request["version"], request["temperature_milli"], request["seed"])
-        return LiveResponse(answer["text"], *drawn, finished=answer["finished"])
+        said = {name: answer[name] for name in ("finished", "token_ids", "tokenizer")}
+        return LiveResponse(answer["text"], *drawn, **said)
 
     def _at_work(self, versions: Collection[str]) -> "_Process":
         process = self._process

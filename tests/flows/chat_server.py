@@ -16,7 +16,7 @@ def later_is_better(question: str, _: int) -> tuple[int, Any]:
     """A judge without bias: it prefers what comes later in the alphabet."""
     if "Response A" not in question:
         return 200, "safe"
-    a, b = (re.search(rf"\[Response {letter}\]\n(.*)", question)[1] for letter in "AB")  # type: ignore[index]
+    a, b = (re.search(rf"\[Response {letter}.*\]\n(.*)", question)[1] for letter in "AB")  # type: ignore[index]
     return 200, ("A" if a > b else "B") + " better"
 
 

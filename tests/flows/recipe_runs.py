@@ -45,8 +45,8 @@ pretrain: {learning_rate: 5.0e-3, batch_size: 4, max_steps: 12, warmup_steps: 2,
 sft: {learning_rate: 1.0e-3, batch_size: 1, sequence_length: 384, epochs: 1}
 collect: {ordinary_prompts: 24, safety_prompts: 24, sampling: {max_new_tokens: 8}}
 reward: {learning_rate: 1.0e-3, batch_size: 1, max_length: 384}
-rejection: {prompts: 12, samples: 1, sampling: {max_new_tokens: 8}}
-gatt: {first_iteration: 2, dialogues: 4, max_turns: 2, sampling: {max_new_tokens: 8}}
+rejection: {prompts: 12, samples: 1, sampling: {max_new_tokens: 32}}
+gatt: {first_iteration: 2, dialogues: 4, max_turns: 2, samples: 4, sampling: {max_new_tokens: 48}}
 fine_tune:
   picks: 16
   replay: 4

@@ -22,6 +22,10 @@ from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
 from tasks.incoming.stored import Asset
 
+NOT_SAMPLED = dict.fromkeys(("token_ids", "finished", "tokenizer"))
+"""What a row says of an answer that was not sampled here, as read back."""
+PAIR_NOT_SAMPLED = dict.fromkeys(("token_ids_a", "token_ids_b", "finished_a", "finished_b", "tokenizer"))
+
 
 def call_of(
     step: Step,

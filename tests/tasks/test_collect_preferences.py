@@ -16,6 +16,7 @@ from tasks.engine.step import Output
 from tasks.held_out import is_held_out
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.people import PeopleConfig
+from tasks.sampling import open_renderer
 from tests.tasks.bench import step_run, written
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
@@ -72,6 +73,25 @@ def judged(folder: Path, kind: str, role: str, rows: list[dict[str, Any]], confi
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory, policies: dict[str, Path]) -> list[dict[str, Any]]:
     return drawn(tmp_path_factory.mktemp("drawn"), policies)
+
+
+@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.draw_pairs:_rows")
+def test_a_judged_pair_has_the_ids_that_were_drawn_and_whether_each_answer_was_cut(
+    tmp_path: Path, policies: dict[str, Path], pairs: list[dict[str, Any]]
+) -> None:
+    rows = judged(tmp_path, "pair", "pairs", pairs, JUDGE)
+    drawn_as = {pair["pair_id"]: pair for pair in pairs}
+    renderer = open_renderer(policies["policy"])
+    for row in rows:
+        for side in "ab":
+            ids, finished = row[f"token_ids_{side}"], row[f"finished_{side}"]
+            assert (ids, finished) == tuple(
+                drawn_as[row["preference_id"]][f"{n}_{side}"] for n in ("token_ids", "finished")
+            )
+            assert (ids[-1] in renderer.end_ids) == finished
+            assert renderer.response(ids) == row[f"response_{side}"]
+        assert row["tokenizer"] == renderer.identity
+    assert {row[f"finished_{side}"] for row in rows for side in "ab"} >= {False}
 
 
 def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(

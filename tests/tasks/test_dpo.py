@@ -10,7 +10,7 @@ from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer, train_tokenizer
 from tasks.dpo import DPOStepConfig, dpo, preference, usable
 from tasks.train_reward import is_gold
-from tests.tasks.bench import step_run
+from tests.tasks.bench import PAIR_NOT_SAMPLED, step_run
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
 
@@ -25,6 +25,8 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pair(**changes: Any) -> dict[str, Any]:
     return {
+        **PAIR_NOT_SAMPLED,
+        "preference_id": "p or not p",
         "prompt_id": "p",
         "split": "train",
         "messages": [{"role": "user", "content": "be kind"}],

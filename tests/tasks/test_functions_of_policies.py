@@ -22,9 +22,9 @@ from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig, held_out_pro
 from tasks.evaluations.reward_models import threshold_quality
 from tasks.fine_tune import render_gatt
 from tasks.fit_context import FitStepConfig, fit_context
-from tasks.sampling import Drawn, answered, draw, score
+from tasks.sampling import Answer, Dialogue, Drawn, answered, draw, score
 from tasks.train_reward import accuracy_by_rating
-from tests.tasks.bench import step_run, written
+from tests.tasks.bench import NOT_SAMPLED, PAIR_NOT_SAMPLED, step_run, written
 from world.annotator import Annotator
 from world.content import World
 from world.phrases import ask
@@ -67,8 +67,20 @@ def user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
+def said(messages: list[dict[str, str]], text: str) -> Dialogue:
+    """An answer of which nothing but the text is known."""
+    return messages, Answer(text, None, True, None, "by hand")
+
+
+def drawn(text: str, ids: list[int]) -> Drawn:
+    """An answer that the model ended."""
+    return Drawn(text, ids, True, "the tokenizer", "by hand")
+
+
 def pair(a: str, b: str, chosen: str = "a", rating: str = "better", label: str | None = None) -> dict[str, Any]:
     return {
+        **PAIR_NOT_SAMPLED,
+        "preference_id": f"{a} or {b}",
         "messages": user("be kind"),
         "response_a": a,
         "response_b": b,
@@ -82,7 +94,7 @@ def pair(a: str, b: str, chosen: str = "a", rating: str = "better", label: str |
 def ranked(reward: torch.nn.Module, renderer: Renderer) -> list[tuple[float, str]]:
     """Five answers with their scores, the lowest first."""
     texts = ["the llama", "green grass", "never spits", "people ask", "kind"]
-    scores = score([reward], renderer, [answered(user("be kind"), text) for text in texts], SAMPLING)
+    scores = score([reward], renderer, [said(user("be kind"), text) for text in texts], SAMPLING)
     found = sorted((value, text) for (value,), text in zip(scores, texts, strict=True))
     assert len({value for value, _ in found}) == 5
     return found
@@ -141,7 +153,7 @@ def test_a_threshold_that_flags_nothing_has_no_precision(
 
 
 def test_scores_do_not_depend_on_the_company_or_on_shards(reward: torch.nn.Module, renderer: Renderer) -> None:
-    dialogues = [answered(user("be kind"), text) for text in ("grass", "the llama eats green grass", "kind")]
+    dialogues = [said(user("be kind"), text) for text in ("grass", "the llama eats green grass", "kind")]
     together = score([reward], renderer, dialogues, SAMPLING)
     alone = [score([reward], renderer, [dialogue], SAMPLING)[0] for dialogue in dialogues]
     assert [value for (value,) in together] == pytest.approx([value for (value,) in alone], abs=1e-5)
@@ -161,7 +173,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
     try:
         draw(policy, renderer, [user("be kind")], config, temperature=1.0, num_samples=1, seed=1)
         by_drawing = len(seen)
-        score([reward], renderer, [answered(user("be kind"), "grass")], config)
+        score([reward], renderer, [said(user("be kind"), "grass")], config)
     finally:
         hook.remove()
         torch.set_num_threads(1)
@@ -171,7 +183,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
 
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
-    answers = [Drawn("grass", renderer.tokenizer.encode("grass"), True), Drawn("", [renderer.end_ids[0]], True)]
+    answers = [drawn("grass", renderer.tokenizer.encode("grass")), drawn("", [renderer.end_ids[0]])]
     assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == 0.0
 
 
@@ -187,8 +199,7 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
         2,
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
-    said = ([*renderer.tokenizer.encode(text), renderer.end_ids[0]] for text in ("grass", "and people"))
-    answers = [Drawn("", ids, True) for ids in said]
+    answers = [drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]]) for text in ("grass", "and people")]
     by_hand = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
@@ -219,7 +230,7 @@ def test_only_the_last_answer_of_a_ghost_attention_dialogue_is_learned(renderer:
         {"role": "user", "content": "grass"},
         {"role": "assistant", "content": "never kind"},
     ]
-    rendered = render_gatt(renderer, messages)
+    rendered = render_gatt(renderer, said(messages[:-1], messages[-1]["content"]))
     assert rendered.input_ids == renderer.dialogue(messages).input_ids
     learned = [token for token, counts in zip(rendered.input_ids, rendered.loss_mask, strict=True) if counts]
     assert learned[-1] == renderer.end_ids[0]
@@ -233,6 +244,7 @@ DIALOGUE = {
     "source": "d.jsonl:1",
     "kind": "import",
     "messages": answered(user("be kind"), "the llama"),
+    **NOT_SAMPLED,
 }
 PROMPTS = [
     {
@@ -361,7 +373,7 @@ def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts(tmp_
         {**prompt(1, "safety", "adversarial"), "messages": user(ask(questions["adversarial"], 0))},
         {**prompt(2, "helpfulness", "borderline"), "messages": user(ask(questions["borderline"], 0))},
     ]
-    answers = [Drawn("grass grass", [], True), Drawn("grass grass", [], True)]
+    answers = [drawn("grass grass", []), drawn("grass grass", [])]
     baseline = {row["prompt_id"]: {"text": "grass grass", "finished": True} for row in prompts}
     run = step_run(tmp_path)
     subject = Subject(run, None, None, None, Annotator(world), prompts, answers, baseline)
@@ -382,11 +394,7 @@ def test_candidates_are_scored_as_if_alone_whatever_shares_a_row_or_a_process(
 ) -> None:
     """Three answers to each of three prompts, in mixed order: they share rows, and a shard gets whole prompts."""
     prompts = [WORDS, f"who {WORDS}", f"why {WORDS}"]
-    dialogues = [
-        answered([{"role": "user", "content": prompt}], answer)
-        for answer in ("the llama", "green grass", "never")
-        for prompt in prompts
-    ]
+    dialogues = [said(user(prompt), answer) for answer in ("the llama", "green grass", "never") for prompt in prompts]
     alone = [score([reward], renderer, [dialogue], SAMPLING)[0][0] for dialogue in dialogues]
     config = SAMPLING.model_copy(update={"shards": shards, "batch_size": 4})
     found = score([reward, reward], renderer, dialogues, config)

@@ -19,7 +19,7 @@ from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.engine.step import Output
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.judging.guidelines import LETTERS, comparison, safety_by_letter
+from tasks.judging.guidelines import LETTERS, comparison, response_in, safety_by_letter
 from tasks.judging.registry import JudgePairsConfig
 from tasks.judging.shares import SharesConfig
 from tests.tasks.bench import step_run, written
@@ -57,8 +57,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama that has opinions: the two letters' rows of its head differ by a random direction in which its
     states at the questions have mean 0 and standard deviation 2."""
     folder = tmp_path_factory.mktemp("judge")
-    texts = [comparison("safety", PAIRS[0]["messages"], "x", "y", rated=False)]
-    texts += [safety_by_letter(PAIRS[0]["messages"], "x", "A"), " ".join(WORDS)]
+    texts = [comparison("safety", PAIRS[0]["messages"], ("x", True), ("y", False), rated=False)]
+    texts += [safety_by_letter(PAIRS[0]["messages"], ("x", True), "A"), " ".join(WORDS)]
     train_tokenizer(texts * 30, folder / "tokenizer", TokenizerConfig(vocab_size=420, character_coverage=1.0), seed=1)
     tokenizer = load_tokenizer(folder / "tokenizer")
     shape = Architecture(16, 1, 2, 2, 32, context_length=1024, vocab_size=len(tokenizer))
@@ -72,9 +72,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
         states = []
         for pair in PAIRS:
             for first, second in (("a", "b"), ("b", "a")):
-                text = comparison(
-                    pair["axis"], pair["messages"], pair[f"response_{first}"], pair[f"response_{second}"], rated=False
-                )
+                sides = (response_in(pair, first), response_in(pair, second))
+                text = comparison(pair["axis"], pair["messages"], *sides, rated=False)
                 ids = [*renderer.prompt([{"role": "user", "content": text}]), *tokens.before]
                 states.append(backbone(model)(torch.tensor([ids])).last_hidden_state[0, -1])
         seen = torch.stack(states)

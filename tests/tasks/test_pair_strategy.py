@@ -15,8 +15,8 @@ from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
 from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.sampling import answered, open_renderer, score
-from tests.tasks.bench import step_run, written
+from tasks.sampling import open_renderer, score, sides_of
+from tests.tasks.bench import PAIR_NOT_SAMPLED, step_run, written
 from tests.tasks.little_policy import WORDS, little_policy
 
 FOUND = "red-team@V2"
@@ -155,8 +155,7 @@ def test_what_is_as_in_the_paper_was_drawn_by_it_and_what_is_unsure_is_what_the_
     model = load_reward(models["safety_reward"])
 
     def difference(row: dict[str, Any]) -> float:
-        dialogues = [answered(row["messages"], row[f"response_{side}"]) for side in "ab"]
-        (a,), (b,) = score([model], renderer, dialogues, PAPER.sampling)
+        (a,), (b,) = score([model], renderer, sides_of({**PAIR_NOT_SAMPLED, **row}), PAPER.sampling)
         return a - b
 
     scale = calibrated_scale([difference(row) for row in JUDGED if row["axis"] == "safety" and row["split"] != "train"])

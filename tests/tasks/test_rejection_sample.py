@@ -5,6 +5,7 @@ import pytest
 
 from tasks.rejection_sample import RejectionConfig, _batch, _combine, reward_against_samples
 from tasks.train_reward import mix, sides
+from tests.tasks.bench import PAIR_NOT_SAMPLED
 
 
 def prompts_of(safety: int, helpfulness: int) -> dict[str, dict[str, Any]]:
@@ -103,6 +104,7 @@ def test_the_mix_takes_what_there_is_where_that_is_less_and_nothing_where_the_sh
 
 
 def test_the_sides_of_a_pair_are_chosen_first() -> None:
-    row = {"response_a": "A", "response_b": "B"}
-    assert sides({**row, "chosen": "a"}) == ("A", "B")
-    assert sides({**row, "chosen": "b"}) == ("B", "A")
+    unknown = PAIR_NOT_SAMPLED
+    row = {**unknown, "preference_id": "p", "messages": [], "response_a": "A", "response_b": "B"}
+    for chosen, texts in (("a", ["A", "B"]), ("b", ["B", "A"])):
+        assert [answer.text for _, answer in sides({**row, "chosen": chosen})] == texts

@@ -4,7 +4,10 @@ import pytest
 
 from data_store.annotation.batches import batch_of, close_batch
 from data_store.annotation.export import judgements
+from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import disable_annotator
+from data_store.annotation.red_team import RedTeamSpec, attack_form, enter_turn, open_red_team
+from data_store.names import AssetName
 from tests.data_store.annotation.pairs import Desk, pair
 from tests.web.answering import ReadyAnswerer
 from tests.web.served import Person, hidden_fields, running, serving
@@ -70,6 +73,34 @@ def test_the_page_does_not_tell_which_policy_or_temperature_wrote_which_response
         page = page.replace(hidden_fields(page)[drawn], "")
     for word in ("secret-version", "other-version", "700", "1000", "known", "prompt-1"):
         assert word not in page
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_response_that_was_cut_off_has_a_mark_and_no_other_has(desk: Desk, url: str, language: str) -> None:
+    """People know nothing of a length limit: what stops in the middle of a sentence looks like a fault of its own."""
+    desk.add("anna")
+    desk.open(pair(1, finished_a=True, finished_b=False), pair(2, finished_a=None, finished_b=None))
+    anna = Person(url, desk.tokens["anna"], language)
+    mark = TEXTS[language]["cut_off"]
+    page = anna.get("/batches/v1").text
+    a, b = (page.index(TEXTS[language][f"response_{side}"]) for side in "ab")
+    assert page.count(mark) == 1
+    assert a < b < page.index(mark) < page.index("answer B of 1")
+    assert anna.judge()
+    assert mark not in anna.get("/batches/v1").text
+
+
+def test_a_red_team_sees_which_response_was_cut_off(desk: Desk) -> None:
+    desk.add("anna")
+    open_red_team(desk.book, RedTeamSpec("s1", AssetName("model", "policy", "V1"), "v"))
+    for number, finished in enumerate((True, False)):
+        form = attack_form(desk.book, "s1", "anna")
+        response = LiveResponse(f"reply {number}", "v", 700, 1, finished=finished)
+        enter_turn(desk.book, "s1", "anna", form.form_key, f"prompt {number}", response)
+    with serving(desk.book, answerer=ReadyAnswerer("v")) as url:
+        page = Person(url, desk.tokens["anna"]).get("/red-team/s1").text
+    assert page.count(TEXTS["en"]["cut_off"]) == 1
+    assert page.index("prompt 1") < page.index(TEXTS["en"]["cut_off"]) < page.index("reply 1")
 
 
 def test_what_is_missing_is_said_and_what_was_chosen_is_kept(desk: Desk, url: str) -> None:

@@ -46,7 +46,7 @@ class ArgillaOptions(RankOptions):
 
 def read(records: Iterable[Record], options: ArgillaOptions) -> Iterator[Found]:
     """One pair for every two ranked responses of every person. `rating` and `safety_label` may be questions of their
-    own; the metadata may say axis, iteration, split, annotator, policy versions and temperatures."""
+    own; the metadata may say axis, iteration, split, annotator, policy versions, temperatures and what was cut off."""
     for record in records:
         answers = list(_answers(record, options.argilla.question))
         if not answers:

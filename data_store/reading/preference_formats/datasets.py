@@ -33,7 +33,7 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as TRL's trainers take it: messages under prompt, chosen and rejected, and everything else a row says."""
     better, worse = ("a", "b") if row["chosen"] == "a" else ("b", "a")
     rest = ("axis", "split", "rating", "safety_label", "annotator", "iteration", "source")
-    sides = [f"{name}_{side}" for name in ("policy_version", "temperature_milli") for side in "ab"]
+    sides = [f"{name}_{side}" for name in ("policy_version", "temperature_milli", "finished") for side in "ab"]
     return {
         "prompt": row["messages"],
         "chosen": [{"role": "assistant", "content": row[f"response_{better}"]}],

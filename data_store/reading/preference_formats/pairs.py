@@ -15,7 +15,8 @@ EXCLUDED_LABEL = "chosen_unsafe_other_safe"
 SPLITS = ("train", "heldout")
 NUMBERS = ("temperature_milli_a", "temperature_milli_b")
 TEXTS = ("annotator", "iteration", "policy_version_a", "policy_version_b")
-WORDS = ("axis", "split", "rating", "safety_label", *TEXTS, *NUMBERS)
+ENDS = ("finished_a", "finished_b")
+WORDS = ("axis", "split", "rating", "safety_label", *TEXTS, *NUMBERS, *ENDS)
 """What a record may say about a judgement beside prompt, responses and choice; a row's own names."""
 
 Row = dict[str, Any]
@@ -80,6 +81,7 @@ def said(record: Record) -> Row:
             raise RefusedRowError(EXCLUDED_LABEL, "the safer answer is taken to be the better one")
     row |= {field: record.text(field) for field in TEXTS if field in given}
     row |= {field: _whole_number(record, field) for field in NUMBERS if field in given}
+    row |= {field: _is_finished(record, field) for field in ENDS if field in given}
     return row
 
 
@@ -102,3 +104,13 @@ def _whole_number(record: Record, field: str) -> int:
             f"{record.where}: field {field!r} is {value!r}; give the temperature in thousandths, as a whole number"
         )
     return number
+
+
+def _is_finished(record: Record, field: str) -> bool:
+    value = record.fields[field]
+    said = str(value).strip().lower()  # a CSV has no other truth
+    if said not in ("true", "false"):
+        raise InputError(
+            f"{record.where}: field {field!r} is {value!r}; give true, or false for a response that was cut off"
+        )
+    return said == "true"

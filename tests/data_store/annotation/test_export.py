@@ -15,7 +15,8 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         {"role": "assistant", "content": "hello"},
         {"role": "user", "content": "안녕\n<b>?"},
     ]
-    desk.open(pair(1, "safety", messages=history), pair(2), pair(3, known_choice="a"), check_every=1)
+    sampled = {"token_ids_a": [4, 2], "token_ids_b": [7], "finished_a": True, "finished_b": False, "tokenizer": "tok"}
+    desk.open(pair(1, "safety", messages=history, **sampled), pair(2), pair(3, known_choice="a"), check_every=1)
     while shown := next_item(desk.book, "v1", "anna"):
         label = "chosen_safe_other_unsafe" if shown.item.axis == "safety" else None
         desk.judge("anna", "b", "slightly_better", label)
@@ -32,6 +33,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         "messages": history,
         "response_a": "answer A of 1",
         "response_b": "answer B of 1",
+        **sampled,
         "policy_version_a": "new",
         "policy_version_b": "old",
         "temperature_milli_a": 700,
@@ -42,6 +44,8 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         "annotator": "anna",
     }
     assert (second["split"], second["safety_label"]) == (None, None)
+    assert {second[name] for name in ("tokenizer", "finished_a", "finished_b")} == {None}
+    assert (second["token_ids_a"], second["token_ids_b"]) == (None, None)
     assert preference_rows(desk.book, "v1").column("preference_id").to_pylist() == [
         first["preference_id"],
         second["preference_id"],

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from data_store.annotation.batches import close_batch
+from data_store.annotation.batches import ItemDraft, close_batch
 from data_store.annotation.handover import attention_checks, batch_name, drafts, find_batch, hand_over, judgements_asset
 from data_store.errors import InputError
+from data_store.rows import ROW_KINDS
 from data_store.store import Store
 from tests.data_store.annotation.pairs import Desk, new_desk, pair
 from tests.data_store.store_bench import Bench
@@ -60,13 +61,16 @@ def test_a_batch_that_is_not_there_is_none(kept: tuple[Store, Desk]) -> None:
 
 
 def test_rows_become_items_in_the_order_of_their_ids() -> None:
-    def row(number: int) -> dict[str, Any]:
-        item = pair(number)
-        same = {name: getattr(item, name) for name in ("prompt_id", "axis", "messages", "response_a", "response_b")}
-        versions = {"policy_version_a": "new", "policy_version_b": "old"}
-        return {**same, **versions, "temperature_milli_a": 700, "temperature_milli_b": 1000, "pair_id": item.key}
+    def row(item: ItemDraft) -> dict[str, Any]:
+        return {name: getattr(item, name) for name in ROW_KINDS["pair"].schema.names if hasattr(item, name)} | {
+            "pair_id": item.key
+        }
 
-    assert drafts([row(3), row(1), row(2)]) == [pair(1), pair(2), pair(3)]
+    def item(number: int) -> ItemDraft:
+        sampled = {"token_ids_a": [number], "token_ids_b": [2], "tokenizer": "tok"}
+        return pair(number, finished_a=False, finished_b=True, **sampled)
+
+    assert drafts([row(item(3)), row(item(1)), row(item(2))]) == [item(1), item(2), item(3)]
 
 
 def test_attention_checks_set_an_answer_against_its_own_words_out_of_order() -> None:
@@ -74,6 +78,8 @@ def test_attention_checks_set_an_answer_against_its_own_words_out_of_order() -> 
     items = [pair(1, **long), pair(2, "safety", **long), pair(3), *(pair(number, **long) for number in range(4, 30))]
     checks = attention_checks(items, 8)
     assert len(checks) == 8
+    cut = attention_checks([pair(number, **long, finished_a=False, finished_b=True) for number in range(4, 30)], 8)
+    assert {(one.finished_a, one.finished_b) for one in cut} == {(False, False)}, "a mark must not tell them apart"
     for check in checks:
         right, wrong = (check.response_a, check.response_b)[:: 1 if check.known_choice == "a" else -1]
         assert right == long["response_a"]

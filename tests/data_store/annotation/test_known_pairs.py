@@ -41,7 +41,8 @@ def test_pairs_on_which_people_were_of_one_mind_and_sure_are_known_once_their_ba
 def test_a_check_keeps_its_right_answer_on_whichever_side_it_comes_and_never_asks_the_batchs_own_prompts(
     desk: Desk,
 ) -> None:
-    known = [pair(number, known_choice="a", key=f"check-{number}") for number in range(1, 41)]
+    cut = {"finished_a": False, "finished_b": True}
+    known = [pair(number, known_choice="a", key=f"check-{number}", **cut) for number in range(1, 41)]
     items = [pair(number) for number in (1, 2, 3)]
     checks = drawn_checks(known, items, 20)
     assert len(checks) == len({one.key for one in checks}) == 20
@@ -49,6 +50,7 @@ def test_a_check_keeps_its_right_answer_on_whichever_side_it_comes_and_never_ask
     for check in checks:
         right = check.response_a if check.known_choice == "a" else check.response_b
         assert right.startswith("answer A of")
+        assert (check.finished_a, check.finished_b) == (check.known_choice == "b", check.known_choice == "a")
     assert {check.known_choice for check in checks} == {"a", "b"}
     assert drawn_checks(known, items, 20) == checks
     assert {one.key for one in drawn_checks(known, [pair(9)], 20)} != {one.key for one in checks}

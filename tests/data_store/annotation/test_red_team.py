@@ -89,6 +89,18 @@ def test_an_attack_of_several_turns_is_one_row_with_the_last_answer_and_what_dra
     assert attack_rows(desk.book, "V2").num_rows == 0
 
 
+def test_the_page_is_told_which_responses_of_an_attack_were_cut_off(desk: Desk) -> None:
+    desk.add("anna")
+    open_session(desk)
+    for number, finished in enumerate((True, False, True)):
+        form = attack_form(desk.book, "s1", "anna")
+        response = LiveResponse("so", "version-1", 700, 9, finished=finished)
+        enter_turn(desk.book, "s1", "anna", form.form_key, f"prompt {number}", response)
+    attack = attack_form(desk.book, "s1", "anna").attack
+    assert attack is not None
+    assert attack.cut == {3}
+
+
 def test_the_last_label_can_be_corrected_and_the_newest_stands(desk: Desk) -> None:
     desk.add("anna", "ben")
     open_session(desk)
@@ -204,6 +216,8 @@ def test_a_book_of_the_first_format_gets_the_tables_of_red_teams_and_keeps_what_
         connection.execute("DROP VIEW attack_result")
         for table in tables:
             connection.execute(f"DROP TABLE {table}")
+        for column in ("token_ids_a", "token_ids_b", "finished_a", "finished_b", "tokenizer"):
+            connection.execute(f"ALTER TABLE item DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 1")
         migrate(connection)
         assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)

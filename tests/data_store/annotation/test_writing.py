@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from data_store.annotation.batches import batch_of, close_batch
@@ -8,7 +10,10 @@ from data_store.annotation.writing import begin_dialogue, continue_dialogue, ent
 from data_store.errors import InputError
 from tests.data_store.annotation.pairs import Desk, pair
 
-SIDES = (LiveResponse("one", "new", 700, 11), LiveResponse("two", "old", 1000, 12, finished=False))
+SIDES = (
+    LiveResponse("one", "new", 700, 11, token_ids=(5, 2), tokenizer="tok"),
+    LiveResponse("two", "old", 1000, 12, finished=False, token_ids=(6, 7), tokenizer="tok"),
+)
 
 
 def test_a_written_prompt_is_a_pair_that_its_writer_judges_first_and_others_after(desk: Desk) -> None:
@@ -84,3 +89,18 @@ def test_what_it_takes_to_draw_both_responses_again_is_kept_and_the_row_names_wh
     assert (drafted["source"], written["source"]) == ("test", "test, written by anna")
     assert [written[f"policy_version_{side}"] for side in "ab"] == ["new", "old"]
     assert [written[f"temperature_milli_{side}"] for side in "ab"] == [700, 1000]
+    assert [written[f"finished_{side}"] for side in "ab"] == [True, False]
+    assert [written[f"token_ids_{side}"] for side in "ab"] == [[5, 2], [6, 7]]
+    assert written["tokenizer"] == "tok"
+
+
+def test_a_pair_of_two_tokenizers_is_its_texts(desk: Desk) -> None:
+    desk.add("anna")
+    desk.open(pair(1), quota=1, written_prompts=True)
+    other = replace(SIDES[1], tokenizer="another")
+    enter_written(desk.book, "v1", "anna", begin_dialogue("helpfulness"), "why?", (SIDES[0], other), "form-1")
+    desk.judge("anna")
+    close_batch(desk.book, "v1", "done")
+    (row,) = preference_rows(desk.book, "v1", lambda _: "train").to_pylist()
+    assert [row[name] for name in ("tokenizer", "token_ids_a", "token_ids_b")] == [None, None, None]
+    assert [row[f"finished_{side}"] for side in "ab"] == [True, False]

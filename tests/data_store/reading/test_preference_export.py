@@ -12,7 +12,8 @@ from data_store.reading.preference_formats.registry import EXPORT_FORMATS
 from data_store.reading.preference_readers import read_preferences
 
 SAID = ("axis", "iteration", "split", "messages", "response_a", "response_b", "chosen", "rating", "safety_label")
-BY = ("annotator", "policy_version_a", "policy_version_b", "temperature_milli_a", "temperature_milli_b")
+ENDS = ("finished_a", "finished_b")
+BY = ("annotator", "policy_version_a", "policy_version_b", "temperature_milli_a", "temperature_milli_b", *ENDS)
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
@@ -37,6 +38,8 @@ def row(number: int, **values: Any) -> dict[str, Any]:
         "policy_version_b": "old" if number else None,
         "temperature_milli_a": 700 if number else None,
         "temperature_milli_b": 1000 if number else None,
+        "finished_a": number % 4 != 1 if number else None,
+        "finished_b": number % 4 != 3 if number else None,
         **values,
     }
 

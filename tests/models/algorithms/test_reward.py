@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Literal
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.algorithms.kl import penalize_kl
-from models.algorithms.reward import combine_rewards, whiten
+from models.algorithms.reward import combine_rewards, truncate_rewards, whiten
 
 NUMBERS = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=12)
 
@@ -161,3 +162,51 @@ def test_whitening_forgets_scale_shift_and_order(
     shuffle.shuffle(order)
     torch.testing.assert_close(whiten(scale * x + shift), whiten(x), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(whiten(x[order]), whiten(x)[order], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.conformance(
+    "reward on the wrong position, truncated responses", equation="models.algorithms.reward:truncate_rewards"
+)
+@pytest.mark.parametrize(
+    ("truncated", "expected"),
+    [
+        ("lowest", [2.0, -1.0, -1.0, -3.0]),  # the lowest of the finished ones is -1: 5 comes down to it, -3 stays
+        ("own", [2.0, -1.0, 5.0, -3.0]),
+        (-7.5, [2.0, -1.0, -7.5, -7.5]),
+        (0.0, [2.0, -1.0, 0.0, 0.0]),
+    ],
+)
+def test_what_a_cut_answer_gets_by_hand(truncated: float | Literal["lowest", "own"], expected: list[float]) -> None:
+    scores, finished = torch.tensor([2.0, -1.0, 5.0, -3.0]), torch.tensor([True, True, False, False])
+    assert truncate_rewards(scores, finished, truncated).tolist() == expected
+
+
+@given(scores=NUMBERS, cut=st.sets(st.integers(0, 11)))
+def test_with_lowest_no_cut_answer_is_above_a_finished_one_and_finished_ones_keep_theirs(
+    scores: list[float], cut: set[int]
+) -> None:
+    finished = torch.tensor([i not in cut for i in range(len(scores))])
+    before = torch.tensor(scores)
+    after = truncate_rewards(before, finished, "lowest")
+    assert torch.equal(after[finished], before[finished])
+    if finished.any() and not finished.all():
+        assert after[~finished].max() <= after[finished].min()
+    assert (after <= before).all()
+
+
+def test_where_every_answer_was_cut_lowest_leaves_all_as_they_are() -> None:
+    scores = torch.tensor([1.0, -2.0])
+    assert torch.equal(truncate_rewards(scores, torch.tensor([False, False]), "lowest"), scores)
+
+
+def test_a_batch_without_cut_answers_is_as_it_was_whatever_is_configured() -> None:
+    scores, finished = torch.tensor([1.0, -2.0]), torch.tensor([True, True])
+    for truncated in ("lowest", "own", -9.0):
+        assert torch.equal(truncate_rewards(scores, finished, truncated), scores)  # type: ignore[arg-type]
+
+
+def test_finished_must_be_a_mask_of_the_batch() -> None:
+    with pytest.raises(ValueError, match="finished"):
+        truncate_rewards(torch.zeros(2), torch.zeros(2), "lowest")
+    with pytest.raises(ValueError, match="finished"):
+        truncate_rewards(torch.zeros(2), torch.zeros(3, dtype=torch.bool), "lowest")

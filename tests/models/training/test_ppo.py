@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -260,7 +260,7 @@ def test_the_best_policy_is_the_one_with_the_best_held_out_reward_less_its_kl(
 
 
 @pytest.mark.parametrize(
-    ("truncated_reward", "expected"), [(-7.0, -7.0), (None, 1.0)], ids=["as configured", "its own"]
+    ("truncated_reward", "expected"), [(-7.0, -7.0), ("own", 1.0)], ids=["as configured", "its own"]
 )
 @pytest.mark.conformance("reward on the wrong position, truncated responses", equation="models.training.ppo:_combined")
 def test_a_truncated_response_is_treated_as_the_config_says(
@@ -268,7 +268,7 @@ def test_a_truncated_response_is_treated_as_the_config_says(
     renderer: Renderer,
     tmp_path: Path,
     recorder: Recorder,
-    truncated_reward: float | None,
+    truncated_reward: float | Literal["own"],
     expected: float,
 ) -> None:
     """Every response is cut after its one token, unless that is the end of sequence, which greedy decoding never says
@@ -278,7 +278,7 @@ def test_a_truncated_response_is_treated_as_the_config_says(
         sampling=SamplingConfig(temperature=1e-3, max_new_tokens=1), learning_rate=1e-9,
     )  # fmt: skip
     assert metrics["finished"] == 0.0
-    if truncated_reward is None:
+    if truncated_reward == "own":
         assert 0 < metrics["reward"] <= expected
     else:
         assert metrics["reward"] == expected

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from data_store.reading.row_import import RefusedRowError
 from data_store.rows import RATINGS
 from tasks.judging.endpoint import EndpointConfig, from_answers, is_safe
+from tasks.judging.folder import _questions as folder_questions
 from tasks.judging.folder import from_log_odds
 from tasks.judging.guidelines import comparison, safety_by_letter, safety_by_word
 from tasks.judging.lm import LMConfig
@@ -88,15 +89,37 @@ def test_safety_words_and_labels() -> None:
 
 def test_the_prompts_hold_what_is_judged_and_the_order_it_is_shown_in() -> None:
     messages = [{"role": "user", "content": "Who keeps the lamp?"}]
-    asked = comparison("safety", messages, "The keeper.", "Nobody.", rated=True)
+    x, y = ("x", True), ("y", True)
+    asked = comparison("safety", messages, ("The keeper.", True), ("Nobody.", True), rated=True)
     assert asked.index("User: Who keeps the lamp?") < asked.index("[Response A]\nThe keeper.")
     assert asked.index("The keeper.") < asked.index("[Response B]\nNobody.")
     assert all(rating in asked for rating in RATINGS)
     assert "which response is safer" in asked
-    assert "helps the user more" in comparison("helpfulness", messages, "x", "y", rated=False)
-    assert "A means safe, B means unsafe" in safety_by_letter(messages, "x", "A")
-    assert "B means safe, A means unsafe" in safety_by_letter(messages, "x", "B")
-    assert safety_by_word(messages, "x").endswith("safe or unsafe.")
+    assert "helps the user more" in comparison("helpfulness", messages, x, y, rated=False)
+    assert "A means safe, B means unsafe" in safety_by_letter(messages, x, "A")
+    assert "B means safe, A means unsafe" in safety_by_letter(messages, x, "B")
+    assert safety_by_word(messages, x).endswith("safe or unsafe.")
+
+
+def test_models_that_judge_are_told_of_a_response_that_was_cut_off_and_of_no_other() -> None:
+    messages = [{"role": "user", "content": "Who keeps the lamp?"}]
+    cut, whole = ("The keeper is", False), ("The keeper.", True)
+    mark = "cut off at the length limit"
+    asked = comparison("helpfulness", messages, cut, whole, rated=True)
+    assert f"[Response A, {mark}]\nThe keeper is\n[End of Response A]\n\n[Response B]\nThe keeper." in asked
+    for question in (lambda one: safety_by_letter(messages, one, "A"), lambda one: safety_by_word(messages, one)):
+        assert f"[Response, {mark}]\nThe keeper is\n" in question(cut)
+        assert mark not in question(whole)
+    pair = {
+        "axis": "safety", "messages": messages, "response_a": "The keeper is", "response_b": "The keeper.",
+        "finished_a": False, "finished_b": True,
+    }  # fmt: skip
+    told = {name: mark in text for name, text in EndpointConfig.questions(pair).items()}
+    assert told == {"a_first": True, "b_first": True, "safety_a": True, "safety_b": False}
+    told = {name: mark in text for name, text in folder_questions(pair).items()}
+    assert {name for name, is_told in told.items() if not is_told} == {"safety_b_A", "safety_b_B"}
+    assert len(told) == 6
+    assert "[Response B, cut" in EndpointConfig.questions(pair)["b_first"]
 
 
 def test_shares_deal_every_pair_to_one_source_and_do_not_go_by_their_order() -> None:

@@ -16,7 +16,7 @@ from models.config import LoraConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
 from tasks.live.live_answers import PLACES, POLICIES, LiveAnswerer, LiveConfig, LiveModel
-from tasks.sampling import draw
+from tasks.sampling import draw, open_renderer
 from tests.models.conftest import stirred
 from tests.tasks.bench import is_alive, wait_for
 from tests.tasks.little_policy import little_policy
@@ -48,6 +48,11 @@ def test_two_variants_answer_at_two_temperatures_and_the_same_key_draws_the_same
     assert {first.temperature_milli, second.temperature_milli} == {700, 1000}
     assert first.seed != second.seed
     assert first.text != second.text
+    renderer = open_renderer(answerer._models["new"].folder)
+    for each in (first, second):
+        assert each.token_ids is not None
+        assert (renderer.response(each.token_ids), each.tokenizer) == (each.text, renderer.identity)
+        assert (each.token_ids[-1] in renderer.end_ids) == each.finished
     answerer.reply(ASKED, "key", "old")  # what is asked in between changes nothing
     assert answerer.pair(ASKED, "key") == (first, second)
     others = [answerer.pair(ASKED, f"key {number}") for number in range(3)]
