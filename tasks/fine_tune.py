@@ -31,7 +31,7 @@ class FineTuneStepConfig(FineTuneConfig):
 
 
 @step(
-    version=1,
+    version=2,
     config=FineTuneStepConfig,
     inputs={
         "policy": Input("model"),

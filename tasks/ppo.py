@@ -17,7 +17,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=4,
+    version=5,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

@@ -80,8 +80,9 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts]
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
-    drawn = _draw(run, config, load_policy(run.path("policy"), base), renderer, batch)
-    models = [load_reward(run.path(role), base) for role in REWARDS]
+    policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
+    drawn = _draw(run, config, policy, renderer, batch)
+    models = [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
     everything = earlier + drawn
     raw = score(models, renderer, [answered(row["messages"], row["text"]) for row in everything], config.sampling)
     combined = _combine(everything, raw, prompts, config)

@@ -47,12 +47,11 @@ def draw(
     on_progress: Callable[[float], None] | None = None,
 ) -> list[list[Drawn]]:
     """`num_samples` responses for each dialogue that ends with the user's turn."""
-    import torch
-
+    from models.devices import use_threads
     from models.generation import sample
     from models.shards import map_shards
 
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     prompts = [renderer.prompt(messages) for messages in dialogues]
     at = config.model_copy(update={"temperature": temperature})
 
@@ -82,13 +81,12 @@ def score(
     models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Messages], config: SamplingConfig
 ) -> list[tuple[float, ...]]:
     """Raw reward scores of whole dialogues, one per model, in order."""
-    import torch
-
+    from models.devices import use_threads
     from models.prefix_tree import Group, row_cost, share_prefixes
     from models.scoring import score_rows
     from models.shards import map_shards
 
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     rows = [renderer.dialogue(messages).input_ids for messages in dialogues]
     if not rows:
         return []

@@ -15,7 +15,7 @@ class SFTStepConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=SFTStepConfig,
     inputs={"base": Input("model"), "demonstrations": Input("dataset", "dialogue", optional=True)},
     outputs={"policy": Output("model")},

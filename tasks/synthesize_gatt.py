@@ -51,8 +51,8 @@ def synthesize_gatt(run: StepRun, config: GattConfig) -> Mapping[str, float]:
 
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
-    policy = load_policy(run.path("policy"), base)
-    reward = load_reward(run.path("helpfulness_reward"), base)
+    policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
+    reward = load_reward(run.path("helpfulness_reward"), base, dtype=config.sampling.dtype)
     rng = random.Random(run.seed)
     instructions = [row for row in run.records("instructions") if row["split"] == "train"]
     questions = [

@@ -33,7 +33,7 @@ INPUTS = {
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -48,7 +48,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, 
 
 
 @step(
-    version=3,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -63,7 +63,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
 
 
 @step(
-    version=2,
+    version=3,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -134,7 +134,7 @@ def _train(
         reporter=run,
     )
     if config.training.processes > 1:  # they trained copies of it
-        model = load_reward(run.output("reward"), run.optional_path("base"), dtype=config.training.dtype)
+        model = load_reward(run.output("reward"), run.optional_path("base"))
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
     run.table("accuracy", [{"rating": k, "accuracy": v, "pairs": n} for k, (v, n) in accuracies.items()])
     return {**metrics, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}

@@ -51,7 +51,10 @@ class RewardModels(Evaluation):
         from models.algorithms.reward import combine_rewards
         from models.checkpoint import load_reward
 
-        models = {kind: load_reward(of.run.path(f"{kind}_reward"), of.base) for kind in ("safety", "helpfulness")}
+        models = {
+            kind: load_reward(of.run.path(f"{kind}_reward"), of.base, dtype=config.sampling.dtype)
+            for kind in ("safety", "helpfulness")
+        }
         is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in of.prompts])
 
         def combined(dialogues: list[list[dict[str, str]]]) -> tuple[torch.Tensor, torch.Tensor]:
