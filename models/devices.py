@@ -44,8 +44,8 @@ def use_threads(threads: int) -> None:
 
 
 def autocast(dtype: str) -> torch.autocast:
-    """With "bfloat16", what is computed inside takes its matrix products in it, whatever the weights are held in;
-    sums, norms and losses stay in float32. With "float32" nothing changes.
+    """With "bfloat16", what is computed inside takes its matrix products in it, whatever the weights are held in; what
+    layers add up stays in float32. With "float32" nothing changes.
 
     Weights are cast once for all that is inside, so one forward pass, or one batch of answers, should be.
     """
