@@ -27,12 +27,14 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
 from models.config import LoraConfig
 from models.devices import CPU, device
+from models.tokenizer import save_tokenizer
 
 
 def is_adapter(folder: Path) -> bool:
@@ -142,17 +144,33 @@ def output_embeddings(model: nn.Module) -> nn.Module:
 
 
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or
-    time."""
+    """Write weights (safetensors), config and tokenizer, which agree on padding and on the end of a sequence. The bytes
+    depend on the weights alone, not on paths or time."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         # `save_embedding_layers` left open would ask the hub whether the base is there
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         _write_plainly(folder / "adapter_config.json")
     else:
+        agree_with(model, tokenizer)
         model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+
+
+def agree_with(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Plain transformers reads of the config what ends an answer and which tokens of a batch are no padding. Without
+    padding it refuses batches; with the end as padding it would read them wrong."""
+    config = cast(PreTrainedConfig, model.config)
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    config.eos_token_id, config.pad_token_id = end, None if pad == end else pad
+    generation: GenerationConfig | None = getattr(model, "generation_config", None)
+    if generation is not None:
+        ends = generation.eos_token_id
+        known = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        others = [each for each in known if each != end]
+        generation.eos_token_id = [end, *others] if others else end
+        generation.pad_token_id = pad
 
 
 def _write_plainly(config_file: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,9 +76,11 @@ class ResumableTrainer(Trainer):
         self.config = config
         super().__init__(args=args, **kwargs)
 
-    def compute_loss_context_manager(self) -> AbstractContextManager[Any]:
+    def compute_loss_context_manager(self) -> ExitStack:
         """Of the forward pass of training."""
-        return autocast(self.config.dtype)
+        stack = ExitStack()
+        stack.enter_context(autocast(self.config.dtype))
+        return stack
 
     @property
     def _work(self) -> Path:
