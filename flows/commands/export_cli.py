@@ -1,8 +1,7 @@
 """`halter export` copies the catalog or a model for other tools; `halter import` brings a run from another store."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,19 +60,14 @@ def openlineage(
         console.print(f"{count} events in {file}", highlight=False)
 
 
-class Dtype(StrEnum):
-    """What weights can be written in."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
 @exports.command("model")
 @guarded
 def model(
     asset: Annotated[str, typer.Argument(metavar="NAME", help="For example model/policy@V2.")],
     target: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
-    dtype: Annotated[Dtype | None, typer.Option(help="Of the weights; the checkpoint's own if not given.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option(help="Of the weights; the checkpoint's own if not given.")
+    ] = None,
     licence: Annotated[str, typer.Option("--license", help="For the model card, such as apache-2.0.")] = "unknown",
     name: RunOption = None,
     as_json: JsonOption = False,

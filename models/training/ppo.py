@@ -72,10 +72,7 @@ def train_ppo(
     """
     use_threads(config.threads)
     accelerator = Accelerator(cpu=not has_accelerator())
-    roles.to(accelerator.device)
-    if config.gradient_checkpointing:
-        for model in roles.trained.values():
-            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    _place(roles, config, accelerator.device)
     optimizers = {
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
@@ -135,6 +132,13 @@ def train_ppo(
         "best_validation_reward": float(state["best"]),
         "weights_mb": roles.weight_bytes() / 1e6,
     }
+
+
+def _place(roles: Roles, config: PPOConfig, device: torch.device) -> None:
+    roles.to(device)
+    if config.gradient_checkpointing:
+        for model in roles.trained.values():
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
 
 
 def _roll_out(
