@@ -1,6 +1,7 @@
 """From names of policies to the answerer of the annotation page: which versions, on which base, how they are drawn."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from data_store.annotation.red_team import RedTeam
 from data_store.closest import did_you_mean
@@ -61,16 +62,25 @@ def open_answerer(
 
 
 def _model(config: RunConfig, store: Store, version: str) -> LiveModel:
-    """The version's folder, and the base that the run which made it has read."""
+    """The version's folder and its base."""
+    return LiveModel(version, store.checkout(version), base_of(config, store, version))
+
+
+def base_of(config: RunConfig, store: Store, version: str) -> Path | None:
+    """The base that the run which made an adapter has read; None for a whole model. Raises InputError where the folder
+    outside the store holds another one by now."""
+    if not (store.checkout(version) / "adapter_config.json").exists():
+        return None
     graph = store.lineage(version)
     bases = [edge for root in graph.roots for edge in graph.inputs_of(root) if edge.role == "base"]
-    base = None
-    if bases and config.lora is not None:
-        outside = bases[0].asset.kind == "source"
-        base = config.base_model if outside else store.checkout(bases[0].version_id)
-        if outside and base is not None and describe_source("source", base).version_id != bases[0].version_id:
-            raise InputError(
-                f"base_model: {base} is not what policy {version[:12]} was trained on: its answers would be another's. "
-                "Put the folder back as it was, or train the policy anew"
-            )
-    return LiveModel(version, store.checkout(version), base)
+    if not bases:
+        return None
+    if bases[0].asset.kind != "source":
+        return store.checkout(bases[0].version_id)
+    base = config.base_model
+    if base is not None and describe_source("source", base).version_id != bases[0].version_id:
+        raise InputError(
+            f"base_model: {base} is not what model {version[:12]} was trained on: its answers would be another's. "
+            "Put the folder back as it was, or train the model anew"
+        )
+    return base

@@ -162,10 +162,10 @@ class ChatTemplate:
         found = self.tokens.search(tail)
         if not found:
             return Turn(written, said, "", self._unwritten_end(outline))
-        end = following = found
+        end, following = found, self.tokens.match(tail, found.end())
         while following and end.group() not in self._end_tokens:  # Cohere ends the words first, and then the turn
+            end = following if following.group() in self._end_tokens else end
             following = self.tokens.match(tail, following.end())
-            end = following if following and following.group() in self._end_tokens else end
         return Turn(written, said, tail[: end.start()], end.group())
 
     def _unwritten_end(self, outline: Outline) -> str:

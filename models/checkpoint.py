@@ -3,6 +3,9 @@ network.
 
 A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoModelForSequenceClassification`) or, for
 adapters, in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
+
+Precision: whatever is trained is held in float32, and so are adapters and scalar heads, trained or not. A step of 1e-6
+is lost in a bfloat16 weight: its neighbours are a 256th away. `dtype` is that of all other weights.
 """
 
 import copy
@@ -24,11 +27,14 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
 from models.config import LoraConfig
+from models.devices import CPU, device
+from models.tokenizer import save_tokenizer
 
 
 def is_adapter(folder: Path) -> bool:
@@ -43,8 +49,10 @@ def load_policy(
     lora: LoraConfig | None = None,
     trainable: bool = False,
     dtype: str = "float32",
+    on: torch.device | None = None,
 ) -> nn.Module:
-    """A causal language model from `folder`.
+    """A causal language model from `folder`, on the device of this process; a trainable one on the CPU, from where its
+    trainer takes it. `on` names another device.
 
     An adapter is put on `base`: on a model of its own from that folder, or on the weights of that loaded model, which
     stays as it is and carries any number of adapters so (see `_over_weights_of`). With `lora`, a folder that holds a
@@ -54,24 +62,32 @@ def load_policy(
     if is_adapter(folder):
         model = _on_base(AutoModelForCausalLM, folder, base, trainable, dtype)
     else:
-        model = _whole(AutoModelForCausalLM, folder, dtype)
+        model = _whole(AutoModelForCausalLM, folder, "float32" if trainable and lora is None else dtype)
         if lora is not None:
-            model = get_peft_model(model, _peft_config(lora, TaskType.CAUSAL_LM), autocast_adapter_dtype=False)
-    return _prepared(model, trainable)
+            model = get_peft_model(model, _peft_config(lora, TaskType.CAUSAL_LM))
+    return _prepared(model, trainable, on)
 
 
 def load_reward(
-    folder: Path, base: Path | nn.Module | None = None, *, trainable: bool = False, dtype: str = "float32"
+    folder: Path,
+    base: Path | nn.Module | None = None,
+    *,
+    trainable: bool = False,
+    dtype: str = "float32",
+    on: torch.device | None = None,
 ) -> nn.Module:
     """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it.
 
-    `base` as in `load_policy`; a loaded one is a causal language model.
+    `base` and `on` as in `load_policy`; a loaded base is a causal language model.
     """
     if is_adapter(folder):
-        model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype, num_labels=1)
+        model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype)
     else:
-        model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
-    return _prepared(model, trainable)
+        model = _headed(folder, "float32")  # its own head would be rounded
+        if not trainable:
+            for parameter in backbone(model).parameters():
+                parameter.data = parameter.data.to(getattr(torch, dtype))
+    return _prepared(model, trainable, on)
 
 
 def reward_from_policy(
@@ -79,25 +95,26 @@ def reward_from_policy(
 ) -> nn.Module:
     """A trainable reward model that starts as the policy in `folder` with a fresh scalar head (Llama 2, section 3.2.2).
 
-    The head starts at zero: both responses of every pair score alike before the first step.
+    The head starts at zero: both responses of every pair score alike before the first step. The model is on the CPU,
+    from where its trainer takes it.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if is_adapter(folder):
             if lora is None:
                 raise ValueError(f"{folder.name} is an adapter: reward models on it need `lora` too")
-            model = _whole(AutoModelForSequenceClassification, _required(base), dtype, num_labels=1)
-            model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
+            model = _headed(_required(base), dtype)
+            model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
             _copy_adapter(folder, model)
         else:
-            model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+            model = _headed(folder, "float32" if lora is None else dtype)
             if lora is not None:
-                model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
+                model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "score" in name:
                 parameter.zero_()
-    return _prepared(model, trainable=True)
+    return _prepared(model, trainable=True, on=None)
 
 
 def backbone(model: nn.Module) -> nn.Module:
@@ -112,6 +129,14 @@ def scalar_head(model: nn.Module) -> nn.Module:
     return cast(nn.Module, plain.score)
 
 
+def read_head(model: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """What the scalar head makes of hidden states (…, d): (…), in float32 whatever they are held in. In bfloat16 scores
+    of 3 would be a 64th apart, and the best of many candidates a tie."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        values: torch.Tensor = scalar_head(model)(hidden.float())[..., 0]
+    return values
+
+
 def output_embeddings(model: nn.Module) -> nn.Module:
     """The linear layer (d → V) of a causal language model."""
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
@@ -119,17 +144,33 @@ def output_embeddings(model: nn.Module) -> nn.Module:
 
 
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write weights (safetensors), config and tokenizer. The bytes depend on the weights alone, not on paths or
-    time."""
+    """Write weights (safetensors), config and tokenizer, which agree on padding and on the end of a sequence. The bytes
+    depend on the weights alone, not on paths or time."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         # `save_embedding_layers` left open would ask the hub whether the base is there
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         _write_plainly(folder / "adapter_config.json")
     else:
+        agree_with(model, tokenizer)
         model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+
+
+def agree_with(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Plain transformers reads of the config what ends an answer and which tokens of a batch are no padding. Without
+    padding it refuses batches; with the end as padding it would read them wrong."""
+    config = cast(PreTrainedConfig, model.config)
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    config.eos_token_id, config.pad_token_id = end, None if pad == end else pad
+    generation: GenerationConfig | None = getattr(model, "generation_config", None)
+    if generation is not None:
+        ends = generation.eos_token_id
+        known = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        others = [each for each in known if each != end]
+        generation.eos_token_id = [end, *others] if others else end
+        generation.pad_token_id = pad
 
 
 def _write_plainly(config_file: Path) -> None:
@@ -138,6 +179,13 @@ def _write_plainly(config_file: Path) -> None:
     config |= {"base_model_name_or_path": None, "inference_mode": True}
     config |= {name: sorted(value) for name, value in config.items() if name == "target_modules"}
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
+
+
+def _headed(folder: Path, dtype: str) -> nn.Module:
+    """A model with a scalar head, which is in float32."""
+    model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+    scalar_head(model).float()
+    return model
 
 
 def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
@@ -152,15 +200,16 @@ def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
     )
 
 
-def _on_base(
-    kind: type, folder: Path, base: Path | nn.Module | None, trainable: bool, dtype: str, **kwargs: int
-) -> nn.Module:
+def _on_base(kind: type, folder: Path, base: Path | nn.Module | None, trainable: bool, dtype: str) -> nn.Module:
     _require_adapter_weights(folder)
     if isinstance(base, nn.Module):
         model = _over_weights_of(base, kind)
+    elif kind is AutoModelForCausalLM:
+        model = _whole(kind, _required(base), dtype)
     else:
-        model = _whole(kind, _required(base), dtype, **kwargs)
-    return PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+        model = _headed(_required(base), dtype)
+    # left open, peft would read the adapter by way of a GPU, in a process that may not touch one
+    return PeftModel.from_pretrained(model, folder, is_trainable=trainable, torch_device="cpu")  # type: ignore[no-any-return]
 
 
 def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
@@ -177,7 +226,7 @@ def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
         headed: nn.Module = kind.from_config(config)  # type: ignore[attr-defined]
     weight = next(base.parameters())
     headed.config, headed.model = config, body  # type: ignore[assignment]
-    headed.score = nn.Linear(config.hidden_size, 1, bias=False, device=weight.device, dtype=weight.dtype)
+    headed.score = nn.Linear(config.hidden_size, 1, bias=False, device=weight.device)
     return headed
 
 
@@ -222,7 +271,7 @@ def _copy_adapter(folder: Path, model: nn.Module) -> None:
     set_peft_model_state_dict(model, {**fresh, **weights})  # peft wants the new head among them
 
 
-def _prepared(model: nn.Module, trainable: bool) -> nn.Module:
+def _prepared(model: nn.Module, trainable: bool, on: torch.device | None) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # log-probabilities of rollout, reference and update must agree
@@ -237,4 +286,4 @@ def _prepared(model: nn.Module, trainable: bool) -> nn.Module:
     if not trainable:
         model.requires_grad_(False)
     model.train(trainable)
-    return model
+    return model.to(on or (CPU if trainable else device()))

@@ -83,7 +83,15 @@ class TrainerConfig(Config):
     checkpoint_seconds: float = Field(
         default=60, gt=0, description="A training that is cut off loses at most this much"
     )
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Of weights and activations")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="With bfloat16 the matrix products are in it, as are models that are only read here: the base of "
+        "adapters, PPO's reward models. What is trained is held, and saved, in float32",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Activations are computed again on the way back, not kept: less memory, about a third more time",
+    )
     threads: int = Field(default=1, ge=1, description="CPU threads of torch; more can be slower on a shared machine")
     processes: int = Field(
         default=1,
@@ -179,6 +187,11 @@ class SamplingConfig(Config):
     )
     max_new_tokens: int = Field(default=1024, ge=1, description="Tokens of a response; a longer one is cut here")
     batch_size: int = Field(default=64, ge=1, description="Rows that are decoded together")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Of the weights and activations of the models that answer, and of those that score the answers. "
+        "Where the section above has a dtype of its own, that counts and not this one",
+    )
     shards: int = Field(
         default=1, ge=1, description="Processes that share the work on a machine without an accelerator"
     )

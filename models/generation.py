@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from models.config import SamplingConfig
+from models.devices import device_of
 from models.kv_cache import roomy_cache, rows_that_stay
 
 
@@ -47,7 +48,7 @@ def sample(
     for i, prompt in enumerate(prompts):
         if not prompt or len(prompt) >= limit:
             raise ValueError(f"prompt {i + 1} has {len(prompt)} tokens; the context holds {limit}, answer included")
-    generator = torch.Generator(device=_device(model)).manual_seed(seed % 2**63)
+    generator = torch.Generator(device=device_of(model)).manual_seed(seed % 2**63)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     per_batch = max(1, config.batch_size // num_samples)
     results: list[list[Response]] = [[] for _ in prompts]
@@ -81,7 +82,7 @@ def _decode(
     pad_id: int,
     generator: torch.Generator,
 ) -> list[list[Response]]:
-    device = _device(model)
+    device = device_of(model)
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), pad_id, device=device)
     mask = torch.zeros((len(prompts), width), dtype=torch.long, device=device)
@@ -135,7 +136,3 @@ def _decode(
         for row in range(total)
     ]
     return [responses[start : start + num_samples] for start in range(0, total, num_samples)]
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -18,7 +18,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import LlamaConfig, PreTrainedConfig
 
 from models.algorithms.logprobs import token_logprobs
-from models.checkpoint import backbone, output_embeddings, scalar_head
+from models.checkpoint import backbone, output_embeddings, read_head
 
 ATTENTION = ("sdpa", "flex_attention")
 # One multiply-add in attention costs as much as this many in the linear layers: fitted to the figures of
@@ -260,8 +260,7 @@ def tree_hidden(model: nn.Module, batch: TreeBatch) -> torch.Tensor:
 def tree_scores(model: nn.Module, batch: TreeBatch) -> torch.Tensor:
     """Reward scores (N,), read at the last token of each sequence."""
     last = (batch.places >= 0).sum(1, keepdim=True) - 1
-    scores: torch.Tensor = scalar_head(model)(tree_hidden(model, batch)[batch.places.gather(1, last)[:, 0]])[..., 0]
-    return scores.float()
+    return read_head(model, tree_hidden(model, batch)[batch.places.gather(1, last)[:, 0]])
 
 
 def tree_logprobs(

@@ -8,6 +8,7 @@ from torch import nn
 
 from models.checkpoint import is_adapter, load_policy, load_reward
 from models.config import LoraConfig
+from models.devices import CPU
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,18 @@ def open_roles(
     The reference is a second, frozen copy of the adapter that the policy starts from. Its adapters off would give the
     base, from which V0 was made; PPO starts from the last fine-tuning, whose adapter is no longer empty.
 
+    All are on the CPU: the trainer moves them in the process that trains. `dtype` is that of the reward models, and of
+    the one base. Policy and reference are held alike, so that before the first step their distance is exactly 0.
+
     Raises ValueError where `lora` and a checkpoint do not fit.
     """
     if lora is None:
         return Roles(
-            policy=load_policy(policy, base, trainable=True, dtype=dtype),
-            reference=load_policy(policy, base, dtype=dtype),
-            value=load_reward(helpfulness, base, trainable=True, dtype=dtype),
-            safety=load_reward(safety, base, dtype=dtype),
-            helpfulness=load_reward(helpfulness, base, dtype=dtype),
+            policy=load_policy(policy, base, trainable=True),
+            reference=load_policy(policy, base, on=CPU),
+            value=load_reward(helpfulness, base, trainable=True),
+            safety=load_reward(safety, base, dtype=dtype, on=CPU),
+            helpfulness=load_reward(helpfulness, base, dtype=dtype, on=CPU),
         )
     for name, folder in (("policy", policy), ("safety reward", safety), ("helpfulness reward", helpfulness)):
         if not is_adapter(folder):
@@ -89,11 +93,11 @@ def open_roles(
             )
     if base is None:
         raise ValueError("adapters need their base model: give the base's folder")
-    shared = load_policy(base, dtype=dtype)
+    shared = load_policy(base, dtype=dtype, on=CPU)
     return Roles(
         policy=load_policy(policy, shared, trainable=True),
-        reference=load_policy(policy, shared),
+        reference=load_policy(policy, shared, on=CPU),
         value=load_reward(helpfulness, shared, trainable=True),
-        safety=load_reward(safety, shared),
-        helpfulness=load_reward(helpfulness, shared),
+        safety=load_reward(safety, shared, on=CPU),
+        helpfulness=load_reward(helpfulness, shared, on=CPU),
     )

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from models.algorithms.logprobs import token_logprobs
-from models.checkpoint import backbone, scalar_head
+from models.checkpoint import backbone, read_head
+from models.devices import device_of
 from models.prefix_tree import batch_groups, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 
 
@@ -49,8 +50,7 @@ def token_values(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> tor
     hidden = backbone(model)(
         input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
     ).last_hidden_state
-    values: torch.Tensor = scalar_head(model)(hidden)[..., 0]
-    return values.float()
+    return read_head(model, hidden)
 
 
 def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -60,8 +60,7 @@ def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -
         input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
     ).last_hidden_state
     last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-    scores: torch.Tensor = scalar_head(model)(hidden[torch.arange(len(last), device=mask.device), last])[..., 0]
-    return scores.float()
+    return read_head(model, hidden[torch.arange(len(last), device=mask.device), last])
 
 
 def response_logprobs(
@@ -86,7 +85,7 @@ def response_logprobs(
 def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, batch_size: int) -> list[float]:
     """Reward scores of whole dialogues given as ids. Dialogues that begin alike are read as prefix trees where that
     costs less, rows of like length together. Order is kept."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     was_training = model.training
     model.eval()
     scores = [0.0] * len(rows)

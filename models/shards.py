@@ -5,12 +5,16 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from models.devices import has_accelerator
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], shards: int) -> list[R]:
     """`function(part, shard number)` over `shards` interleaved parts of `items`; results come back in the items' order.
+
+    With an accelerator, which no forked process could use, the parts are done one after another.
 
     The function returns one result per item. It must draw its random numbers from the shard's number and must not have
     used more than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards
@@ -19,6 +23,18 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
     shards = min(shards, len(items))
     if shards <= 1:
         return list(function(items, 0))
+    parts: list[list[R]]
+    if has_accelerator():
+        parts = [list(function(items[number::shards], number)) for number in range(shards)]
+    else:
+        parts = _forked(function, items, shards)
+    results: list[Any] = [None] * len(items)
+    for number, part in enumerate(parts):
+        results[number::shards] = part  # refuses a part that is not as long as its items
+    return results
+
+
+def _forked(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], shards: int) -> list[list[R]]:
     context = multiprocessing.get_context("fork")
     started = []
     for number in range(1, shards):
@@ -38,10 +54,7 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
         if isinstance(answer, Exception):
             raise RuntimeError(f"a shard failed: {answer}") from answer
         parts.append(answer)
-    results: list[Any] = [None] * len(items)
-    for number, part in enumerate(parts):
-        results[number::shards] = part  # refuses a part that is not as long as its items
-    return results
+    return parts
 
 
 def _serve(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], number: int, sending: Any) -> None:

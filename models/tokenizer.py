@@ -8,6 +8,7 @@ that a user or a model writes can encode to them.
 import codecs
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -100,13 +101,17 @@ def train_tokenizer(texts: Iterable[str], folder: Path, config: TokenizerConfig,
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Open a tokenizer folder, SentencePiece or byte-level BPE, never the network.
 
-    A tokenizer without a padding token pads with its end of sequence. The ids at which the folder's model stops
+    One that has no padding token, or pads with its end of sequence, gets another of its special tokens for it. Plain
+    transformers reads the score of a dialogue at the last token that is no padding; with the end as padding that is the
+    one before its end. Nothing is added: no id and no embedding changes.
+
+    The ids at which the folder's model stops
     (`eos_token_id` of generation_config.json, else of config.json) go with the tokenizer into every checkpoint: an
     adapter's folder has neither file.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        tokenizer.pad_token = _padding(tokenizer)
     ends = {*_declared_ends(folder), *declared_ends(tokenizer)} - {tokenizer.eos_token_id}
     if ends:
         tokenizer.init_kwargs[ENDS_KEY] = sorted(ends)
@@ -175,6 +180,36 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *more: object) -> str
     else:
         decides += [type(tokenizer).__name__, tokenizer.get_vocab()]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the tokenizer's files, SentencePiece's `tokenizer.model` among them where it was opened from one: other
+    tools read that alone."""
+    tokenizer.save_pretrained(folder)
+    model_file = Path(tokenizer.name_or_path) / "tokenizer.model"
+    if model_file.is_file() and model_file.parent.resolve() != folder.resolve():
+        shutil.copyfile(model_file, folder / "tokenizer.model")
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The special token that serves best for padding: the one for unknown characters (Llama 2), one that is called so
+    or is kept free (Llama 3), one that the chat template does not write, any other; no dialogue ends with it. The end
+    of sequence where there is no other."""
+    specials = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    template = str(tokenizer.chat_template)
+
+    def worth(entry: tuple[int, str]) -> tuple[bool, ...]:
+        _, token = entry
+        name = token.lower()
+        return (
+            token == tokenizer.unk_token,
+            "pad" in name,
+            "reserved" in name or "unused" in name,
+            token not in template and token != tokenizer.bos_token,
+        )
+
+    free = [entry for entry in sorted(specials.items()) if entry[1] != tokenizer.eos_token]
+    return max(free, key=worth)[1] if free else str(tokenizer.eos_token)
 
 
 def _sentences(texts: Iterable[str], limit: int) -> Iterator[str]:

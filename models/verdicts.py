@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import backbone, output_embeddings
+from models.devices import device_of
 from models.dialogue import Renderer
 from models.scoring import pad_right, positions_of
 
@@ -38,7 +39,7 @@ def log_odds(
 ) -> list[float]:
     """log p(first letter) - log p(second letter), in nats, of what comes after each row of token ids. The normaliser is
     the same for both, so it is the difference of their logits. Order is kept."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     head = output_embeddings(model)
     full = [[*row, *tokens.before] for row in rows]
     found = [0.0] * len(rows)

@@ -202,7 +202,7 @@ def _answers(run: StepRun, config: DrawConfig, batches: list[_Batch], side: int)
     from models.checkpoint import load_policy
 
     variant, number_of = VARIANTS[side], len(config.temperatures)
-    policy = load_policy(run.path(variant), run.optional_path("base"))
+    policy = load_policy(run.path(variant), run.optional_path("base"), dtype=config.sampling.dtype)
     renderer = open_renderer(run.path("policy"))
     drawn: list[list[Any]] = []
     for place, batch in enumerate(batches):

@@ -42,7 +42,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
-    policy = load_policy(run.path("policy"), base)
+    policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
     prompts = held_out_prompts(run.records("prompts"), config)
     answers = [
         responses[0]

@@ -122,7 +122,7 @@ def _beliefs(
         folder = run.optional_path(f"{name}_reward")
         if folder is None:
             continue
-        model = load_reward(folder, run.optional_path("base"))
+        model = load_reward(folder, run.optional_path("base"), dtype=sampling.dtype)
         scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
         differences = [a - b for a, b in zip(scores[::2], scores[1::2], strict=True)]
         known = zip(held_out, differences[len(pairs) :], strict=True)

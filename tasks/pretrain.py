@@ -15,7 +15,7 @@ class PretrainStepConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=PretrainStepConfig,
     inputs={"corpus": Input("dataset", "document"), "tokenizer": Input("tokenizer")},
     outputs={"base": Output("model")},

@@ -91,14 +91,15 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     earlier = [row for row in run.records("candidates") if row["prompt_id"] in prompts and _may_stay(row, config)]
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
-    drawn = _draw(run, config, load_policy(run.path("policy"), base), renderer, batch)
+    policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
+    drawn = _draw(run, config, policy, renderer, batch)
     able = [i for i, row in enumerate(drawn) if _may_stay(row, config)]
     if not able and not earlier:
         raise ValueError(
             f"none of {len(drawn)} candidates ended within {config.sampling.max_new_tokens} tokens, and there is none "
             "to pick: raise rejection.sampling.max_new_tokens, or set rejection.unfinished: score to learn cut answers"
         )
-    models = [load_reward(run.path(role), base) for role in REWARDS]
+    models = [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
     everything = earlier + drawn
     threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
     raw = score(models, renderer, list(map(response_of, everything)), config.sampling)

@@ -119,12 +119,11 @@ def draw(
     on_progress: Callable[[float], None] | None = None,
 ) -> list[list[Drawn]]:
     """`num_samples` responses for each dialogue that ends with the user's turn."""
-    import torch
-
+    from models.devices import use_threads
     from models.generation import sample
     from models.shards import map_shards
 
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     prompts = [renderer.prompt(messages) for messages in dialogues]
     at = config.model_copy(update={"temperature": temperature})
 
@@ -157,13 +156,12 @@ def score(
     models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Dialogue], config: SamplingConfig
 ) -> list[tuple[float, ...]]:
     """Raw reward scores of whole dialogues, one per model, in order. Of a cut answer no end is read."""
-    import torch
-
+    from models.devices import use_threads
     from models.prefix_tree import Group, row_cost, share_prefixes
     from models.scoring import score_rows
     from models.shards import map_shards
 
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     rows = [dialogue_ids(renderer, messages, answer).input_ids for messages, answer in dialogues]
     if not rows:
         return []

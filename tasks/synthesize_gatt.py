@@ -69,8 +69,8 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
 
     base = run.optional_path("base")
     renderer = open_renderer(run.path("policy"))
-    policy = load_policy(run.path("policy"), base)
-    reward = load_reward(run.path("helpfulness_reward"), base)
+    policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
+    reward = load_reward(run.path("helpfulness_reward"), base, dtype=config.sampling.dtype)
     rng = random.Random(run.seed)
     instructions, questions = trained_on(run.records("instructions"), run.records("prompts"))
     plans = [_plan(config, instructions, questions, rng) for _ in range(config.dialogues)]

@@ -145,7 +145,7 @@ def _train(
         reporter=run,
     )
     if config.training.processes > 1:  # they trained copies of it
-        model = load_reward(run.output("reward"), run.optional_path("base"), dtype=config.training.dtype)
+        model = load_reward(run.output("reward"), run.optional_path("base"))
     level = write_level(run.output("reward"), training if safety else ())
     if safety and not all(level.values()):
         run.log(

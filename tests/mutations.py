@@ -41,6 +41,14 @@ ROLES = "tests/models/test_roles.py::"
 DIVERGENCE = "tests/models/training/test_divergence.py::"
 TWO_PROCESSES = "tests/models/training/test_two_processes.py::"
 TRL = "tests/models/training/test_trl_agreement.py::"
+PRECISION = "tests/models/training/test_precision.py::"
+AS_MANY = "test_in_bfloat16_as_many_weights_move_at_the_papers_rates_and_the_loss_is_the_same"
+IN_PRECISION = "test_the_products_are_in_the_configs_precision_and_what_is_trained_is_held_and_saved_in_float32"
+FIRST_RATIO = "test_in_bfloat16_the_first_ratio_is_one_and_the_first_distance_to_the_reference_exactly_zero"
+AGAIN = "test_with_gradient_checkpointing_layers_are_computed_again_and_the_weights_come_out_the_same"
+DEVICES = "tests/tasks/test_devices.py::test_no_forward_pass_of_a_step_runs_elsewhere_than_on_the_device_of_the_process"
+PLAIN = "tests/models/test_plain_libraries.py::"
+ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
@@ -1035,7 +1043,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the base, adapters off, as the reference",
         "models/roles.py",
-        "reference=load_policy(policy, shared),",
+        "reference=load_policy(policy, shared, on=CPU),",
         "reference=shared,",
         (
             ROLES + "test_the_reference_stays_the_policy_as_it_was_at_the_start_which_is_not_the_base",
@@ -1056,7 +1064,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a reward model that learns along",
         "models/roles.py",
-        "safety=load_reward(safety, shared),",
+        "safety=load_reward(safety, shared, on=CPU),",
         "safety=load_reward(safety, shared, trainable=True),",
         (ROLES + "test_only_the_adapters_of_policy_and_value_and_the_values_head_can_learn",),
     ),
@@ -1343,6 +1351,69 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if not self.is_world_process_zero():",
         "if self.state.global_step < 0:",
         (TWO_PROCESSES + AS_ONE,),
+    ),
+    Mutation(
+        "whole models are trained in weights of bfloat16",
+        "models/checkpoint.py",
+        '"float32" if trainable and lora is None else dtype',
+        "dtype",
+        (PRECISION + AS_MANY,),
+    ),
+    Mutation(
+        "adapters are trained in the precision of their base",
+        "models/checkpoint.py",
+        'is_trainable=trainable, torch_device="cpu")',
+        'is_trainable=trainable, torch_device="cpu", autocast_adapter_dtype=False)',
+        (PRECISION + AS_MANY,),
+    ),
+    Mutation(
+        "the forward pass of training is in float32 whatever the config says",
+        "models/training/hf.py",
+        "stack.enter_context(autocast(self.config.dtype))",
+        'stack.enter_context(autocast("float32"))',
+        (PRECISION + IN_PRECISION,),
+    ),
+    Mutation(
+        "PPO samples and scores in another precision than it learns in",
+        "models/training/ppo.py",
+        "with autocast(config.dtype):\n        answers",
+        'with autocast("float32"):\n        answers',
+        (PRECISION + FIRST_RATIO,),
+    ),
+    Mutation(
+        "gradient checkpointing is not handed on",
+        "models/training/hf.py",
+        '"gradient_checkpointing": config.gradient_checkpointing,',
+        '"gradient_checkpointing": False,',
+        (PRECISION + AGAIN,),
+    ),
+    Mutation(
+        "the answers whose distance is measured are laid out on the CPU",
+        "tasks/evaluations/divergence.py",
+        "lay_out(rows, drawn, renderer.pad_id, device_of(policy))",
+        "lay_out(rows, drawn, renderer.pad_id)",
+        (DEVICES,),
+    ),
+    Mutation(
+        "models that are read stay on the CPU",
+        "models/checkpoint.py",
+        "on or (CPU if trainable else device())",
+        "on or CPU",
+        (DEVICES,),
+    ),
+    Mutation(
+        "the end of sequence serves as padding",
+        "models/tokenizer.py",
+        "return max(free, key=worth)[1] if free else str(tokenizer.eos_token)",
+        "return str(tokenizer.eos_token)",
+        (PLAIN + "test_padding_is_what_each_family_keeps_free",),
+    ),
+    Mutation(
+        "the config of a saved model keeps the padding of its base",
+        "models/checkpoint.py",
+        "config.eos_token_id, config.pad_token_id = end, None if pad == end else pad",
+        "config.eos_token_id = end",
+        (PLAIN + ALIKE,),
     ),
     Mutation(
         "every process writes the model",

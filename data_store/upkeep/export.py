@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
@@ -44,13 +45,25 @@ def export_parquet(store: Store, target: Path) -> list[Path]:
     Gives the files below `target`. Raises InputError when `target` is a file or a folder with something in it, or lies
     in the store.
     """
+    with new_folder(store, target) as draft:
+        _write_tables(store, draft / "catalog")
+        _write_rows(store, draft / "rows")
+    return sorted(path for path in target.absolute().rglob("*.parquet"))
+
+
+@contextmanager
+def new_folder(store: Store, target: Path) -> Iterator[Path]:
+    """A draft beside `target`, to be filled; where the block ends well it is flushed and becomes `target`.
+
+    Raises InputError when `target` is a file or a folder with something in it, or lies in the store.
+    """
     target = _outside(store, target)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target} exists already; give a folder that is absent or empty")
     draft = _draft(target)
+    draft.mkdir()
     try:
-        _write_tables(store, draft / "catalog")
-        _write_rows(store, draft / "rows")
+        yield draft
         for base, _, names in os.walk(draft):
             for name in names:
                 _sync_file(Path(base, name))
@@ -60,7 +73,6 @@ def export_parquet(store: Store, target: Path) -> list[Path]:
     finally:
         if draft.exists():
             remove_tree(draft)
-    return sorted(path for path in target.rglob("*.parquet"))
 
 
 def export_openlineage(store: Store, target: Path, *, name: str) -> int:

@@ -1,7 +1,7 @@
-"""`halter export` copies the catalog for other tools; `halter import` brings a run from another store."""
+"""`halter export` copies the catalog or a model for other tools; `halter import` brings a run from another store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,15 +11,19 @@ from data_store.figures import size
 from data_store.files import atomic_write
 from data_store.identity import CONFIG_FILE, check_identity, check_run_name
 from data_store.layout import MARKER
+from data_store.names import AssetName
+from data_store.records import Head
 from data_store.store import Store
-from data_store.upkeep.export import export_openlineage, export_parquet
+from data_store.upkeep.export import export_openlineage, export_parquet, new_folder
 from data_store.upkeep.foreign_files import read_inside
 from data_store.upkeep.transfer import import_store
 from flows.commands.command import JsonOption, RunOption, console, guarded, print_json
+from flows.live import base_of
 from flows.recipe.config import dump_config, parse_config
 from flows.session import home, opened, outside_home, store_root
+from flows.shown.model_card import model_card
 
-exports = typer.Typer(help="Copy a run's catalog for other tools.", no_args_is_help=True)
+exports = typer.Typer(help="Copy a run's catalog, or one of its models, for other tools.", no_args_is_help=True)
 
 
 @exports.command("parquet")
@@ -54,6 +58,55 @@ def openlineage(
         print_json({"file": str(file.absolute()), "events": count})
     else:
         console.print(f"{count} events in {file}", highlight=False)
+
+
+@exports.command("model")
+@guarded
+def model(
+    asset: Annotated[str, typer.Argument(metavar="NAME", help="For example model/policy@V2.")],
+    target: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option(help="Of the weights; the checkpoint's own if not given.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--license", help="For the model card, such as apache-2.0.")] = "unknown",
+    name: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A model as one folder that transformers and others open: adapters merged, tokenizer, generation config, card."""
+    config, store = opened(name)
+    outside_home(target)
+    head = model_head(store, asset)
+    folder, base = store.checkout(head.version_id), base_of(config, store, head.version_id)
+    if not (folder / "tokenizer_config.json").exists():
+        raise InputError(f"{asset} holds no model with its tokenizer: give one, such as model/policy@V1")
+    merged = (folder / "adapter_config.json").exists()
+    if merged and base is None:
+        raise InputError(f"{asset} is an adapter, and its base is not known here: set base_model in the config")
+    with new_folder(store, target) as draft:
+        from models.export import is_reward_model, write_whole_model
+
+        held = write_whole_model(folder, base, draft, dtype=dtype)
+        reward = is_reward_model(folder)
+        card = model_card(store, head, run=config.name, reward=reward, dtype=held, merged=merged, licence=licence)
+        (draft / "README.md").write_text(card)
+    files = sorted(path.name for path in target.iterdir())
+    if as_json:
+        print_json({"target": str(target.absolute()), "version": head.version_id, "dtype": held, "files": files})
+    else:
+        console.print(f"{asset} ({head.version_id[:12]}) in {held}, {len(files)} files in {target}", highlight=False)
+
+
+def model_head(store: Store, name: str) -> Head:
+    """Where a model's name points now. Raises InputError for what is no model, or not made yet."""
+    asset = AssetName.parse(name)
+    if asset.kind != "model":
+        raise InputError(f"{name} is no model: give one, for example model/policy@V1")
+    head = store.head(asset)
+    if head is None:
+        models = sorted(str(one) for one in store.heads() if one.kind == "model")
+        near = did_you_mean(name, models)
+        raise InputError(f"there is no {name} yet; there are: {', '.join(models) or 'none'}{near}")
+    return head
 
 
 @guarded

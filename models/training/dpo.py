@@ -20,6 +20,7 @@ from models.algorithms.dpo import chosen_nll, dpo_loss
 from models.algorithms.kl import kl_k1
 from models.checkpoint import save_checkpoint
 from models.config import DPOConfig
+from models.devices import autocast, device, device_of, use_threads
 from models.dialogue import Renderer
 from models.generation import sample
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
@@ -45,9 +46,11 @@ class PreferencePair:
 class PreferenceTrainer(PairMeanTrainer, Trainer):
     """Mean over the pairs of the global batch: DPO on what the responses say, likelihood of the chosen ones."""
 
-    def __init__(self, config: DPOConfig, collator: "_Collator", **kwargs: Any) -> None:
+    config: DPOConfig
+
+    def __init__(self, collator: "_Collator", **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
-        self.config, self.collator = config, collator
+        self.collator = collator
         self._sums = torch.zeros(len(CURVES) + 1)
 
     def pairs_in(self, batch: dict[str, torch.Tensor]) -> int:
@@ -96,7 +99,7 @@ def train_dpo(
     Raises ValueError where there are no pairs or one is longer than `config.max_length`, TrainingDivergedError where a
     loss is no number.
     """
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     _check(pairs, "pair", config)
     _check(validation_pairs, "validation pair", config)
     arguments = TrainingArguments(
@@ -109,7 +112,7 @@ def train_dpo(
             lr_scheduler_type="cosine",
         )
     )
-    policy.to(arguments.device)
+    policy.to(device())
     collator = _Collator(renderer, row_cost(policy))
     trainer = PreferenceTrainer(
         config=config,
@@ -198,22 +201,24 @@ class ReferenceDistance:
     def __init__(
         self, reference: nn.Module, prompts: Sequence[list[int]], renderer: Renderer, config: DPOConfig, seed: int
     ) -> None:
-        self.temperature = config.sampling.temperature
+        self.temperature, self.dtype = config.sampling.temperature, config.dtype
         asked = list(dict.fromkeys(map(tuple, prompts)))[: config.kl_prompts]
-        drawn = sample(
-            reference,
-            asked,
-            config.sampling,
-            end_ids=renderer.end_ids,
-            pad_id=renderer.pad_id,
-            seed=derive_seed(seed, "distance"),
-        )
-        device = next(reference.parameters()).device
+        with autocast(self.dtype):
+            drawn = sample(
+                reference,
+                asked,
+                config.sampling,
+                end_ids=renderer.end_ids,
+                pad_id=renderer.pad_id,
+                seed=derive_seed(seed, "distance"),
+            )
         self.batches = []
         for start in range(0, len(asked), config.sampling.batch_size):
             rows = slice(start, start + config.sampling.batch_size)
-            ids, attention, mask = lay_out(asked[rows], [r.ids for (r,) in drawn[rows]], renderer.pad_id, device)
-            with torch.no_grad():
+            ids, attention, mask = lay_out(
+                asked[rows], [r.ids for (r,) in drawn[rows]], renderer.pad_id, device_of(reference)
+            )
+            with torch.no_grad(), autocast(self.dtype):
                 logprobs, _ = response_logprobs(reference, ids, attention, mask.shape[1], self.temperature)
             self.batches.append((ids, attention, mask, logprobs))
 
@@ -221,7 +226,8 @@ class ReferenceDistance:
         """Nats per response: the mean of k1, summed over the reference's tokens. A small one can come out negative."""
         total = 0.0
         for ids, attention, mask, ref_logprobs in self.batches:
-            logprobs, _ = response_logprobs(model, ids, attention, mask.shape[1], self.temperature)
+            with autocast(self.dtype):
+                logprobs, _ = response_logprobs(model, ids, attention, mask.shape[1], self.temperature)
             total += float((kl_k1(ref_logprobs, logprobs) * mask).sum())
         return total / sum(len(ids) for ids, *_ in self.batches)
 
@@ -282,7 +288,7 @@ def _judge(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) 
 def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> torch.Tensor:
     """(2N, T), in one precision for policy and reference, so that before the first step they are equal."""
     mask = batch["response_mask"]
-    with torch.autocast(mask.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+    with autocast(config.dtype):
         if "places" in batch:
             logprobs, _, _ = tree_logprobs(model, TreeBatch.of(batch), batch["starts"], temperature=1.0)
         else:
@@ -317,8 +323,7 @@ def _batches(rows: Sequence[dict[str, Any]], size: int) -> Iterator[list[dict[st
 
 
 def _to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    device = next(model.parameters()).device
-    return {name: tensor.to(device) for name, tensor in batch.items()}
+    return {name: tensor.to(device_of(model)) for name, tensor in batch.items()}
 
 
 def _length(prompt: Sequence[int], chosen: Sequence[int], rejected: Sequence[int]) -> int:

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from models.config import TrainerConfig
+from models.devices import autocast, has_accelerator
 from models.training.reporting import Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
@@ -39,10 +41,11 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "optim": "adamw_torch_fused",
-        "bf16": config.dtype == "bfloat16",
-        "gradient_checkpointing": False,
+        "bf16": False,  # `ResumableTrainer` sees to the precision: accelerate's way leaves out what calls no forward
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},  # the other kind gives adapters no gradients
         "ddp_broadcast_buffers": False,  # rotary frequencies, the same everywhere
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": not has_accelerator(),
         "seed": seed % 2**31,
         "data_seed": seed % 2**31,
         "report_to": "none",
@@ -51,7 +54,7 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
         "logging_strategy": "steps",
         "logging_steps": 10,
         "logging_nan_inf_filter": False,
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_pin_memory": has_accelerator(),
         "remove_unused_columns": False,
         **extra,
     }
@@ -66,7 +69,18 @@ def require_finite(model: nn.Module, name: str) -> None:
 
 class ResumableTrainer(Trainer):
     """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the bit;
-    a stop at the first loss that is no number."""
+    a stop at the first loss that is no number; one device a process, and the precision of the config."""
+
+    def __init__(self, *, config: TrainerConfig, args: TrainingArguments, **kwargs: Any) -> None:
+        args._n_gpu = min(1, args.n_gpu)  # with several, transformers would spread one process over all of them
+        self.config = config
+        super().__init__(args=args, **kwargs)
+
+    def compute_loss_context_manager(self) -> ExitStack:
+        """Of the forward pass of training."""
+        stack = ExitStack()
+        stack.enter_context(autocast(self.config.dtype))
+        return stack
 
     @property
     def _work(self) -> Path:

@@ -24,6 +24,7 @@ from models.algorithms.ppo import entropy, policy_loss, value_loss
 from models.algorithms.reward import combine_rewards, truncate_rewards, whiten
 from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
+from models.devices import autocast, has_accelerator, use_threads
 from models.dialogue import Renderer
 from models.roles import Roles
 from models.scoring import lay_out, response_logprobs
@@ -70,9 +71,9 @@ def train_ppo(
     further than `config.kl_limit` from the reference. Raises TrainingDivergedError on NaN or a collapsed entropy; the
     last good checkpoint stays in `work`. Of `config.processes` the first one writes and reports.
     """
-    torch.set_num_threads(config.threads)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    roles.to(accelerator.device)
+    use_threads(config.threads)
+    accelerator = Accelerator(cpu=not has_accelerator())
+    _place(roles, config, accelerator.device)
     optimizers = {
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
@@ -134,6 +135,13 @@ def train_ppo(
     }
 
 
+def _place(roles: Roles, config: PPOConfig, device: torch.device) -> None:
+    roles.to(device)
+    if config.gradient_checkpointing:
+        for model in roles.trained.values():
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+
 def _roll_out(
     roles: Roles,
     batch: Sequence[PPOPrompt],
@@ -143,7 +151,8 @@ def _roll_out(
     seed: int,
 ) -> tuple[_Rollouts, dict[str, float]]:
     """Sample, score, and turn scores into advantages."""
-    answers = answer(roles, batch, renderer, config.sampling, accelerator, seed)
+    with autocast(config.dtype):
+        answers = answer(roles, batch, renderer, config.sampling, accelerator, seed)
     ids, attention, response_mask = lay_out(
         [prompt.ids for prompt in batch], [found.ids for found in answers], renderer.pad_id, accelerator.device
     )
@@ -243,13 +252,16 @@ def _accumulate(
     mask = rollouts.response_mask[rows]
     ids, attention = rollouts.ids[rows], rollouts.attention[rows]
     T, temperature = mask.shape[1], config.sampling.temperature
-    logprobs, logits = response_logprobs(roles.policy, ids, attention, T, temperature)
+    with autocast(config.dtype):
+        logprobs, logits = response_logprobs(roles.policy, ids, attention, T, temperature)
     loss, stats = policy_loss(
         logprobs, rollouts.old_logprobs[rows], rollouts.advantages[rows], mask, config.clip_range, denominator=tokens
     )
     accelerator.backward(loss)
+    with autocast(config.dtype):
+        values = state_values(roles.value, ids, attention, T)
     critic_loss = value_loss(
-        state_values(roles.value, ids, attention, T),
+        values,
         rollouts.old_values[rows],
         rollouts.returns[rows],
         mask,

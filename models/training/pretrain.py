@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from transformers import Trainer, TrainingArguments
 
 from models.checkpoint import save_checkpoint
 from models.config import ArchitectureConfig, PretrainConfig
+from models.devices import use_threads
 from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import resolve_architecture
@@ -37,7 +37,7 @@ def pretrain(
 
     A row of `sequence_length` tokens holds several documents, kept apart by position ids that start anew.
     """
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     tokenizer = renderer.tokenizer
     shape = resolve_architecture(architecture, len(tokenizer))
     if config.sequence_length > shape.context_length:
@@ -66,6 +66,7 @@ def pretrain(
         )
     )
     trainer = PretrainTrainer(
+        config=config,
         model=model,
         args=arguments,
         train_dataset=rows,

@@ -20,6 +20,7 @@ from typing import Any, ParamSpec
 
 from torch import distributed
 
+from models.devices import require_devices
 from models.training.reporting import Quiet
 
 P = ParamSpec("P")
@@ -47,6 +48,7 @@ def data_parallel(train: Callable[P, Metrics]) -> Callable[P, Metrics]:
 
 def _supervise(train: Callable[..., Metrics], arguments: dict[str, Any], processes: int) -> Metrics:
     """Fork the processes, wait for all of them, and return what the main one returns. They meet at any free port."""
+    require_devices(processes)
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     context = multiprocessing.get_context("fork")
     running: dict[Connection, tuple[int, ForkProcess]] = {}

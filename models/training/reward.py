@@ -14,6 +14,7 @@ from trl import RewardTrainer
 from models.algorithms.ranking import margin_from_rating, ranking_loss, safety_loss
 from models.checkpoint import save_checkpoint
 from models.config import RewardConfig
+from models.devices import use_threads
 from models.dialogue import Renderer
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_scores
 from models.scoring import last_token_scores, pad_right
@@ -79,7 +80,7 @@ def train_reward(
 
     Raises ValueError for a pair longer than `config.max_length` and for unknown ratings or labels.
     """
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     for i, pair in enumerate(pairs):
         longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
         if longest > config.max_length:
@@ -111,6 +112,7 @@ def train_reward(
         )
     )
     trainer = PairTrainer(
+        config=config,
         model=model,
         args=arguments,
         train_dataset=rows,

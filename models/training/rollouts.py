@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from models.config import SamplingConfig
+from models.devices import device_of
 from models.dialogue import Renderer
 from models.generation import sample
 from models.roles import Roles
@@ -69,8 +70,9 @@ def _answer_group(
 ) -> list[Rollout]:
     drawn = sample(roles.policy, prompts, sampling, end_ids=renderer.end_ids, pad_id=renderer.pad_id, seed=seed)
     responses = [response for [response] in drawn]
-    device = next(roles.policy.parameters()).device
-    ids, attention, mask = lay_out(prompts, [response.ids for response in responses], renderer.pad_id, device)
+    ids, attention, mask = lay_out(
+        prompts, [response.ids for response in responses], renderer.pad_id, device_of(roles.policy)
+    )
     T, temperature = mask.shape[1], sampling.temperature
 
     # log pi(a) and log pi_0(a), both at the temperature that was sampled at

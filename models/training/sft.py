@@ -12,6 +12,7 @@ from trl import SFTTrainer
 
 from models.checkpoint import save_checkpoint
 from models.config import SFTConfig
+from models.devices import use_threads
 from models.dialogue import Rendered, Renderer
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.packing import IGNORED, PackedCollator, pack
@@ -57,7 +58,7 @@ def fine_tune(
     ids that start anew keep them apart. Raises ValueError for a dialogue without a token to learn, or longer than a
     row.
     """
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     for i, dialogue in enumerate(dialogues):
         if not any(dialogue.loss_mask):
             raise ValueError(f"dialogue {i + 1} of {len(dialogues)} has no token to learn from")
@@ -89,6 +90,7 @@ def fine_tune(
         )
     )
     trainer = DialogueTrainer(
+        config=config,
         model=model,
         args=arguments,
         train_dataset=rows,

@@ -124,6 +124,8 @@ class Workers:
                 "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                 "TRANSFORMERS_VERBOSITY": "error",
             }
+            # asked for GPUs in the usual way, the driver would serve no process that is forked afterwards
+            environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
             environment.setdefault("OMP_NUM_THREADS", "1")  # each trainer sets its own number of threads
             # A thread that waits for another spins this long. The default is the best where every thread has a core of
             # its own, and makes two threads seven times as slow as one where they do not; this costs little in both.

@@ -22,7 +22,7 @@ class Divergence(Evaluation):
         """At the sampling temperature."""
         from models.checkpoint import load_policy
 
-        reference = load_policy(of.run.path("reference"), of.base)
+        reference = load_policy(of.run.path("reference"), of.base, dtype=config.sampling.dtype)
         shards = config.sampling.shards
         kl = response_kl(of.policy, reference, of.renderer, of.prompts, of.answers, config.temperature, shards)
         return {"kl_to_sft": kl}
@@ -42,6 +42,7 @@ def response_kl(
     import torch
 
     from models.algorithms.kl import kl_k1
+    from models.devices import device_of
     from models.scoring import lay_out, response_logprobs
     from models.shards import map_shards
 
@@ -51,7 +52,8 @@ def response_kl(
         for start in range(0, len(mine), 64):
             batch = mine[start : start + 64]
             rows = [renderer.prompt(prompt["messages"]) for prompt, _ in batch]
-            ids, attention, mask = lay_out(rows, [answer.ids for _, answer in batch], renderer.pad_id)
+            drawn = [answer.ids for _, answer in batch]
+            ids, attention, mask = lay_out(rows, drawn, renderer.pad_id, device_of(policy))
             ours, _ = response_logprobs(policy, ids, attention, mask.shape[1], temperature)
             theirs, _ = response_logprobs(reference, ids, attention, mask.shape[1], temperature)
             found += (kl_k1(ours, theirs) * mask).sum(1).tolist()

@@ -26,7 +26,7 @@ class GoldReward(Evaluation):
         """A tie is half a win."""
         from models.checkpoint import load_reward
 
-        model = load_reward(of.run.path("gold_reward"), of.base)
+        model = load_reward(of.run.path("gold_reward"), of.base, dtype=config.sampling.dtype)
         mine, theirs = (
             [value for (value,) in score([model], of.renderer, dialogues, config.sampling)]
             for dialogues in (of.replied(), of.baseline_replied())

@@ -58,7 +58,10 @@ class RewardModels(Evaluation):
         from models.checkpoint import load_reward
 
         threshold = threshold_of(of.run.path("safety_reward"), config.safety_threshold)
-        models = {kind: load_reward(of.run.path(f"{kind}_reward"), of.base) for kind in ("safety", "helpfulness")}
+        models = {
+            kind: load_reward(of.run.path(f"{kind}_reward"), of.base, dtype=config.sampling.dtype)
+            for kind in ("safety", "helpfulness")
+        }
         is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in of.prompts])
 
         def combined(dialogues: list[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:

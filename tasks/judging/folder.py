@@ -43,12 +43,11 @@ class Folder(ModelJudge):
 
     def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Ruling]:
         """A pair that the model cannot hold is refused."""
-        import torch
-
         from models.checkpoint import load_policy
+        from models.devices import use_threads
         from models.verdicts import log_odds, verdict_tokens
 
-        torch.set_num_threads(config.threads)
+        use_threads(config.threads)
         folder: Path = run.path("judge")
         renderer = open_renderer(folder)
         model = load_policy(folder)

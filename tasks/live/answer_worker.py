@@ -45,15 +45,12 @@ class Policies:
 
     def load(self, version: str, folder: str, base: str | None) -> dict[str, str]:
         """`loaded`: the version; also `error` where it cannot be, in which case the others stay."""
-        import torch
-
         from models.checkpoint import load_policy
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             if base is not None and base not in self.bases:
                 self.bases[base] = load_policy(Path(base))
-            policy = load_policy(Path(folder), None if base is None else self.bases[base]).to(device)
+            policy = load_policy(Path(folder), None if base is None else self.bases[base])
             self.policies[version] = policy, open_renderer(Path(folder))
         except Exception as error:
             return {"loaded": version, "error": f"{type(error).__name__}: {error}"}

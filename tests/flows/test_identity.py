@@ -46,6 +46,7 @@ WORDS: Mapping[str, str] = {
     "restore": "sound --as FOLDER",
     "export parquet": "tables --run FOLDER",
     "export openlineage": "lineage.jsonl --run FOLDER",
+    "export model": "model/policy@V1 model --run FOLDER",
     "import": "other --run FOLDER",
     "withdraw annotator": "anna --reason asked --run FOLDER",
     "withdraw source": "prompts.jsonl --reason asked --run FOLDER",
@@ -332,7 +333,13 @@ def test_the_config_of_a_foreign_store_cannot_name_a_place_outside_of_the_home(
 
 @pytest.mark.parametrize(
     "words",
-    ["export parquet TARGET", "export openlineage TARGET", "preferences export TARGET --format hh", "backup TARGET"],
+    [
+        "export parquet TARGET",
+        "export model model/policy@V1 TARGET",
+        "export openlineage TARGET",
+        "preferences export TARGET --format hh",
+        "backup TARGET",
+    ],
 )
 @pytest.mark.parametrize("target", ["home/demo/config.json", "home/new", "link/new"])
 def test_nothing_is_exported_into_the_stores(demo: Path, tmp_path: Path, words: str, target: str) -> None:

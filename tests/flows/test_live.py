@@ -21,10 +21,11 @@ def test_an_adapter_is_not_put_on_a_base_that_it_was_not_trained_on(tmp_path: Pa
     bench = Bench(Store.open(tmp_path / "store"), tmp_path / "work")
     (base / "model.safetensors").write_text("first")
     head = register_file(bench.store, base, name="base-1-base")
+    adapter = bench.files(**{"adapter_config.json": "{}"})
     record = RunRecord("sft", "V0", "fingerprint", "1", {}, 1)
-    outputs = {"policy": RunOutput(AssetName("model", "policy", "V0"), bench.publish("adapter"))}
+    outputs = {"policy": RunOutput(AssetName("model", "policy", "V0"), bench.store.publish("model", adapter))}
     bench.store.commit_run(record, [RunInput("base", head.asset, head.version_id, None)], outputs)
     open_answerer(config, bench.store, ["model/policy@V0"], [], 60)
     (base / "model.safetensors").write_text("other")
-    with pytest.raises(InputError, match=f"base_model: {base} is not what policy .* was trained on"):
+    with pytest.raises(InputError, match=f"base_model: {base} is not what model .* was trained on"):
         open_answerer(config, bench.store, ["model/policy@V0"], [], 60)

@@ -75,8 +75,8 @@ def test_any_text_comes_back_from_its_bytes(llama3: Renderer, text: str) -> None
     assert llama3.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
 
 
-def test_it_ends_its_turns_and_pads_with_the_end_of_turn(llama3: Renderer) -> None:
-    assert llama3.end_ids[0] == llama3.pad_id == llama3.tokenizer.convert_tokens_to_ids(EOT)
+def test_it_ends_its_turns_with_the_end_of_turn_and_pads_with_another(llama3: Renderer) -> None:
+    assert llama3.end_ids[0] == llama3.tokenizer.convert_tokens_to_ids(EOT) != llama3.pad_id
     assert {llama3.tokenizer.convert_tokens_to_ids(name) for name in SPECIALS} == llama3.formatting_ids
 
 

@@ -1,7 +1,5 @@
 """SentencePiece and transformers are two programs that read one file: they must give the same ids."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -117,11 +115,3 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_too_little_text_for_the_vocabulary_is_refused_with_the_setting_to_change(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Lower tokenizer\.vocab_size"):
         train_tokenizer(["one line"], tmp_path, TokenizerConfig(vocab_size=5000), seed=1)
-
-
-def test_a_tokenizer_without_padding_pads_with_its_end_of_sequence(tokenizer_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(tokenizer_folder, tmp_path, dirs_exist_ok=True)
-    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
-    del config["pad_token"]
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    assert load_tokenizer(tmp_path).pad_token_id == load_tokenizer(tmp_path).eos_token_id == 2

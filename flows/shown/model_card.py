@@ -1,0 +1,98 @@
+"""The README.md of an exported model: where it comes from and what was measured of it, out of the catalog."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from data_store.commands import halter
+from data_store.figures import figure
+from data_store.records import Head, LineageGraph, RunSummary
+from data_store.store import Store
+from flows.shown.lineage_view import lineage_document
+from flows.shown.summary import COLUMNS, judge_of
+
+_OPEN = {
+    False: "AutoModelForCausalLM.from_pretrained({folder!r})",
+    True: "AutoModelForSequenceClassification.from_pretrained({folder!r})  # one score; higher is better",
+}
+
+
+def model_card(store: Store, head: Head, *, run: str, reward: bool, dtype: str, merged: bool, licence: str) -> str:
+    """The text. `run` names the run that the store belongs to; `merged`: adapters were put into their base."""
+    document = lineage_document(store, head.asset)
+    kind = "reward model" if reward else "language model"
+    made = "adapters merged into their base, " if merged else ""
+    lines = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {'text-classification' if reward else 'text-generation'}",
+        f"license: {licence}",
+        "tags: [halter]",
+        "---",
+        "",
+        f"# {head.asset} of {run}",
+        "",
+        f"A {kind}, exported by Halter: {made}weights in {dtype}.",
+        "",
+        "```python",
+        _OPEN[reward].format(folder="."),
+        "```",
+        "",
+        "## Where it comes from",
+        "",
+        *(f"- {line}" for line in _origin(document, head)),
+    ]
+    if licence == "unknown":
+        lines += ["", "Its licence is unknown: it follows from the base model and the data above."]
+    lines += _evaluated(store, head)
+    return "\n".join(lines) + "\n"
+
+
+def _origin(document: Mapping[str, Any], head: Head) -> Iterator[str]:
+    yield f"version `{head.version_id}`"
+    for made in (run for run in document["runs"] if run["run"] == head.run_id):
+        code = f"code `{made['code_version'][:12]}`" + (
+            f", commit `{made['git_commit']}`" if made["git_commit"] else ""
+        )
+        yield f"made by {made['step']} of {made['part']}: run `{made['run']}`, {made['started_at'][:16]} UTC, {code}"
+        for edge in made["reads"]:
+            yield f"read {edge['asset']} `{edge['version'][:16]}`"
+    if len(document["runs"]) > 1:
+        told = halter("lineage", str(head.asset))
+        yield f"behind it stand {len(document['runs']) - 1} more runs; `{told}` has them"
+    for source in document["sources"]:
+        yield f"from outside: {source['asset']} `{source['version'][:16]}`, {source['origin']}"
+    for judged in document["judgements"]:
+        by = ", ".join(f"{count} pairs by {name}" for name, count in judged["by_annotator"].items())
+        yield f"judged: {judged['asset']} `{judged['version'][:16]}`, {by}"
+
+
+def _evaluated(store: Store, head: Head) -> Iterator[str]:
+    """What evaluations of this very version, and its own training, have measured."""
+    graph = store.descendants(head.version_id)
+    newest: dict[str, RunSummary] = {}
+    for summary in sorted(graph.runs.values(), key=lambda each: each.seq):
+        read = any(e.role == "policy" and e.version_id == head.version_id for e in graph.inputs_of(summary.run.run_id))
+        if summary.run.step in ("evaluate", "evaluate_sampled") and summary.state == "succeeded" and read:
+            newest[summary.run.part] = summary
+    for summary in newest.values():
+        yield from _figures(store, graph, summary)
+    accuracies = {
+        name.removeprefix("accuracy/"): value
+        for summary in store.lineage(head.asset).runs.values()
+        if summary.run.run_id == head.run_id
+        for name, value in summary.metrics.items()
+        if name.startswith("accuracy/")
+    }
+    if accuracies:
+        yield from ("", "## On held-out pairs", "", "| rating | accuracy |", "|---|---|")
+        yield from (f"| {rating.replace('_', ' ')} | {figure(value)} |" for rating, value in accuracies.items())
+
+
+def _figures(store: Store, graph: LineageGraph, summary: RunSummary) -> Iterator[str]:
+    counts = [store.version(edge.version_id).n_rows for edge in graph.outputs_of(summary.run.run_id)]
+    answers = "".join(f", {figure(count)} answers to held-out prompts" for count in counts if count is not None)
+    who = judge_of(summary.run.config)
+    yield from ("", f"## Evaluated (judged by: {who}{answers})", "", "| figure | value |", "|---|---|")
+    for measure in COLUMNS.values():
+        if measure.name in summary.metrics:
+            yield f"| {measure.meaning} (`{measure.name}`) | {measure.form(summary.metrics[measure.name])} |"
