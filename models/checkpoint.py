@@ -22,13 +22,16 @@ from peft import (
 )
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from models.config import LoraConfig
+from models.loading_report import require_same_names, require_whole
 
 
 def is_adapter(folder: Path) -> bool:
@@ -63,7 +66,7 @@ def load_policy(
 def load_reward(
     folder: Path, base: Path | nn.Module | None = None, *, trainable: bool = False, dtype: str = "float32"
 ) -> nn.Module:
-    """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it.
+    """A reward model: a transformer with one scalar head, as `AutoModelForSequenceClassification` opens it.
 
     `base` as in `load_policy`; a loaded one is a causal language model.
     """
@@ -72,6 +75,12 @@ def load_reward(
     else:
         model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
     return _prepared(model, trainable)
+
+
+def reward_over(base: nn.Module) -> nn.Module:
+    """A reward model over the very weights of a loaded causal language model, with a fresh head of its own; nothing is
+    trainable. Raises ValueError where the architecture has none (see `classifier_of`)."""
+    return _prepared(_over_weights_of(base, AutoModelForSequenceClassification), trainable=False)
 
 
 def reward_from_policy(
@@ -86,36 +95,60 @@ def reward_from_policy(
         if is_adapter(folder):
             if lora is None:
                 raise ValueError(f"{folder.name} is an adapter: reward models on it need `lora` too")
-            model = _whole(AutoModelForSequenceClassification, _required(base), dtype, num_labels=1)
+            model = _whole(AutoModelForSequenceClassification, _required(base), dtype, fresh_head=True, num_labels=1)
             model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
             _copy_adapter(folder, model)
         else:
-            model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+            model = _whole(AutoModelForSequenceClassification, folder, dtype, fresh_head=True, num_labels=1)
             if lora is not None:
                 model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS), autocast_adapter_dtype=False)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "score" in name:
-                parameter.zero_()
+        for parameter in scalar_head(model).parameters():
+            parameter.zero_()
     return _prepared(model, trainable=True)
 
 
 def backbone(model: nn.Module) -> nn.Module:
-    """The transformer without its head; adapters stay in place."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.model)
+    """The transformer without its head; adapters stay in place. Raises ValueError for an architecture that keeps it
+    elsewhere than it says."""
+    plain = _plain(model)
+    body = plain.base_model
+    if body is plain:
+        raise ValueError(f"{type(plain).__name__} has no transformer called {plain.base_model_prefix!r}")
+    return body
 
 
 def scalar_head(model: nn.Module) -> nn.Module:
-    """The linear layer (d → 1) of a reward or value model."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.score)
+    """The linear layer (d → 1) of a reward or value model: all that it has beside the transformer. Raises ValueError
+    where that is more than one module."""
+    plain, body = _plain(model), backbone(model)
+    heads = [child for child in plain.children() if child is not body]
+    if len(heads) != 1:
+        raise ValueError(
+            f"{type(plain).__name__} has {len(heads)} modules beside its transformer, a scalar head is one"
+        )
+    return heads[0]
 
 
 def output_embeddings(model: nn.Module) -> nn.Module:
-    """The linear layer (d → V) of a causal language model."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.lm_head)
+    """The linear layer (d → V) of a causal language model. Its result is the logits, unless the model scales or caps
+    them, as Granite, Cohere and Gemma 2 do."""
+    return cast(nn.Module, _plain(model).get_output_embeddings())  # type: ignore[no-untyped-call]
+
+
+def classifier_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class in transformers that puts a scalar head on models of this config. Raises ValueError where there is
+    none."""
+    mapping = AutoModelForSequenceClassification._model_mapping
+    if type(config) not in mapping:
+        raise ValueError(
+            f"transformers has no sequence classifier for {config.model_type}, so there can be no reward model of it"
+        )
+    return cast(type[PreTrainedModel], mapping[type(config)])
+
+
+def _plain(model: nn.Module) -> PreTrainedModel:
+    return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -140,16 +173,28 @@ def _write_plainly(config_file: Path) -> None:
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
-def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
-    return kind.from_pretrained(  # type: ignore[attr-defined, no-any-return]
+def _whole(kind: type, folder: Path, dtype: str, *, fresh_head: bool = False, **kwargs: int) -> nn.Module:
+    """A model of which every weight is in the folder, and nothing else is. With `fresh_head` it takes the transformer
+    of another model, and its own head is new."""
+    model, report = kind.from_pretrained(  # type: ignore[attr-defined]
         folder,
         dtype=getattr(torch, dtype),
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
-        attn_implementation="sdpa",
+        attn_implementation=_attention(kind, folder),
+        output_loading_info=True,
         **kwargs,
     )
+    require_whole(model, report, folder, fresh_head=fresh_head)
+    return cast(nn.Module, model)
+
+
+def _attention(kind: type, folder: Path) -> str:
+    """SDPA, where the architecture knows it. Gemma 2 and some others compute attention step by step."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    mapping = kind._model_mapping  # type: ignore[attr-defined]
+    return "sdpa" if type(config) not in mapping or mapping[type(config)]._supports_sdpa else "eager"
 
 
 def _on_base(
@@ -159,8 +204,13 @@ def _on_base(
     if isinstance(base, nn.Module):
         model = _over_weights_of(base, kind)
     else:
-        model = _whole(kind, _required(base), dtype, **kwargs)
-    return PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)  # type: ignore[no-any-return]
+        fresh_head = kind is not AutoModelForCausalLM  # it is the adapter's
+        model = _whole(kind, _required(base), dtype, fresh_head=fresh_head, **kwargs)
+    model = cast(
+        nn.Module, PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)
+    )
+    require_same_names(folder, set(get_peft_model_state_dict(model, save_embedding_layers=False)))
+    return model
 
 
 def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
@@ -174,10 +224,14 @@ def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
     config = cast(PreTrainedConfig, body.config)
     config.num_labels = 1
     with torch.device("meta"):
-        headed: nn.Module = kind.from_config(config)  # type: ignore[attr-defined]
+        headed = cast(PreTrainedModel, classifier_of(config)._from_config(config))  # type: ignore[no-untyped-call]
+    headed.config = config
+    setattr(headed, headed.base_model_prefix, body)
+    head = scalar_head(headed)
     weight = next(base.parameters())
-    headed.config, headed.model = config, body  # type: ignore[assignment]
-    headed.score = nn.Linear(config.hidden_size, 1, bias=False, device=weight.device, dtype=weight.dtype)
+    head.to(weight.dtype).to_empty(device=weight.device)
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
     return headed
 
 
@@ -216,9 +270,7 @@ def _copy_adapter(folder: Path, model: nn.Module) -> None:
             )
     weights = load_peft_weights(str(folder), device="cpu")
     fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
-    adapters = {name for name in fresh if "lora_" in name}
-    if set(weights) != adapters:
-        raise ValueError(f"{folder.name} does not fit the base model: {sorted(set(weights) ^ adapters)[:3]}")
+    require_same_names(folder, {name for name in fresh if "lora_" in name})
     set_peft_model_state_dict(model, {**fresh, **weights})  # peft wants the new head among them
 
 
