@@ -184,6 +184,7 @@ def _whole(kind: type, folder: Path, dtype: str, *, fresh_head: bool = False, **
         trust_remote_code=False,
         attn_implementation=_attention(kind, folder),
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # the report has them
         **kwargs,
     )
     require_whole(model, report, folder, fresh_head=fresh_head)

@@ -4,7 +4,7 @@ transformers draws weights that are missing at random, peft leaves adapters that
 over weights that they do not know: they warn, and training goes on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 _MOST_NAMED = 3
+_ONE_PLACE = "config.json and the safetensors are not of one model, or not all were copied: copy all from one place"
 
 
 def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Path, *, fresh_head: bool) -> None:
@@ -23,6 +24,9 @@ def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Pat
     if fresh_head:
         body = f"{model.base_model_prefix}."
         missing, unknown = ({key for key in keys if f".{body}" in f".{key}"} for keys in (missing, unknown))
+    shapes = [f"{name} is {tuple(there)}, not {tuple(wanted)}" for name, there, wanted in report["mismatched_keys"]]
+    if shapes:
+        raise ValueError(f"{folder}: weights have another shape than config.json says: {_some(shapes)}; {_ONE_PLACE}")
     if missing or unknown:
         raise ValueError(f"{folder}: {_misfit(model, missing, unknown)}")
 
@@ -46,9 +50,7 @@ def _misfit(model: nn.Module, missing: set[str], unknown: set[str]) -> str:
     elif any(key.startswith(("score.", "classifier.")) for key in unknown):
         remedy = "this is a reward model or a classifier: give the language model that it was made from"
     else:
-        remedy = (
-            "config.json and the safetensors are not of one model, or some were not copied: take all from one place"
-        )
+        remedy = _ONE_PLACE
     return "; ".join(filter(None, (lacks, holds, remedy)))
 
 
@@ -61,6 +63,6 @@ def _prefix(missing: set[str], unknown: set[str]) -> str:
     return next((prefix for prefix in prefixes if {prefix + key for key in missing} <= unknown), "")
 
 
-def _some(keys: set[str]) -> str:
+def _some(keys: Collection[str]) -> str:
     shown = ", ".join(sorted(keys)[:_MOST_NAMED])
     return f"{shown} and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else shown
