@@ -29,6 +29,9 @@ VECTORS = (
     *("direct", "hypothetical_question", "malformed_input", "extended_dialogue", "role_play", "false_premise"),
     *("psychological", "metaphor", "other_language", "other"),
 )
+# Of what was found of a model: the recipe goes its usual way, or trains without several dialogues in one row.
+ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
+CONSEQUENCES = ("none", ONE_DIALOGUE_A_ROW)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,12 @@ ROW_KINDS: Mapping[str, RowKind] = {
     for kind in (
         RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
         RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
+        RowKind(
+            "finding",
+            _schema(check=_S, found=_S, consequence=_S),
+            ("check",),
+            {"consequence": CONSEQUENCES},
+        ),
         RowKind("dialogue", _schema(dialogue_id=_S, source=_S, kind=_S, messages=MESSAGES), ("dialogue_id",)),
         RowKind(
             "prompt",

@@ -279,7 +279,8 @@ def _prepared(model: nn.Module, trainable: bool) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # log-probabilities of rollout, reference and update must agree
-        if hasattr(module, "attention_dropout"):  # attention layers copy it from the config when they are made
+        # attention layers copy it from the config when they are made; in some it is a module of its own
+        if isinstance(getattr(module, "attention_dropout", None), float):
             setattr(module, "attention_dropout", 0.0)  # noqa: B010  (a module's own fields have no type)
     config = getattr(model, "config", None)
     if config is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from models.config import Config, LoraConfig, SFTConfig
+from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import open_renderer
 
@@ -17,7 +18,11 @@ class SFTStepConfig(Config):
 @step(
     version=1,
     config=SFTStepConfig,
-    inputs={"base": Input("model"), "demonstrations": Input("dataset", "dialogue", optional=True)},
+    inputs={
+        "base": Input("model"),
+        "demonstrations": Input("dataset", "dialogue", optional=True),
+        "findings": FINDINGS,
+    },
     outputs={"policy": Output("model")},
     metrics=("loss", "dialogues", "steps"),
     headline="loss",
@@ -50,4 +55,5 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
         work=run.work,
         seed=run.seed,
         reporter=run,
+        together=packs(run),
     )

@@ -7,6 +7,7 @@ foundation stand once in a run, those of an iteration once in each of V1 … Vn,
 from collections.abc import Mapping
 
 from data_store.rows import AXES
+from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
@@ -49,6 +50,7 @@ from flows.recipe.places import (
     under_adapters,
     where,
 )
+from tasks.check_base import check_base
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig, collect_preferences
 from tasks.draw_pairs import DrawConfig, DrawStepConfig, draw_pairs
 from tasks.engine.step import Step
@@ -169,7 +171,16 @@ def _raw_of(role: str) -> Reads:
 # --- the recipe ----------------------------------------------------------------------------------------------------
 
 FOUNDATION_ROWS = (
-    Row(import_data, _reading, {role: data_files(role) for role in ROLES}, _raw),
+    CHECK_ROW,
+    Row(
+        import_data,
+        _reading,
+        {role: data_files(role) for role in ROLES},
+        _raw,
+        after=(
+            check_base,
+        ),  # whatever follows reads what is imported: nothing is done for a model that cannot be right
+    ),
     Row(
         filter_corpus,
         section("filter"),
@@ -199,7 +210,11 @@ FIRST_ROWS = (
     Row(
         sft,
         lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora),
-        {"demonstrations": where(has_demonstrations, base("dataset/demonstrations")), "base": the_base},
+        {
+            "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
+            "base": the_base,
+            "findings": FINDINGS,
+        },
         {"policy": "policy"},
     ),
 )
@@ -304,6 +319,7 @@ ITERATION_ROWS = (
             "gatt": where(has_gatt, here("dataset/gatt")),
             "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
             "base": under_adapters,
+            "findings": FINDINGS,
         },
         lambda at: {"policy": "policy-sampled" if has_final_stage(at) else "policy"},
     ),

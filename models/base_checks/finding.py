@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 
-# Where a model reads packed dialogues into each other, and each dialogue in a row of its own as it should.
-ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
-
 
 @dataclass(frozen=True)
 class Finding:
     """One check that did not refuse the model.
 
-    `found` is the same wherever it is looked at again. `consequence` is empty where the recipe goes its usual way.
+    `found` is the same wherever it is looked at again. With `alone` each dialogue needs a row of its own in trainings.
     `difference` is what was measured, in the unit of what was compared (logits, log-probabilities, scores).
     """
 
     check: str
     found: str
-    consequence: str = ""
+    alone: bool = False
     difference: float | None = None
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from models.algorithms.logprobs import token_logprobs
-from models.base_checks.finding import ONE_DIALOGUE_A_ROW, Finding, first_line
+from models.base_checks.finding import Finding, first_line
 from models.checkpoint import backbone, reward_over, scalar_head
 from models.config import SamplingConfig
 from models.dialogue import Renderer
@@ -80,16 +80,13 @@ def _read_alone(model: nn.Module, renderer: Renderer) -> _Alone:
     one, two, other = ([*ids] * (_PROMPT + _ANSWER) for ids in islice(renderer.documents(_TEXTS), len(_TEXTS)))
     length = _PROMPT + _ANSWER  # each row one shorter than the one before, with any tokenizer
     rows = [one[:length], [*one[:_PROMPT], *two[_PROMPT : length - 1]], other[: length - 2]]
-    hidden: list[torch.Tensor] = []
 
-    def logits() -> list[torch.Tensor]:
-        hook = backbone(model).register_forward_hook(lambda _module, _given, out: hidden.append(out[0][0]))
-        try:
-            return [model(input_ids=torch.tensor([row]), use_cache=False).logits[0] for row in rows]
-        finally:
-            hook.remove()
+    def read() -> _Alone:
+        given = [torch.tensor([row]) for row in rows]
+        logits = [model(input_ids=ids, use_cache=False).logits[0] for ids in given]
+        return _Alone(rows, logits, [backbone(model)(input_ids=ids, use_cache=False)[0][0] for ids in given])
 
-    return _Alone(rows, _tried(model, "a plain sequence", logits), hidden)
+    return _tried(model, "a plain sequence", read)
 
 
 def _packing(model: nn.Module, alone: _Alone, pad_id: int) -> Finding:
@@ -108,7 +105,7 @@ def _packing(model: nn.Module, alone: _Alone, pad_id: int) -> Finding:
     if difference <= alone.tolerance:
         return Finding("packing", _AS_ALONE, difference=difference)
     found = "packed sequences are read into each other: SFT and fine-tuning give each dialogue a row of its own"
-    return Finding("packing", found, ONE_DIALOGUE_A_ROW, difference)
+    return Finding("packing", found, alone=True, difference=difference)
 
 
 def _padding(model: nn.Module, alone: _Alone, pad_id: int) -> float:

@@ -295,7 +295,7 @@ def test_on_files_people_judge_pairs_that_are_drawn_and_none_are_imported() -> N
 
 def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     plan = build_plan(on_base(tmp_path))
-    assert [step for part, step in plan if part == "base"] == ["import_data", "fit_context"]
+    assert [step for part, step in plan if part == "base"] == ["check_base", "import_data", "fit_context"]
     assert plan["base", "fit_context"].files == {"tokenizer": (tmp_path,)}
     assert plan["V0", "sft"].files == {"base": (tmp_path,)}
     assert "base" not in reads(plan, "V0", "sft")
@@ -304,6 +304,7 @@ def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
 
 def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_path: Path) -> None:
     opening = {
+        "check_base",
         "sft",
         "train_safety_reward",
         "train_helpfulness_reward",
@@ -317,7 +318,7 @@ def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_pat
     assert {step for (_, step), call in given.items() if call.files.get("base") == (tmp_path,)} == opening
     trained = build_plan(config_of(lora={"rank": 4}))
     with_base = {step for (_, step), call in trained.items() if "base" in call.inputs}
-    assert with_base == opening | {"draw_pairs", "synthesize_gatt"}
+    assert with_base == opening - {"check_base"} | {"draw_pairs", "synthesize_gatt"}
 
 
 def test_whole_models_need_no_base_beside_them() -> None:
