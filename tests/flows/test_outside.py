@@ -172,7 +172,7 @@ def test_what_is_gone_and_what_is_new_is_told_too(desk: Desk) -> None:
     (desk.folder / "demonstrations.jsonl").unlink()
     assert desk.roots()["base import_data"] == f"{desk.folder}/demonstrations.jsonl is gone"
     shutil.rmtree(desk.folder / "judge")
-    assert desk.roots()["base check_base", "V1 judge_pairs"] == f"{desk.folder}/judge is gone"
+    assert desk.roots()["V1 judge_pairs"] == f"{desk.folder}/judge is gone"
 
 
 def test_a_base_model_that_is_gone_is_said_in_words(desk: Desk) -> None:

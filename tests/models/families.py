@@ -76,6 +76,8 @@ LINEAR_LAYERS: dict[str, tuple[str, ...]] = {
     "Phi-3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
     "GPT-NeoX": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
     "GPT-2": ("c_attn", "c_proj", "c_fc"),
+    "Falcon": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
+    "BLOOM": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
 }
 
 

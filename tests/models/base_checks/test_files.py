@@ -120,7 +120,7 @@ def test_weights_are_looked_at_piece_by_piece(brought: Brought, monkeypatch: pyt
         spoiled = {name: weight.clone() for name, weight in weights.items()}
         spoiled["model.embed_tokens.weight"][row, 5] = float("nan")
         save_file(spoiled, path, metadata={"format": "pt"})
-        with pytest.raises(ValueError, match="model.embed_tokens.weight holds NaN"):
+        with pytest.raises(ValueError, match=r"model.embed_tokens.weight holds NaN"):
             check_finite(folder)
 
 
@@ -144,5 +144,5 @@ def test_a_head_that_promises_more_than_there_is_is_named(brought: Brought) -> N
     head = json.loads(content[8 : 8 + length])
     assert "model.norm.weight" in head
     path.write_bytes(content[: 8 + length])
-    with pytest.raises(ValueError, match="model.safetensors: it is cut short"):
+    with pytest.raises(ValueError, match=r"model.safetensors: it is cut short"):
         examine_base(folder, None)
