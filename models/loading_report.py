@@ -16,8 +16,12 @@ _MOST_NAMED = 3
 _ONE_PLACE = "config.json and the safetensors are not of one model, or not all were copied: copy all from one place"
 
 
+class NotTheModelError(ValueError):
+    """A folder does not hold just the weights of its model."""
+
+
 def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Path, *, fresh_head: bool) -> None:
-    """Raise ValueError where the folder lacks weights of the model, or holds others. `report` is what transformers
+    """Raise NotTheModelError where the folder lacks weights of the model, or holds others. `report` is what transformers
     gives with `output_loading_info`. With `fresh_head` the folder is of a model with another head: the transformer
     alone counts."""
     missing, unknown = (set(map(str, report[key])) for key in ("missing_keys", "unexpected_keys"))
@@ -26,9 +30,11 @@ def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Pat
         missing, unknown = ({key for key in keys if f".{body}" in f".{key}"} for keys in (missing, unknown))
     shapes = [f"{name} is {tuple(there)}, not {tuple(wanted)}" for name, there, wanted in report["mismatched_keys"]]
     if shapes:
-        raise ValueError(f"{folder}: weights have another shape than config.json says: {_some(shapes)}; {_ONE_PLACE}")
+        raise NotTheModelError(
+            f"{folder}: weights have another shape than config.json says: {_some(shapes)}; {_ONE_PLACE}"
+        )
     if missing or unknown:
-        raise ValueError(f"{folder}: {_misfit(model, missing, unknown)}")
+        raise NotTheModelError(f"{folder}: {_misfit(model, missing, unknown)}")
 
 
 def require_same_names(folder: Path, wanted: set[str]) -> None:

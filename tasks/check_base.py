@@ -56,7 +56,7 @@ def _examined(run: StepRun, role: str, key: str, examine: Callable[[Any], list[F
     try:
         found = examine(folder)
     except ValueError as error:
-        raise InputError(f"{key} {folder}: {str(error).removeprefix(f'{folder}: ')}") from None
+        raise InputError(f"{key} {folder}: {error}") from None
     run.write_rows(role, [_row(each) for each in found])
     return found
 

@@ -17,6 +17,7 @@ from models.base_checks.vocabulary import check_embeddings, check_pieces
 from models.checkpoint import load_policy
 from models.config import LoraConfig
 from models.dialogue import Renderer
+from models.loading_report import NotTheModelError
 from models.tokenizer import load_tokenizer
 from models.verdicts import verdict_tokens
 
@@ -63,5 +64,7 @@ def _loaded(folder: Path) -> nn.Module:
     try:
         with torch.random.fork_rng():
             return load_policy(folder)
+    except NotTheModelError as error:
+        raise ValueError(str(error).removeprefix(f"{folder}: ")) from None
     except _UNREADABLE as error:
         raise ValueError(f"transformers cannot open the model: {first_line(error)}") from None

@@ -13,6 +13,7 @@ from data_store.names import AssetName
 from data_store.records import Override
 from flows.orders import check_overrides, descendants, find_step
 from flows.recipe.config import RunConfig
+from flows.recipe.lengths import context_length
 from flows.recipe.plan import Plan, build_plan
 from models.seeds import derive_seed
 from tasks.incoming.judged import Judged
@@ -328,7 +329,13 @@ def test_whole_models_need_no_base_beside_them() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", "max_position_embeddings"), ("no json", "not JSON")],
+    [
+        ("{}", "max_position_embeddings is missing"),
+        ("[]", "max_position_embeddings is missing"),
+        ('{"max_position_embeddings": "2048"}', "max_position_embeddings is missing"),
+        ('{"text_config": {"max_position_embeddings": 2048}}', "reads more than text: give .* its text model alone"),
+        ("no json", "not JSON"),
+    ],
 )
 def test_a_base_model_without_a_context_length_is_refused(tmp_path: Path, text: str, message: str) -> None:
     config = on_base(tmp_path)
@@ -336,6 +343,12 @@ def test_a_base_model_without_a_context_length_is_refused(tmp_path: Path, text: 
     with pytest.raises(InputError, match=message) as caught:
         build_plan(config)
     assert str(tmp_path / "config.json") in str(caught.value)
+
+
+def test_the_context_length_of_gpt_2_is_read_under_its_own_name(tmp_path: Path) -> None:
+    config = on_base(tmp_path)
+    (tmp_path / "config.json").write_text('{"n_positions": 300}')
+    assert context_length(config) == 300
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
