@@ -21,9 +21,9 @@ class NotTheModelError(ValueError):
 
 
 def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Path, *, fresh_head: bool) -> None:
-    """Raise NotTheModelError where the folder lacks weights of the model, or holds others. `report` is what transformers
-    gives with `output_loading_info`. With `fresh_head` the folder is of a model with another head: the transformer
-    alone counts."""
+    """Raise NotTheModelError where the folder lacks weights of the model, or holds others. `report` is what
+    transformers gives with `output_loading_info`. With `fresh_head` the folder is of a model with another head: the
+    transformer alone counts."""
     missing, unknown = (set(map(str, report[key])) for key in ("missing_keys", "unexpected_keys"))
     if fresh_head:
         body = f"{model.base_model_prefix}."

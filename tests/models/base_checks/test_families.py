@@ -98,6 +98,7 @@ def test_a_judge_is_read_by_the_logits_that_its_model_makes(brought: Brought, fa
         assert found == pytest.approx(float(logprobs[tokens.ids[0]] - logprobs[tokens.ids[1]]), abs=1e-4)
 
 
+@pytest.mark.conformance("an architecture without position ids", equation="models.base_checks.reading:check_reading")
 def test_one_leak_is_found_wherever_it_is(brought: Brought, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each way of reading is spoiled by the code that it goes through; so each probe sees its own."""
     folder = brought()

@@ -55,6 +55,9 @@ def test_a_tokenizer_that_is_opened_as_sentencepiece_made_it_passes(tmp_path: Pa
     assert found.found == f"the same ids as tokenizer.model on {len(TEXTS)} texts"
 
 
+@pytest.mark.conformance(
+    "a tokenizer.model that transformers opens otherwise", equation="models.base_checks.vocabulary:check_pieces"
+)
 @pytest.mark.parametrize(
     "changes",
     [
