@@ -31,6 +31,9 @@ VECTORS = (
     *("direct", "hypothetical_question", "malformed_input", "extended_dialogue", "role_play", "false_premise"),
     *("psychological", "metaphor", "other_language", "other"),
 )
+# Of what was found of a model: the recipe goes its usual way, or trains without several dialogues in one row.
+ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
+CONSEQUENCES = ("none", ONE_DIALOGUE_A_ROW)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 tokenizer=(_S,),
             ),
             ("dialogue_id",),
+        ),
+        RowKind(
+            "finding",
+            _schema(check=_S, found=_S, consequence=_S),
+            ("check",),
+            {"consequence": CONSEQUENCES},
         ),
         RowKind(
             "prompt",

@@ -25,15 +25,18 @@ from peft import (
 )
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     GenerationConfig,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from models.config import LoraConfig
 from models.devices import CPU, device
+from models.loading_report import require_same_names, require_whole
 from models.tokenizer import save_tokenizer
 
 
@@ -76,7 +79,7 @@ def load_reward(
     dtype: str = "float32",
     on: torch.device | None = None,
 ) -> nn.Module:
-    """A reward model: a Llama with one scalar head (`score`), as `AutoModelForSequenceClassification` opens it.
+    """A reward model: a transformer with one scalar head, as `AutoModelForSequenceClassification` opens it.
 
     `base` and `on` as in `load_policy`; a loaded base is a causal language model.
     """
@@ -88,6 +91,12 @@ def load_reward(
             for parameter in backbone(model).parameters():
                 parameter.data = parameter.data.to(getattr(torch, dtype))
     return _prepared(model, trainable, on)
+
+
+def reward_over(base: nn.Module) -> nn.Module:
+    """A reward model over the very weights of a loaded causal language model, with a fresh head of its own; nothing is
+    trainable. Raises ValueError where the architecture has none (see `classifier_of`)."""
+    return _prepared(_over_weights_of(base, AutoModelForSequenceClassification), trainable=False, on=None)
 
 
 def reward_from_policy(
@@ -103,30 +112,39 @@ def reward_from_policy(
         if is_adapter(folder):
             if lora is None:
                 raise ValueError(f"{folder.name} is an adapter: reward models on it need `lora` too")
-            model = _headed(_required(base), dtype)
+            model = _headed(_required(base), dtype, fresh_head=True)
             model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
             _copy_adapter(folder, model)
         else:
-            model = _headed(folder, "float32" if lora is None else dtype)
+            model = _headed(folder, "float32" if lora is None else dtype, fresh_head=True)
             if lora is not None:
                 model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "score" in name:
-                parameter.zero_()
+        for parameter in scalar_head(model).parameters():
+            parameter.zero_()
     return _prepared(model, trainable=True, on=None)
 
 
 def backbone(model: nn.Module) -> nn.Module:
-    """The transformer without its head; adapters stay in place."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.model)
+    """The transformer without its head; adapters stay in place. Raises ValueError for an architecture that keeps it
+    elsewhere than it says."""
+    plain = _plain(model)
+    body = plain.base_model
+    if body is plain:
+        raise ValueError(f"{type(plain).__name__} has no transformer called {plain.base_model_prefix!r}")
+    return body
 
 
 def scalar_head(model: nn.Module) -> nn.Module:
-    """The linear layer (d → 1) of a reward or value model."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.score)
+    """The linear layer (d → 1) of a reward or value model: all that it has beside the transformer. Raises ValueError
+    where that is more than one module."""
+    plain, body = _plain(model), backbone(model)
+    heads = [child for child in plain.children() if child is not body]
+    if len(heads) != 1:
+        raise ValueError(
+            f"{type(plain).__name__} has {len(heads)} modules beside its transformer, a scalar head is one"
+        )
+    return heads[0]
 
 
 def read_head(model: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
@@ -138,9 +156,24 @@ def read_head(model: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def output_embeddings(model: nn.Module) -> nn.Module:
-    """The linear layer (d → V) of a causal language model."""
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast(nn.Module, plain.lm_head)
+    """The linear layer (d → V) of a causal language model. Its result is the logits, unless the model scales or caps
+    them, as Granite, Cohere and Gemma 2 do."""
+    return cast(nn.Module, _plain(model).get_output_embeddings())  # type: ignore[no-untyped-call]
+
+
+def classifier_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class in transformers that puts a scalar head on models of this config. Raises ValueError where there is
+    none."""
+    mapping = AutoModelForSequenceClassification._model_mapping
+    if type(config) not in mapping:
+        raise ValueError(
+            f"transformers has no sequence classifier for {config.model_type}, so there can be no reward model of it"
+        )
+    return cast(type[PreTrainedModel], mapping[type(config)])
+
+
+def _plain(model: nn.Module) -> PreTrainedModel:
+    return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
 def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -181,23 +214,36 @@ def _write_plainly(config_file: Path) -> None:
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
-def _headed(folder: Path, dtype: str) -> nn.Module:
+def _headed(folder: Path, dtype: str, *, fresh_head: bool = False) -> nn.Module:
     """A model with a scalar head, which is in float32."""
-    model = _whole(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+    model = _whole(AutoModelForSequenceClassification, folder, dtype, fresh_head=fresh_head, num_labels=1)
     scalar_head(model).float()
     return model
 
 
-def _whole(kind: type, folder: Path, dtype: str, **kwargs: int) -> nn.Module:
-    return kind.from_pretrained(  # type: ignore[attr-defined, no-any-return]
+def _whole(kind: type, folder: Path, dtype: str, *, fresh_head: bool = False, **kwargs: int) -> nn.Module:
+    """A model of which every weight is in the folder, and nothing else is. With `fresh_head` it takes the transformer
+    of another model, and its own head is new."""
+    model, report = kind.from_pretrained(  # type: ignore[attr-defined]
         folder,
         dtype=getattr(torch, dtype),
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
-        attn_implementation="sdpa",
+        attn_implementation=_attention(kind, folder),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # the report has them
         **kwargs,
     )
+    require_whole(model, report, folder, fresh_head=fresh_head)
+    return cast(nn.Module, model)
+
+
+def _attention(kind: type, folder: Path) -> str:
+    """SDPA, where the architecture knows it. Gemma 2 and some others compute attention step by step."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    mapping = kind._model_mapping  # type: ignore[attr-defined]
+    return "sdpa" if type(config) not in mapping or mapping[type(config)]._supports_sdpa else "eager"
 
 
 def _on_base(kind: type, folder: Path, base: Path | nn.Module | None, trainable: bool, dtype: str) -> nn.Module:
@@ -207,9 +253,12 @@ def _on_base(kind: type, folder: Path, base: Path | nn.Module | None, trainable:
     elif kind is AutoModelForCausalLM:
         model = _whole(kind, _required(base), dtype)
     else:
-        model = _headed(_required(base), dtype)
+        model = _headed(_required(base), dtype, fresh_head=True)  # it is the adapter's
     # left open, peft would read the adapter by way of a GPU, in a process that may not touch one
-    return PeftModel.from_pretrained(model, folder, is_trainable=trainable, torch_device="cpu")  # type: ignore[no-any-return]
+    opened = PeftModel.from_pretrained(model, folder, is_trainable=trainable, torch_device="cpu")
+    model = cast(nn.Module, opened)
+    require_same_names(folder, set(get_peft_model_state_dict(model, save_embedding_layers=False)))
+    return model
 
 
 def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
@@ -223,10 +272,14 @@ def _over_weights_of(base: nn.Module, kind: type) -> nn.Module:
     config = cast(PreTrainedConfig, body.config)
     config.num_labels = 1
     with torch.device("meta"):
-        headed: nn.Module = kind.from_config(config)  # type: ignore[attr-defined]
+        headed = cast(PreTrainedModel, classifier_of(config)._from_config(config))  # type: ignore[no-untyped-call]
+    headed.config = config
+    setattr(headed, headed.base_model_prefix, body)
+    head = scalar_head(headed)
     weight = next(base.parameters())
-    headed.config, headed.model = config, body  # type: ignore[assignment]
-    headed.score = nn.Linear(config.hidden_size, 1, bias=False, device=weight.device)
+    head.float().to_empty(device=weight.device)
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
     return headed
 
 
@@ -265,9 +318,7 @@ def _copy_adapter(folder: Path, model: nn.Module) -> None:
             )
     weights = load_peft_weights(str(folder), device="cpu")
     fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
-    adapters = {name for name in fresh if "lora_" in name}
-    if set(weights) != adapters:
-        raise ValueError(f"{folder.name} does not fit the base model: {sorted(set(weights) ^ adapters)[:3]}")
+    require_same_names(folder, {name for name in fresh if "lora_" in name})
     set_peft_model_state_dict(model, {**fresh, **weights})  # peft wants the new head among them
 
 
@@ -275,7 +326,8 @@ def _prepared(model: nn.Module, trainable: bool, on: torch.device | None) -> nn.
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # log-probabilities of rollout, reference and update must agree
-        if hasattr(module, "attention_dropout"):  # attention layers copy it from the config when they are made
+        # attention layers copy it from the config when they are made; in some it is a module of its own
+        if isinstance(getattr(module, "attention_dropout", None), float):
             setattr(module, "attention_dropout", 0.0)  # noqa: B010  (a module's own fields have no type)
     config = getattr(model, "config", None)
     if config is not None:

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 from models.config import SamplingConfig
 from models.devices import device_of
 from models.kv_cache import roomy_cache, rows_that_stay
+from models.scoring import pad_left, positions_of
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,12 @@ def _decode(
     generator: torch.Generator,
 ) -> list[list[Response]]:
     device = device_of(model)
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad_id, device=device)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long, device=device)
-    for row, prompt in enumerate(prompts):  # left padding: every row speaks from the last column on
-        ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
-        mask[row, width - len(prompt) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    ids, mask = (tensor.to(device) for tensor in pad_left(prompts, pad_id))  # every row speaks from the last column on
     cache = roomy_cache(cast(PreTrainedConfig, model.config), max_new_tokens)
     logits = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions,
+        position_ids=positions_of(mask),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,

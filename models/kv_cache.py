@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -66,10 +66,33 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return keys, values
 
 
-def roomy_cache(config: PreTrainedConfig, room: int) -> DynamicCache:
+class RoomyCache(DynamicCache):
+    """A cache whose rows can be repeated and left out, those of layers with linear attention as well: of the states
+    that such a layer has instead of keys and values, transformers only knows how to change the order."""
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each row `repeats` times, one beside the other."""
+        for layer in self.layers:
+            if isinstance(layer, LinearAttentionCacheLayerMixin):
+                states = next(state for state in layer.conv_states.values() if state is not None)
+                rows = torch.arange(len(states), device=states.device)
+                layer.reorder_cache(cast(torch.LongTensor, rows.repeat_interleave(repeats)))
+            else:
+                cast(DynamicLayer, layer).batch_repeat_interleave(repeats)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows, in this order."""
+        for layer in self.layers:
+            if isinstance(layer, LinearAttentionCacheLayerMixin):
+                layer.reorder_cache(cast(torch.LongTensor, indices))
+            else:
+                cast(DynamicLayer, layer).batch_select_indices(indices)
+
+
+def roomy_cache(config: PreTrainedConfig, room: int) -> RoomyCache:
     """The cache that a model of this config wants, with room for `room` tokens after the prompt. Layers with a sliding
-    window stay transformers' own."""
-    cache = DynamicCache(config=config)
+    window or with linear attention stay transformers' own."""
+    cache = RoomyCache(config=config)
     cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.checkpoint import backbone, output_embeddings
 from models.devices import device_of
 from models.dialogue import Renderer
-from models.scoring import pad_right, positions_of
+from models.scoring import pad_left, positions_of
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,17 @@ def log_odds(
     """log p(first letter) - log p(second letter), in nats, of what comes after each row of token ids. The normaliser is
     the same for both, so it is the difference of their logits. Order is kept."""
     device = device_of(model)
-    head = output_embeddings(model)
     full = [[*row, *tokens.before] for row in rows]
     found = [0.0] * len(rows)
     order = sorted(range(len(rows)), key=lambda i: len(full[i]))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        ids, mask = (tensor.to(device) for tensor in pad_right([full[i] for i in chosen], pad_id))
-        hidden = backbone(model)(
-            input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
-        ).last_hidden_state
-        last = mask.sum(1) - 1
-        logits = head(hidden[torch.arange(len(chosen), device=device), last]).float()
-        values = logits[:, tokens.ids[0]] - logits[:, tokens.ids[1]]
+        ids, mask = (tensor.to(device) for tensor in pad_left([full[i] for i in chosen], pad_id))
+        # the model's own logits: some scale or cap what the head gives
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False, logits_to_keep=1
+        ).logits[:, -1]
+        values = logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float()
         for i, value in zip(chosen, values.tolist(), strict=True):
             found[i] = value
     return found

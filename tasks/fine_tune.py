@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
+from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.sampling import Dialogue, dialogue_ids, last_answer_of, open_renderer
 
@@ -39,6 +40,7 @@ class FineTuneStepConfig(FineTuneConfig):
         "gatt": Input("dataset", "dialogue", optional=True),
         "demonstrations": Input("dataset", "dialogue", optional=True),
         "base": BASE,
+        "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
     metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "too_long"),
@@ -80,6 +82,7 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         seed=run.seed,
         reporter=run,
         name="fine_tune",
+        together=packs(run),
     )
     return {
         **metrics,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
+from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.sampling import open_renderer
 
@@ -19,7 +20,11 @@ class SFTStepConfig(Config):
 @step(
     version=2,
     config=SFTStepConfig,
-    inputs={"base": Input("model"), "demonstrations": Input("dataset", "dialogue", optional=True)},
+    inputs={
+        "base": Input("model"),
+        "demonstrations": Input("dataset", "dialogue", optional=True),
+        "findings": FINDINGS,
+    },
     outputs={"policy": Output("model")},
     metrics=("loss", "dialogues", "steps"),
     headline="loss",
@@ -52,4 +57,5 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
         work=run.work,
         seed=run.seed,
         reporter=run,
+        together=packs(run),
     )

@@ -115,6 +115,28 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "loss and gradient with 2 gloo processes equal 1 process on the same global batch",
         ),
     ),
+    "Models from elsewhere": (
+        Row(
+            "weights that are not the model's",
+            "names with a prefix, a layer or a head that is missing, a reward model in the place of a policy: refused "
+            "wherever a checkpoint is opened, and named",
+            "transformers draws what is missing at random and warns; the whole recipe then trains it, and ends well",
+        ),
+        Row(
+            "a base model that cannot be right",
+            "it is looked at before anything else of a run; each family works or is refused by name",
+        ),
+        Row(
+            "an architecture without position ids",
+            "packing, padding, cache, reward head and prefix trees are each read as every sequence alone, or found out",
+            "linear attention and OPT read packed dialogues into each other, 2 to 7 in a logit",
+        ),
+        Row(
+            "a tokenizer.model that transformers opens otherwise",
+            "unigram models and normalisers of SentencePiece's are refused with the text on which the ids differ",
+            "transformers 5 opens every tokenizer.model as BPE",
+        ),
+    ),
     "Rewards and PPO": (
         Row("sampling temperature against scoring temperature", "first-epoch ratio is 1 ± 1e-4 at T = 1.3"),
         Row("top-p / top-k scores used as log-probabilities", "the PPO sampler refuses top_p < 1 or top_k > 0"),

@@ -64,6 +64,9 @@ def _copy(mutation: Mutation | None) -> Iterator[Path]:
         for folder in FOLDERS:
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", root)
+        (root / "docs").mkdir()
+        for page in (ROOT / "docs").glob("*.md"):  # some tests hold a page to what they see
+            shutil.copy(page, root / "docs")
         if mutation is not None:
             path = root / mutation.file
             text = path.read_text()

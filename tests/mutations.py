@@ -50,6 +50,8 @@ DEVICES = "tests/tasks/test_devices.py::test_no_forward_pass_of_a_step_runs_else
 PLAIN = "tests/models/test_plain_libraries.py::"
 ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
+FAMILIES = "tests/models/base_checks/test_families.py::"
+LOADING = "tests/models/test_loading_report.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -724,8 +726,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "positions of the prompt count the padding",
         "models/generation.py",
-        "positions = (mask.cumsum(1) - 1).clamp(min=0)",
-        "positions = torch.arange(width).expand_as(mask)",
+        "position_ids=positions_of(mask)",
+        "position_ids=torch.arange(mask.shape[1]).expand_as(mask)",
         (
             GENERATION + "test_a_tiny_temperature_says_the_models_argmax",
             GENERATION + "test_the_first_ratio_is_one_at_the_sampling_temperature",
@@ -1421,6 +1423,73 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if trainer.is_world_process_zero():",
         "if trainer.state.global_step:",
         (TWO_PROCESSES + AS_ONE,),
+    ),
+    # models/loading_report.py, models/base_checks, models/kv_cache.py, models/verdicts.py
+    Mutation(
+        "weights that are missing are drawn at random",
+        "models/loading_report.py",
+        "if missing or unknown:",
+        "if unknown:",
+        (LOADING + "test_a_policy_without_its_own_head_is_refused",),
+    ),
+    Mutation(
+        "weights that are not the model's are passed over",
+        "models/loading_report.py",
+        "if missing or unknown:",
+        "if missing:",
+        (LOADING + "test_weights_that_are_not_the_models_are_refused_wherever_it_is_opened",),
+    ),
+    Mutation(
+        "weights that are missing in an adapter are passed over",
+        "models/loading_report.py",
+        "if found != wanted:",
+        "if found - wanted:",
+        (LOADING + "test_an_adapter_without_some_of_its_weights_is_refused",),
+    ),
+    Mutation(
+        "a NaN is taken for a number",
+        "models/base_checks/files.py",
+        "if not all(map(_is_finite, _parts(file, name))):",
+        "if not any(map(_is_finite, _parts(file, name))):",
+        ("tests/models/base_checks/test_files.py::test_weights_are_looked_at_piece_by_piece",),
+    ),
+    Mutation(
+        "a model that reads otherwise than alone is let through",
+        "models/base_checks/reading.py",
+        "if apart <= alone.tolerance:",
+        "if apart <= 100:",
+        (FAMILIES + "test_one_leak_is_found_wherever_it_is",),
+    ),
+    Mutation(
+        "packed dialogues that are read into each other are let through",
+        "models/base_checks/reading.py",
+        "if difference <= alone.tolerance:",
+        "if difference <= 100:",
+        (
+            FAMILIES + "test_one_leak_is_found_wherever_it_is",
+            FAMILIES + "test_each_family_works_or_is_refused_by_name_as_the_page_says",
+        ),
+    ),
+    Mutation(
+        "states of linear attention stay where their rows have left",
+        "models/kv_cache.py",
+        "layer.reorder_cache(cast(torch.LongTensor, indices))",
+        "layer.reorder_cache(cast(torch.LongTensor, torch.arange(len(indices))))",
+        (FAMILIES + "test_each_family_works_or_is_refused_by_name_as_the_page_says",),
+    ),
+    Mutation(
+        "a judge's logits as its head gives them",
+        "models/verdicts.py",
+        "values = logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float()",
+        "values = 4 * (logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float())",
+        (FAMILIES + "test_a_judge_is_read_by_the_logits_that_its_model_makes",),
+    ),
+    Mutation(
+        "dialogues are packed for a model that reads them into each other",
+        "tasks/sft.py",
+        "together=packs(run)",
+        "together=True",
+        ("tests/tasks/test_check_base.py::test_trainings_heed_what_was_found",),
     ),
 )
 

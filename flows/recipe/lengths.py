@@ -9,6 +9,8 @@ from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
 from models.llama_presets import PRESETS
 
+_CONTEXT = ("max_position_embeddings", "n_positions")  # GPT-2 has its own word
+
 
 def limits(config: RunConfig) -> dict[str, int]:
     """The longest rows that the config has room for.
@@ -68,7 +70,12 @@ def _base_context_length(file: Path) -> int:
         raise InputError(f"base_model: {file} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{file}: not JSON: {error}") from None
-    length = content.get("max_position_embeddings") if isinstance(content, dict) else None
+    content = content if isinstance(content, dict) else {}
+    length = next((content[name] for name in _CONTEXT if name in content), None)
     if not isinstance(length, int):
-        raise InputError(f"{file}: max_position_embeddings is missing: the context length of the base model, in tokens")
+        if "text_config" in content:
+            raise InputError(f"{file}: base_model reads more than text: give the folder of its text model alone")
+        raise InputError(
+            f"{file}: max_position_embeddings is missing: the context length of the base model, in tokens; add it"
+        )
     return length

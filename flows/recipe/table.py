@@ -7,6 +7,7 @@ foundation stand once in a run, those of an iteration once in each of V1 … Vn,
 from collections.abc import Mapping
 
 from data_store.rows import AXES
+from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
@@ -61,6 +62,7 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
+from tasks.check_base import check_base
 from tasks.collect_preferences import collect_preferences
 from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
@@ -129,7 +131,9 @@ RAW: Mapping[str, Reads] = {
 # --- the recipe ----------------------------------------------------------------------------------------------------
 
 FOUNDATION_ROWS = (
-    Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw),
+    CHECK_ROW,
+    # whatever follows reads what is imported: nothing is done for a model that cannot be right
+    Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw, after=(check_base,)),
     Row(
         filter_corpus,
         section("filter"),
@@ -159,7 +163,11 @@ FIRST_ROWS = (
     Row(
         sft,
         lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora, template_date=at.config.template_date),
-        {"demonstrations": where(has_demonstrations, base("dataset/demonstrations")), "base": the_base},
+        {
+            "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
+            "base": the_base,
+            "findings": FINDINGS,
+        },
         {"policy": "policy"},
     ),
 )
@@ -265,6 +273,7 @@ ITERATION_ROWS = (
             "gatt": where(has_gatt, here("dataset/gatt")),
             "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
             "base": under_adapters,
+            "findings": FINDINGS,
         },
         lambda at: {"policy": "policy-sampled" if has_final_stage(at) else "policy"},
     ),

@@ -14,9 +14,11 @@ from datasets import Dataset
 IGNORED = -100
 
 
-def pack(ids: Sequence[list[int]], labels: Sequence[list[int]], size: int, seed: int) -> Dataset:
+def pack(
+    ids: Sequence[list[int]], labels: Sequence[list[int]], size: int, seed: int, *, together: bool = True
+) -> Dataset:
     """Rows of at most `size` tokens: columns input_ids, labels (-100 does not count) and seq_lengths (of each
-    sequence).
+    sequence). Without `together` each sequence has a row of its own, in the same order.
 
     The first label of a sequence is never predicted, so it is set to -100. Raises ValueError for a sequence longer than
     `size`.
@@ -28,7 +30,7 @@ def pack(ids: Sequence[list[int]], labels: Sequence[list[int]], size: int, seed:
     for i in order:
         if len(ids[i]) > size:
             raise ValueError(f"sequence {i + 1} has {len(ids[i])} tokens, a row holds {size}")
-        if filled + len(ids[i]) > size:
+        if filled + len(ids[i]) > size or not together:
             rows.append([])
             filled = 0
         rows[-1].append(i)

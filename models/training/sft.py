@@ -51,12 +51,14 @@ def fine_tune(
     seed: int,
     reporter: Reporter,
     name: str = "sft",
+    together: bool = True,
 ) -> dict[str, float]:
     """Fine-tune `model` on rendered dialogues and write it to `out`.
 
     Only tokens with `loss_mask` True are learned. Whole dialogues are packed into rows of `sequence_length`; position
-    ids that start anew keep them apart. Raises ValueError for a dialogue without a token to learn, or longer than a
-    row.
+    ids that start anew keep them apart. A model that does not know these needs `together=False`: each dialogue is a row
+    of its own then, and `batch_size` counts dialogues. Raises ValueError for a dialogue without a token to learn, or
+    longer than a row.
     """
     use_threads(config.threads)
     for i, dialogue in enumerate(dialogues):
@@ -75,6 +77,7 @@ def fine_tune(
         ],
         config.sequence_length,
         seed,
+        together=together,
     )
     arguments = TrlSFTConfig(
         **training_arguments(

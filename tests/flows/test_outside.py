@@ -128,11 +128,11 @@ def desk(home: Path, recorded: Path) -> Desk:
 READERS = {
     "demonstrations.jsonl": ["base import_data"],
     "helpfulness_prompts.jsonl": ["base import_data"],
-    f"{BASE}/model.safetensors": ["base fit_context", "V0 sft"],
-    f"{BASE}/chat_template.jinja": ["base fit_context", "V0 sft"],
-    f"{BASE}/tokenizer_config.json": ["base fit_context", "V0 sft"],
-    "judge/model.safetensors": ["V1 judge_pairs"],
-    "judge/chat_template.jinja": ["V1 judge_pairs"],
+    f"{BASE}/model.safetensors": ["base check_base", "base fit_context", "V0 sft"],
+    f"{BASE}/chat_template.jinja": ["base check_base", "base fit_context", "V0 sft"],
+    f"{BASE}/tokenizer_config.json": ["base check_base", "base fit_context", "V0 sft"],
+    "judge/model.safetensors": ["base check_base", "V1 judge_pairs"],
+    "judge/chat_template.jinja": ["base check_base", "V1 judge_pairs"],
 }
 
 
@@ -347,6 +347,7 @@ def test_code_that_differs_is_shown_and_makes_nothing_stale(home: Path) -> None:
     runs = json.loads(CliRunner().invoke(app, ["lineage", "model/policy@V0", "--json"]).stdout)["runs"]
     assert {run["step"]: run["other_code"] for run in runs} == {
         "sft": ["tasks/gone.py", "tasks/sft.py"],
+        "check_base": [],
         "import_data": [],
         "fit_context": [],
     }

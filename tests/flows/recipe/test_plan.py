@@ -13,6 +13,7 @@ from data_store.names import AssetName
 from data_store.records import Override
 from flows.orders import check_overrides, descendants, find_step
 from flows.recipe.config import RunConfig
+from flows.recipe.lengths import context_length
 from flows.recipe.plan import Plan, build_plan
 from models.seeds import derive_seed
 from tasks.incoming.judged import Judged
@@ -297,7 +298,7 @@ def test_on_files_people_judge_pairs_that_are_drawn_and_none_are_imported() -> N
 
 def test_a_base_model_takes_the_place_of_the_foundation(tmp_path: Path) -> None:
     plan = build_plan(on_base(tmp_path))
-    assert [step for part, step in plan if part == "base"] == ["import_data", "fit_context"]
+    assert [step for part, step in plan if part == "base"] == ["check_base", "import_data", "fit_context"]
     assert plan["base", "fit_context"].files == {"tokenizer": (tmp_path,)}
     assert plan["V0", "sft"].files == {"base": (tmp_path,)}
     assert "base" not in reads(plan, "V0", "sft")
@@ -319,6 +320,7 @@ def test_the_date_for_the_base_models_template_holds_for_a_whole_run(tmp_path: P
 
 def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_path: Path) -> None:
     opening = {
+        "check_base",
         "sft",
         "train_safety_reward",
         "train_helpfulness_reward",
@@ -332,7 +334,7 @@ def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_pat
     assert {step for (_, step), call in given.items() if call.files.get("base") == (tmp_path,)} == opening
     trained = build_plan(config_of(lora={"rank": 4}))
     with_base = {step for (_, step), call in trained.items() if "base" in call.inputs}
-    assert with_base == opening | {"draw_pairs", "synthesize_gatt"}
+    assert with_base == opening - {"check_base"} | {"draw_pairs", "synthesize_gatt"}
 
 
 def test_whole_models_need_no_base_beside_them() -> None:
@@ -342,7 +344,13 @@ def test_whole_models_need_no_base_beside_them() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", "max_position_embeddings"), ("no json", "not JSON")],
+    [
+        ("{}", "max_position_embeddings is missing"),
+        ("[]", "max_position_embeddings is missing"),
+        ('{"max_position_embeddings": "2048"}', "max_position_embeddings is missing"),
+        ('{"text_config": {"max_position_embeddings": 2048}}', "reads more than text: give .* its text model alone"),
+        ("no json", "not JSON"),
+    ],
 )
 def test_a_base_model_without_a_context_length_is_refused(tmp_path: Path, text: str, message: str) -> None:
     config = on_base(tmp_path)
@@ -350,6 +358,12 @@ def test_a_base_model_without_a_context_length_is_refused(tmp_path: Path, text: 
     with pytest.raises(InputError, match=message) as caught:
         build_plan(config)
     assert str(tmp_path / "config.json") in str(caught.value)
+
+
+def test_the_context_length_of_gpt_2_is_read_under_its_own_name(tmp_path: Path) -> None:
+    config = on_base(tmp_path)
+    (tmp_path / "config.json").write_text('{"n_positions": 300}')
+    assert context_length(config) == 300
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:

@@ -1,17 +1,19 @@
 """The recipe as a table: what is in it is run, and in an order that its edges give."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from flows.orders import descendants
 from flows.recipe import plan as planning
 from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.places import Row, base, here
 from flows.recipe.plan import Plan, build_plan, groups_of
 from flows.recipe.table import EVALUATION_ROW, FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS, STEPS
-from tests.flows.recipe.test_plan import PLANS, config_of, imported
+from tests.flows.recipe.test_plan import PLANS, config_of, imported, on_base
 
 ROWS = (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)
 
@@ -65,6 +67,33 @@ def test_nothing_is_trained_before_the_lengths_are_checked() -> None:
     key = ("base", "pretrain")
     plan[key] = dataclasses.replace(plan[key], after=())
     assert groups(plan, "base")[-1] == {"fit_context", "pretrain"}
+
+
+@pytest.mark.conformance("a base model that cannot be right", equation="flows.recipe.plan:groups_of")
+@pytest.mark.parametrize("given", ["base_model", "judge", "both"])
+def test_models_that_somebody_brings_are_looked_at_before_anything_else(tmp_path: Path, given: str) -> None:
+    changes: dict[str, Any] = {}
+    if given != "base_model":
+        changes["collect"] = {"judge": {"folder": str(tmp_path)}}
+    config = imported(**changes) if given == "judge" else on_base(tmp_path, **changes)
+    plan = build_plan(config)
+    assert groups(plan, "base")[0] == {"check_base"}
+    assert "import_data" not in groups(plan, "base")[0]
+    others = {key for key in plan if key[0] == "base"} - {("base", "check_base"), ("base", "import_data")}
+    for key in others:  # each waits for what was imported, and so for the look
+        assert key in descendants(plan, "base", "import_data"), key
+    call = plan["base", "check_base"]
+    roles = {"base_model": {"base"}, "judge": {"judge"}, "both": {"base", "judge"}}[given]
+    assert set(call.outputs) == set(call.inputs) == roles
+    assert call.files == dict.fromkeys(roles, (tmp_path,))
+    for key in (("V0", "sft"), ("V1", "fine_tune")):
+        found = [str(asset) for asset in plan[key].assets.get("findings", ())]
+        assert found == ([] if given == "judge" else ["dataset/base-findings@base"])
+
+
+@pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+def test_where_nobody_brings_a_model_there_is_nothing_to_look_at(changes: dict[str, Any]) -> None:
+    assert "check_base" not in {step for _, step in build_plan(config_of(**changes))}
 
 
 def test_steps_that_wait_for_one_another_are_named(two: Plan) -> None:

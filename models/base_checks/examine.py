@@ -1,0 +1,70 @@
+"""All checks of a model that somebody brings, the cheap ones first; its weights are read for their numbers, and loaded
+once. Finished in seconds: what cannot be right is said before anything is trained or anybody is asked.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from models.base_checks.files import check_files, check_finite
+from models.base_checks.finding import Finding, first_line
+from models.base_checks.reading import check_padding, check_reading
+from models.base_checks.structure import check_adapters, check_architecture
+from models.base_checks.template import check_template
+from models.base_checks.vocabulary import check_embeddings, check_pieces
+from models.checkpoint import load_policy
+from models.config import LoraConfig
+from models.dialogue import Renderer
+from models.loading_report import NotTheModelError
+from models.tokenizer import load_tokenizer
+from models.verdicts import verdict_tokens
+
+# Whatever a file that somebody brings makes transformers raise is a fault of the file.
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
+
+
+def examine_base(folder: Path, lora: LoraConfig | None) -> list[Finding]:
+    """What was found of a base model. Raises ValueError where the recipe cannot use it: file, reason, what to do.
+
+    Needs 4 bytes of memory a parameter.
+    """
+    renderer, found = _examine_files(folder, rewards=True)
+    model = _loaded(folder)
+    found.append(check_embeddings(model, renderer))
+    if lora is not None:
+        found.append(check_adapters(model, lora))
+    return [*found, *check_reading(model, renderer)]
+
+
+def examine_judge(folder: Path, letters: tuple[str, str]) -> list[Finding]:
+    """The same of a model that only says which of two letters comes next."""
+    renderer, found = _examine_files(folder, rewards=False)
+    verdict_tokens(renderer, letters)
+    found.append(Finding("letters", f"{' and '.join(letters)} are single tokens"))
+    model = _loaded(folder)
+    return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
+
+
+def _examine_files(folder: Path, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
+    found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
+    try:
+        tokenizer = load_tokenizer(folder)
+    except _UNREADABLE as error:
+        raise ValueError(f"transformers cannot open the tokenizer: {first_line(error)}") from None
+    if tokenizer.eos_token_id is None:
+        raise ValueError("tokenizer_config.json: it names no eos_token, so no answer can end: give it one")
+    renderer, served = check_template(tokenizer, folder)
+    found += [check_pieces(tokenizer, folder), *served, check_finite(folder)]
+    return renderer, [each for each in found if each is not None]
+
+
+def _loaded(folder: Path) -> nn.Module:
+    try:
+        with torch.random.fork_rng():
+            return load_policy(folder)
+    except NotTheModelError as error:
+        raise ValueError(str(error).removeprefix(f"{folder}: ")) from None
+    except _UNREADABLE as error:
+        raise ValueError(f"transformers cannot open the model: {first_line(error)}") from None

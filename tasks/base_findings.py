@@ -1,0 +1,14 @@
+"""What check_base found of the base model, for the steps whose way of training it decides."""
+
+from data_store.rows import ONE_DIALOGUE_A_ROW
+from tasks.engine.step import Input, StepRun
+
+FINDINGS = Input("dataset", "finding", optional=True)  # a base that is trained here packs, and needs no look
+
+
+def packs(run: StepRun) -> bool:
+    """Whether several dialogues may stand in one row of a training."""
+    alone = any(row["consequence"] == ONE_DIALOGUE_A_ROW for row in run.records("findings"))
+    if alone:
+        run.log("each dialogue has a row of its own: check_base found that the model reads packed ones into each other")
+    return not alone

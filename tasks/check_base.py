@@ -1,0 +1,72 @@
+"""Models that somebody brings, the base and a judge that is a folder: looked at before anything else of a run."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from data_store.errors import InputError
+from data_store.rows import CONSEQUENCES
+from models.base_checks.finding import Finding
+from models.config import Config, LoraConfig
+from tasks.engine.step import Input, Output, StepRun, step
+from tasks.judging.guidelines import LETTERS
+
+
+class CheckBaseConfig(Config):
+    """What the recipe will ask of the base."""
+
+    lora: LoraConfig | None = None
+    threads: int = Field(default=1, ge=1, description="CPU threads of torch")
+
+
+@step(
+    version=1,
+    config=CheckBaseConfig,
+    inputs={"base": Input("file", optional=True), "judge": Input("file", optional=True)},
+    outputs={"base": Output("dataset", "finding"), "judge": Output("dataset", "finding")},
+    metrics=("checks", "difference"),
+    headline="checks",
+    about="Looks whether the recipe can use the base model, and a judge that is a folder.",
+    tags=("foundation",),
+)
+def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
+    """Refuse a model that cannot be right, before anything is trained or anybody is asked. `difference` is the largest
+    one that was put down to rounding."""
+    import torch
+
+    from models.base_checks.examine import examine_base, examine_judge
+
+    torch.set_num_threads(config.threads)
+    found: dict[str, list[Finding]] = {}
+    for role, key, examine in (
+        ("base", "base_model", lambda folder: examine_base(folder, config.lora)),
+        ("judge", "collect.judge.folder", lambda folder: examine_judge(folder, LETTERS)),
+    ):
+        if run.wants(role):
+            found[role] = _examined(run, role, key, examine)
+    everything = [each for some in found.values() for each in some]
+    run.table("models", [_shown(role, each) for role, some in found.items() for each in some])
+    rounding = [each.difference for each in everything if each.difference is not None and not each.alone]
+    return {"checks": float(len(everything)), "difference": max(rounding, default=0.0)}
+
+
+def _examined(run: StepRun, role: str, key: str, examine: Callable[[Any], list[Finding]]) -> list[Finding]:
+    folder = run.path(role)
+    try:
+        found = examine(folder)
+    except ValueError as error:
+        raise InputError(f"{key} {folder}: {error}") from None
+    run.write_rows(role, [_row(each) for each in found])
+    return found
+
+
+def _row(finding: Finding) -> dict[str, str]:
+    """Without what was measured: the same finding is the same version, on any machine."""
+    consequence = CONSEQUENCES[finding.alone]
+    return {"check": finding.check, "found": finding.found, "consequence": consequence}
+
+
+def _shown(role: str, finding: Finding) -> dict[str, Any]:
+    measured = "" if finding.difference is None else finding.difference
+    return {"model": role, **_row(finding), "difference": measured}

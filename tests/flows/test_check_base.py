@@ -1,0 +1,43 @@
+"""`halter run` with a base model that cannot be right: exit code 2, one message, and nothing else was done."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from models.tokenizer import load_tokenizer
+from tests.flows.recipe_runs import Home
+from tests.flows.test_cli import files_config
+from tests.models.conftest import CORPUS
+from tests.models.families import write
+from tests.models.llama3_files import write_llama3_tokenizer
+
+
+def brought(folder: Path) -> Path:
+    folder.mkdir()
+    return write("Llama 3.x", load_tokenizer(write_llama3_tokenizer(CORPUS, folder)), folder)
+
+
+def config_with(folder: Path, **changes: object) -> Path:
+    path = files_config(folder)
+    content = yaml.safe_load(path.read_text())
+    del content["data"]["documents"]
+    path.write_text(yaml.safe_dump({**content, **changes}))
+    return path
+
+
+@pytest.mark.conformance("a base model that cannot be right", equation="tasks.check_base:check_base")
+def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_done(tmp_path: Path, server: str) -> None:
+    home = Home(tmp_path / "home", server, "files")
+    base = brought(tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    save_file({f"pretrained_model.{k}": v for k, v in weights.items()}, base / "model.safetensors", {"format": "pt"})
+    finished = home.halter("run", config_with(tmp_path, base_model="base"))
+    assert finished.code == 2
+    (line,) = [line for line in finished.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: check_base of base: base_model {base}: weights of a LlamaForCausalLM are not there")
+    assert "their names begin with 'pretrained_model.': save the model itself" in line
+    assert "Traceback" not in finished.err
+    assert home.runs() == [("base", "check_base", "failed")]
+    assert home.processes() == []
