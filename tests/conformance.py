@@ -67,8 +67,10 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "dialogue(messages, ids) is prompt(messages) + ids, and every answer is learned once behind the prompt "
             "that it was given to, under the templates and special tokens of SmolLM2/3, Llama 2/3.x, Qwen2.5/3/3.5, "
             "Gemma 3, Phi-3, Mistral, OLMo 2, GLM-4, DeepSeek distill, Cohere and gpt-oss; prompts equal what the "
-            "template writes",
-            "templates that write an empty block of thoughts, name a channel, open a block, or rewrite earlier turns",
+            "template writes. From every kind of row the ids that are scored and learned are the prompt's and those "
+            "that were drawn, not the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
+            "templates that write an empty block of thoughts, name a channel, open a block, or rewrite earlier turns; "
+            "and a text has many encodings, its own is rarely the one that was drawn",
         ),
         Row(
             "a turn that ends with another token than eos",
@@ -81,9 +83,6 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "formatting ids are special tokens and marks of roles alone; people's text encodes to none of them, and "
             "holds `</think>`, Gemma's runs of line ends and digits as the tokenizer has them",
             "Gemma 3 has 6,405 added tokens that are words, blanks and tags",
-            "from every kind of row the ids that are scored and learned are the prompt's and those that were drawn, "
-            "not the text's: rejection sampling, Ghost Attention, reward models, DPO, evaluation",
-            "a text has many encodings, and its own is rarely the one that was drawn",
         ),
         Row(
             "a cut answer is learned as a finished one",

@@ -217,7 +217,7 @@ def test_lineage_names_the_source_files_by_their_hashes(from_files: Run) -> None
     document = home.look("lineage", "model/policy@V2", "--json").document
     named = {file["path"]: file["sha256"] for source in document["sources"] for file in source["files"]}
     content = yaml.safe_load(config.read_text())["data"]
-    paths = [Path(path) for value in content.values() if isinstance(value, list) for path in value]
+    paths = [config.parent / path for value in content.values() if isinstance(value, list) for path in value]
     assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
