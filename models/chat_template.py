@@ -79,8 +79,9 @@ class ChatTemplate:
             tokenizer.init_kwargs[DATE_KEY] = day.isoformat()  # goes into the folder of every checkpoint
         saved = date.fromisoformat(tokenizer.init_kwargs.get(DATE_KEY, TEMPLATE_DATE.isoformat()))
         self.day: date | None = saved if asks else None
-        self._source = _CLOCK.sub(lambda call: repr(saved.strftime(_literal(call[1]))), source)
-        if "strftime_now(" in self._source:
+        # The template, with its clock stopped.
+        self.source = _CLOCK.sub(lambda call: repr(saved.strftime(_literal(call[1]))), source)
+        if "strftime_now(" in self.source:
             raise ValueError("the chat template makes the format of the date itself: write the format into the call")
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= set(tokenizer.all_special_tokens)
@@ -204,7 +205,7 @@ class ChatTemplate:
                 str,
                 self.tokenizer.apply_chat_template(
                     messages,
-                    chat_template=self._source,
+                    chat_template=self.source,
                     tokenize=False,
                     add_generation_prompt=generation_prompt,
                     **told,  # type: ignore[arg-type]  # what is told goes on to the template

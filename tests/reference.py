@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -35,7 +36,7 @@ COMMAND = "make reference"
 
 REQUIRED = "required"
 EMPTY = "empty"
-WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", date: "date"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def _default(field: FieldInfo) -> object:
 def _plain(value: object) -> object:
     if value is None or value == () or value == "":
         return EMPTY
+    if isinstance(value, date):
+        return value.isoformat()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -103,15 +103,12 @@ def names(renderer: Renderer, ids: list[int]) -> list[str]:
     return [str(token) for token in renderer.tokenizer.convert_ids_to_tokens(ids)]
 
 
-PROMPT_AND_ANSWER = "what is learned is not what was sampled"
-
-
-@pytest.mark.conformance(PROMPT_AND_ANSWER, equation="models.dialogue:Renderer.prompt")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.prompt")
 def test_a_prompt_is_the_ids_of_what_the_template_writes(renderer: Renderer, messages: Messages) -> None:
     """The whole text as one, as servers tokenise it. Thoughts of earlier turns are as the template leaves them."""
     text = renderer.tokenizer.apply_chat_template(
         messages[:-1],
-        chat_template=renderer.template._source,
+        chat_template=renderer.template.source,
         tokenize=False,
         add_generation_prompt=True,
         date_string="26 Jul 2024",
@@ -119,7 +116,7 @@ def test_a_prompt_is_the_ids_of_what_the_template_writes(renderer: Renderer, mes
     assert renderer.prompt(messages[:-1]) == renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-@pytest.mark.conformance(PROMPT_AND_ANSWER, equation="models.dialogue:Renderer.dialogue")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.dialogue")
 def test_a_dialogue_with_sampled_ids_is_its_prompt_and_these_ids(renderer: Renderer, messages: Messages) -> None:
     rng, vocabulary = random.Random(3), len(renderer.tokenizer)
     prompt = renderer.prompt(messages[:-1])
@@ -132,7 +129,7 @@ def test_a_dialogue_with_sampled_ids_is_its_prompt_and_these_ids(renderer: Rende
         assert sum(rendered.message_lengths) == len(rendered.input_ids)
 
 
-@pytest.mark.conformance(PROMPT_AND_ANSWER, equation="models.dialogue:Renderer.dialogue")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.dialogue")
 def test_a_dialogue_of_text_is_its_prompt_and_the_text_as_it_would_be_sampled(
     renderer: Renderer, messages: Messages
 ) -> None:
@@ -146,7 +143,7 @@ def test_a_dialogue_of_text_is_its_prompt_and_the_text_as_it_would_be_sampled(
     assert again == rendered
 
 
-@pytest.mark.conformance(PROMPT_AND_ANSWER, equation="models.dialogue:Renderer.dialogues")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="models.dialogue:Renderer.dialogues")
 def test_each_answer_is_learned_once_behind_the_prompt_that_it_was_given_to(
     family: str, name: str, renderer: Renderer, messages: Messages
 ) -> None:
@@ -177,7 +174,7 @@ def test_sampled_ids_are_the_last_answer_of_the_last_row(renderer: Renderer) -> 
     assert learned(rows[-1])[-1] == (renderer.prompt(DIALOGUES["two turns"][:-1]), ids)
 
 
-@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.dialogue:Renderer.end_ids")
+@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.chat_template:ChatTemplate._turn")
 def test_a_turn_ends_with_what_the_template_writes_or_the_model_names(family: str, renderer: Renderer) -> None:
     assert tuple(names(renderer, list(renderer.end_ids))) == ENDS[family]
 
@@ -207,16 +204,17 @@ def test_a_template_that_writes_no_end_has_the_end_of_sequence(tmp_path: Path) -
         Renderer(bare.tokenizer)
 
 
-FORMATTING = "ordinary added tokens taken for the format"
-
-
-@pytest.mark.conformance(FORMATTING, equation="models.dialogue:Renderer.formatting_ids")
+@pytest.mark.conformance(
+    "ordinary added tokens taken for the format", equation="models.chat_template:ChatTemplate._role_marks"
+)
 def test_special_tokens_and_marks_of_roles_are_the_format_and_nothing_else(family: str, renderer: Renderer) -> None:
     marks = {"<｜User｜>", "<｜Assistant｜>"} if family == "DeepSeek distill" else set()
     assert set(names(renderer, sorted(renderer.formatting_ids))) == {*FAMILIES[family].special, *marks}
 
 
-@pytest.mark.conformance(FORMATTING, equation="models.dialogue:Renderer.formatting_ids")
+@pytest.mark.conformance(
+    "ordinary added tokens taken for the format", equation="models.chat_template:ChatTemplate._role_marks"
+)
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_text_is_never_format_and_ordinary_added_tokens_stay_in_it(family: str, renderer: Renderer, role: str) -> None:
     """Every token of the family as people may type it, runs of line ends and digits included."""

@@ -8,11 +8,12 @@ from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
 from tests.models.chat_families import FAMILIES, renderer_of, write_family
 
-FORMATTING = "ordinary added tokens taken for the format"
 MARKS = {"<｜User｜>", "<｜Assistant｜>"}  # DeepSeek's tokenizer does not call them special
 
 
-@pytest.mark.conformance(FORMATTING, equation="models.text_encoder:TextEncoder.encode_all")
+@pytest.mark.conformance(
+    "ordinary added tokens taken for the format", equation="models.text_encoder:TextEncoder.encode_all"
+)
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_control_tokens_are_letters_in_a_text_and_ordinary_added_tokens_are_themselves(
     family: str, tmp_path: Path
