@@ -30,7 +30,6 @@ def reads(config: RunConfig, part: str) -> dict[str, list[str]]:
 def test_without_a_strategy_drawing_reads_and_says_what_it_did_before_there_were_any() -> None:
     call = build_plan(config_of(None))["V2", "draw_pairs"]
     assert set(call.inputs) == {"policy", "previous", "prompts"}
-    assert call.step.version == 1
     assert set(call.recipe()["config"]) == {"ordinary_prompts", "safety_prompts", "temperatures", "sampling"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from models import generation
 from models.checkpoint import load_policy, load_reward, reward_from_policy, save_checkpoint, scalar_head
 from models.config import DPOConfig, RewardConfig, SamplingConfig, SFTConfig
 from models.dialogue import Renderer
@@ -183,6 +184,28 @@ def test_ghost_attention_goes_on_from_a_cut_answer_as_context_and_learns_the_las
     assert {len(row["messages"]) for row in rows} == {4}
     assert metrics["finished"] < 0.2
     assert all(row["finished"] for row in rows)
+
+
+def test_no_two_turns_or_shards_of_ghost_attention_share_their_random_numbers(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shards of a turn are done one after the other here, so that their seeds can be looked at."""
+    seeds = []
+    exact = generation.sample
+
+    def noted(*arguments: Any, seed: int, **options: Any) -> Any:
+        seeds.append(seed)
+        return exact(*arguments, seed=seed, **options)
+
+    def in_turn(part: Callable[[Any, int], Any], rows: Any, count: int) -> list[Any]:
+        of = [part(rows[k::count], k) for k in range(count)]
+        return [of[i % count][i // count] for i in range(len(rows))]
+
+    monkeypatch.setattr(generation, "sample", noted)
+    monkeypatch.setattr("models.shards.map_shards", in_turn)
+    few = SamplingConfig(max_new_tokens=12, shards=2)
+    gatt(tmp_path, models, dialogues=48, min_turns=3, max_turns=3, sampling=few)
+    assert len(set(seeds)) == len(seeds) == 6
 
 
 def test_ghost_attention_without_a_finished_answer_says_what_to_change(models: dict[str, Path], tmp_path: Path) -> None:
