@@ -174,7 +174,9 @@ def test_sampled_ids_are_the_last_answer_of_the_last_row(renderer: Renderer) -> 
     assert learned(rows[-1])[-1] == (renderer.prompt(DIALOGUES["two turns"][:-1]), ids)
 
 
-@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.chat_template:ChatTemplate._turn")
+@pytest.mark.conformance(
+    "a turn that ends with another token than eos", equation="models.chat_template:ChatTemplate._turn"
+)
 def test_a_turn_ends_with_what_the_template_writes_or_the_model_names(family: str, renderer: Renderer) -> None:
     assert tuple(names(renderer, list(renderer.end_ids))) == ENDS[family]
 
