@@ -33,11 +33,10 @@ class CheckBaseConfig(Config):
 def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     """Refuse a model that cannot be right, before anything is trained or anybody is asked. `difference` is the largest
     one that was put down to rounding."""
-    import torch
-
     from models.base_checks.examine import examine_base, examine_judge
+    from models.devices import use_threads
 
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     found: dict[str, list[Finding]] = {}
     for role, key, examine in (
         ("base", "base_model", lambda folder: examine_base(folder, config.lora)),

@@ -74,24 +74,17 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
     rng = random.Random(run.seed)
     instructions, questions = trained_on(run.records("instructions"), run.records("prompts"))
     plans = [_plan(config, instructions, questions, rng) for _ in range(config.dialogues)]
-    active = plans
+    active, room = plans, config.dialogue_tokens - config.sampling.max_new_tokens
     drawn: list[bool] = []
     for turn in range(config.max_turns):
         active = [plan for plan in active if turn < len(plan["questions"])]
-        open_turns = [
-            place_instruction(
-                [*plan["messages"], {"role": "user", "content": plan["questions"][turn]}], plan["text"], "every"
-            )
-            for plan in active
-        ]
-        room = config.dialogue_tokens - config.sampling.max_new_tokens
-        fits = [len(renderer.prompt(messages)) <= room for messages in open_turns]
-        active = list(compress(active, fits))
-        asked = list(compress(open_turns, fits))
+        for plan in active:
+            plan["asked"] = [*plan["messages"], {"role": "user", "content": plan["questions"][turn]}]
+        before = [place_instruction(plan["asked"], plan["text"], "every") for plan in active]
+        fits = [len(renderer.prompt(messages)) <= room for messages in before]
+        active, asked = list(compress(active, fits)), list(compress(before, fits))
         if not active:
             break
-        for plan in active:
-            plan["messages"].append({"role": "user", "content": plan["questions"][turn]})
         answers = draw(
             policy,
             renderer,
@@ -111,7 +104,7 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
         for i, (plan, responses) in enumerate(zip(active, answers, strict=True)):
             own = scores[i * config.samples : (i + 1) * config.samples]
             plan["last"] = responses[best_finished([r.finished for r in responses], [value for (value,) in own])]
-            plan["messages"] = answered(plan["messages"], plan["last"].text)
+            plan["messages"] = answered(plan["asked"], plan["last"].text)
         run.progress((turn + 1) / config.max_turns, f"turn {turn + 1} of {config.max_turns}")
     long_enough = [plan for plan in plans if len(plan["messages"]) >= 2 * config.min_turns]
     if not long_enough:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from models.checkpoint import save_checkpoint
+import torch
+
+from models.checkpoint import load_policy, save_checkpoint
 from models.config import TokenizerConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
@@ -26,3 +28,19 @@ def little_policy(folder: Path, seed: int = 5) -> Path:
     model = build_llama(shape, seed, renderer.pad_id, 1, renderer.tokenizer.eos_token_id)
     save_checkpoint(model, renderer.tokenizer, folder / "policy")
     return folder / "policy"
+
+
+def terse_policy(folder: Path, seed: int = 5) -> Path:
+    """The same, but about every second token ends the answer.
+
+    The first number of every hidden state is about 4 (all else is small beside it, and 16 numbers have a mean square of
+    1), so the end has a logit of about 6, and 319 other tokens one of about 0.
+    """
+    policy = little_policy(folder, seed)
+    model, renderer = load_policy(policy), Renderer(load_tokenizer(policy))
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 0] = 10.0
+        model.get_output_embeddings().weight[renderer.end_ids[0]] = 0.0
+        model.get_output_embeddings().weight[renderer.end_ids[0], 0] = 1.5
+    save_checkpoint(model, renderer.tokenizer, policy)
+    return policy

@@ -19,7 +19,7 @@ from tasks.engine.step import Output
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.rejection_sample import RejectionConfig, rejection_sample
 from tasks.sampling import open_renderer
-from tasks.synthesize_gatt import GattConfig, best_finished, synthesize_gatt
+from tasks.synthesize_gatt import GattStepConfig, best_finished, synthesize_gatt
 from tasks.train_reward import RewardStepConfig, train_safety_reward
 from tests.tasks.bench import step_run, written
 from tests.tasks.little_policy import WORDS, little_policy
@@ -35,7 +35,9 @@ PROMPTS = [
     }
     for number in range(12)
 ]
-INSTRUCTIONS = [{"instruction_id": "i", "source": "test", "text": "be kind", "short": "kind", "split": "train"}]
+INSTRUCTIONS = [
+    {"instruction_id": "i", "source": "test", "text": "be kind", "short": "kind", "kind": "manner", "split": "train"}
+]
 LONG, SHORT = SamplingConfig(max_new_tokens=90), SamplingConfig(max_new_tokens=1)
 REJECTED = {
     "candidates": Output("dataset", "response"),
@@ -156,7 +158,7 @@ def gatt(folder: Path, models: dict[str, Path], **given: Any) -> dict[str, float
     folder.mkdir(exist_ok=True)
     run = step_run(folder, inputs=inputs, outputs={"dialogues": Output("dataset", "dialogue")})
     config = {"dialogues": 12, "min_turns": 1, "max_turns": 1, "samples": 2, "temperature": 1.0, "sampling": LONG}
-    return dict(synthesize_gatt.function(run, GattConfig(**{**config, **given})))
+    return dict(synthesize_gatt.function(run, GattStepConfig(**{**config, "dialogue_tokens": 128, **given})))
 
 
 @pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.synthesize_gatt:synthesize_gatt")

@@ -25,11 +25,11 @@ from tasks.judging.shares import SharesConfig
 from tasks.live.answer_worker import Policies
 from tasks.pair_strategy import PairStrategyConfig
 from tasks.rejection_sample import RejectionConfig, rejection_sample
-from tasks.synthesize_gatt import GattConfig, synthesize_gatt
+from tasks.synthesize_gatt import GattStepConfig, synthesize_gatt
 from tests.models.conftest import stirred
 from tests.models.elsewhere import CPU, DEVICE, elsewhere
 from tests.tasks.bench import step_run
-from tests.tasks.little_policy import WORDS, little_policy
+from tests.tasks.little_policy import WORDS, little_policy, terse_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 LORA = LoraConfig(rank=2, alpha=4)
@@ -71,7 +71,7 @@ PROMPTS: Rows = ("prompt", [prompt(n, split) for n in range(6) for split in ("tr
 PREFERENCES: Rows = ("preference", [preference(n) for n in range(6)])
 INSTRUCTIONS: Rows = (
     "instruction",
-    [{"instruction_id": "i", "source": "test", "text": "be kind", "short": "kind", "split": "train"}],
+    [{"instruction_id": "i", "source": "test", "text": "be kind", "short": "kind", "kind": "manner", "split": "train"}],
 )
 
 
@@ -79,7 +79,7 @@ INSTRUCTIONS: Rows = (
 def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, Path]]:
     """`whole`: a policy and a reward model; `adapters`: the same as adapters, and the base of both."""
     folder = tmp_path_factory.mktemp("models")
-    base = little_policy(folder)
+    base = terse_policy(folder)
     tokenizer = load_tokenizer(base)
     torch.manual_seed(1)
     save_checkpoint(stirred(load_policy(base, lora=LORA, trainable=True)), tokenizer, folder / "adapter")
@@ -88,7 +88,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str
         with torch.no_grad():
             scalar_head(model).weight.normal_()
         save_checkpoint(model, tokenizer, folder / name)
-    judge = shutil.copytree(base, folder / "judge")  # what a judge is asked is longer
+    judge = shutil.copytree(little_policy(folder / "noise"), folder / "judge")  # what a judge is asked is longer
     config = json.loads((judge / "config.json").read_text())
     (judge / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048}))
     return {
@@ -116,7 +116,7 @@ def evaluating(given: Inputs) -> tuple[Step, Any, Inputs]:
 
 
 def synthesizing(given: Inputs) -> tuple[Step, Any, Inputs]:
-    return synthesize_gatt, GattConfig(dialogues=2, max_turns=2, sampling=SAMPLING), given
+    return synthesize_gatt, GattStepConfig(dialogues=2, max_turns=2, dialogue_tokens=128, sampling=SAMPLING), given
 
 
 def judging(given: Inputs) -> tuple[Step, Any, Inputs]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
+from models.checkpoint import reward_from_policy, save_checkpoint
 from models.config import SamplingConfig
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
@@ -14,16 +15,20 @@ from tasks.fit_context import FitStepConfig, GattRoom, fit_context
 from tasks.import_data import ImportConfig
 from tasks.synthesize_gatt import GattStepConfig, synthesize_gatt
 from tests.tasks.bench import step_run, written
-from tests.tasks.little_policy import little_policy
+from tests.tasks.little_policy import terse_policy
 from tests.tasks.test_import_data import imported, lines
 
-TURNS = {"min_turns": 2, "max_turns": 4, "dialogues": 12, "samples": 1}
+TURNS = {"min_turns": 2, "max_turns": 4, "dialogues": 12, "samples": 4}
 SAMPLING = SamplingConfig(max_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return little_policy(tmp_path_factory.mktemp("policy"))
+    """A policy that ends about every second answer with each token; beside it lies a reward model."""
+    folder = terse_policy(tmp_path_factory.mktemp("policy"))
+    model = reward_from_policy(folder, None, lora=None, seed=0)
+    save_checkpoint(model, load_tokenizer(folder), folder.parent / "reward")
+    return folder
 
 
 def instruction(number: int, kind: str, split: str = "train") -> dict[str, Any]:
@@ -58,7 +63,7 @@ def made(folder: Path, policy: Path, tokens: int = 128, **values: Any) -> tuple[
     """The dialogues and the metrics of one run of the step."""
     inputs: dict[str, Any] = {
         "policy": policy,
-        "helpfulness_reward": policy,
+        "helpfulness_reward": policy.parent / "reward",
         "instructions": ("instruction", values.pop("instructions", INSTRUCTIONS)),
         "prompts": ("prompt", PROMPTS),
     }
@@ -79,12 +84,13 @@ def test_two_instructions_of_different_kinds_are_combined_in_a_share_of_the_dial
     alone, none = made(tmp_path / "alone", policy, combined_share=0, short_share=0)
     assert first_turns(alone) == {"always eat grass 1.", "always eat llama 2."}
     assert none["combined"] == 0
+    assert none["finished"] > 0.5
     both, all_ = made(tmp_path / "both", policy, combined_share=1, short_share=0)
     assert first_turns(both) <= {
         "always eat grass 1. always eat llama 2.",
         "always eat llama 2. always eat grass 1.",
     }
-    assert all_["combined"] == len(both) == 12
+    assert all_["combined"] == len(both) > 8
     short, _ = made(tmp_path / "short", policy, combined_share=1, short_share=1)
     assert first_turns(short) <= {"grass: 1. llama: 2.", "llama: 2. grass: 1."}
 
