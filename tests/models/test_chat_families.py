@@ -174,7 +174,9 @@ def test_sampled_ids_are_the_last_answer_of_the_last_row(renderer: Renderer) -> 
     assert learned(rows[-1])[-1] == (renderer.prompt(DIALOGUES["two turns"][:-1]), ids)
 
 
-@pytest.mark.conformance("a turn that ends with another token than eos", equation="models.chat_template:ChatTemplate._turn")
+@pytest.mark.conformance(
+    "a turn that ends with another token than eos", equation="models.chat_template:ChatTemplate._turn"
+)
 def test_a_turn_ends_with_what_the_template_writes_or_the_model_names(family: str, renderer: Renderer) -> None:
     assert tuple(names(renderer, list(renderer.end_ids))) == ENDS[family]
 
@@ -283,6 +285,23 @@ def test_a_date_in_a_format_that_is_not_written_there_is_refused(tmp_path: Path)
     renderer = renderer_of("OLMo 2", tmp_path)
     with pytest.raises(ValueError, match="makes the format of the date itself"):
         with_template(renderer.tokenizer, "{{ strftime_now('%Y' + '-%m') }}" + str(renderer.tokenizer.chat_template))
+
+
+def test_without_an_end_of_sequence_the_templates_end_ends_and_pads(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(write_family("Qwen2.5", tmp_path))
+    tokenizer.eos_token = tokenizer.pad_token = None
+    renderer = Renderer(tokenizer)
+    assert names(renderer, [renderer.pad_id, renderer.end_ids[0]]) == ["<|im_end|>", "<|im_end|>"]
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path: Path) -> None:
+    content = json.loads((write_family("OLMo 2", tmp_path) / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**content, "added_tokens": []}))
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    bare = {key: value for key, value in config.items() if key not in ("eos_token", "bos_token")}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(bare))
+    with pytest.raises(ValueError, match="no special token: nothing could end a turn"):
+        Renderer(load_tokenizer(tmp_path))
 
 
 def test_roles_that_a_template_refuses_are_named(renderers: dict[str, Renderer]) -> None:
