@@ -85,6 +85,8 @@ class ChatTemplate:
             raise ValueError("the chat template makes the format of the date itself: write the format into the call")
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= set(tokenizer.all_special_tokens)
+        if not special:
+            raise ValueError("the tokenizer has no special token: nothing could end a turn")
         ordinary = {str(token) for token in tokenizer.added_tokens_decoder.values()} - special
         looked_for = _looked_for(source, special)
         self._looked_for = _any_of(looked_for) if looked_for else None

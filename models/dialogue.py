@@ -61,7 +61,6 @@ class Renderer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template_date: date | None = None) -> None:
         self.tokenizer = tokenizer
-        self.pad_id: int = tokenizer.pad_token_id
         eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         ends: list[int] = [*eos, *declared_ends(tokenizer)]
         self.template = ChatTemplate(tokenizer, template_date, tokenizer.convert_ids_to_tokens(ends))
@@ -70,6 +69,7 @@ class Renderer:
         self.formatting_ids: frozenset[int] = frozenset(self._token_ids.values())
         turn = self.template.turn((("user", (None,)),))
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys([self._token_ids[turn.end], *ends]))
+        self.pad_id: int = self.end_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._unsaid = self.formatting_ids | {*self.end_ids}
         self.text = TextEncoder(tokenizer, self.template.formatting, self.template.marks)
         added = tokenizer.added_tokens_decoder.values()

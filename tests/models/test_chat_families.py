@@ -287,6 +287,23 @@ def test_a_date_in_a_format_that_is_not_written_there_is_refused(tmp_path: Path)
         with_template(renderer.tokenizer, "{{ strftime_now('%Y' + '-%m') }}" + str(renderer.tokenizer.chat_template))
 
 
+def test_without_an_end_of_sequence_the_templates_end_ends_and_pads(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(write_family("Qwen2.5", tmp_path))
+    tokenizer.eos_token = tokenizer.pad_token = None
+    renderer = Renderer(tokenizer)
+    assert names(renderer, [renderer.pad_id, renderer.end_ids[0]]) == ["<|im_end|>", "<|im_end|>"]
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path: Path) -> None:
+    content = json.loads((write_family("OLMo 2", tmp_path) / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**content, "added_tokens": []}))
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    bare = {key: value for key, value in config.items() if key not in ("eos_token", "bos_token")}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(bare))
+    with pytest.raises(ValueError, match="no special token: nothing could end a turn"):
+        Renderer(load_tokenizer(tmp_path))
+
+
 def test_roles_that_a_template_refuses_are_named(renderers: dict[str, Renderer]) -> None:
     for name in ("Llama 2", "Mistral", "Gemma 3"):
         with pytest.raises(ValueError, match=r"refuses a dialogue of the roles user, user: .*must alternate"):

@@ -21,6 +21,7 @@ from models.dialogue import Renderer
 from models.training import dpo as module
 from models.training.dpo import PreferencePair, ReferenceDistance, train_dpo
 from models.training.reporting import Quiet, Reporter
+from tests.models.chat_families import renderer_of
 from tests.models.training.first_step import first_step, same_gradients
 from tests.models.training.little_runs import LORA, Recorder, preferences
 
@@ -116,6 +117,20 @@ def test_pairs_that_share_a_row_have_the_loss_and_gradients_of_separate_rows(
     (loss, found), (expected, gradients) = steps
     assert loss == pytest.approx(expected, abs=1e-5)
     same_gradients(gradients, found)
+
+
+def test_ordinary_added_tokens_are_words_of_a_response(tmp_path: Path) -> None:
+    """Digits, runs of line ends, tags and words are added tokens of Gemma 3's; the end of the turn alone is format."""
+    gemma = renderer_of("Gemma 3", tmp_path)
+    rendered = gemma.dialogue(
+        [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The lamp\n\n<table> 2024"}]
+    )
+    chosen = [token for token, said in zip(rendered.input_ids, rendered.loss_mask, strict=True) if said]
+    row = {"prompt_ids": gemma.prompt([{"role": "user", "content": "Who?"}]), "chosen_ids": chosen}
+    batch = module._Collator(gemma, None)(
+        [{**row, "rejected_ids": chosen[:2], "ref_chosen_logprob": 0.0, "ref_rejected_logprob": 0.0}]
+    )
+    assert batch["said_mask"].tolist()[0] == [True] * (len(chosen) - 1) + [False]
 
 
 def test_tokens_of_the_format_inside_a_response_are_left_out_too(
