@@ -43,7 +43,7 @@ class FineTuneStepConfig(FineTuneConfig):
         "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
-    metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "too_long"),
+    metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "read_from_text", "too_long"),
     headline="loss",
     about="Fine-tunes the policy of one iteration on the picks and the dialogues.",
     tags=("trainer",),
@@ -61,8 +61,9 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         row for row in run.records("demonstrations") if not config.replay_kinds or row["kind"] in config.replay_kinds
     ]
     replay = rng.sample(demonstrations, min(config.replay, len(demonstrations)))
+    gatt = run.records("gatt")
     generated = [dialogue_ids(renderer, *last_answer_of(row)) for row in picks]
-    generated += [render_gatt(renderer, last_answer_of(row)) for row in run.records("gatt")]
+    generated += [render_gatt(renderer, last_answer_of(row)) for row in gatt]
     # What was drawn fits; picks of another tokenizer are read from their text, and that can take more tokens here.
     fitting = [row for row in generated if len(row.input_ids) <= config.training.sequence_length]
     if not fitting:
@@ -88,7 +89,8 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         **metrics,
         "picks": float(len(picks)),
         "replay": float(len(replay)),
-        "gatt": float(len(generated) - len(picks)),
+        "gatt": float(len(gatt)),
+        "read_from_text": float(sum(row["tokenizer"] != renderer.identity for row in [*picks, *gatt])),
         "too_long": float(len(generated) - len(fitting)),
     }
 

@@ -62,7 +62,7 @@ def from_files(tmp_path_factory: pytest.TempPathFactory, server: str) -> Run:
         pretrain={"max_steps": 10, "warmup_steps": 2},
         sft={"epochs": 0.3},
         reward={"max_length": 112, "epochs": 0.2},
-        rejection={"prompts": 8, "sampling": {"max_new_tokens": 8}},
+        rejection={"prompts": 8, "unfinished": "score", "sampling": {"max_new_tokens": 8}},
         fine_tune={"picks": 12, "replay": 4, "training": {"sequence_length": 320, "batch_size": 2}},
         gatt={"dialogues": 4, "max_turns": 2, "sampling": {"max_new_tokens": 8}},
         evaluate={"ordinary_prompts": 4, "safety_prompts": 4, "sampling": {"max_new_tokens": 8}},

@@ -36,7 +36,8 @@ class _Elsewhere(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         if name == "__get__" and func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
-            return self.place(args[0])
+            real: torch.device = func(*args)  # transformers opens models on "meta", and asks which weights still are
+            return DEVICE if self.place(args[0]) == DEVICE else real
         if name == "__set__" and func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
             self._put(args[0], self.place(args[1]))
             return func(*args, **kwargs)
@@ -48,7 +49,7 @@ class _Elsewhere(TorchFunctionMode):
         strangers = [tensor for tensor in tensors if self.place(tensor) == CPU and tensor.dim() > 0]
         if wanted is None and DEVICE in places and strangers and name not in _MOVES:
             raise RuntimeError(f"Expected all tensors to be on the same device: {name} got {places}")
-        args, kwargs = tree_map_only(torch.device, lambda _: CPU, (args, kwargs))
+        args, kwargs = tree_map_only(torch.device, lambda each: CPU if each == DEVICE else each, (args, kwargs))
         result = func(*args, **kwargs)
         if name == "copy_":
             return result

@@ -256,7 +256,8 @@ def test_fine_tuning_learns_the_ids_that_were_drawn_and_of_a_cut_pick_no_end(
         inputs={"policy": models["policy"], "picks": ("dialogue", picks), "gatt": ("dialogue", dialogues)},
         outputs={"policy": Output("model")},
     )
-    fine_tune.function(run, FineTuneStepConfig(training=SFTConfig(sequence_length=512)))
+    metrics = fine_tune.function(run, FineTuneStepConfig(training=SFTConfig(sequence_length=512)))
+    assert metrics["read_from_text"] == 0
     rows = learned()[1]
     said = [[t for t, counts in zip(row.input_ids, row.loss_mask, strict=True) if counts] for row in rows]
     assert sorted(said) == sorted(row["token_ids"] for row in [*picks, *dialogues])

@@ -52,6 +52,7 @@ def test_picks_that_outgrew_their_row_are_left_out_and_counted(policy: tuple[Pat
     )
     metrics = fine_tune.function(run, config(lengths[0]))
     assert (metrics["picks"], metrics["too_long"], metrics["dialogues"]) == (2.0, 1.0, 1.0)
+    assert metrics["read_from_text"] == 2
     assert (tmp_path / "out" / "policy" / "model.safetensors").is_file()
 
 
