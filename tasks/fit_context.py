@@ -1,8 +1,9 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from jinja2 import TemplateError
 from pydantic import Field
 
 from data_store.errors import InputError
@@ -64,7 +65,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
             groups.add(row.get("axis", role))
-            tokens = length(row)
+            tokens = _tokens(row, role, length)
             if tokens <= limit:
                 kept.append(row)
                 continue
@@ -104,6 +105,18 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
+
+
+def _tokens(row: dict[str, Any], role: str, length: Callable[[dict[str, Any]], int]) -> int:
+    """The length of a row. Raises InputError naming it where the chat template does not serve its roles."""
+    try:
+        return length(row)
+    except (ValueError, TemplateError) as error:
+        roles = ", ".join(message["role"] for message in row["messages"])
+        raise InputError(
+            f"{row['source']}: the chat template does not serve this {role.removesuffix('s')} ({roles}): {error}. "
+            "Change or remove the row, or change chat_template.jinja; the table of check_base says what is served"
+        ) from None
 
 
 def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:
