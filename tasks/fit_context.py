@@ -1,9 +1,10 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from jinja2 import TemplateError
 from pydantic import Field
 
 from data_store.errors import InputError
@@ -80,10 +81,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
             groups.add(row.get("axis", role))
-            try:
-                tokens = length(row)
-            except ValueError as error:
-                raise InputError(f"{row['source']}: {role.removesuffix('s')} {row[identity]}: {error}") from None
+            tokens = _tokens(row, role, length)
             if tokens <= limit:
                 kept.append(row)
                 continue
@@ -148,6 +146,18 @@ def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:
             f"{tokens} tokens, {room.dialogue_tokens} fit. Lower gatt.min_turns or gatt.sampling.max_new_tokens, or "
             "raise fine_tune.training.sequence_length where the context has room"
         )
+
+
+def _tokens(row: dict[str, Any], role: str, length: Callable[[dict[str, Any]], int]) -> int:
+    """The length of a row. Raises InputError naming it where the chat template does not serve its roles."""
+    try:
+        return length(row)
+    except (ValueError, TemplateError) as error:
+        roles = ", ".join(message["role"] for message in row["messages"])
+        raise InputError(
+            f"{row['source']}: the chat template does not serve this {role.removesuffix('s')} ({roles}): {error}. "
+            "Change or remove the row, or change chat_template.jinja; the table of check_base says what is served"
+        ) from None
 
 
 def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:

@@ -109,9 +109,9 @@ def test_one_response_may_have_a_score_per_reward_model_and_kind() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_kinds_there_are() -> None:
-    with pytest.raises(InputError, match="use one of document, dropped, dialogue"):
+    with pytest.raises(InputError, match="use one of document, dropped, finding, dialogue"):
         row_kind("documents")
 
 
 def test_kinds_with_other_schemas_have_other_schema_hashes() -> None:
-    assert len({kind.schema_hash for kind in ROW_KINDS.values()}) == len(ROW_KINDS) == 11
+    assert len({kind.schema_hash for kind in ROW_KINDS.values()}) == len(ROW_KINDS) == 12

@@ -56,7 +56,7 @@ def test_a_judge_changes_no_step_before_it_and_collecting_alone_after_it() -> No
     before, after = build_plan(config_of({})), build_plan(config_of({"judge": FOLDER, "sources": HALF}))
     changed = {step for (part, step), call in before.items() if call.recipe() != after[part, step].recipe()}
     assert changed == {"collect_preferences"}
-    assert {step for _, step in set(after) - set(before)} == {"judge_pairs"}
+    assert {step for _, step in set(after) - set(before)} == {"check_base", "judge_pairs"}
 
 
 def test_an_endpoint_is_asked_about_its_share_and_no_secret_or_patience_is_in_the_fingerprint() -> None:

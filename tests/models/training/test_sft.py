@@ -14,6 +14,7 @@ from models.checkpoint import load_policy
 from models.config import SFTConfig
 from models.dialogue import Rendered, Renderer
 from models.training import sft as module
+from models.training.packing import pack
 from models.training.reporting import Quiet, Reporter
 from models.training.sft import fine_tune
 from tests.models.training.first_step import first_step, same_gradients
@@ -195,3 +196,32 @@ def test_a_dialogue_longer_than_a_row_is_refused_by_its_number_and_never_cut(
     long = Rendered([1, *[30] * 64, 2], [False, *[True] * 65], [1, 65])
     with pytest.raises(ValueError, match=r"dialogue 2 of 2 has 66 tokens; sft\.sequence_length is 64"):
         run(gqa_policy, [FIVE, long], renderer, tmp_path, Quiet())
+
+
+def test_a_row_of_its_own_for_each_dialogue_learns_what_packed_rows_learn(
+    tmp_path: Path, gqa_policy: Path, renderer: Renderer
+) -> None:
+    """Six dialogues in one step: the loss is a mean over their tokens, however many rows they stand in."""
+    rendered = ragged(renderer, 6)
+    ids = [each.input_ids for each in rendered]
+    alone = pack(ids, ids, 512, seed=3, together=False)
+    assert sorted(alone["input_ids"]) == sorted(ids)
+    assert alone["seq_lengths"] == [[len(row)] for row in alone["input_ids"]]
+    assert len(pack(ids, ids, 512, seed=3)) == 1
+    losses = []
+    for together in (True, False):
+        config = SFTConfig(learning_rate=1e-3, batch_size=6, epochs=1, warmup_ratio=0.0, sequence_length=512)
+        metrics = fine_tune(
+            load_policy(gqa_policy, trainable=True),
+            rendered,
+            renderer,
+            config,
+            out=tmp_path / f"out-{together}",
+            work=tmp_path / f"work-{together}",
+            seed=3,
+            reporter=Quiet(),
+            together=together,
+        )
+        assert metrics["steps"] == 1
+        losses.append(metrics["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
