@@ -107,7 +107,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     The ids at which the folder's model stops
     (`eos_token_id` of generation_config.json, else of config.json) go with the tokenizer into every checkpoint: an
-    adapter's folder has neither file.
+    adapter's folder has neither file. Raises ValueError where such a file cannot be read.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
@@ -125,10 +125,14 @@ def declared_ends(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def _declared_ends(folder: Path) -> list[int]:
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).exists():
+        if not (folder / name).exists():
+            continue
+        try:
             found = json.loads((folder / name).read_text()).get("eos_token_id")
-            if found is not None:
-                return [found] if isinstance(found, int) else list(found)
+        except (ValueError, AttributeError):
+            raise ValueError(f"{folder / name}: it is no JSON with keys and values: copy it again") from None
+        if found is not None:
+            return [found] if isinstance(found, int) else list(found)
     return []
 
 

@@ -188,6 +188,14 @@ def test_ends_go_with_an_adapters_tokenizer(folders: dict[str, Path], tmp_path: 
     assert Renderer(load_tokenizer(tmp_path)).end_ids == Renderer(load_tokenizer(folders["Llama 3.1"])).end_ids
 
 
+@pytest.mark.parametrize("text", ["{", "[2]"])
+def test_a_generation_config_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    folder = write_family("GLM-4", tmp_path)
+    (folder / "generation_config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"generation_config\.json: it is no JSON with keys and values"):
+        load_tokenizer(folder)
+
+
 def test_without_generation_config_the_models_config_names_the_ends(tmp_path: Path) -> None:
     folder = write_family("GLM-4", tmp_path)
     found = json.loads((folder / "generation_config.json").read_text())
