@@ -148,13 +148,15 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     """Every step but the evaluations is finished before. What is taken up again has to pass the gate too."""
     home = copy_of_first_run()
     before = home.runs()
+    (sampled,) = home.store.runs(part="V2", step="rejection_sample")
+    picks = int(sampled.metrics["picks"])
     config = tmp_path / "gated.yaml"
     gate = "{step: rejection-sample, metric: picks, at_least: 1000, iterations: [V2]}"
     config.write_text(f"{POCKET}gates: [{gate}]\n".replace("  safety_prompts: 6", "  safety_prompts: 5"))
 
     stopped = home.halter("run", config, "--json")
     assert stopped.code == 1
-    assert "V2 rejection_sample: picks is 21, and must be at least 1,000" in stopped.err
+    assert f"V2 rejection_sample: picks is {picks}, and must be at least 1,000" in stopped.err
     assert "Traceback" not in stopped.err
     ran = home.runs()[len(before) :]
     assert ran == [("V0", "evaluate", "succeeded"), ("V1", "evaluate", "succeeded")], "what comes before, nothing after"
@@ -162,12 +164,12 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     status = home.look("status", "--json").document
     cells = {(cell["part"], cell["step"]): cell for cell in status["steps"]}
     at_gate = cells["V2", "rejection_sample"]
-    assert (at_gate["state"], at_gate["gate"]) == ("fresh", "picks is 21, and must be at least 1,000")
+    assert (at_gate["state"], at_gate["gate"]) == ("fresh", f"picks is {picks}, and must be at least 1,000")
     assert at_gate["outputs"]["picks"] == home.head("dataset/picks@V2"), "its result stays"
     assert [key for key, cell in cells.items() if cell["gate"]] == [("V2", "rejection_sample")]
     stale = {key for key, cell in cells.items() if cell["state"] != "fresh"}
     assert stale == {("V2", "evaluate"), ("V2", "evaluate_sampled")}, "a gate makes nothing stale"
-    assert "V2 rejection_sample is at a gate: picks is 21" in home.look("status").out
+    assert f"V2 rejection_sample is at a gate: picks is {picks}" in home.look("status").out
 
     runs = ask(home.server or "", "flow_runs/filter", sort="START_TIME_DESC", limit=30)
     newest = next(run for run in runs if run["name"] == "pocket")
@@ -175,7 +177,7 @@ def test_a_run_stops_at_a_gate_keeps_the_result_and_goes_on_when_the_bound_is_ch
     artifacts = ask(home.server or "", "artifacts/latest/filter", limit=200)
     assert "gate-rejection-sample-v2" in {each["key"] for each in artifacts}
 
-    config.write_text(config.read_text().replace("at_least: 1000", "at_least: 21"))
+    config.write_text(config.read_text().replace("at_least: 1000", f"at_least: {picks}"))
     on = home.halter("run", config, "--json")
     assert on.code == 0, on.err
     assert {(part, step) for part, step, _ in home.runs()[len(before) + 2 :]} == stale
