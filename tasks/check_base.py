@@ -1,6 +1,7 @@
 """Models that somebody brings, the base and a judge that is a folder: looked at before anything else of a run."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from pydantic import Field
 from data_store.errors import InputError
 from data_store.rows import CONSEQUENCES
 from models.base_checks.finding import Finding
-from models.config import Config, LoraConfig
+from models.config import TEMPLATE_DATE, Config, LoraConfig
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.judging.guidelines import LETTERS
 
@@ -18,6 +19,7 @@ class CheckBaseConfig(Config):
 
     lora: LoraConfig | None = None
     threads: int = Field(default=1, ge=1, description="CPU threads of torch")
+    template_date: date = TEMPLATE_DATE
 
 
 @step(
@@ -39,7 +41,7 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     use_threads(config.threads)
     found: dict[str, list[Finding]] = {}
     for role, key, examine in (
-        ("base", "base_model", lambda folder: examine_base(folder, config.lora)),
+        ("base", "base_model", lambda folder: examine_base(folder, config.lora, config.template_date)),
         ("judge", "collect.judge.folder", lambda folder: examine_judge(folder, LETTERS)),
     ):
         if run.wants(role):

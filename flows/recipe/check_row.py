@@ -14,7 +14,7 @@ def _has_judge(at: Place) -> bool:
 
 
 def _checking(at: Place) -> CheckBaseConfig:
-    return CheckBaseConfig(lora=at.config.lora, threads=at.config.sft.threads)
+    return CheckBaseConfig(lora=at.config.lora, threads=at.config.sft.threads, template_date=at.config.template_date)
 
 
 def _found(at: Place) -> Makes:

@@ -2,6 +2,7 @@
 once. Finished in seconds: what cannot be right is said before anything is trained or anybody is asked.
 """
 
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -25,12 +26,12 @@ from models.verdicts import verdict_tokens
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 
 
-def examine_base(folder: Path, lora: LoraConfig | None) -> list[Finding]:
+def examine_base(folder: Path, lora: LoraConfig | None, template_date: date | None = None) -> list[Finding]:
     """What was found of a base model. Raises ValueError where the recipe cannot use it: file, reason, what to do.
 
     Needs 4 bytes of memory a parameter.
     """
-    renderer, found = _examine_files(folder, rewards=True)
+    renderer, found = _examine_files(folder, template_date, rewards=True)
     model = _loaded(folder)
     found.append(check_embeddings(model, renderer))
     if lora is not None:
@@ -40,14 +41,16 @@ def examine_base(folder: Path, lora: LoraConfig | None) -> list[Finding]:
 
 def examine_judge(folder: Path, letters: tuple[str, str]) -> list[Finding]:
     """The same of a model that only says which of two letters comes next."""
-    renderer, found = _examine_files(folder, rewards=False)
+    renderer, found = _examine_files(folder, None, rewards=False)
     verdict_tokens(renderer, letters)
     found.append(Finding("letters", f"{' and '.join(letters)} are single tokens"))
     model = _loaded(folder)
     return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
 
 
-def _examine_files(folder: Path, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
+def _examine_files(
+    folder: Path, template_date: date | None, *, rewards: bool
+) -> tuple[Renderer, list[Finding]]:
     found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
     try:
         tokenizer = load_tokenizer(folder)
@@ -55,7 +58,7 @@ def _examine_files(folder: Path, *, rewards: bool) -> tuple[Renderer, list[Findi
         raise ValueError(f"transformers cannot open the tokenizer: {first_line(error)}") from None
     if tokenizer.eos_token_id is None:
         raise ValueError("tokenizer_config.json: it names no eos_token, so no answer can end: give it one")
-    renderer, served = check_template(tokenizer, folder)
+    renderer, served = check_template(tokenizer, folder, template_date)
     found += [check_pieces(tokenizer, folder), *served, check_finite(folder)]
     return renderer, [each for each in found if each is not None]
 

@@ -3,7 +3,7 @@ and whether what it writes is the same tomorrow."""
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,18 +27,20 @@ DIALOGUES: dict[str, tuple[Message, ...]] = {
 _UNSERVED = (ValueError, TemplateError, TypeError, LookupError)
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> tuple[Renderer, list[Finding]]:
+def check_template(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, template_date: date | None = None
+) -> tuple[Renderer, list[Finding]]:
     """The renderer, and what the template serves. Raises ValueError where it does not serve a single turn, where a
     dialogue is not its prompt, the answer and the end of the turn, and where the template writes today's date."""
     try:
-        renderer = Renderer(tokenizer)
+        renderer = Renderer(tokenizer, template_date)
         ends = _round_trip(renderer, DIALOGUES["one turn"])
     except _UNSERVED as error:
         raise ValueError(f"the chat template cannot be used: {error}") from None
     found = [Finding("end of turn", f"{_token(renderer, ends)}{_other_ends(renderer, ends, folder)}")]
     for name, messages in DIALOGUES.items():
         found.append(Finding(name, _served(renderer, messages)))
-    _check_clock(tokenizer, renderer)
+    _check_clock(tokenizer, renderer, template_date)
     return renderer, found
 
 
@@ -94,10 +96,10 @@ class _InAMonth(datetime):
         return cls.fromtimestamp(datetime.now().timestamp()) + timedelta(days=40, hours=7)
 
 
-def _check_clock(tokenizer: PreTrainedTokenizerBase, renderer: Renderer) -> None:
+def _check_clock(tokenizer: PreTrainedTokenizerBase, renderer: Renderer, template_date: date | None) -> None:
     today = renderer.prompt(DIALOGUES["one turn"])
     with patch.object(chat_template_utils, "datetime", _InAMonth):
-        later = Renderer(tokenizer).prompt(DIALOGUES["one turn"])
+        later = Renderer(tokenizer, template_date).prompt(DIALOGUES["one turn"])
     if today != later:
         raise ValueError(
             "the chat template writes today's date into each prompt, so what is learned is another text each day: "

@@ -54,11 +54,9 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Build:
 
 
 @pytest.fixture(autouse=True)
-def precision_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A trainer in bfloat16 leaves its precision in accelerate's process-wide state. Steps have a process each; tests
-    do not."""
+def device_of_its_own() -> Iterator[None]:
+    """A trainer leaves its device in accelerate's process-wide state. Steps have a process each; tests do not."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
