@@ -14,7 +14,7 @@ from transformers.utils import chat_template_utils
 from models.base_checks.finding import Finding
 from models.dialogue import Message, Renderer
 
-_ANSWER = "The lamp is lit. 불이 켜졌습니다."
+_ANSWER = "The lamp is lit."
 _USER: Message = {"role": "user", "content": "Is the lamp lit?"}
 _ASSISTANT: Message = {"role": "assistant", "content": _ANSWER}
 _SYSTEM: Message = {"role": "system", "content": "Answer in one sentence."}
