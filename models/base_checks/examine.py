@@ -48,9 +48,7 @@ def examine_judge(folder: Path, letters: tuple[str, str]) -> list[Finding]:
     return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
 
 
-def _examine_files(
-    folder: Path, template_date: date | None, *, rewards: bool
-) -> tuple[Renderer, list[Finding]]:
+def _examine_files(folder: Path, template_date: date | None, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
     found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
     try:
         tokenizer = load_tokenizer(folder)
