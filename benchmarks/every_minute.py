@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -204,7 +205,15 @@ def switch_off(url: str) -> None:
         {"Content-Type": "application/json"},
         method="PATCH",
     )
-    urllib.request.urlopen(request, timeout=60).close()
+    deadline = time.monotonic() + SECONDS_TO_START
+    while True:
+        try:
+            urllib.request.urlopen(request, timeout=60).close()
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:  # its database is busy: ask again
+                raise
+            time.sleep(1)
 
 
 def wait_for_the_last(home: Path) -> None:

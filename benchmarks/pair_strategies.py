@@ -31,9 +31,9 @@ from flows.recipe.places import FIRST, FOUNDATION
 from flows.recipe.plan import Plan, build_plan
 from models.checkpoint import load_reward
 from models.config import SamplingConfig
+from tasks.answers import open_renderer
 from tasks.engine.execute import execute
 from tasks.engine.processes import Workers
-from tasks.sampling import open_renderer
 from tasks.train_reward import accuracy_by_rating
 
 ROOT = Path(__file__).resolve().parents[1]

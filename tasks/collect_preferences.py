@@ -9,6 +9,7 @@ from pydantic import Field
 
 from data_store.rows import SAFETY_LABELS
 from models.config import Config
+from tasks.answers import row_id
 from tasks.draw_pairs import DrawConfig
 from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.extend_prompts import RedTeamConfig
@@ -19,7 +20,6 @@ from tasks.judging.people import PeopleConfig
 from tasks.judging.registry import JUDGES, LMJudgeConfig
 from tasks.judging.shares import SharesConfig
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.sampling import row_id
 
 
 class JudgeConfig(Config):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from models.config import Config, DPOConfig, LoraConfig
+from tasks.answers import dialogue_ids, open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import apart, is_held_out
-from tasks.sampling import dialogue_ids, open_renderer
 from tasks.train_reward import is_gold, sides
 
 if TYPE_CHECKING:

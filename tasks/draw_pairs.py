@@ -13,10 +13,11 @@ from data_store.rows import AXES
 from models.algorithms.pair_choice import KEPT_BECAUSE
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
+from tasks.answers import open_renderer, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
-from tasks.sampling import draw, open_renderer, row_id
+from tasks.sampling import draw
 
 if TYPE_CHECKING:
     from tasks.engine.call import StepCall

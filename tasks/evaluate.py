@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from tasks.answers import Drawn, open_renderer, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.evaluations.evaluation import Rows, Subject
 from tasks.evaluations.registry import EVALUATIONS, HEADLINE, INPUTS, EvaluateConfig, held_out_prompts, metrics_of
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.sampling import Drawn, draw, open_renderer, row_id
+from tasks.sampling import draw
 
 
 class EvaluateStepConfig(EvaluateConfig):

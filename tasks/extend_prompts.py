@@ -11,9 +11,9 @@ from pydantic import Field
 from data_store.reading.row_import import prompt_id_of
 from data_store.rows import VIOLATIONS
 from models.config import TEMPLATE_DATE, Config
+from tasks.answers import open_renderer
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.held_out import plain
-from tasks.sampling import open_renderer
 
 
 class RedTeamConfig(Config):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
+from tasks.answers import Dialogue, dialogue_ids, last_answer_of, open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import Dialogue, dialogue_ids, last_answer_of, open_renderer
 
 if TYPE_CHECKING:
     from models.dialogue import Rendered, Renderer

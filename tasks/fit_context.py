@@ -9,8 +9,8 @@ from pydantic import Field
 
 from data_store.errors import InputError
 from models.config import TEMPLATE_DATE, Config
+from tasks.answers import dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import Input, Output, StepRun, step
-from tasks.sampling import dialogue_ids, open_renderer, sides_of
 from tasks.synthesize_gatt import trained_on
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from data_store.figures import figure
 from models.algorithms.pair_choice import KEPT_BECAUSE, Beliefs, calibrated_scale, choose_pairs, sigmoid
 from models.config import Config, SamplingConfig
+from tasks.answers import open_renderer, sides_of
 from tasks.engine.step import StepRun
-from tasks.sampling import open_renderer, score, sides_of
+from tasks.sampling import score
 from tasks.train_reward import sides
 
 AXES = ("safety", "helpfulness")

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.config import Config, LoraConfig, PPOConfig
+from tasks.answers import open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.safety_level import threshold_of
-from tasks.sampling import open_renderer
 
 
 class PPOStepConfig(Config):

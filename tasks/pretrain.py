@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from models.config import ArchitectureConfig, Config, PretrainConfig
+from tasks.answers import open_renderer
 from tasks.engine.step import Input, Output, StepRun, step
-from tasks.sampling import open_renderer
 
 
 class PretrainStepConfig(Config):

@@ -10,9 +10,10 @@ from pydantic import Field
 from data_store.figures import figure
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
+from tasks.answers import answered, open_renderer, response_of, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.safety_level import threshold_of
-from tasks.sampling import answered, draw, open_renderer, response_of, row_id, score
+from tasks.sampling import draw, score
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date
 
 from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
+from tasks.answers import open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step
-from tasks.sampling import open_renderer
 
 
 class SFTStepConfig(Config):

@@ -15,8 +15,9 @@ from pydantic import Field
 from data_store.errors import InputError
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
+from tasks.answers import answered, open_renderer, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
-from tasks.sampling import answered, draw, open_renderer, row_id, score
+from tasks.sampling import draw, score
 
 Rows = list[dict[str, Any]]
 

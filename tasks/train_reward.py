@@ -11,10 +11,11 @@ from typing import Any
 
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
+from tasks.answers import Dialogue, dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import apart, is_held_out
 from tasks.safety_level import write_level
-from tasks.sampling import Dialogue, dialogue_ids, open_renderer, score, sides_of
+from tasks.sampling import score
 
 
 class RewardStepConfig(Config):

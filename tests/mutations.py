@@ -19,7 +19,7 @@ DPO = "tests/models/algorithms/test_dpo.py::"
 GATT = "tests/models/algorithms/test_gatt.py::"
 SELECTION = "tests/models/algorithms/test_selection.py::"
 AGREEMENT = "tests/models/algorithms/test_agreement.py::"
-SAMPLING = "tests/tasks/test_sampling.py::"
+SAMPLING = "tests/tasks/test_answers.py::"
 CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
@@ -807,7 +807,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the text of an answer is read in the place of its ids",
-        "tasks/sampling.py",
+        "tasks/answers.py",
         "if answer.ids is not None and answer.tokenizer == renderer.identity:",
         "if answer.ids is None and answer.tokenizer == renderer.identity:",
         (
@@ -818,21 +818,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the ids of another tokenizer are read",
-        "tasks/sampling.py",
+        "tasks/answers.py",
         "if answer.ids is not None and answer.tokenizer == renderer.identity:",
         "if answer.ids is not None:",
         (SAMPLING + "test_of_another_tokenizer_the_text_is_read_with_an_end_only_where_it_is_finished",),
     ),
     Mutation(
         "ids are read unchecked",
-        "tasks/sampling.py",
+        "tasks/answers.py",
         "if rendered.input_ids != [*renderer.prompt(messages), *answer.ids]:",
         "if False:",
         (SAMPLING + "test_a_renderer_that_would_read_other_ids_than_were_sampled_is_stopped_with_the_row",),
     ),
     Mutation(
         "a cut answer's text gets the template's end",
-        "tasks/sampling.py",
+        "tasks/answers.py",
         "if answer.finished or rendered.input_ids[-1] not in renderer.end_ids:",
         "if answer.finished is not None:",
         (SAMPLING + "test_of_another_tokenizer_the_text_is_read_with_an_end_only_where_it_is_finished",),

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tasks.answers import Drawn
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
-from tasks.sampling import Drawn
 
 
 class Divergence(Evaluation):

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
+from tasks.answers import Dialogue, Drawn, response_of
 from tasks.engine.step import Input, StepRun
-from tasks.sampling import Dialogue, Drawn, response_of
 from world.annotator import Annotator, Judgement
 
 Rows = list[dict[str, Any]]

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from data_store.rows import AXES, RATINGS
 from models.config import SamplingConfig
+from tasks.answers import Dialogue
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.safety_level import threshold_of
-from tasks.sampling import Dialogue, score
+from tasks.sampling import score
 from tasks.train_reward import accuracy_by_rating, sides
 
 

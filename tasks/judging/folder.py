@@ -8,12 +8,12 @@ from pydantic import Field
 
 from data_store.reading.row_import import RefusedRowError
 from models.config import Config
+from tasks.answers import open_renderer
 from tasks.engine.step import Input, StepRun
 from tasks.judging.guidelines import LETTERS, comparison, response_in, safety_by_letter
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMConfig, LMStepConfig, lm_step_config
 from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, ruling
-from tasks.sampling import open_renderer
 
 
 class FolderConfig(Config):

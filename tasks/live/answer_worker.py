@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_store.files import write_all
 from models.config import SamplingConfig
-from tasks.sampling import draw, open_renderer
+from tasks.answers import open_renderer
+from tasks.sampling import draw
 
 if TYPE_CHECKING:
     from torch import nn

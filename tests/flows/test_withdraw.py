@@ -18,8 +18,8 @@ from flows.session import remember, session_of, store_root
 from flows.shown.lineage_view import lineage_document
 from flows.shown.status import status_cells
 from flows.withdrawals import redo_commands
+from tasks.answers import row_id
 from tasks.engine.execute import execute
-from tasks.sampling import row_id
 from tests.flows.recipe_runs import POCKET
 from world.content import World
 from world.documents import make_documents

@@ -10,13 +10,13 @@ from models.config import SamplingConfig, TokenizerConfig
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.answers import open_renderer
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
 from tasks.held_out import is_held_out
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.people import PeopleConfig
-from tasks.sampling import open_renderer
 from tests.tasks.bench import step_run, written
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"

@@ -14,11 +14,11 @@ from models.checkpoint import load_policy, load_reward, reward_from_policy, save
 from models.config import DPOConfig, RewardConfig, SamplingConfig, SFTConfig
 from models.dialogue import Renderer
 from models.scoring import score_rows
+from tasks.answers import open_renderer
 from tasks.dpo import DPOStepConfig, dpo
 from tasks.engine.step import Output
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.rejection_sample import RejectionConfig, rejection_sample
-from tasks.sampling import open_renderer
 from tasks.synthesize_gatt import GattStepConfig, best_finished, synthesize_gatt
 from tasks.train_reward import RewardStepConfig, train_safety_reward
 from tests.tasks.bench import step_run, written

@@ -15,6 +15,7 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.answers import Answer, Dialogue, Drawn, answered
 from tasks.engine.step import Output
 from tasks.evaluations.divergence import response_kl
 from tasks.evaluations.evaluation import Subject
@@ -22,7 +23,7 @@ from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig, held_out_pro
 from tasks.evaluations.reward_models import threshold_quality
 from tasks.fine_tune import render_gatt
 from tasks.fit_context import FitStepConfig, fit_context
-from tasks.sampling import Answer, Dialogue, Drawn, answered, draw, score
+from tasks.sampling import draw, score
 from tasks.train_reward import accuracy_by_rating
 from tests.tasks.bench import NOT_SAMPLED, PAIR_NOT_SAMPLED, step_run, written
 from world.annotator import Annotator

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
+from tasks.answers import row_id
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.engine.step import Output, StepInput, StepRun
 from tasks.held_out import is_held_out
 from tasks.import_data import ImportConfig, import_data
-from tasks.sampling import row_id
 from tests.tasks.bench import step_run, written
 from world.config import WorldConfig
 

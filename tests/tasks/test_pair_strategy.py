@@ -11,11 +11,12 @@ import torch
 from models.algorithms.pair_choice import calibrated_scale, sigmoid
 from models.checkpoint import load_reward, reward_from_policy, save_checkpoint, scalar_head
 from models.config import SamplingConfig
+from tasks.answers import open_renderer, sides_of
 from tasks.draw_pairs import DrawStepConfig, draw_pairs
 from tasks.engine.step import Output
 from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig
-from tasks.sampling import open_renderer, score, sides_of
+from tasks.sampling import score
 from tests.tasks.bench import PAIR_NOT_SAMPLED, step_run, written
 from tests.tasks.little_policy import WORDS, little_policy
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from models.config import SFTConfig
 from models.tokenizer import load_tokenizer
+from tasks.answers import open_renderer
 from tasks.engine.step import Output
-from tasks.sampling import open_renderer
 from tasks.sft import SFTStepConfig, sft
 from tests.tasks.bench import step_run
 from tests.tasks.little_policy import little_policy

@@ -15,8 +15,9 @@ from models.checkpoint import load_policy, save_checkpoint
 from models.config import LoraConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
+from tasks.answers import open_renderer
 from tasks.live.live_answers import PLACES, POLICIES, LiveAnswerer, LiveConfig, LiveModel
-from tasks.sampling import draw, open_renderer
+from tasks.sampling import draw
 from tests.models.conftest import stirred
 from tests.tasks.bench import is_alive, wait_for
 from tests.tasks.little_policy import little_policy

@@ -11,17 +11,8 @@ from models.checkpoint import load_policy, load_reward, reward_from_policy, save
 from models.config import SamplingConfig
 from models.dialogue import Renderer
 from models.scoring import score_rows
-from tasks.sampling import (
-    Answer,
-    Drawn,
-    dialogue_ids,
-    draw,
-    last_answer_of,
-    open_renderer,
-    response_of,
-    score,
-    sides_of,
-)
+from tasks.answers import Answer, Drawn, dialogue_ids, last_answer_of, open_renderer, response_of, sides_of
+from tasks.sampling import draw, score
 from tests.tasks.bench import NOT_SAMPLED, PAIR_NOT_SAMPLED
 from tests.tasks.little_policy import WORDS, little_policy
 
@@ -79,7 +70,7 @@ def rows_with(answer: Answer) -> list[tuple[Any, Answer]]:
     ]
 
 
-@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.sampling:dialogue_ids")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.answers:dialogue_ids")
 def test_from_every_kind_of_row_the_ids_that_were_drawn_are_those_that_are_read(
     renderer: Renderer, drawn: list[Drawn]
 ) -> None:
@@ -97,7 +88,7 @@ def test_from_every_kind_of_row_the_ids_that_were_drawn_are_those_that_are_read(
     assert encoded_anew > len(drawn) / 2
 
 
-@pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.sampling:dialogue_ids")
+@pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.answers:dialogue_ids")
 def test_an_end_is_read_exactly_where_it_was_said(renderer: Renderer, drawn: list[Drawn]) -> None:
     for answer in drawn:
         for messages, read in rows_with(answer):
@@ -105,7 +96,7 @@ def test_an_end_is_read_exactly_where_it_was_said(renderer: Renderer, drawn: lis
             assert (ids[-1] in renderer.end_ids) == answer.finished
 
 
-@pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.sampling:dialogue_ids")
+@pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.answers:dialogue_ids")
 @pytest.mark.parametrize("finished", [True, False])
 def test_of_another_tokenizer_the_text_is_read_with_an_end_only_where_it_is_finished(
     renderer: Renderer, finished: bool
@@ -131,7 +122,7 @@ def test_what_was_not_sampled_here_is_its_text_and_counts_as_finished(renderer: 
         assert dialogue_ids(renderer, messages, answer) == whole
 
 
-@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.sampling:dialogue_ids")
+@pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.answers:dialogue_ids")
 def test_a_renderer_that_would_read_other_ids_than_were_sampled_is_stopped_with_the_row(
     folder: Path, drawn: list[Drawn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
