@@ -111,7 +111,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        tokenizer.pad_token = _padding(tokenizer)
+        tokenizer.pad_token = _padding(tokenizer)  # None where no token is special
     ends = {*_declared_ends(folder), *declared_ends(tokenizer)} - {tokenizer.eos_token_id}
     if ends:
         tokenizer.init_kwargs[ENDS_KEY] = sorted(ends)
@@ -195,7 +195,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         shutil.copyfile(model_file, folder / "tokenizer.model")
 
 
-def _padding(tokenizer: PreTrainedTokenizerBase) -> str:
+def _padding(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The special token that serves best for padding: the one for unknown characters (Llama 2), one that is called so
     or is kept free (Llama 3), one that the chat template does not write, any other; no dialogue ends with it. The end
     of sequence where there is no other."""
@@ -213,7 +213,7 @@ def _padding(tokenizer: PreTrainedTokenizerBase) -> str:
         )
 
     free = [entry for entry in sorted(specials.items()) if entry[1] != tokenizer.eos_token]
-    return max(free, key=worth)[1] if free else str(tokenizer.eos_token)
+    return max(free, key=worth)[1] if free else cast(str | None, tokenizer.eos_token)
 
 
 def _sentences(texts: Iterable[str], limit: int) -> Iterator[str]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from jinja2 import TemplateError
 from pydantic import Field
 
 from data_store.errors import InputError
@@ -81,7 +80,7 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
         kept, before, groups = [], len(dropped), set()
         for row in run.records(role):
             groups.add(row.get("axis", role))
-            tokens = _tokens(row, role, length)
+            tokens = _tokens(row, f"{role.removesuffix('s')} {row[identity]}", length)
             if tokens <= limit:
                 kept.append(row)
                 continue
@@ -148,15 +147,14 @@ def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:
         )
 
 
-def _tokens(row: dict[str, Any], role: str, length: Callable[[dict[str, Any]], int]) -> int:
+def _tokens(row: dict[str, Any], name: str, length: Callable[[dict[str, Any]], int]) -> int:
     """The length of a row. Raises InputError naming it where the chat template does not serve its roles."""
     try:
         return length(row)
-    except (ValueError, TemplateError) as error:
-        roles = ", ".join(message["role"] for message in row["messages"])
+    except ValueError as error:
         raise InputError(
-            f"{row['source']}: the chat template does not serve this {role.removesuffix('s')} ({roles}): {error}. "
-            "Change or remove the row, or change chat_template.jinja; the table of check_base says what is served"
+            f"{row['source']}: {name}: {error}. Change or remove the row, or change chat_template.jinja; the table of "
+            "check_base says what is served"
         ) from None
 
 

@@ -1406,7 +1406,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the end of sequence serves as padding",
         "models/tokenizer.py",
-        "return max(free, key=worth)[1] if free else str(tokenizer.eos_token)",
+        "return max(free, key=worth)[1] if free else cast(str | None, tokenizer.eos_token)",
         "return str(tokenizer.eos_token)",
         (PLAIN + "test_padding_is_what_each_family_keeps_free",),
     ),

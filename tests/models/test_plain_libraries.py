@@ -52,7 +52,7 @@ def base(request: pytest.FixtureRequest, tokenizer_folder: Path, llama3_folder: 
     if request.param == "nothing but the end":
         _without_specials(folder, config)
     file.write_text(json.dumps(config))
-    model.config.pad_token_id = {"pad apart": renderer.pad_id, "pad is the end": renderer.eos_id}.get(request.param)
+    model.config.pad_token_id = {"pad apart": renderer.pad_id, "pad is the end": renderer.end_ids[0]}.get(request.param)
     model.save_pretrained(folder)
     return folder
 
@@ -81,7 +81,7 @@ def test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_pa
     lora = LORA if way == "adapter" else None
     save_checkpoint(stirred(reward_from_policy(base, base, lora=lora, seed=1)), renderer.tokenizer, saved)
     rows = [renderer.dialogue(messages).input_ids for messages in DIALOGUES]
-    assert all(row[-1] == renderer.eos_id for row in rows)
+    assert all(row[-1] == renderer.end_ids[0] for row in rows)
     ours = torch.tensor(score_rows(load_reward(saved, base), rows, renderer.pad_id, 8))
     assert ours.std() > 0.1
     tokenizer = AutoTokenizer.from_pretrained(saved)
@@ -125,8 +125,8 @@ def test_a_policy_has_equal_logits_in_plain_libraries_and_ends_where_it_ends_her
     with torch.no_grad():
         assert torch.equal(plain.eval()(input_ids=ids).logits, ours(input_ids=ids).logits)
     if way == "whole":
-        assert plain.config.eos_token_id == plain.generation_config.eos_token_id == renderer.eos_id
-        assert plain.config.pad_token_id != renderer.eos_id
+        assert plain.config.eos_token_id == plain.generation_config.eos_token_id == renderer.end_ids[0]
+        assert plain.config.pad_token_id != renderer.end_ids[0]
 
 
 def test_ids_of_text_and_embeddings_stay_whatever_pads(base: Path, tmp_path: Path) -> None:

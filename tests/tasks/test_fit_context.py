@@ -15,6 +15,7 @@ from tests.tasks.bench import step_run
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Who keeps the lamp?"}
 ASSISTANT = {"role": "assistant", "content": "I do."}
+REFUSES = "the chat template refuses a dialogue of the roles"
 RULES = {
     "no system message": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}",
     "one turn": "{% if messages | length > 2 %}{{ raise_exception('one turn alone') }}{% endif %}",
@@ -28,11 +29,26 @@ RULES = {
             "no system message",
             "demonstrations",
             [SYSTEM, USER, ASSISTANT],
-            "demonstration (system, user, assistant): no",
+            "demonstration r2: refuses system, user",
         ),
-        ("no system message", "prompts", [SYSTEM, USER], "prompt (system, user): no system role"),
-        ("one turn", "prompts", [USER, ASSISTANT, USER], "prompt (user, assistant, user): one turn alone"),
-        ("one turn", "demonstrations", [USER, ASSISTANT, USER, ASSISTANT], "demonstration (user, assistant, user, a"),
+        (
+            "no system message",
+            "prompts",
+            [SYSTEM, USER],
+            "prompt r2: refuses system, user: no",
+        ),
+        (
+            "one turn",
+            "prompts",
+            [USER, ASSISTANT, USER],
+            "prompt r2: refuses user, assistant, user: one turn alone",
+        ),
+        (
+            "one turn",
+            "demonstrations",
+            [USER, ASSISTANT, USER, ASSISTANT],
+            "demonstration r2: refuses user, assistant, user",
+        ),
     ],
 )
 def test_a_row_that_the_template_does_not_serve_is_named(
@@ -48,7 +64,7 @@ def test_a_row_that_the_template_does_not_serve_is_named(
     run = step_run(tmp_path, inputs=inputs, outputs={key: fit_context.outputs[key] for key in (role, "dropped")})
     with pytest.raises(InputError) as caught:
         fit_context.function(run, FitStepConfig(splits=(), dialogue_tokens=200, prompt_tokens=200, pair_tokens=200))
-    assert str(caught.value).startswith(f"rows.jsonl:2: the chat template does not serve this {message}")
+    assert str(caught.value).startswith(f"rows.jsonl:2: {message.replace('refuses', REFUSES)}")
     assert "Change or remove the row" in str(caught.value)
 
 

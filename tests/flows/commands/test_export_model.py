@@ -125,7 +125,7 @@ def test_a_policy_has_equal_logits_in_plain_transformers(folders: dict[str, Path
         torch.testing.assert_close(plain(ids).logits, ours(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
     assert tokenizer.apply_chat_template(MESSAGES, return_dict=True)["input_ids"] == ids[0].tolist()
     ends = GenerationConfig.from_pretrained(target)
-    assert (ends.eos_token_id, ends.pad_token_id) == (renderer.eos_id, renderer.pad_id)
+    assert (ends.eos_token_id, ends.pad_token_id) == (renderer.end_ids[0], renderer.pad_id)
     assert plain.config.use_cache is True
     written = {path.name for path in target.iterdir()}
     assert set(told["files"]) == written

@@ -310,7 +310,7 @@ def test_every_step_that_reads_the_base_models_tokenizer_is_told_the_date_for_it
     told = {key: call.config.template_date for key, call in plan.items() if hasattr(call.config, "template_date")}
     readers = {key for key, call in plan.items() for files in call.files.values() if tmp_path in files}
     assert told == dict.fromkeys(readers, date(2025, 3, 9))
-    assert {step for _, step in told} == {"fit_context", "sft", "extend_prompts"}
+    assert {step for _, step in told} == {"check_base", "fit_context", "sft", "extend_prompts"}
 
 
 def test_the_date_for_the_base_models_template_holds_for_a_whole_run(tmp_path: Path) -> None:
