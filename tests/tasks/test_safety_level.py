@@ -13,6 +13,7 @@ from tasks.safety_level import threshold_of, write_level
 from tasks.train_reward import RewardStepConfig, train_safety_reward
 from tests.tasks.bench import step_run
 from tests.tasks.little_policy import little_policy
+from tests.tasks.test_import_data import preference
 
 LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
 
@@ -58,7 +59,7 @@ def test_the_step_that_trains_a_safety_model_leaves_its_level_beside_it(
     tmp_path: Path, label: str | None, unlabelled: str, threshold: float
 ) -> None:
     policy = little_policy(tmp_path / "policy")
-    rows = [pair(number, label) for number in range(4)]
+    rows = [{**preference(number), "split": "train", "safety_label": label} for number in range(4)]
     run = step_run(
         tmp_path,
         inputs={"policy": policy, "preferences": ("preference", rows)},
@@ -69,25 +70,3 @@ def test_the_step_that_trains_a_safety_model_leaves_its_level_beside_it(
     assert threshold_of(tmp_path / "out" / "reward", 0.15) == threshold
     assert (metrics["labelled/safe"] > 0) == (metrics["labelled/unsafe"] > 0) == bool(threshold)
     assert Renderer(load_tokenizer(tmp_path / "out" / "reward")).prompt(rows[0]["messages"])
-
-
-def pair(number: int, label: str | None) -> dict[str, Any]:
-    return {
-        "preference_id": f"pair-{number}",
-        "source": "test",
-        "prompt_id": f"p{number}",
-        "axis": "safety",
-        "iteration": "V1",
-        "split": "train",
-        "messages": [{"role": "user", "content": f"be kind {number}"}],
-        "response_a": "the llama eats",
-        "response_b": "green grass",
-        "policy_version_a": None,
-        "policy_version_b": None,
-        "temperature_milli_a": None,
-        "temperature_milli_b": None,
-        "chosen": "a",
-        "rating": "better",
-        "safety_label": label,
-        "annotator": "anna",
-    }
