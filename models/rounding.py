@@ -30,16 +30,17 @@ def spread_in_rounding(model: nn.Module) -> None:
 
 
 def spread(weights: torch.Tensor, seed: int) -> torch.Tensor:
-    """Random numbers of float32 that round to these of bfloat16 (given in float32, any shape), each as likely as any
-    other. Zeros, subnormals, infinities stay.
+    """Random numbers of float32 that round to these of bfloat16 (finite, given in float32, any shape), each as likely
+    as any other. Zeros and subnormals stay.
 
     Evenly over the numbers, not over their distances: beside a power of two the lower neighbour is half as far away,
     and so a small step is rounded to itself on average in both directions.
     """
-    generator = torch.Generator().manual_seed(seed)
-    away = torch.empty(weights.shape, dtype=torch.int16).random_(1 - _HALF, _HALF, generator=generator)
-    size = weights.abs()
-    away[(size <= torch.finfo(torch.float32).tiny) | ~(size < torch.inf)] = 0
+    generator, count = torch.Generator().manual_seed(seed), weights.numel()
+    four = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    away = four.view(torch.int16)[:count].view(weights.shape)  # four at a draw: a large model has billions
+    away.clamp_(min=1 - _HALF)  # what lies just between two neighbours rounds to the even one
+    away.masked_fill_(weights.abs() <= torch.finfo(torch.float32).tiny, 0)
     # numbers of one sign are in the order of their bits, so all within half a distance are bits + away
     return (weights.view(torch.int32) + away).view(torch.float32)
 

@@ -1372,8 +1372,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "weights are spread beyond what rounds to them",
         "models/rounding.py",
-        "random_(1 - _HALF, _HALF",
-        "random_(-_HALF, _HALF",
+        "away.clamp_(min=1 - _HALF)",
+        "away.clamp_(min=-_HALF)",
         (ROUNDING + "test_every_number_of_bfloat16_is_what_its_spread_rounds_to",),
     ),
     Mutation(

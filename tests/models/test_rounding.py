@@ -48,18 +48,17 @@ def bits(weights: torch.Tensor) -> torch.Tensor:
     return weights.view(torch.int16 if weights.dtype == torch.bfloat16 else torch.int32)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20))
 def test_every_number_of_bfloat16_is_what_its_spread_rounds_to(seed: int) -> None:
-    """All 65,536: both signs, even and odd, powers of two, the smallest and the largest."""
+    """All that are finite: both signs, even and odd, powers of two, the smallest and the largest."""
     every = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    every = every[every.isfinite()]
     moved = spread(every.float(), seed)
     assert moved.dtype == torch.float32
-    number = ~every.isnan()
-    assert torch.equal(bits(moved.bfloat16())[number], bits(every)[number])
-    smallest = torch.finfo(torch.bfloat16).tiny
-    stays = (every.abs() <= smallest) | every.isinf()
+    assert torch.equal(bits(moved.bfloat16()), bits(every))
+    stays = every.abs() <= torch.finfo(torch.bfloat16).tiny
     assert torch.equal(bits(moved)[stays], bits(every.float())[stays])
-    assert (moved != every.float())[~stays & number].float().mean() > 0.999
+    assert (moved != every.float())[~stays].float().mean() > 0.999
 
 
 @pytest.mark.parametrize("weight", [0.02001953125, -0.02001953125, 0.0201416015625, 1.0, -0.25])
