@@ -4,9 +4,9 @@
 
 Trains one model twice at the paper's rates, in `dtype: float32` and in `dtype: bfloat16`: SFT of all weights, SFT of
 adapters at PPO's rate, a reward model, PPO, DPO. Prints the share of the trained weights that differ from those that
-training began with, seconds, and the losses that were logged. Weights held in bfloat16 would lose most steps: the next number
-above 0.02 is 0.0001 away. FOLDER holds a chat model, such as SmolLM2-135M-Instruct; without it a model of that shape
-with random weights is made. The dialogues are those of the demo's little world.
+training began with, seconds, and the losses that were logged. Weights held in bfloat16 would lose most steps: the next
+number above 0.02 is 0.0001 away. FOLDER holds a chat model, such as SmolLM2-135M-Instruct; without it a model of that
+shape with random weights is made. The dialogues are those of the demo's little world.
 """
 
 import argparse

@@ -185,3 +185,12 @@ def test_from_a_base_on_the_grid_sft_in_bfloat16_has_the_loss_curve_of_float32(
         assert {weight.dtype for weight in load_file(out / "model.safetensors").values()} == {torch.float32}
     assert curves["bfloat16"] == pytest.approx(curves["float32"], rel=0.01)
     assert all(late > 1.02 * plain for late, plain in zip(curves["unspread"][1:], curves["float32"][1:], strict=True))
+
+
+def test_the_first_distance_of_ppos_policy_to_its_reference_is_zero_from_a_base_on_the_grid(
+    rounded: Path, rounded_reward: Path, renderer: Renderer
+) -> None:
+    opened = roles(rounded, rounded_reward, "bfloat16")
+    ids = torch.tensor([renderer.dialogue(messages).input_ids[:8] for messages in dialogues()])
+    with torch.no_grad(), autocast("bfloat16"):
+        assert torch.equal(opened.policy(ids).logits, opened.reference(ids).logits)
