@@ -19,8 +19,9 @@ def spread_in_rounding(model: nn.Module) -> None:
     """Move each weight that only matrix products read, and whose tensor lies on bfloat16's grid, to a random float32
     number that rounds to it: a forward pass under bfloat16 autocast stays the same to the bit.
 
-    In place; a tensor of float32 of which any weight lies off the grid stays as it is. So do vectors, embeddings, and
-    an output layer tied to them, which are read unrounded. The numbers depend on the name of the parameter alone.
+    In place; a tensor of float32 of which any weight lies off the grid stays as it is. So do embeddings, with an output
+    layer tied to them, and norms, which are read unrounded, and biases, which are few. The numbers depend on the name
+    of the parameter alone.
     """
     products = {module.weight for module in model.modules() if isinstance(module, nn.Linear | Conv1D)}
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
