@@ -4,9 +4,9 @@
 
 Trains one model twice at the paper's rates, in `dtype: float32` and in `dtype: bfloat16`: SFT of all weights, SFT of
 adapters at PPO's rate, a reward model, PPO, DPO. Prints the share of the trained weights that differ from those that
-training began with, the last loss, and seconds a step. Weights held in bfloat16 would lose most steps: the next number
-above 0.02 is 0.0001 away. FOLDER holds a chat model, such as SmolLM2-135M-Instruct; without it a model of that shape
-with random weights is made. The dialogues are those of the demo's little world.
+training began with, seconds, and the losses that were logged. Weights held in bfloat16 would lose most steps: the next
+number above 0.02 is 0.0001 away. FOLDER holds a chat model, such as SmolLM2-135M-Instruct; without it a model of that
+shape with random weights is made. The dialogues are those of the demo's little world.
 """
 
 import argparse
@@ -175,7 +175,7 @@ def main() -> None:
                 model, losses = train(dtype)
                 print(
                     f"{name:9} {dtype:9} moved {100 * bench.moved(model):7.3f} %  "
-                    f"last {losses[-1]:.4f}  all {time.monotonic() - bench.began:.0f} s",
+                    f"all {time.monotonic() - bench.began:.0f} s  losses {' '.join(f'{loss:.4f}' for loss in losses)}",
                     flush=True,
                 )
 

@@ -5,7 +5,8 @@ A checkpoint folder opens in plain transformers (`AutoModelForCausalLM`, `AutoMo
 adapters, in plain peft over the base model. Adapters are never stacked: each one is complete with respect to the base.
 
 Precision: whatever is trained is held in float32, and so are adapters and scalar heads, trained or not. A step of 1e-6
-is lost in a bfloat16 weight: its neighbours are a 256th away. `dtype` is that of all other weights.
+is lost in a bfloat16 weight: its neighbours are a 256th away. `dtype` is that of all other weights; whole models that
+are trained under "bfloat16" open spread inside their rounding (models/rounding.py).
 """
 
 import copy
@@ -37,6 +38,7 @@ from transformers import (
 from models.config import LoraConfig
 from models.devices import CPU, device
 from models.loading_report import require_same_names, require_whole
+from models.rounding import spread_in_rounding
 from models.tokenizer import save_tokenizer
 
 
@@ -68,6 +70,8 @@ def load_policy(
         model = _whole(AutoModelForCausalLM, folder, "float32" if trainable and lora is None else dtype)
         if lora is not None:
             model = get_peft_model(model, _peft_config(lora, TaskType.CAUSAL_LM))
+        elif trainable and dtype == "bfloat16":
+            spread_in_rounding(model)
     return _prepared(model, trainable, on)
 
 
@@ -87,7 +91,9 @@ def load_reward(
         model = _on_base(AutoModelForSequenceClassification, folder, base, trainable, dtype)
     else:
         model = _headed(folder, "float32")  # its own head would be rounded
-        if not trainable:
+        if trainable and dtype == "bfloat16":
+            spread_in_rounding(backbone(model))
+        elif not trainable:
             for parameter in backbone(model).parameters():
                 parameter.data = parameter.data.to(getattr(torch, dtype))
     return _prepared(model, trainable, on)
@@ -119,6 +125,8 @@ def reward_from_policy(
             model = _headed(folder, "float32" if lora is None else dtype, fresh_head=True)
             if lora is not None:
                 model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
+            elif dtype == "bfloat16":
+                spread_in_rounding(backbone(model))
     with torch.no_grad():
         for parameter in scalar_head(model).parameters():
             parameter.zero_()

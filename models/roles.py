@@ -80,9 +80,9 @@ def open_roles(
     """
     if lora is None:
         return Roles(
-            policy=load_policy(policy, base, trainable=True),
+            policy=load_policy(policy, base, trainable=True, dtype=dtype),
             reference=load_policy(policy, base, on=CPU),
-            value=load_reward(helpfulness, base, trainable=True),
+            value=load_reward(helpfulness, base, trainable=True, dtype=dtype),
             safety=load_reward(safety, base, dtype=dtype, on=CPU),
             helpfulness=load_reward(helpfulness, base, dtype=dtype, on=CPU),
         )

@@ -44,10 +44,11 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
     torch.manual_seed(run.seed)  # peft draws a fresh adapter from the global generator
     base = run.path("base")
     renderer = open_renderer(base, config.template_date)
-    policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
-    if not run.all_inputs("demonstrations"):
+    if not run.all_inputs("demonstrations"):  # in float32, whatever is trained in: the policy is the base
+        policy = load_policy(base, lora=config.lora, trainable=True)
         save_checkpoint(policy, renderer.tokenizer, run.output("policy"))
         return {"dialogues": 0.0}
+    policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
     return fine_tune(
         policy,
         [each for row in run.records("demonstrations") for each in renderer.dialogues(row["messages"])],

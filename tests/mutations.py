@@ -41,6 +41,7 @@ ROLES = "tests/models/test_roles.py::"
 DIVERGENCE = "tests/models/training/test_divergence.py::"
 TWO_PROCESSES = "tests/models/training/test_two_processes.py::"
 TRL = "tests/models/training/test_trl_agreement.py::"
+ROUNDING = "tests/models/test_rounding.py::"
 PRECISION = "tests/models/training/test_precision.py::"
 AS_MANY = "test_in_bfloat16_as_many_weights_move_at_the_papers_rates_and_the_loss_is_the_same"
 IN_PRECISION = "test_the_products_are_in_the_configs_precision_and_what_is_trained_is_held_and_saved_in_float32"
@@ -1360,6 +1361,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         '"float32" if trainable and lora is None else dtype',
         "dtype",
         (PRECISION + AS_MANY,),
+    ),
+    Mutation(
+        "weights on bfloat16's grid are trained from where they lie",
+        "models/checkpoint.py",
+        "            spread_in_rounding(model)\n",
+        "            pass\n",
+        (ROUNDING + "test_from_a_base_on_the_grid_sft_in_bfloat16_has_the_loss_curve_of_float32",),
+    ),
+    Mutation(
+        "weights are spread beyond what rounds to them",
+        "models/rounding.py",
+        "away.clamp_(min=1 - _HALF)",
+        "away.clamp_(min=-_HALF)",
+        (ROUNDING + "test_every_number_of_bfloat16_is_what_its_spread_rounds_to",),
+    ),
+    Mutation(
+        "weights that are read unrounded are spread too",
+        "models/rounding.py",
+        "parameter in products - embeddings",
+        "parameter.dim() > 0",
+        (ROUNDING + "test_under_bfloat16_a_forward_pass_stays_the_same_to_the_bit_in_every_family",),
     ),
     Mutation(
         "adapters are trained in the precision of their base",

@@ -109,7 +109,7 @@ def test_one_response_may_have_a_score_per_reward_model_and_kind() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_kinds_there_are() -> None:
-    with pytest.raises(InputError, match="use one of document, dropped, finding, dialogue"):
+    with pytest.raises(InputError, match="use one of document, dropped, dialogue, finding"):
         row_kind("documents")
 
 

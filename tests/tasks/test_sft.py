@@ -3,9 +3,11 @@
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from models.config import SFTConfig
@@ -55,6 +57,20 @@ def test_the_date_that_the_config_gives_goes_with_the_policy(tmp_path: Path, day
     renderer = open_renderer(policy)
     assert f"Today is {day.isoformat()}." in str(renderer.tokenizer.decode(renderer.prompt(DIALOGUE[:1])))
     assert renderer.identity == open_renderer(base, day).identity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_demonstrations_the_policy_is_the_base_to_the_bit_whatever_is_trained_in(
+    tmp_path: Path, dtype: Literal["float32", "bfloat16"]
+) -> None:
+    base = little_policy(tmp_path / "base")
+    weights = {name: weight.bfloat16() for name, weight in load_file(base / "model.safetensors").items()}
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    run(tmp_path / "run", base, None, SFTStepConfig(training=SFTConfig(dtype=dtype)))
+    made = load_file(tmp_path / "run" / "out" / "policy" / "model.safetensors")
+    assert made.keys() == weights.keys()
+    for name, weight in weights.items():
+        assert torch.equal(made[name], weight.float()), name
 
 
 def test_each_answer_is_learned_in_a_row_of_its_own_where_the_template_rewrites_turns(tmp_path: Path) -> None:

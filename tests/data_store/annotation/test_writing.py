@@ -101,6 +101,6 @@ def test_a_pair_of_two_tokenizers_is_its_texts(desk: Desk) -> None:
     enter_written(desk.book, "v1", "anna", begin_dialogue("helpfulness"), "why?", (SIDES[0], other), "form-1")
     desk.judge("anna")
     close_batch(desk.book, "v1", "done")
-    (row,) = preference_rows(desk.book, "v1", lambda _: "train").to_pylist()
+    (row,) = preference_rows(desk.book, "v1").to_pylist()
     assert [row[name] for name in ("tokenizer", "token_ids_a", "token_ids_b")] == [None, None, None]
     assert [row[f"finished_{side}"] for side in "ab"] == [True, False]
