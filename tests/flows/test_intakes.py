@@ -168,7 +168,10 @@ def test_an_appended_iteration_deals_its_pairs_to_itself_alone(desk: Desk) -> No
     plan = build_plan(desk.config, intakes={"V2": Intake("V2", 1, "files", (file,))})
     assert plan["V2", "import_data"].files == {"helpfulness_preferences": (desk.pairs / "second.jsonl",)}
     fitted = plan["V2", "fit_context"].outputs["preferences"]
-    assert plan["V2", "collect_preferences"].assets == {"imported": (fitted,)}
+    assert plan["V2", "collect_preferences"].assets == {
+        "prompts": (AssetName("dataset", "prompts", "base"),),
+        "imported": (fitted,),
+    }
     assert plan["V2", "collect_preferences"].config.model_dump()["iterations"] == 1
     pairs = [str(asset) for asset in plan["V2", "train_safety_reward"].inputs["preferences"]]
     assert pairs == ["dataset/preferences@V1", "dataset/preferences@V2"]

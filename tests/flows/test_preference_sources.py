@@ -46,9 +46,10 @@ def test_a_judge_reads_the_pairs_and_its_folder_and_feeds_the_collecting() -> No
     assert reads(config, "judge_pairs") == {"pairs": ["dataset/pairs@V2"]}
     assert call.files == {"judge": (Path("/models/judge"),)}
     assert "/models" not in json.dumps(call.recipe()), "where it lies decides nothing: its bytes do"
-    assert reads(config, "collect_preferences") == {"lm": ["dataset/lm-judgements@V2"]}
+    prompts = {"prompts": ["dataset/prompts@base"]}
+    assert reads(config, "collect_preferences") == {**prompts, "lm": ["dataset/lm-judgements@V2"]}
     both = config_of({"judge": FOLDER, "sources": HALF})
-    wanted = {"pairs": ["dataset/pairs@V2"], "lm": ["dataset/lm-judgements@V2"]}
+    wanted = {**prompts, "pairs": ["dataset/pairs@V2"], "lm": ["dataset/lm-judgements@V2"]}
     assert reads(both, "collect_preferences") == wanted
 
 

@@ -65,6 +65,16 @@ def pair_row(number: int) -> dict[str, Any]:
     }
 
 
+PROMPT = {
+    "prompt_id": "held-out",
+    "source": "test",
+    "kind": "ordinary",
+    "axis": "helpfulness",
+    "split": "heldout",
+    "messages": [{"role": "user", "content": "held out"}],
+}
+
+
 @pytest.fixture
 def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
     """Sessions of one run in which four pairs were drawn, with these people."""
@@ -80,6 +90,8 @@ def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessio
     def draw(session: Session, count: int) -> None:
         bench = Bench(session.store, tmp_path / f"work-{count}")
         rows = bench.rows("pair", [pair_row(number) for number in range(count)])
+        prompts = bench.rows("prompt", [PROMPT])
+        bench.run("import_data", {"dataset/prompts@base": session.store.publish("dataset", prompts, row_kind="prompt")})
         bench.run("draw_pairs", {"dataset/pairs@V1": session.store.publish("dataset", rows, row_kind="pair")})
 
     yield session
@@ -116,7 +128,7 @@ def test_it_waits_until_the_quota_is_judged_and_each_look_counts_anew(sessions: 
     assert await_judgements(session, *KEY) is None
     assert waits_of(session.store, session.plan) == {}
     roles = {entry.role: entry for entry in resolve_inputs(session.store, session.plan[KEY])}
-    assert set(roles) == {"pairs", "judgements"}
+    assert set(roles) == {"prompts", "pairs", "judgements"}
     found = session.store.rows(roles["judgements"].version_id).column("annotator").to_pylist()
     assert sorted(found) == ["anna", "anna", "ben", "ben"]
 

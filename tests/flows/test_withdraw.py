@@ -161,7 +161,7 @@ def test_a_file_is_left_out_and_no_longer_in_the_lineage_and_its_rows_can_be_era
     store, config = files
     document = halter("withdraw", "source", "second.jsonl", "--reason", "the licence ended")
     assert document["commands"] == [REDO]
-    assert states(store, config)["V1", "collect_preferences"] == "stale", "not tainted: the pairs are of other files"
+    assert states(store, config)["V1", "collect_preferences"] == "tainted", "its prompts say which pairs are held out"
     refused = CliRunner().invoke(app, ["withdraw", "source", "second.jsonl", "--erase"])
     assert refused.exit_code == 2
     assert f"first: {REDO}" in refused.output.replace("\n", " ")
