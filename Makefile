@@ -8,7 +8,7 @@ READY := $(VENV)/.installed
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
 
-smoke: $(READY)  ## the same in 80 seconds: two iterations
+smoke: $(READY)  ## the same in 100 seconds: two iterations
 	$(VENV)/bin/halter run configs/smoke.yaml
 
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
