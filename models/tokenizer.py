@@ -105,9 +105,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     transformers reads the score of a dialogue at the last token that is no padding; with the end as padding that is the
     one before its end. Nothing is added: no id and no embedding changes.
 
-    The ids at which the folder's model stops
-    (`eos_token_id` of generation_config.json, else of config.json) go with the tokenizer into every checkpoint: an
-    adapter's folder has neither file. Raises ValueError where such a file cannot be read.
+    The ids at which the folder's model stops (`eos_token_id` of generation_config.json, else of config.json) go with
+    the tokenizer into every checkpoint: an adapter's folder has neither file. Raises ValueError where such a file
+    cannot be read.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
