@@ -8,7 +8,7 @@ all of them were cut the best one goes on as context, and a dialogue whose last 
 import random
 from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,11 @@ class GattConfig(Config):
     )
     combined_share: float = Field(
         default=0.25, ge=0, le=1, description="Share of dialogues with two instructions of different kinds at once"
+    )
+    unfinished: Literal["leave_out", "score"] = Field(
+        default="leave_out",
+        description="Dialogues whose last answer was cut at max_new_tokens. leave_out: not learned; score: learned, "
+        "without an end",
     )
     temperature: float = Field(default=0.7, gt=0, description="At which the answers are drawn")
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the answers are drawn")
@@ -113,11 +118,11 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
             f"no dialogue has room for gatt.min_turns {config.min_turns}: lower it or gatt.sampling.max_new_tokens, or "
             "raise fine_tune.training.sequence_length"
         )
-    finished = [plan for plan in long_enough if plan["last"].finished]
+    finished = [plan for plan in long_enough if plan["last"].finished or config.unfinished == "score"]
     if not finished:
         raise ValueError(
             f"no last answer of {len(plans)} dialogues ended within {config.sampling.max_new_tokens} tokens: raise "
-            "gatt.sampling.max_new_tokens or gatt.samples, or set gatt: null"
+            "gatt.sampling.max_new_tokens or gatt.samples, or set gatt.unfinished: score to learn cut answers"
         )
     rows = [
         {

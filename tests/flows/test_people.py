@@ -180,6 +180,7 @@ def test_the_lineage_of_the_policy_names_the_batch_the_people_and_the_hash_of_th
     assert f"annotation batch {batch_id}" in source["origin"]
     assert "30 judgements by anna, 18 judgements by ben" in source["origin"]
     assert _reads(home)["collect_preferences"] == {
+        "prompts": home.head("dataset/prompts@base"),
         "pairs": home.head("dataset/pairs@V1"),
         "judgements": source["version"],
     }
@@ -226,7 +227,7 @@ def test_a_person_is_left_out_by_the_commands_that_the_answer_names(judged: tupl
     """Anna's judgements are withdrawn, redone without, and erased. The last one: it changes what the others share."""
     home, _, _ = judged
     assert set(home.states().values()) == {"fresh"}
-    old = home.head("model/policy@V1")
+    old = home.head("model/reward-safety@V1")
 
     document = home.look("withdraw", "annotator", "anna", "--reason", "she asked for it", "--json").document
     redo = "halter rerun V1 collect-preferences --downstream --run pocket"

@@ -57,7 +57,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = config_file(tmp_path_factory.mktemp("config"), written_pairs=1)
     content = yaml.safe_load(path.read_text())
     content["collect"] |= {"ordinary_prompts": PROMPTS["helpfulness"], "safety_prompts": PROMPTS["safety"]}
-    content["rejection"]["prompts"] = 4
+    content["rejection"] |= {"prompts": 4, "unfinished": "score"}
     content["fine_tune"] |= {"picks": 4, "replay": 0}
     content["fine_tune"]["training"]["epochs"] = 1
     path.write_text(yaml.safe_dump(content))

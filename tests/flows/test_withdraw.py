@@ -128,10 +128,13 @@ def test_an_annotator_is_left_out_and_only_what_held_their_rows_changes(files: t
     (reached,) = document["reached"]
     rows = {asset: version["rows"] for version in reached["versions"] for asset in version["assets"]}
     assert rows["dataset/raw-preferences@base"] == rows["dataset/preferences@V2"] == mine
-    assert "dataset/preferences@V1" not in rows, "none of hers was dealt to the first iteration"
+    assert rows["dataset/preferences@V1"] == 0, (
+        "hers said which prompts there are, none was dealt to the first iteration"
+    )
     assert {key for key, state in states(store, config).items() if state == "tainted"} == {
         ("base", "import_data"),
         ("base", "fit_context"),
+        ("V1", "collect_preferences"),  # it asks the prompts, which came with hers, which pairs are held out
         ("V2", "collect_preferences"),
     }
 
