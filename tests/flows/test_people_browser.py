@@ -147,6 +147,11 @@ def judge_in_browser(browser: Browser, home: Home, batch_id: str) -> list[Clicke
     return said
 
 
+def on_a_page(text: str) -> str:
+    """What HTML shows of ``text``: it has no place for the character 0, and ends every line with a line feed."""
+    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def assert_learned_from(home: Home, batch_id: str, said: list[Clicked]) -> None:
     """The collected rows are what was said, and both reward models and all after them are made of that version."""
     store, preferences = home.store, AssetName("dataset", "preferences", "V1")
@@ -159,10 +164,8 @@ def assert_learned_from(home: Home, batch_id: str, said: list[Clicked]) -> None:
         )
         for row in rows
     ]
-    # a page cannot show the one character that HTML has no place for, which so little a model may say
     shown = [
-        replace(each, response_a=each.response_a.replace("\0", ""), response_b=each.response_b.replace("\0", ""))
-        for each in found
+        replace(each, response_a=on_a_page(each.response_a), response_b=on_a_page(each.response_b)) for each in found
     ]
     assert sorted(shown, key=str) == sorted(said, key=str)
     assert {row["annotator"] for row in rows} == {"anna"}
