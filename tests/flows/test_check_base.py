@@ -27,6 +27,7 @@ def config_with(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a base model that cannot be right", equation="tasks.check_base:check_base")
 def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_done(tmp_path: Path, server: str) -> None:
     home = Home(tmp_path / "home", server, "files")
