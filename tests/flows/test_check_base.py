@@ -42,3 +42,8 @@ def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_do
     assert "Traceback" not in finished.err
     assert home.runs() == [("base", "check_base", "failed")]
     assert home.processes() == []
+    # nor does a single step begin before the base was looked at
+    finished = home.halter("rerun", "V0", "sft")
+    assert finished.code == 2
+    assert f"error: check_base of base: base_model {base}: weights of a LlamaForCausalLM are not there" in finished.err
+    assert home.runs() == [("base", "check_base", "failed")] * 2
