@@ -65,10 +65,10 @@ def rerun(
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
         stop = None
         try:
-            for key in [*_unchecked(before, order), order.key, *later]:
-                if (wait := prepare(session, session.plan[key])) is not None:
+            for place in [*_unchecked(before, order), order.key, *later]:
+                if (wait := prepare(session, session.plan[place])) is not None:
                     break
-                step_of(session, *key, force=force and key == order.key)
+                step_of(session, *place, force=force and place == order.key)
         except StoppedAtGateError as error:
             stop = error
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state in ("stale", "tainted")]

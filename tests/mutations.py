@@ -1266,8 +1266,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "generation_config.json is not asked for ends",
         "models/tokenizer.py",
-        'for name in ("generation_config.json", "config.json"):',
-        'for name in ("config.json",):',
+        'ends_in(folder / "generation_config.json") or ends_in(folder / "config.json")',
+        'ends_in(folder / "config.json")',
         (CHAT + "test_a_turn_ends_with_what_the_template_writes_or_the_model_names",),
     ),
     Mutation(
