@@ -1379,7 +1379,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "weights that are read unrounded are spread too",
         "models/rounding.py",
-        "parameter in products - embeddings",
+        "parameter in spread_out",
         "parameter.dim() > 0",
         (ROUNDING + "test_under_bfloat16_a_forward_pass_stays_the_same_to_the_bit_in_every_family",),
     ),
