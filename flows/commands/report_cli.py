@@ -38,10 +38,9 @@ def report(
     if not target.parent.is_dir():
         raise InputError(f"--out {target}: there is no folder {target.parent}; make it, or give another place")
     made = _of_two(*named) if named else _of_one(configs[0])
-    content = render(made)
-    atomic_write(target, content.decode())
+    atomic_write(target, render(made))
     if as_json:
-        print_json({"file": str(target.absolute()), "bytes": len(content), **made.as_json()})
+        print_json({"file": str(target.absolute()), **made.as_json()})
     else:
         console.print(f"{target}: open it in a browser", highlight=False)
 

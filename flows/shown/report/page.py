@@ -40,7 +40,7 @@ class Report:
         return {
             "title": self.title,
             "description": self.description,
-            "made_at": self.made_at.isoformat(timespec="seconds"),
+            "at": self.made_at.isoformat(timespec="seconds"),
             "what_changed": list(self.lead),
             "sections": {
                 section.key: {
@@ -54,8 +54,8 @@ class Report:
         }
 
 
-def render(report: Report) -> bytes:
-    """The page, in UTF-8."""
+def render(report: Report) -> str:
+    """The page."""
     style = (_HERE / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     document = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
@@ -71,7 +71,7 @@ def render(report: Report) -> bytes:
             name="".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in report.title),
         )
     )
-    return page.encode("utf-8", "backslashreplace")
+    return page.encode("utf-8", "backslashreplace").decode()  # half of a surrogate pair is no text of a file
 
 
 def numbers(table: Table) -> list[bool]:

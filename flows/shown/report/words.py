@@ -70,7 +70,8 @@ def _shares(first: Policy, last: Policy) -> Iterator[str]:
 
 def _distance(last: Policy) -> Iterator[str]:
     if "kl_to_sft" in last.figures:
-        yield f"{last.label} is {_sure(last.figures['kl_to_sft'], lambda value: figure(value, 3))} nats per response away from SFT."
+        far = _sure(last.figures["kl_to_sft"], lambda value: figure(value, 3))
+        yield f"{last.label} is {far} nats per response away from SFT."
 
 
 def _unknown(found: Sequence[Policy]) -> Iterator[str]:
