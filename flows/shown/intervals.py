@@ -23,7 +23,7 @@ def wilson(share: float, n: int) -> Interval:
     square = _Z**2 / n
     middle = (share + square / 2) / (1 + square)
     half = _Z / (1 + square) * math.sqrt(share * (1 - share) / n + square / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if share > 0 else 0.0, middle + half if share < 1 else 1.0  # the ends that rounding misses
 
 
 def of_mean(values: Sequence[float]) -> Interval | None:

@@ -48,7 +48,7 @@ def _lead(found: Comparison, figures: Sequence[FigureDifference]) -> Iterator[st
     )
     if len(paired) > 20 and told:
         yield f"By chance alone about {figure(round(0.05 * len(paired)))} would."
-    yield f"{figure(len(found.config))} keys and {figure(len(found.code))} source files differ."
+    yield f"Keys of the config that differ: {figure(len(found.config))}; source files: {figure(len(found.code))}."
     yield from (f"{note}." for note in found.notes)
     yield "Each is one run with one seed: what another seed would have changed is not known."
 

@@ -166,7 +166,10 @@ def _batches(rows: Mapping[str, pa.Table], heads: Mapping[str, Head], tokens: To
                 *(count(axes[axis], {**_of(head, "pairs of"), "axis": axis}) for axis in ("helpfulness", "safety")),
                 count(held_out, _of(head, "pairs held out")),
                 Cell(figure(turns, 3), turns, _of(head, "turns")),
-                *(Cell(NOT_MEASURED if value is None else f"{value:.1f}", value) for value in (prompts, answers)),
+                *(
+                    Cell(NOT_MEASURED if value is None else figure(value, 3), value, _of(head, f"tokens of {what}"))
+                    for what, value in (("prompts", prompts), ("answers", answers))
+                ),
             ]
         )
     columns = ["iteration", "pairs", "helpfulness", "safety", "held out", "turns per dialogue"]

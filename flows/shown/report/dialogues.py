@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_store.figures import rate
+from data_store.figures import figure, rate
 from flows.shown.answered import Answered
 from flows.shown.policies import Policy
 from flows.shown.report.facts import Facts
@@ -28,8 +28,8 @@ def dialogues(facts: Facts) -> Section:
     first, last = found[0].answered, found[-1].answered
     chosen = choose(first, last)
     texts = [
-        "Chosen by a rule: of each group of held-out prompts the first by its id, then those whose score by the judge "
-        f"differs most between {found[0].label} and {found[-1].label}, among equals those whose words do, up to {MOST}."
+        f"Chosen by a rule, {MOST} at most: of each group of held-out prompts the first by its id, then those whose score "
+        f"by the judge differs most between {found[0].label} and {found[-1].label}, among equals those whose words do."
     ]
     shown = [_shown(key, first if key in first.prompts else last, found) for key in chosen]
     return Section("dialogues", "Dialogues", texts, extra={"dialogues": shown})
@@ -43,7 +43,7 @@ def choose(first: Answered, last: Answered, most: int = MOST) -> list[str]:
     chosen = sorted(groups.values())[:most]
     changes = changed(first, last)
     more = sorted(changes, key=lambda key: (*changes[key].order, key))
-    return chosen + [key for key in more if key not in chosen and changes[key].is_any][: most - len(chosen)]
+    return chosen + [key for key in more if key not in chosen][: most - len(chosen)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def folded(said: str) -> dict[str, Any]:
     return {
         "head": kept[:_FOLDED] if len(kept) > _FOLDED else kept,
         "rest": kept[_FOLDED:] if len(kept) > _FOLDED else "",
-        "left_out": len(said) - len(kept),
+        "left_out": figure(len(said) - len(kept)) if len(said) > len(kept) else "",
     }
 
 
