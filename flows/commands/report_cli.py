@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 @guarded
 def report(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to lay side by side; else it is of one")
-    ] = None,
+    a: Annotated[str | None, typer.Argument(metavar="[A]", help="A run to lay beside another")] = None,
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other one; without both it is of one run")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where the page goes; NAME-report.html if not given.")
     ] = None,
@@ -30,8 +29,8 @@ def report(
     """One HTML file: what changed and how surely, plots, tables, dialogues, data, lineage, cost, how to redo it."""
     from flows.shown.report.page import render
 
-    named = runs or []
-    if len(named) not in (0, 2) or (named and name is not None):
+    named = [each for each in (a, b) if each is not None]
+    if len(named) == 1 or (named and name is not None):
         raise InputError("give the names of two runs to compare, or --run for the report of one")
     configs = [stored_config(each) for each in named] or [recall(name)]
     target = outside_home(out or Path(f"{'-and-'.join(config.name for config in configs)}-report.html"))

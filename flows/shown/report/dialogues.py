@@ -28,8 +28,9 @@ def dialogues(facts: Facts) -> Section:
     first, last = found[0].answered, found[-1].answered
     chosen = choose(first, last)
     texts = [
-        f"Chosen by a rule, {MOST} at most: of each group of held-out prompts the first by its id, then those whose score "
-        f"by the judge differs most between {found[0].label} and {found[-1].label}, among equals those whose words do."
+        f"Chosen by a rule, {MOST} at most: of each group of held-out prompts the first by its id, then those whose "
+        f"score by the judge differs most between {found[0].label} and {found[-1].label}, among equals those whose "
+        "words do."
     ]
     shown = [_shown(key, first if key in first.prompts else last, found) for key in chosen]
     return Section("dialogues", "Dialogues", texts, extra={"dialogues": shown})
