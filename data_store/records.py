@@ -1,9 +1,10 @@
 """What the store takes and gives: small frozen records, one per fact."""
 
+import math
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -111,12 +112,48 @@ class RunOutput:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A figure measured on a sample: `value`, of `n` items; at 95 % it lies between `low` and `high`, which are None
+    where no interval is known. `judge` names who decided what was counted; None where nobody had to."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    judge: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; JSON has no number that is not finite."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
 class Metric:
-    """One number that a run measured. `step` is the training step, 0 for a number of the whole run."""
+    """One number that a run measured. `step` is the training step, 0 for a number of the whole run; such a number may
+    be an estimate, and says then of how many and by whom, as `Estimate` does."""
 
     name: str
     value: float
     step: int = 0
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    judge: str | None = None
+
+    @classmethod
+    def of(cls, name: str, measured: float | Estimate) -> "Metric":
+        """What a step gives under a name, as a number of the whole run."""
+        if isinstance(measured, Estimate):
+            return cls(name, measured.value, 0, measured.n, measured.low, measured.high, measured.judge)
+        return cls(name, measured)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The same with what is known of its accuracy, where anything is."""
+        return None if self.n is None else Estimate(self.value, self.n, self.low, self.high, self.judge)
 
 
 @dataclass(frozen=True)
@@ -160,7 +197,8 @@ class VersionInfo:
 @dataclass(frozen=True)
 class RunSummary:
     """A run with where it stands now. `seq` numbers its newest event in the journal: a larger one is later.
-    `seconds` is None while it runs; `metrics` holds the last value of each name.
+    `seconds` is None while it runs; `metrics` holds the last value of each name, `estimates` those of which more is
+    known than the value.
     """
 
     run: RunRecord
@@ -170,6 +208,7 @@ class RunSummary:
     finished_at: datetime | None
     seconds: float | None
     metrics: Mapping[str, float]
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

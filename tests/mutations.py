@@ -52,6 +52,7 @@ PLAIN = "tests/models/test_plain_libraries.py::"
 ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
+INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
@@ -1505,6 +1506,38 @@ MUTATIONS: tuple[Mutation, ...] = (
         "values = logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float()",
         "values = 4 * (logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float())",
         (FAMILIES + "test_a_judge_is_read_by_the_logits_that_its_model_makes",),
+    ),
+    # models/algorithms/intervals.py, tasks/estimates.py
+    Mutation(
+        "a rate's interval as that of the normal distribution",
+        "models/algorithms/intervals.py",
+        "middle = p + z2 / (2 * n)",
+        "middle = p",
+        (
+            INTERVALS + "test_wilsons_interval_of_one_in_two_and_of_one_in_one_by_hand",
+            INTERVALS + "test_wilsons_interval_is_that_of_statsmodels",
+        ),
+    ),
+    Mutation(
+        "the bootstrap draws half of the values",
+        "models/algorithms/intervals.py",
+        "(min(at_once, RESAMPLES - start), n))",
+        "(min(at_once, RESAMPLES - start), n // 2))",
+        (INTERVALS + "test_the_bootstrap_is_scipys_percentile_bootstrap_of_the_mean",),
+    ),
+    Mutation(
+        "where all outcomes are alike they are taken for certain",
+        "tasks/estimates.py",
+        "if len(set(outcomes)) == 1 or 0.5 not in outcomes:",
+        "if 0.5 not in outcomes:",
+        ("tests/tasks/test_estimates.py::test_ties_narrow_a_win_rate_and_where_all_are_alike_it_is_not_certain",),
+    ),
+    Mutation(
+        "the journal forgets who judged",
+        "data_store/catalog/metric_facts.py",
+        "[m.name, m.n, _written(m.low), _written(m.high), m.judge]",
+        "[m.name, m.n, _written(m.low), _written(m.high), None]",
+        ("tests/data_store/catalog/test_estimates.py::test_an_estimate_is_what_it_was_after_journal_and_rebuilding",),
     ),
     Mutation(
         "dialogues are packed for a model that reads them into each other",
