@@ -1,14 +1,14 @@
 """What the store takes and gives: small frozen records, one per fact."""
 
-import math
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from data_store.estimate import Estimate
 from data_store.names import AssetName
 
 RunState = Literal["running", "succeeded", "failed", "cancelled", "crashed"]
@@ -109,25 +109,6 @@ class RunOutput:
 
     asset: AssetName
     publication: Publication
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure measured on a sample: `value`, of `n` items; at 95 % it lies between `low` and `high`, which are None
-    where no interval is known. `judge` names who decided what was counted; None where nobody had to."""
-
-    value: float
-    n: int
-    low: float | None = None
-    high: float | None = None
-    judge: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; JSON has no number that is not finite."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from models.algorithms.intervals import bootstrap_interval, wilson_interval
 
 _NAMED = 3

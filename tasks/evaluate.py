@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from data_store.records import Estimate, Metric
+from data_store.estimate import Estimate
+from data_store.records import Metric
 from tasks.answers import Drawn, open_renderer, row_id
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.evaluations.evaluation import Rows, Subject

@@ -8,7 +8,7 @@ only judges: where the optimised reward rises and its does not, the policy has f
 import random
 from typing import Any
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.answers import Dialogue, dialogue_ids, open_renderer, sides_of

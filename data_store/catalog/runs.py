@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 
 from data_store.catalog.origins import COLUMNS
+from data_store.estimate import Estimate
 from data_store.names import AssetName
 from data_store.records import (
-    Estimate,
     FinishedRun,
     Head,
     LineageEdge,

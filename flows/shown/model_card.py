@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from data_store.commands import halter
+from data_store.estimate import Estimate
 from data_store.figures import figure, interval, marks, named
-from data_store.records import Estimate, Head, LineageGraph, RunSummary
+from data_store.records import Head, LineageGraph, RunSummary
 from data_store.store import Store
 from flows.shown.lineage_view import lineage_document
 from flows.shown.summary import COLUMNS, judge_of

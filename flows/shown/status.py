@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from data_store.estimate import Estimate
 from data_store.incoming.looks import BehindHeads, behind_heads
 from data_store.names import AssetName
-from data_store.records import Estimate, Head, RunInput, RunSummary
+from data_store.records import Head, RunInput, RunSummary
 from data_store.store import Store
 from flows.gates import stops_of
 from flows.recipe.changes import why_changed

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
+from data_store.estimate import Estimate
 from data_store.figures import FEW, NOT_MEASURED, figure, interval, marks, named
 from data_store.names import AssetName
-from data_store.records import Estimate, RunSummary
+from data_store.records import RunSummary
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells

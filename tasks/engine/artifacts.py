@@ -10,8 +10,8 @@ from typing import Any
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from data_store.commands import halter
+from data_store.estimate import Estimate
 from data_store.figures import figure, interval, marks, named
-from data_store.records import Estimate
 from tasks.engine.call import StepCall
 from tasks.engine.curves import pictures
 from tasks.engine.execute import Outcome

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_store.estimate import Estimate
 from data_store.names import AssetName, one_name
-from data_store.records import Estimate, Metric, RunInput, RunOutput, RunRecord
+from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version

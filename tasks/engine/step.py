@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from data_store.files import append_whole
-from data_store.records import Estimate
 from data_store.rows import row_kind
 
 if TYPE_CHECKING:
+    from data_store.estimate import Estimate
     from tasks.engine.call import StepCall
 
 
@@ -48,7 +48,7 @@ class Output:
 
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
 
-Measurements = Mapping[str, float | Estimate]  # by name: a number, or one with its interval
+Measurements = Mapping[str, "float | Estimate"]  # by name: a number, or one with its interval
 StepFunction = Callable[["StepRun", Any], Measurements]
 Files = Mapping[str, tuple[Path, ...]]
 # (config, files outside the store by role, 'annotator' or 'source', name) → whether such rows can enter here

@@ -9,8 +9,9 @@ from typing import Any
 
 from data_store.commands import speak_of
 from data_store.errors import InputError
+from data_store.estimate import Estimate
 from data_store.files import atomic_write
-from data_store.records import Estimate, Metric
+from data_store.records import Metric
 from tasks.engine.loaded_code import LoadedCode
 from tasks.engine.step import Output, Step, StepInput, StepRun
 

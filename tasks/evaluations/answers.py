@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from data_store.estimate import Estimate
 from data_store.figures import figure
-from data_store.records import Estimate
 from tasks.estimates import mean_of, rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from tasks.answers import Drawn
 from tasks.engine.step import Input
 from tasks.estimates import mean_of

@@ -11,7 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 MOST = 200  # answers that are compared with one another

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from tasks.engine.step import Input
 from tasks.estimates import mean_of, win_rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from models.seeds import derive_seed
 from tasks.engine.step import Input
 from tasks.estimates import rate_of

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from models.config import Config
 from tasks.estimates import rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent

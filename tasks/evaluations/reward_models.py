@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from data_store.rows import AXES, RATINGS
 from models.config import SamplingConfig
 from tasks.answers import Dialogue

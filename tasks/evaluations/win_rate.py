@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import Field
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from data_store.rows import AXES
 from models.config import Config
 from tasks.estimates import mean_of, win_rate_of

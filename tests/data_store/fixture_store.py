@@ -33,12 +33,13 @@ from data_store.annotation.red_team import (
 )
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.catalog.schema import MIGRATIONS
+from data_store.estimate import Estimate
 from data_store.incoming.adoption import adopt, adopted_from
 from data_store.incoming.answers import EndpointAnswer, register_answers
 from data_store.incoming.intakes import Intake, TakenFile, write_intake
 from data_store.incoming.sources import register_file
 from data_store.names import AssetName
-from data_store.records import Estimate, LineageGraph, Metric, RunInput, RunOutput, RunRecord, RunSummary
+from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord, RunSummary
 from data_store.store import Store
 from data_store.upkeep.retention import Retention
 from data_store.upkeep.upkeep import collect

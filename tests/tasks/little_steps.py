@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from data_store.errors import InputError
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from tasks.engine.step import Input, Measurements, Output, StepRun, step
 
 VOWELS = Estimate(0.4, 5, 0.12, 0.77, "a reader")  # of llama

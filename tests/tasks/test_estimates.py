@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_store.records import Estimate
+from data_store.estimate import Estimate
 from tasks.estimates import annotators_of, mean_of, rate_of, win_rate_of
 
 UNMEASURED = "a figure that does not say what it leaves open"

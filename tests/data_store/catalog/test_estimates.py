@@ -10,8 +10,9 @@ import pytest
 
 from data_store.catalog.journal import Entry
 from data_store.errors import StoreError
+from data_store.estimate import Estimate
 from data_store.names import AssetName
-from data_store.records import Estimate, Metric, RunOutput, RunRecord
+from data_store.records import Metric, RunOutput, RunRecord
 from data_store.store import Store
 from data_store.upkeep.foreign_events import check_entry
 from data_store.upkeep.transfer import import_store
