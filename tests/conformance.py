@@ -207,7 +207,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Evaluation": (
         Row(
-            "a figure that does not say what it leaves open",
+            "a figure without its interval",
             "rates have Wilson's interval, means and win rates with ties the paired bootstrap's, equal to those of "
             "statsmodels and scipy; number, interval and judge come with the figure through worker, journal, catalog "
             "and exports, and what is of less than 30 items or no better than chance is marked",

@@ -5,10 +5,8 @@ import pytest
 from data_store.estimate import Estimate
 from tasks.estimates import annotators_of, mean_of, rate_of, win_rate_of
 
-UNMEASURED = "a figure that does not say what it leaves open"
 
-
-@pytest.mark.conformance(UNMEASURED, equation="tasks.estimates:rate_of")
+@pytest.mark.conformance("a figure without its interval", equation="tasks.estimates:rate_of")
 def test_a_rate_says_of_how_many_it_is_and_one_of_one_is_not_certain() -> None:
     found = rate_of([True], "anna")
     assert (found.value, found.n, found.judge) == (1.0, 1, "anna")
@@ -16,7 +14,7 @@ def test_a_rate_says_of_how_many_it_is_and_one_of_one_is_not_certain() -> None:
     assert rate_of([1.0, 0.5, 0.0, 0.0]).value == 0.375
 
 
-@pytest.mark.conformance(UNMEASURED, equation="tasks.estimates:win_rate_of")
+@pytest.mark.conformance("a figure without its interval", equation="tasks.estimates:win_rate_of")
 def test_ties_narrow_a_win_rate_and_where_all_are_alike_it_is_not_certain() -> None:
     ties = win_rate_of([0.5] * 96 + [1.0] * 4)
     assert ties.value == 0.52

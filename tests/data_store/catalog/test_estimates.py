@@ -18,7 +18,6 @@ from data_store.upkeep.foreign_events import check_entry
 from data_store.upkeep.transfer import import_store
 from tests.data_store.store_bench import Bench
 
-UNMEASURED = "a figure that does not say what it leaves open"
 WINS = Estimate(0.75, 40, 0.6, 0.86, "simulated:little-world")
 SPREAD = Estimate(2.5, 1)
 POLICY = AssetName.parse("model/policy@V1")
@@ -39,7 +38,7 @@ def known(store: Store) -> dict[str, Estimate]:
     return dict(run.estimates)
 
 
-@pytest.mark.conformance(UNMEASURED, equation="data_store.catalog.metric_facts:facts_of_metrics")
+@pytest.mark.conformance("a figure without its interval", equation="data_store.catalog.metric_facts:facts_of_metrics")
 def test_an_estimate_is_what_it_was_after_journal_and_rebuilding(bench: Bench, measured: RunRecord) -> None:
     assert known(bench.store) == {"win_rate": WINS, "kl": SPREAD}
     points = {(each.name, each.step): each for each in bench.store.metrics(measured.run_id)}

@@ -13,12 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from models.algorithms import intervals
 from models.algorithms.intervals import bootstrap_interval, wilson_interval
 
-UNMEASURED = "a figure that does not say what it leaves open"
-WILSON = "models.algorithms.intervals:wilson_interval"
-BOOTSTRAP = "models.algorithms.intervals:bootstrap_interval"
 
-
-@pytest.mark.conformance(UNMEASURED, equation=WILSON)
+@pytest.mark.conformance("a figure without its interval", equation="models.algorithms.intervals:wilson_interval")
 def test_wilsons_interval_of_one_in_two_and_of_one_in_one_by_hand() -> None:
     # z² = 3.841459: at 1 of 2 the middle is 1/2 and the half width z sqrt(1/8 + z²/16) / (1 + z²/2) = .405469
     assert wilson_interval(1, 2) == pytest.approx((0.094531, 0.905469), abs=1e-6)
@@ -27,7 +23,7 @@ def test_wilsons_interval_of_one_in_two_and_of_one_in_one_by_hand() -> None:
     assert wilson_interval(0, 1) == pytest.approx((0.0, 1 - 1 / 4.841459), abs=1e-6)
 
 
-@pytest.mark.conformance(UNMEASURED, equation=WILSON)
+@pytest.mark.conformance("a figure without its interval", equation="models.algorithms.intervals:wilson_interval")
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 100), (7, 30), (50, 100), (999, 1000), (3, 100000)])
 def test_wilsons_interval_is_that_of_statsmodels(successes: int, n: int) -> None:
     theirs = proportion_confint(successes, n, alpha=0.05, method="wilson")
@@ -49,7 +45,7 @@ def test_what_is_no_rate_is_refused(successes: float, n: int) -> None:
         wilson_interval(successes, n)
 
 
-@pytest.mark.conformance(UNMEASURED, equation=BOOTSTRAP)
+@pytest.mark.conformance("a figure without its interval", equation="models.algorithms.intervals:bootstrap_interval")
 def test_the_bootstrap_is_scipys_percentile_bootstrap_of_the_mean() -> None:
     values = np.random.default_rng(3).gamma(2.0, 1.0, 80)
     theirs = bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=5).confidence_interval
