@@ -43,6 +43,11 @@ def _json(text: str | None) -> str | None:
     return text
 
 
+def _float(text: str) -> str:
+    float(text)
+    return text
+
+
 def _origin(facts: dict[str, Any]) -> dict[str, Any]:
     check_facts(facts)
     return facts
@@ -137,7 +142,7 @@ class _Output(_Part):
 
 
 # JSON has lists where there are pairs, so these are not strict.
-_Float = Annotated[str, StringConstraints(pattern=r"^[-+0-9.einfa]{1,32}$")]
+_Float = Annotated[str, StringConstraints(pattern=r"^[-+0-9.einfa]{1,32}$"), AfterValidator(_float)]
 _Metric = Annotated[tuple[Label, Number, _Float], Field(strict=False)]
 _Estimate = Annotated[tuple[Label, Count, _Float | None, _Float | None, Label | None], Field(strict=False)]
 
@@ -151,8 +156,9 @@ class _Measured(_Part):
         names = [name for name, *_ in self.estimates]
         if len(set(names)) < len(names) or not set(names) <= {name for name, step, _ in self.metrics if not step}:
             raise ValueError("its estimates are not one each of what the run measured")
-        if any(float(low) > float(high) for _, _, low, high, _ in self.estimates if low and high):
-            raise ValueError("an interval ends below its beginning")
+        intervals = [(low, high) for _, _, low, high, _ in self.estimates if (low, high) != (None, None)]
+        if any(low is None or high is None or float(low) > float(high) for low, high in intervals):
+            raise ValueError("an interval has one end, or ends below its beginning")
         return self
 
 

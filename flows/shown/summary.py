@@ -153,10 +153,9 @@ def with_interval(value: str, of: Estimate, metric: Measure) -> str:
 
 
 def legend(rows: Sequence[Row]) -> list[str]:
-    """How the tables are read: of how many items each figure is, and who judged what the annotator did not."""
+    """How the tables are read: of how many items each figure is, who judged it, and what the marks say."""
     counts: dict[str, list[str]] = {}
     judges: dict[str, list[str]] = {}
-    annotators = {str(row["judge"]) for row in rows}
     for title, metric in COLUMNS.items():
         found = [each for row in rows if (each := estimate_of(row, metric.name)) is not None]
         if found:
@@ -168,10 +167,10 @@ def legend(rows: Sequence[Row]) -> list[str]:
         return []
     said = "; ".join(f"{n}: {', '.join(titles)}" for n, titles in counts.items())
     lines = [f"with 95 % intervals; n is {said}"]
-    lines += [f"by {named(judge)}: {', '.join(titles)}" for judge, titles in judges.items() if judge not in annotators]
+    lines += [f"by {named(judge)}: {', '.join(titles)}" for judge, titles in judges.items()]
     shown = " ".join(str(value) for table in tables_of(rows) for row in table for value in row.values()).split()
     meaning = {"few": f"n is below {FEW}", "chance": "no better than guessing, as far as the interval tells"}
-    return [*lines, *(f"{mark}: {said}" for mark, said in meaning.items() if mark in shown)]
+    return [*lines, *(f"{mark}: {means}" for mark, means in meaning.items() if mark in shown)]
 
 
 def outdated(rows: Iterable[Row]) -> list[str]:

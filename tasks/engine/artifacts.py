@@ -70,14 +70,8 @@ def report(call: StepCall, outcome: Outcome) -> str:
 
 def _metrics(outcome: Outcome) -> Iterator[str]:
     known = outcome.estimates
-    yield from (
-        ("| metric | value | n | 95 % | judged by |", "|---|---|---|---|---|")
-        if known
-        else (
-            "| metric | value |",
-            "|---|---|",
-        )
-    )
+    titles = ["metric", "value", *(["n", "95 %", "judged by"] if known else [])]
+    yield from (f"| {' | '.join(titles)} |", "|" + "---|" * len(titles))
     for name, value in sorted(outcome.metrics.items()):
         cells = [name, figure(value), *(_beside(known.get(name)) if known else ())]
         yield f"| {' | '.join(cells)} |"

@@ -1,6 +1,7 @@
 """What the answers look like, whoever judges them."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from data_store.estimate import Estimate
 from data_store.figures import figure
@@ -14,8 +15,8 @@ class Answers(Evaluation):
     def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
         yield Measure("finished", "Share of answers that ended before the token limit", "finished")
-        yield Measure("answers", "Held-out prompts that were answered, once each", "n", figure)
-        yield Measure("response_tokens", "Mean length of an answer, in tokens", "tokens", figure)
+        yield Measure("answers", "Held-out prompts that were answered, once each")
+        yield Measure("response_tokens", "Mean length of an answer, in tokens", "tokens", partial(figure, digits=3))
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float | Estimate]:
         """Over all prompts."""

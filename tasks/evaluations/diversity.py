@@ -26,8 +26,8 @@ class Diversity(Evaluation):
 
     def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
-        yield Measure("distinct_1", "Different words among all words of the answers", "distinct 1")
-        yield Measure("distinct_2", "Different pairs of words among all pairs", "distinct 2")
+        yield Measure("distinct_1", "Different words among all words of the answers", "dist-1")
+        yield Measure("distinct_2", "Different pairs of words among all pairs", "dist-2")
         yield Measure("self_bleu", "Mean BLEU-4 of each answer against the others: 1 where all are alike", "self-BLEU")
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, Estimate]:

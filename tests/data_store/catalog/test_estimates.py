@@ -96,6 +96,8 @@ def entry(bench: Bench, measured: RunRecord) -> Entry:
         ["seconds", 3, 0.1, 0.2, None],
         ["seconds", 3, "0.1", "0.2", "a\x1b[2Jb"],
         ["seconds", 3, "0.1", "0.2", "x" * 300],
+        ["seconds", 3, "e", None, None],  # no number
+        ["seconds", 3, "0.1", None, None],  # half an interval
         ["seconds", 3, "0.1", "0.2"],
         "seconds",
     ],

@@ -77,8 +77,8 @@ def test_every_table_fits_a_page_and_together_they_hold_every_figure_once() -> N
 @pytest.mark.conformance("a figure without its interval", equation="flows.shown.summary:tables_of")
 def test_a_figure_stands_with_its_interval_and_is_marked_where_it_is_of_few_or_no_better_than_chance() -> None:
     estimates = {
-        "win_rate/helpfulness": measured(200, 0.43, 0.57, "simulated, world 0"),
-        "false_refusal": measured(7, 0.01, 0.355, "simulated, world 0"),
+        "win_rate/helpfulness": measured(200, 0.43, 0.57, "simulated:little-world"),
+        "false_refusal": measured(7, 0.01, 0.355, "simulated:little-world"),
         "kl_to_sft": measured(1, None, None),
         "accuracy/helpfulness/all": measured(40, 0.5, 0.9, "anna | bo"),
         "accuracy/safety/all": measured(40, 0.51, 0.9, "anna | bo"),
@@ -93,6 +93,7 @@ def test_a_figure_stands_with_its_interval_and_is_marked_where_it_is_of_few_or_n
     assert shown["win safe"] == "0.50", "of before intervals were kept"
     assert legend([alone]) == [
         "with 95 % intervals; n is 200: win help; 7: false refusal %; 40: RM acc help, RM acc safe; 1: KL",
+        "by `simulated:little-world`: win help, false refusal %",
         "by `anna / bo`: RM acc help, RM acc safe",
         "few: n is below 30",
         "chance: no better than guessing, as far as the interval tells",
