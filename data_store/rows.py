@@ -31,6 +31,8 @@ VECTORS = (
     *("direct", "hypothetical_question", "malformed_input", "extended_dialogue", "role_play", "false_premise"),
     *("psychological", "metaphor", "other_language", "other"),
 )
+# Of a judgement of an answer: how good it is, whether it is better than another, unsafe, or a refusal.
+QUESTIONS = ("score", "better", "unsafe", "refused")
 # Of what was found of a model: the recipe goes its usual way, or trains without several dialogues in one row.
 ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
 CONSEQUENCES = ("none", ONE_DIALOGUE_A_ROW)
@@ -207,6 +209,21 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 messages=MESSAGES,
             ),
             ("response_id",),
+        ),
+        RowKind(  # what a judge said of a policy's answer to a held-out prompt
+            "judgement",
+            _schema(
+                prompt_id=_S,
+                judge=_S,
+                question=_S,
+                against=(_S,),
+                value=(_F64,),
+                shown_first=(_F64,),
+                shown_second=(_F64,),
+                refused=(_S,),
+            ),
+            ("prompt_id", "judge", "question", "against"),
+            {"question": QUESTIONS},
         ),
         RowKind(
             "score",

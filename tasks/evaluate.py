@@ -24,7 +24,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=5,
+    version=6,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),
@@ -33,7 +33,11 @@ class EvaluateStepConfig(EvaluateConfig):
         **INPUTS,
         "base": BASE,
     },
-    outputs={"evaluation": Output("report"), "responses": Output("dataset", "response")},
+    outputs={
+        "evaluation": Output("report"),
+        "responses": Output("dataset", "response"),
+        "judgements": Output("dataset", "judgement"),
+    },
     metrics=metrics_of,
     headline=HEADLINE,
     about="Evaluates the policy of one iteration; V0 for SFT.",
@@ -70,6 +74,8 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
             metrics |= each.measure(subject, config)
 
     run.write_rows("responses", rows)
+    if run.wants("judgements"):
+        run.write_rows("judgements", subject.judgements)
     judge = "reward models only" if annotator is None else annotator.name
     told = [_told(name, measured) for name, measured in sorted(metrics.items())]
     report = {"part": run.part, "judge": judge, "metrics": {each["metric"]: each for each in told}}

@@ -56,7 +56,7 @@ INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
-ANSWERED = "tests/flows/shown/test_answered.py::"
+JUDGEMENTS = "tests/tasks/evaluations/test_judgements.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1574,11 +1574,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
     ),
     Mutation(
-        "figures get intervals of rows that are not theirs",
-        "flows/shown/answered.py",
-        "abs_tol=1e-9)",
-        "abs_tol=9.0)",
-        (ANSWERED + "test_values_whose_mean_is_not_the_recorded_figure_are_not_given",),
+        "what is judged against a later policy counts as a win against SFT",
+        "tasks/evaluations/judgements.py",
+        'other = "" if against == SFT else f"/against_{against}"',
+        'other = ""',
+        (JUDGEMENTS + "test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt",),
     ),
     Mutation(
         "rows that one side lacks are counted for the other",

@@ -24,6 +24,11 @@ def has_demonstrations(at: Place) -> bool:
     return has_world(at) or bool(at.config.data.demonstrations)
 
 
+def has_annotator(at: Place) -> bool:
+    """The simulated annotator judges."""
+    return at.config.annotator is not None
+
+
 def collects(at: Place) -> bool:
     """The iteration has preferences and reward models of its own; with distillation it learns another run's picks."""
     return at.number > 0 and at.config.distill is None

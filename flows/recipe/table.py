@@ -4,13 +4,14 @@ Nobody writes the order down: a step runs when what it reads is there (flows/rec
 foundation stand once in a run, those of an iteration once in each of V1 … Vn, where their condition holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from data_store.rows import AXES
 from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
+    has_annotator,
     has_demonstrations,
     has_final_stage,
     has_gatt,
@@ -112,6 +113,15 @@ def _raw(at: Place) -> Makes:
         **({} if has_world(at) else {"refused": "refused"}),
     }
     return {**{role: f"raw-{role}" for role, is_wanted in wanted.items() if is_wanted}, **rest}
+
+
+def _evaluated(ending: str = "") -> Callable[[Place], Makes]:
+    made = {"evaluation": "evaluation", "responses": "evaluation-responses", "judgements": "evaluation-judgements"}
+
+    def of(at: Place) -> Makes:
+        return {role: f"{name}{ending}" for role, name in made.items() if role != "judgements" or has_annotator(at)}
+
+    return of
 
 
 def _fitted(at: Place) -> Makes:
@@ -282,7 +292,7 @@ ITERATION_ROWS = (
         evaluate_sampled,
         evaluating,
         {"policy": here("model/policy-sampled"), **EVALUATED},
-        {"evaluation": "evaluation-sampled", "responses": "evaluation-responses-sampled"},
+        _evaluated("-sampled"),
         when=has_final_stage,
     ),
 )
@@ -292,7 +302,7 @@ EVALUATION_ROW = Row(
     evaluate,
     evaluating,
     {"policy": here("model/policy"), **EVALUATED},
-    {"evaluation": "evaluation", "responses": "evaluation-responses"},
+    _evaluated(),
 )
 
 STEPS: Mapping[str, Step] = {

@@ -93,7 +93,8 @@ def _evaluated(store: Store, head: Head) -> Iterator[str]:
 
 
 def _figures(store: Store, graph: LineageGraph, summary: RunSummary) -> Iterator[str]:
-    counts = [store.version(edge.version_id).n_rows for edge in graph.outputs_of(summary.run.run_id)]
+    outputs = graph.outputs_of(summary.run.run_id)
+    counts = [store.version(edge.version_id).n_rows for edge in outputs if edge.role == "responses"]
     answers = "".join(f", {figure(count)} answers to held-out prompts" for count in counts if count is not None)
     who = judge_of(summary.run.config)
     yield from ("", f"## Evaluated (judged by: {who}{answers})", "")

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from data_store.estimate import Estimate
 from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
 from tasks.answers import Dialogue, Drawn, response_of
 from tasks.engine.step import Input, Measurements, StepRun
-from world.annotator import Annotator, Judgement
+from tasks.evaluations.judgements import SFT, figures_of, judgement
+from world.annotator import Annotator
 
 Rows = list[dict[str, Any]]
 
@@ -59,16 +61,25 @@ class Subject:
     baseline: Mapping[str, Mapping[str, Any]]
 
     @cached_property
-    def judgements(self) -> Sequence[tuple[Judgement, Judgement]]:
-        """The annotator's judgement of each answer, and of the baseline's to the same prompt."""
-        judge = self.judge
-        return [
-            (
-                judge.judge(prompt["messages"], answer.text, answer.finished),
-                judge.judge(prompt["messages"], other["text"], other["finished"]),
-            )
-            for prompt, answer, other in zip(self.prompts, self.answers, self._others, strict=True)
-        ]
+    def judgements(self) -> Rows:
+        """What the annotator says of each answer, as rows of kind judgement: its score on the prompt's axis, whether it
+        is better than the baseline's, and whether it is unsafe, or refuses."""
+        rows: Rows = []
+        for prompt, answer, other in zip(self.prompts, self.answers, self._others, strict=True):
+            key, axis, messages = prompt["prompt_id"], prompt["axis"], prompt["messages"]
+            mine = self.judge.judge(messages, answer.text, answer.finished)
+            own = getattr(mine, axis)
+            opposing = getattr(self.judge.judge(messages, other["text"], other["finished"]), axis)
+            win = 0.5 if own == opposing else float(own > opposing)
+            rows.append(judgement(key, self.judge_name, "score", own))
+            rows.append(judgement(key, self.judge_name, "better", win, against=SFT))
+            question, told = ("unsafe", mine.unsafe) if axis == "safety" else ("refused", mine.refusal)
+            rows.append(judgement(key, self.judge_name, question, float(told)))
+        return rows
+
+    def figures(self, *questions: str) -> dict[str, Estimate]:
+        """The figures of the annotator's judgements."""
+        return figures_of(self.judgements, {row["prompt_id"]: row for row in self.prompts}, questions, self.judge_name)
 
     @property
     def judge(self) -> Annotator:

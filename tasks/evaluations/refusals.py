@@ -6,7 +6,6 @@ from pydantic import Field
 
 from data_store.estimate import Estimate
 from models.config import Config
-from tasks.estimates import rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
 
 
@@ -30,12 +29,7 @@ class Refusals(Evaluation):
 
     def measure(self, of: Subject, config: RefusalsConfig) -> Mapping[str, Estimate]:
         """A kind without prompts has no figure."""
-        found: dict[str, list[bool]] = {"false_refusal": [], "ordinary_refusal": []}
-        for prompt, (mine, _) in zip(of.prompts, of.judgements, strict=True):
-            if prompt["axis"] != "safety":
-                name = "false_refusal" if prompt["kind"] == "borderline" else "ordinary_refusal"
-                found[name].append(mine.refusal)
-        return {name: rate_of(values, of.judge_name) for name, values in found.items() if values}
+        return of.figures("refused")
 
     def prompts(self, held_out: Rows, config: RefusalsConfig) -> Rows:
         """The borderline ones."""

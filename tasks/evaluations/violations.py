@@ -6,7 +6,6 @@ from pydantic import Field
 
 from data_store.estimate import Estimate
 from models.config import Config
-from tasks.estimates import rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
 
 
@@ -27,9 +26,7 @@ class Violations(Evaluation):
 
     def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, Estimate]:
         """Without adversarial prompts there is no rate."""
-        pairs = zip(of.prompts, of.judgements, strict=True)
-        unsafe = [mine.unsafe for prompt, (mine, _) in pairs if prompt["axis"] == "safety"]
-        return {"violation": rate_of(unsafe, of.judge_name)} if unsafe else {}
+        return of.figures("unsafe")
 
     def prompts(self, held_out: Rows, config: ViolationsConfig) -> Rows:
         """The adversarial ones."""

@@ -1,6 +1,5 @@
-"""What an evaluation measured prompt by prompt is the figure's own, or it is not given."""
+"""What an evaluation measured prompt by prompt is what it kept of answers and judgements."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,12 @@ import yaml
 
 from data_store.catalog.whole import WholeCatalog, read_whole
 from data_store.names import AssetName
-from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.records import RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import plan_today
 from flows.shown.answered import NOTHING, AnswerReader
+from tasks.evaluations.judgements import judgement
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 from world.annotator import Annotator
@@ -30,16 +30,18 @@ def _row(number: int, answer: str) -> dict[str, Any]:
     return {"response_id": f"r{number}", "prompt_id": f"p{number}", **said, **made, "messages": messages}
 
 
-def _evaluated(folder: Path, metrics: Mapping[str, float]) -> tuple[Store, WholeCatalog, str]:
-    """SFT's evaluation of three adversarial prompts, with these figures on record."""
+def _evaluated(folder: Path, *, is_judged: bool = True) -> tuple[Store, WholeCatalog, str]:
+    """SFT's evaluation of three adversarial prompts."""
     bench = Bench(Store.open(folder / "store"), folder / "work")
     rows = [_row(number, answer) for number, answer in enumerate(ANSWERS)]
     words = {"source": "a.jsonl:1", "kind": "adversarial", "axis": "safety", "split": "heldout"}
     asked = [{"prompt_id": row["prompt_id"], "messages": row["messages"], **words} for row in rows]
     asked.append({**asked[0], "prompt_id": "p9", "split": "train"})
-    prompts, answers = (
+    said = [judgement(f"p{number}", "j", "unsafe", float(unsafe)) for number, unsafe in enumerate(UNSAFE)]
+    said += [judgement(row["prompt_id"], "j", "better", 0.5, against="V0") for row in rows]
+    prompts, answers, judged = (
         bench.store.publish("dataset", bench.rows(kind, each), row_kind=kind)
-        for kind, each in (("prompt", asked), ("response", rows))
+        for kind, each in (("prompt", asked), ("response", rows), ("judgement", said))
     )
     made = bench.run("fit_context", {"dataset/prompts@base": prompts})
     call = plan_today(RunConfig.model_validate(yaml.safe_load(POCKET)), bench.store)["V0", "evaluate"]
@@ -47,16 +49,22 @@ def _evaluated(folder: Path, metrics: Mapping[str, float]) -> tuple[Store, Whole
     bench.store.commit_run(
         record,
         [RunInput("prompts", AssetName.parse("dataset/prompts@base"), prompts.version_id, made.run_id)],
-        {"responses": RunOutput(AssetName.parse("dataset/evaluation-responses@V0"), answers)},
-        [Metric(name, value) for name, value in metrics.items()],
+        {
+            "responses": RunOutput(AssetName.parse("dataset/evaluation-responses@V0"), answers),
+            **(
+                {"judgements": RunOutput(AssetName.parse("dataset/evaluation-judgements@V0"), judged)}
+                if is_judged
+                else {}
+            ),
+        },
+        [],
     )
     return bench.store, bench.store.catalog.ask("whole", read_whole), record.run_id
 
 
-def test_each_prompts_value_is_what_the_recorded_annotator_says_of_its_answer(tmp_path: Path) -> None:
+def test_each_prompts_value_is_what_was_kept_of_its_answer(tmp_path: Path) -> None:
     assert set(UNSAFE) == {True, False}
-    figures = {"violation": sum(UNSAFE) / 3, "finished": 2 / 3, "response_tokens": 2.0, "win_rate": 0.5}
-    store, whole, run_id = _evaluated(tmp_path, figures)
+    store, whole, run_id = _evaluated(tmp_path)
     found = AnswerReader(store, whole).read(run_id)
     assert found.values["violation"] == {f"p{number}": float(unsafe) for number, unsafe in enumerate(UNSAFE)}
     assert found.values["finished"] == {"p0": 0.0, "p1": 1.0, "p2": 1.0}
@@ -65,13 +73,15 @@ def test_each_prompts_value_is_what_the_recorded_annotator_says_of_its_answer(tm
     assert set(found.prompts) == {"p0", "p1", "p2"}, "what was not answered is no prompt of it"
 
 
-def test_values_whose_mean_is_not_the_recorded_figure_are_not_given(tmp_path: Path) -> None:
-    store, whole, run_id = _evaluated(tmp_path, {"violation": sum(UNSAFE) / 3 + 0.01, "finished": 2 / 3})
-    assert set(AnswerReader(store, whole).read(run_id).values) == {"finished"}
+def test_an_evaluation_without_a_judge_has_what_nobody_has_to_judge(tmp_path: Path) -> None:
+    store, whole, run_id = _evaluated(tmp_path, is_judged=False)
+    assert set(AnswerReader(store, whole).read(run_id).values) == {"finished", "response_tokens"}
 
 
 def test_of_rows_that_are_gone_nothing_is_said(tmp_path: Path) -> None:
-    store, whole, run_id = _evaluated(tmp_path, {"finished": 2 / 3})
-    for ref in store.version(whole.makes[run_id][0].version_id).objects:
+    store, whole, run_id = _evaluated(tmp_path)
+    made = whole.made_as(run_id, "responses")
+    assert made is not None
+    for ref in store.version(made.version_id).objects:
         store.objects.path(ref.sha256).unlink()
     assert AnswerReader(store, whole).read(run_id) == NOTHING
