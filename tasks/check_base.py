@@ -1,6 +1,7 @@
 """Models that somebody brings, the base and a judge that is a folder: looked at before anything else of a run."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -25,8 +26,12 @@ class CheckBaseConfig(Config):
 @step(
     version=1,
     config=CheckBaseConfig,
-    inputs={"base": Input("file", optional=True), "judge": Input("file", optional=True)},
-    outputs={"base": Output("dataset", "finding"), "judge": Output("dataset", "finding")},
+    inputs={
+        "base": Input("file", optional=True),
+        "judge": Input("file", optional=True),
+        "evaluation_judges": Input("file", optional=True, many=True),
+    },
+    outputs={role: Output("dataset", "finding") for role in ("base", "judge", "evaluation_judges")},
     metrics=("checks", "difference"),
     headline="checks",
     about="Looks whether the recipe can use the base model, and a judge that is a folder.",
@@ -43,6 +48,7 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     for role, key, examine in (
         ("base", "base_model", lambda folder: examine_base(folder, config.lora, config.template_date)),
         ("judge", "collect.judge.folder", lambda folder: examine_judge(folder, LETTERS)),
+        ("evaluation_judges", "evaluate.judges: folder", lambda folder: examine_judge(folder, LETTERS)),
     ):
         if run.wants(role):
             found[role] = _examined(run, role, key, examine)
@@ -53,11 +59,13 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
 
 
 def _examined(run: StepRun, role: str, key: str, examine: Callable[[Any], list[Finding]]) -> list[Finding]:
-    folder = run.path(role)
-    try:
-        found = examine(folder)
-    except ValueError as error:
-        raise InputError(f"{key} {folder}: {error}") from None
+    found: list[Finding] = []
+    for number, given in enumerate(run.all_inputs(role), start=1):
+        try:
+            mine = examine(given.path)
+        except ValueError as error:
+            raise InputError(f"{key} {given.path}: {error}") from None
+        found += mine if number == 1 else [replace(each, check=f"{number}: {each.check}") for each in mine]
     run.write_rows(role, [_row(each) for each in found])
     return found
 

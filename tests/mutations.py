@@ -1576,7 +1576,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "what is judged against a later policy counts as a win against SFT",
         "tasks/evaluations/judgements.py",
-        'other = "" if against == SFT else f"/against_{against}"',
+        'other = "" if against == SFT else "/against_previous"',
         'other = ""',
         (JUDGEMENTS + "test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt",),
     ),

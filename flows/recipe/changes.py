@@ -47,12 +47,14 @@ def _key(key: str, call: StepCall) -> str:
 
 
 def _section_of(kind: type, field: str) -> str | None:
-    """The section of the config file that a model is, with this field in it; None for one that is none, or several."""
+    """The section of the config file that a model is, or has this field in common with; None for one that is none, or
+    several."""
+    bases = [base for base in kind.__mro__ if issubclass(base, BaseModel) and field in base.model_fields]
     names = [
         name
         for name, declared in RunConfig.model_fields.items()
         if any(
-            issubclass(kind, each) and field in each.model_fields
+            field in each.model_fields and any(issubclass(each, base) for base in bases)
             for each in (declared.annotation, *getattr(declared.annotation, "__args__", ()))
             if isinstance(each, type) and issubclass(each, BaseModel)
         )

@@ -3,6 +3,8 @@
 from flows.recipe.conditions import trains_base
 from flows.recipe.places import Makes, Place, Row, base, for_model, the_base, where
 from tasks.check_base import CheckBaseConfig, check_base
+from tasks.engine.reading import Incoming
+from tasks.incoming.files import File
 
 
 def _has_base(at: Place) -> bool:
@@ -13,20 +15,29 @@ def _has_judge(at: Place) -> bool:
     return bool(for_model("judge")(at))
 
 
+def _evaluation_judges(at: Place) -> tuple[Incoming, ...]:
+    folders = (judge.folder for judge in at.config.evaluate.judges if judge.folder is not None)
+    return tuple(map(File, dict.fromkeys(folders)))
+
+
 def _checking(at: Place) -> CheckBaseConfig:
     return CheckBaseConfig(lora=at.config.lora, threads=at.config.sft.threads, template_date=at.config.template_date)
 
 
 def _found(at: Place) -> Makes:
-    there = {"base": _has_base(at), "judge": _has_judge(at)}
-    return {role: f"{role}-findings" for role, is_there in there.items() if is_there}
+    there = {"base": _has_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
+    return {role: f"{role.replace('_', '-')}-findings" for role, is_there in there.items() if is_there}
 
 
 CHECK_ROW = Row(
     check_base,
     _checking,
-    {"base": where(_has_base, the_base), "judge": for_model("judge")},
+    {
+        "base": where(_has_base, the_base),
+        "judge": for_model("judge"),
+        "evaluation_judges": _evaluation_judges,
+    },
     _found,
-    when=lambda at: _has_base(at) or _has_judge(at),
+    when=lambda at: bool(_found(at)),
 )
 FINDINGS = where(_has_base, base("dataset/base-findings"))

@@ -32,7 +32,7 @@ from models.config import (
     TokenizerConfig,
 )
 from tasks.collect_preferences import CollectConfig
-from tasks.evaluations.registry import EvaluateConfig
+from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
@@ -100,7 +100,7 @@ class RunConfig(Config):
     )
     ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
-    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
+    evaluate: EvaluationConfig = Field(default=EvaluationConfig(), description="How each policy is evaluated")
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
@@ -256,6 +256,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "data": config.data.model_copy(update=paths),
             "base_model": base,
             "collect": _resolved(config.collect, folder),
+            "evaluate": _with_folders(config.evaluate, folder),
         }
     )
     _check_files(config, where)
@@ -272,6 +273,14 @@ def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
     return collect.model_copy(update={"people": people, "judge": judge})
 
 
+def _with_folders(evaluate: EvaluationConfig, folder: Path) -> EvaluationConfig:
+    judges = (
+        judge if judge.folder is None else judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+        for judge in evaluate.judges
+    )
+    return evaluate.model_copy(update={"judges": tuple(judges)})
+
+
 def _check_files(config: RunConfig, where: str) -> None:
     for role, found in config.data.files().items():
         if not found:
@@ -286,6 +295,9 @@ def _check_files(config: RunConfig, where: str) -> None:
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in _folders(config.collect.judge).items()}
+    for judge in config.evaluate.judges:
+        if judge.folder is not None:
+            models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
     for key, model in models.items():
         _check_model(model, f"{where}: {key}")
 

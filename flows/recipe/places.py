@@ -204,7 +204,7 @@ def _needed(need: Need, at: Place) -> Incoming:
         case Path():
             return File(need)
         case EndpointConfig():
-            return Asked(pairs, at.judging.shares, need)
+            return Asked(pairs, need, at.judging.shares)
         case PeopleConfig():
             return Judged(pairs, need)
     raise TypeError(f"nobody knows how to come by {need!r}")

@@ -11,6 +11,7 @@ from data_store.names import AssetName
 from data_store.records import Override, Withdrawal
 from data_store.store import Store
 from flows.recipe.config import RunConfig, with_values
+from flows.recipe.judge_rows import judge_rows
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
 from flows.recipe.table import EVALUATION_ROW, FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS
 from models.seeds import derive_seed
@@ -91,8 +92,11 @@ def _calls(config: RunConfig, intakes: Mapping[str, Intake]) -> dict[tuple[str, 
             )
     table: list[tuple[str, int, tuple[Row, ...]]] = [
         (FOUNDATION, 0, FOUNDATION_ROWS),
-        (FIRST, 0, (*FIRST_ROWS, EVALUATION_ROW)),
-        *((part, n, (*ITERATION_ROWS, EVALUATION_ROW)) for n, part in enumerate(parts_of(config, intakes), start=1)),
+        (FIRST, 0, (*FIRST_ROWS, EVALUATION_ROW, *judge_rows(config, 0))),
+        *(
+            (part, n, (*ITERATION_ROWS, EVALUATION_ROW, *judge_rows(config, n)))
+            for n, part in enumerate(parts_of(config, intakes), start=1)
+        ),
     ]
     calls: dict[tuple[str, str], StepCall] = {}
     made: dict[AssetName, str | None] = {}

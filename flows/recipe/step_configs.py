@@ -5,6 +5,7 @@ from flows.recipe.places import Place, only
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig
 from tasks.draw_pairs import DrawConfig, DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
+from tasks.evaluations.registry import EvaluateConfig
 from tasks.extend_prompts import ExtendConfig
 from tasks.fit_context import FitStepConfig, GattRoom
 from tasks.import_data import ImportConfig
@@ -88,4 +89,4 @@ def rewarding(at: Place) -> RewardStepConfig:
 
 
 def evaluating(at: Place) -> EvaluateStepConfig:
-    return EvaluateStepConfig(**at.config.evaluate.model_dump(), annotator=at.config.annotator)
+    return EvaluateStepConfig(**only(EvaluateConfig, at.config.evaluate), annotator=at.config.annotator)

@@ -26,6 +26,7 @@ from flows.recipe.conditions import (
     trains_base,
 )
 from flows.recipe.final_stages.stage import stages
+from flows.recipe.judge_rows import is_judge
 from flows.recipe.places import (
     Makes,
     Place,
@@ -74,8 +75,10 @@ from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, fit_context
 from tasks.import_data import import_data
 from tasks.imported_files import ROLES
+from tasks.judge_answers import judge_answers
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.registry import JUDGES, MODELS
+from tasks.pose_questions import pose_questions, pose_sampled_questions
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
@@ -306,5 +309,11 @@ EVALUATION_ROW = Row(
 )
 
 STEPS: Mapping[str, Step] = {
-    row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)
+    **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)},
+    **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers)},
 }
+
+
+def known_step(name: str) -> Step | None:
+    """The step that a run was of, by its name; None for one that the recipe does not know any more."""
+    return STEPS[judge_answers.name] if is_judge(name) else STEPS.get(name)

@@ -4,11 +4,13 @@ that it kept."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from data_store.catalog.whole import WholeCatalog
 from data_store.errors import InputError, StoreError
 from data_store.store import Store
+from tasks.evaluation_judges.measures import at_judge
 from tasks.evaluations.judgements import values_of
 
 MOST_PROMPTS = 10_000  # of one evaluation; of more there are no values prompt by prompt
@@ -35,8 +37,9 @@ class AnswerReader:
         self.store, self.whole = store, whole
         self._rows = lru_cache(maxsize=None)(self._read_rows)
 
-    def read(self, run_id: str) -> Answered:
-        """What one evaluation says; nothing of it where its rows are gone or too many."""
+    def read(self, run_id: str, judges: Mapping[str, str] = MappingProxyType({})) -> Answered:
+        """What one evaluation says, and in which runs judges judged its answers, by name; nothing of it where its rows
+        are gone or too many."""
         made = self.whole.made_as(run_id, "responses")
         prompts = self.whole.read_as(run_id, "prompts")
         if made is None or len(prompts) != 1:
@@ -44,9 +47,14 @@ class AnswerReader:
         answers = self._by_prompt(made.version_id)
         asked = {key: row for key, row in self._by_prompt(prompts[0].version_id).items() if key in answers}
         answers = {key: row for key, row in answers.items() if key in asked}
-        judged = self.whole.made_as(run_id, "judgements")
-        values = {} if judged is None else values_of(self._rows(judged.version_id), asked)
+        values = self._judged(run_id, asked)
+        for judge, judged_in in judges.items():
+            values |= {at_judge(name, judge): each for name, each in self._judged(judged_in, asked).items()}
         return Answered(asked, answers, {**values, **_counted(answers)})
+
+    def _judged(self, run_id: str, asked: Mapping[str, Row]) -> dict[str, dict[str, float]]:
+        made = self.whole.made_as(run_id, "judgements")
+        return {} if made is None else values_of(self._rows(made.version_id), asked)
 
     def _by_prompt(self, version_id: str) -> Mapping[str, Row]:
         return {row["prompt_id"]: row for row in self._rows(version_id)}

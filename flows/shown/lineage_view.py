@@ -9,7 +9,7 @@ from data_store.names import AssetName
 from data_store.records import LineageGraph
 from data_store.store import Store
 from flows.recipe.defaults import differing
-from flows.recipe.table import STEPS
+from flows.recipe.table import known_step
 from tasks.engine.code_today import CodeToday
 
 
@@ -34,9 +34,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
                 "state": graph.runs[run_id].state,
                 "started_at": record.started_at.isoformat(),
                 "config": dict(record.config),
-                "set": differing(
-                    (STEPS[record.step].config if record.step in STEPS else None), record.config.get("config", {})
-                ),
+                "set": differing(_config_of(record.step), record.config.get("config", {})),
                 "seed": record.seed,
                 "fingerprint": record.fingerprint,
                 "code_version": record.code_version,
@@ -136,4 +134,5 @@ def _topological(graph: LineageGraph) -> list[str]:
 
 def _config_of(step: str) -> type[BaseModel] | None:
     """The config of a step, also of one that today's plan has no place for."""
-    return STEPS[step].config if step in STEPS else None
+    known = known_step(step)
+    return None if known is None else known.config

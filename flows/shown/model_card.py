@@ -8,8 +8,10 @@ from data_store.estimate import Estimate
 from data_store.figures import figure, interval, marks, named
 from data_store.records import Head, LineageGraph, RunSummary
 from data_store.store import Store
+from flows.recipe.judge_rows import is_judge, judge_in
 from flows.shown.lineage_view import lineage_document
-from flows.shown.summary import COLUMNS, judge_of
+from flows.shown.summary import columns_of, judge_of
+from tasks.evaluation_judges.measures import JUDGE_MARK
 from tasks.train_reward import CHANCE
 
 _BESIDE = " n | 95 % | judged by |"
@@ -73,12 +75,16 @@ def _evaluated(store: Store, head: Head) -> Iterator[str]:
     """What evaluations of this very version, and its own training, have measured."""
     graph = store.descendants(head.version_id)
     newest: dict[str, RunSummary] = {}
+    judged: dict[tuple[str, str], RunSummary] = {}
     for summary in sorted(graph.runs.values(), key=lambda each: each.seq):
         read = any(e.role == "policy" and e.version_id == head.version_id for e in graph.inputs_of(summary.run.run_id))
         if summary.run.step in ("evaluate", "evaluate_sampled") and summary.state == "succeeded" and read:
             newest[summary.run.part] = summary
-    for summary in newest.values():
-        yield from _figures(store, graph, summary)
+        if is_judge(summary.run.step) and summary.state == "succeeded":
+            judged[summary.run.part, summary.run.step] = summary
+    for part, summary in newest.items():
+        found = ((judge_in(summary.run.step, step), run) for (of, step), run in judged.items() if of == part)
+        yield from _figures(store, graph, summary, {judge: run for judge, run in found if judge is not None})
     accuracies = {
         name.removeprefix("accuracy/"): (value, summary.estimates.get(name))
         for summary in store.lineage(head.asset).runs.values()
@@ -92,17 +98,18 @@ def _evaluated(store: Store, head: Head) -> Iterator[str]:
             yield f"| {rating.replace('_', ' ')} | {figure(value)} |{_beside(estimate, figure, CHANCE)}"
 
 
-def _figures(store: Store, graph: LineageGraph, summary: RunSummary) -> Iterator[str]:
+def _figures(store: Store, graph: LineageGraph, summary: RunSummary, judges: Mapping[str, RunSummary]) -> Iterator[str]:
     outputs = graph.outputs_of(summary.run.run_id)
     counts = [store.version(edge.version_id).n_rows for edge in outputs if edge.role == "responses"]
     answers = "".join(f", {figure(count)} answers to held-out prompts" for count in counts if count is not None)
     who = judge_of(summary.run.config)
     yield from ("", f"## Evaluated (judged by: {who}{answers})", "")
     yield from (f"| figure | value |{_BESIDE}", "|---|---|---|---|---|")
-    for measure in COLUMNS.values():
-        if measure.name in summary.metrics:
-            beside = _beside(summary.estimates.get(measure.name), measure.form, measure.chance)
-            yield f"| {measure.meaning} (`{measure.name}`) | {measure.form(summary.metrics[measure.name])} |{beside}"
+    for measure in columns_of(judges).values():
+        source = judges.get(measure.name.partition(JUDGE_MARK)[2], summary)
+        if measure.name in source.metrics:
+            beside = _beside(source.estimates.get(measure.name), measure.form, measure.chance)
+            yield f"| {measure.meaning} (`{measure.name}`) | {measure.form(source.metrics[measure.name])} |{beside}"
 
 
 def _beside(of: Estimate | None, form: Callable[[float], str], chance: float | None) -> str:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from data_store.catalog.whole import Measured, WholeCatalog
 from data_store.names import AssetName
 from data_store.records import RunSummary
+from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import Plan
-from flows.shown.answered import Answered, AnswerReader
+from flows.shown.answered import NOTHING, Answered, AnswerReader
 from flows.shown.status import Cell
 from flows.shown.summary import evaluations_of, judge_of
+from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
 
@@ -20,8 +22,15 @@ _PLACES = {name: number for number, name in enumerate(MEASURES)}
 
 
 def place(metric: str) -> tuple[int, str]:
-    """Where a metric stands among others: in the order in which evaluations measure, then by its name."""
-    return _PLACES.get(metric, len(_PLACES)), metric
+    """Where a metric stands among others: in the order in which evaluations measure, then by its name, which of a
+    judge's ends with the judge's."""
+    return _PLACES.get(metric.partition(JUDGE_MARK)[0], len(_PLACES)), metric
+
+
+def measure_of(metric: str) -> Measure | None:
+    """What is known of a metric by its name; None for one that nothing measures today."""
+    judge = metric.partition(JUDGE_MARK)[2]
+    return next((each for each in measures_of(judge) if each.name == metric), None) if judge else MEASURES.get(metric)
 
 
 @dataclass(frozen=True)
@@ -32,17 +41,19 @@ class Evaluation:
     part: str
     step: str
     run: RunSummary
+    judged: Mapping[str, RunSummary] = field(default_factory=dict)
+    """Judge of evaluations → the run in which it judged the answers."""
 
 
 @dataclass(frozen=True)
 class Policy(Evaluation):
-    """A policy as its evaluation found it. `state` is fresh, or what the evaluation's step is instead, and `why` says
-    so."""
+    """A policy as its evaluation and the judges found it. `state` is fresh, or what the evaluation's step is instead,
+    and `why` says so."""
 
-    state: str
-    why: str
-    figures: Mapping[str, Measured]
-    answered: Answered
+    state: str = ""
+    why: str = ""
+    figures: Mapping[str, Measured] = field(default_factory=dict)
+    answered: Answered = NOTHING
 
     @property
     def judge(self) -> str:
@@ -57,7 +68,13 @@ def evaluations(whole: WholeCatalog, plan: Plan, parts: Sequence[str], stage: st
         for step, name, label in evaluations_of(plan, part, stage):
             head = whole.heads.get(AssetName("report", name, part))
             if head is not None and head.run_id in whole.runs:
-                found.append(Evaluation(label, part, step, whole.runs[str(head.run_id)]))
+                judged = {
+                    judge: whole.runs[str(made.run_id)]
+                    for judge, call in judges_of(plan, part, step).items()
+                    for asset in call.outputs.values()
+                    if (made := whole.heads.get(asset)) is not None and made.run_id in whole.runs
+                }
+                found.append(Evaluation(label, part, step, whole.runs[str(head.run_id)], judged))
     return found
 
 
@@ -68,8 +85,13 @@ def policies(answers: AnswerReader, found: Iterable[Evaluation], cells: Iterable
     for each in found:
         run_id, cell = each.run.run.run_id, states.get((each.part, each.step))
         state, why = ("", "") if cell is None else (cell.state, cell.reason)
-        figures = answers.whole.measured.get(run_id, {})
-        made.append(Policy(each.label, each.part, each.step, each.run, state, why, figures, answers.read(run_id)))
+        judges = {judge: run.run.run_id for judge, run in each.judged.items()}
+        measured = answers.whole.measured
+        figures = {**measured.get(run_id, {})}
+        for judged_in in judges.values():
+            figures |= {name: one for name, one in measured.get(judged_in, {}).items() if JUDGE_MARK in name}
+        answered = answers.read(run_id, judges)
+        made.append(Policy(each.label, each.part, each.step, each.run, each.judged, state, why, figures, answered))
     return made
 
 

@@ -5,6 +5,7 @@ that names another judge today changes neither until the policy is evaluated aga
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -12,23 +13,28 @@ from data_store.estimate import Estimate
 from data_store.figures import FEW, NOT_MEASURED, figure, interval, marks, named
 from data_store.names import AssetName
 from data_store.records import RunSummary
+from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells
 from tasks.engine.side_by_side import fits
+from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import columns
 from tasks.judging.annotators import AnnotatorConfig
 
 Row = dict[str, object]
+T = TypeVar("T")
 
 
 COLUMNS: Mapping[str, Measure] = {metric.column: metric for metric in columns()}
+"""Of every run; the judges of evaluations that a config names have more, see `columns_of`."""
 OTHERS = {
     "state": "Whether the figures are those of today's config and inputs: fresh, or why they are not",
     "seconds": "What the computing of this iteration took",
 }
 NOBODY, UNKNOWN = "reward models", "unknown"
+NO_JUDGE = "nobody judges whom nothing was trained on: evaluate.judges names such a judge (docs/is-it-better.md)"
 
 
 def judge_of(recorded: Mapping[str, object]) -> str:
@@ -42,6 +48,18 @@ def judge_of(recorded: Mapping[str, object]) -> str:
     except ValidationError:
         return UNKNOWN
     return f"simulated, world {found.world_seed}" + (f", seed {found.seed}" if found.seed else "")
+
+
+def columns_of(judges: Iterable[str]) -> dict[str, Measure]:
+    """The columns of a run with these judges of evaluations."""
+    theirs = [measure for judge in judges for measure in measures_of(judge)]
+    return {**COLUMNS, **{measure.column: measure for measure in theirs if measure.column}}
+
+
+def judges_in(rows: Iterable[Row]) -> list[str]:
+    """The judges of evaluations that rows have figures of."""
+    found = (row.get("judges") for row in rows)
+    return list(dict.fromkeys(name for names in found if isinstance(names, tuple) for name in names))
 
 
 def judged_by(rows: Iterable[Row]) -> str:
@@ -86,16 +104,33 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
-            run, cell = runs[head.run_id], states[part, step]
+            run, judges = runs[head.run_id], judges_of(plan, part, step)
+            judged = [
+                runs[str(heads[asset].run_id)]
+                for call in judges.values()
+                for asset in call.outputs.values()
+                if asset in heads and heads[asset].run_id in runs
+            ]
+            measured = {**run.metrics, **_theirs(each.metrics for each in judged)}
+            known = {**run.estimates, **_theirs(each.estimates for each in judged)}
+            estimates = {name: each.as_json() for name, each in known.items()}
+            behind = [states[part, step], *(states[call.key] for call in judges.values())]
+            cell = next((each for each in behind if each.state != "fresh"), behind[0])
             row: Row = {"policy": label, "state": cell.state}
             row |= {
-                title: metric.form(run.metrics[metric.name]) if metric.name in run.metrics else NOT_MEASURED
-                for title, metric in COLUMNS.items()
+                title: metric.form(measured[metric.name]) if metric.name in measured else NOT_MEASURED
+                for title, metric in columns_of(judges).items()
             }
             row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
-            estimates = {name: each.as_json() for name, each in run.estimates.items()}
-            rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason, "estimates": estimates})
+            why = cell.reason if cell is behind[0] else f"{cell.step}: {cell.reason}"
+            row |= {"judge": judge_of(run.run.config), "judges": tuple(judges), "why": why, "estimates": estimates}
+            rows.append(row)
     return rows
+
+
+def _theirs(found: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    """The figures of judges; a step has others, such as how long it took, which are not the policy's."""
+    return {name: each for figures in found for name, each in figures.items() if JUDGE_MARK in name}
 
 
 def evaluations_of(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
@@ -114,10 +149,11 @@ def tables_of(rows: Sequence[Row]) -> list[list[Row]]:
     `legend`."""
     if not rows:
         return []
-    first = [title for title, metric in COLUMNS.items() if metric.first]
-    rest = [title for title in COLUMNS if title not in first]
-    shown = [*first, *(title for title in rest if any(row[title] != NOT_MEASURED for row in rows))]
-    written = [{**row, **{title: _cell(row, title) for title in shown}} for row in rows]
+    known = columns_of(judges_in(rows))
+    first = [title for title, metric in known.items() if metric.first and (title in COLUMNS or _is_any(rows, title))]
+    rest = [title for title, metric in known.items() if not metric.first and _is_any(rows, title)]
+    shown = [*first, *rest]
+    written = [{**row, **{title: _cell(row, title, known[title]) for title in shown}} for row in rows]
     tables: list[list[Row]] = []
     names = ["policy", "state"]
     for title in [*shown, "seconds"]:
@@ -128,15 +164,18 @@ def tables_of(rows: Sequence[Row]) -> list[list[Row]]:
     return [*tables, _only(written, names)]
 
 
+def _is_any(rows: Iterable[Row], title: str) -> bool:
+    return any(row.get(title, NOT_MEASURED) != NOT_MEASURED for row in rows)
+
+
 def _only(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return [{name: row[name] for name in names} for row in rows]
 
 
-def _cell(row: Row, title: str) -> object:
+def _cell(row: Row, title: str, metric: Measure) -> object:
     """A figure with its interval and what must be known of it."""
-    metric = COLUMNS[title]
-    found = estimate_of(row, metric.name)
-    return row[title] if found is None else with_interval(str(row[title]), found, metric)
+    value, found = row.get(title, NOT_MEASURED), estimate_of(row, metric.name)
+    return value if found is None else with_interval(str(value), found, metric)
 
 
 def estimate_of(row: Row, metric: str) -> Estimate | None:
@@ -156,7 +195,7 @@ def legend(rows: Sequence[Row]) -> list[str]:
     """How the tables are read: of how many items each figure is, who judged it, and what the marks say."""
     counts: dict[str, list[str]] = {}
     judges: dict[str, list[str]] = {}
-    for title, metric in COLUMNS.items():
+    for title, metric in columns_of(judges_in(rows)).items():
         found = [each for row in rows if (each := estimate_of(row, metric.name)) is not None]
         if found:
             least, most = min(each.n for each in found), max(each.n for each in found)
@@ -170,6 +209,8 @@ def legend(rows: Sequence[Row]) -> list[str]:
     lines += [f"by {named(judge)}: {', '.join(titles)}" for judge, titles in judges.items()]
     shown = " ".join(str(value) for table in tables_of(rows) for row in table for value in row.values()).split()
     meaning = {"few": f"n is below {FEW}", "chance": "no better than guessing, as far as the interval tells"}
+    if not judges_in(rows) and all(row["judge"] == NOBODY for row in rows):
+        lines.append(NO_JUDGE)
     return [*lines, *(f"{mark}: {means}" for mark, means in meaning.items() if mark in shown)]
 
 

@@ -31,7 +31,7 @@ def judgement(
 ) -> dict[str, Any]:
     """A row. Of «better» the value is 1 for a win, ½ for a tie, 0 for a loss; of «unsafe» and «refused» 1 for yes and 0
     for no; of «score» it lies in [0, 1]. None where the judge gave none, for the reason `refused`. `orders`: the value
-    where the policy's answer stood first, and where it stood second."""
+    where the policy's answer, or «yes», stood first, and where it stood second."""
     first, second = orders or (None, None)
     return {
         "prompt_id": prompt_id,
@@ -39,8 +39,8 @@ def judgement(
         "question": question,
         "against": against,
         "value": value,
-        "shown_first": first,
-        "shown_second": second,
+        "first_order": first,
+        "second_order": second,
         "refused": refused,
     }
 
@@ -52,7 +52,7 @@ def metrics_in(question: str, against: str | None, prompt: Row) -> tuple[str, ..
         case "score":
             return "oracle_score", f"oracle_score/{axis}"
         case "better":
-            other = "" if against == SFT else f"/against_{against}"
+            other = "" if against == SFT else "/against_previous"
             return f"win_rate{other}", f"win_rate/{axis}{other}"
         case "unsafe" if axis == "safety":
             return ("violation",)

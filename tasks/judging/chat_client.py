@@ -27,16 +27,17 @@ class EndpointError(RuntimeError):
 class ChatClient:
     """One endpoint. Use as a context; it may be asked from several threads."""
 
-    def __init__(self, config: EndpointConfig) -> None:
-        """Raises InputError where the environment has no key under the name that the config gives."""
-        self.config = config
+    def __init__(self, config: EndpointConfig, section: str) -> None:
+        """`section` names the endpoint in the config. Raises InputError where the environment has no key under the name
+        that the config gives."""
+        self.config, self.section = config, section
         self._stopped = threading.Event()
         headers = {}
         if config.key_variable is not None:
             key = os.environ.get(config.key_variable, "").strip()
             if not key:
                 raise InputError(
-                    f"collect.judge.endpoint.key_variable: the environment has no {config.key_variable}; "
+                    f"{section}.key_variable: the environment has no {config.key_variable}; "
                     f"export {config.key_variable}=… before the run"
                 )
             headers["Authorization"] = f"Bearer {key}"
@@ -126,7 +127,7 @@ class ChatClient:
         if reply.status_code not in (401, 403):
             said = f": {self._without_key(reply.text)[:_SHOWN]}"
         return InputError(
-            f"collect.judge.endpoint: {self.config.url} answers with status {reply.status_code}{said}; "
+            f"{self.section}: {self.config.url} answers with status {reply.status_code}{said}; "
             "check url, model and the key"
         )
 

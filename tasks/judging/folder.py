@@ -43,34 +43,9 @@ class Folder(ModelJudge):
 
     def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Ruling]:
         """A pair that the model cannot hold is refused."""
-        from models.checkpoint import load_policy
-        from models.devices import use_threads
-        from models.verdicts import log_odds, verdict_tokens
-
-        use_threads(config.threads)
-        folder: Path = run.path("judge")
-        renderer = open_renderer(folder)
-        model = load_policy(folder)
-        tokens = verdict_tokens(renderer, LETTERS)
-        longest = _context_length(model) - len(tokens.before)
-        rows: dict[tuple[str, str], list[int]] = {}
-        found: dict[str, Ruling] = {}
-        for pair in pairs:
-            asked = {
-                name: renderer.prompt([{"role": "user", "content": text}]) for name, text in _questions(pair).items()
-            }
-            length = max(map(len, asked.values()))
-            if length > longest:
-                found[pair["pair_id"]] = RefusedRowError("too_long", f"{length} tokens; the judge reads {longest}")
-            else:
-                rows |= {(pair["pair_id"], name): ids for name, ids in asked.items()}
-        keys, odds = list(rows), dict[tuple[str, str], float]()
-        chunk = 16 * config.batch_size
-        for start in range(0, len(keys), chunk):
-            part = keys[start : start + chunk]
-            values = log_odds(model, [rows[key] for key in part], tokens, renderer.pad_id, config.batch_size)
-            odds |= zip(part, values, strict=True)
-            run.progress(len(odds) / len(keys), f"{len(odds)} of {len(keys)} questions")
+        asked = {pair["pair_id"]: _questions(pair) for pair in pairs}
+        odds, too_long = ask_folder(run, asked, batch_size=config.batch_size, threads=config.threads)
+        found: dict[str, Ruling] = dict(too_long)
         for pair in pairs:
             key = pair["pair_id"]
             if key in found:
@@ -86,6 +61,40 @@ class Folder(ModelJudge):
             except RefusedRowError as refusal:
                 found[key] = refusal
         return found
+
+
+def ask_folder(
+    run: StepRun, asked: Mapping[str, Mapping[str, str]], *, batch_size: int, threads: int
+) -> tuple[dict[tuple[str, str], float], dict[str, RefusedRowError]]:
+    """Ask the step's input `judge` each item's questions, which have names. Gives (item, name) → log p(A) - log p(B),
+    and the items of which a question is longer than the model reads."""
+    from models.checkpoint import load_policy
+    from models.devices import use_threads
+    from models.verdicts import log_odds, verdict_tokens
+
+    use_threads(threads)
+    folder: Path = run.path("judge")
+    renderer = open_renderer(folder)
+    model = load_policy(folder)
+    tokens = verdict_tokens(renderer, LETTERS)
+    longest = _context_length(model) - len(tokens.before)
+    rows: dict[tuple[str, str], list[int]] = {}
+    too_long: dict[str, RefusedRowError] = {}
+    for item, questions in asked.items():
+        written = {name: renderer.prompt([{"role": "user", "content": text}]) for name, text in questions.items()}
+        length = max(map(len, written.values()))
+        if length > longest:
+            too_long[item] = RefusedRowError("too_long", f"{length} tokens; the judge reads {longest}")
+        else:
+            rows |= {(item, name): ids for name, ids in written.items()}
+    keys, odds = list(rows), dict[tuple[str, str], float]()
+    chunk = 16 * batch_size
+    for start in range(0, len(keys), chunk):
+        part = keys[start : start + chunk]
+        values = log_odds(model, [rows[key] for key in part], tokens, renderer.pad_id, batch_size)
+        odds |= zip(part, values, strict=True)
+        run.progress(len(odds) / len(keys), f"{len(odds)} of {len(keys)} questions")
+    return odds, too_long
 
 
 def from_log_odds(first: float, second: float, config: LMConfig) -> ModelVerdict | None:

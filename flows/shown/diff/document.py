@@ -12,6 +12,7 @@ from flows.shown.diff.sides import OF_ITERATIONS, OF_RUNS, Side, Sides
 from flows.shown.differences import Difference, difference
 from flows.shown.policies import Policy, paired, place, policies
 from flows.shown.report.dialogues import SCORE, Change, changed
+from tasks.evaluation_judges.measures import JUDGE_MARK
 
 _OF_THE_RUN = ("name", "description")  # keys of a config that make nothing different
 
@@ -162,9 +163,11 @@ def _figures(sides: Sides, both: Both, judged: Judged) -> Iterator[FigureDiffere
     """Those of policies, then those of the other steps."""
     evaluated = set()
     for label, one, other in judged:
-        evaluated |= {one.run.run.run_id, other.run.run.run_id}
+        for side in (one, other):
+            evaluated |= {side.run.run.run_id, *(run.run.run_id for run in side.judged.values())}
         for name in sorted(one.figures.keys() & other.figures.keys(), key=place):
-            pairs = paired(one.answered, other.answered, name) if one.judge == other.judge else []
+            is_one_judge = one.judge == other.judge or JUDGE_MARK in name
+            pairs = paired(one.answered, other.answered, name) if is_one_judge else []
             yield _figure(label, one.figures[name], other.figures[name], difference(pairs))
     for name, run, other_run in both:
         if run.run.run_id in evaluated:

@@ -8,13 +8,14 @@ from data_store.records import now
 from flows.shown.diff.document import AnswerDifference, Comparison, FigureDifference, compare_sides
 from flows.shown.diff.sides import Sides
 from flows.shown.diff.text import paired_text, value_shown
-from flows.shown.policies import MEASURES
+from flows.shown.policies import measure_of
 from flows.shown.report.dialogues import MOST, folded
 from flows.shown.report.page import Report
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import Series, plot
-from flows.shown.summary import COLUMNS
+from flows.shown.summary import columns_of
 from tasks.engine.code_today import few
+from tasks.evaluation_judges.measures import JUDGE_MARK
 
 _MOST_NAMED = 4  # differences in the first sentence
 
@@ -24,7 +25,7 @@ def build_comparison(sides: Sides) -> Report:
     found = compare_sides(sides, MOST)
     title = f"{found.a} and {found.b}"
     about = f"The runs {found.a} (a) and {found.b} (b), of their stores alone."
-    of_policies = [each for each in found.figures if each.metric in MEASURES and each.of in sides.a.evaluations]
+    of_policies = [each for each in found.figures if measure_of(each.metric) and each.of in sides.a.evaluations]
     sections = [
         _results(found, of_policies),
         _config(found),
@@ -54,7 +55,9 @@ def _lead(found: Comparison, figures: Sequence[FigureDifference]) -> Iterator[st
 
 
 def _results(found: Comparison, figures: Sequence[FigureDifference]) -> Section:
-    titled = {measure.name: title for title, measure in COLUMNS.items()}
+    judges = (each.metric.partition(JUDGE_MARK)[2] for each in figures)
+    columns = columns_of(judge for judge in dict.fromkeys(judges) if judge)
+    titled = {measure.name: title for title, measure in columns.items()}
     tables = [
         _table("figures", "Figures per policy", [each for each in figures if each.metric in titled], titled),
         _table(
@@ -95,8 +98,8 @@ def _table(
         [
             text(each.of),
             text(titled.get(each.metric, each.metric)),
-            measured(each.a, MEASURES.get(each.metric)),
-            measured(each.b, MEASURES.get(each.metric)),
+            measured(each.a, measure_of(each.metric)),
+            measured(each.b, measure_of(each.metric)),
             Cell(f"{each.difference:+.3g}", each.difference, {"of": "difference"}, _pairs(each)),
         ]
         for each in figures

@@ -7,7 +7,7 @@ from data_store.catalog.runs import read_origins
 from data_store.figures import figure, seconds, size
 from data_store.records import LineageEdge, RunSummary
 from flows.recipe.defaults import differing
-from flows.recipe.table import STEPS
+from flows.recipe.table import known_step
 from flows.shown.lineage_text import value_text
 from flows.shown.report.data import anchor
 from flows.shown.report.facts import Facts
@@ -58,7 +58,7 @@ def _behind_heads(facts: Facts) -> list[RunSummary]:
 
 def _card(facts: Facts, run: RunSummary, kept: set[str], named: set[str]) -> dict[str, Any]:
     record = run.run
-    step = STEPS.get(record.step)
+    step = known_step(record.step)
     values = differing(step.config if step else None, record.config.get("config", {}))
     chosen = [(key, value_text(value)) for key, value in values.items()]
     return {

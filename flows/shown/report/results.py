@@ -1,15 +1,17 @@
 """What came out: the figures of each policy and of each reward model, as tables and plots."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 from data_store.catalog.whole import Measured
 from data_store.figures import figure, percent, rate
 from data_store.rows import AXES, RATINGS
-from flows.shown.policies import MEASURES, Policy, outcomes, place
+from flows.shown.policies import Policy, measure_of, outcomes, place
 from flows.shown.report.facts import Facts
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import COLOURS, Series, plot
-from flows.shown.summary import COLUMNS, Row, judged_by, outdated
+from flows.shown.summary import Row, columns_of, judged_by, outdated
+from tasks.evaluation_judges.measures import at_judge
 from tasks.evaluations.evaluation import Measure
 from tasks.train_reward import CHANCE
 
@@ -84,9 +86,10 @@ _RATE = Measure("", "", form=rate, chance=CHANCE)
 def _figures(found: Sequence[Policy]) -> Iterator[Table]:
     """The figures that matter most, then the others, as `halter status` has them."""
     judges = judged_by(_rows(found))
-    lacking = [t for t, m in COLUMNS.items() if not any(m.name in policy.figures for policy in found)]
+    known = columns_of(_judges(found))
+    lacking = [t for t, m in known.items() if not any(m.name in policy.figures for policy in found)]
     for key, caption, is_first in (("figures", "Figures per policy", True), ("further", "Further figures", False)):
-        columns = {t: m for t, m in COLUMNS.items() if m.first is is_first and t not in lacking}
+        columns = {t: m for t, m in known.items() if m.first is is_first and t not in lacking}
         rows = [
             [
                 text(policy.label),
@@ -105,8 +108,8 @@ def _outcomes(found: Sequence[Policy]) -> Iterator[Table]:
     """Win, tie, loss (figure 12)."""
     rows = []
     for policy in found:
-        for axis in AXES:
-            metric = f"win_rate/{axis}"
+        for judge, axis in product(("", *policy.judged), AXES):
+            metric = at_judge(f"win_rate/{axis}", judge) if judge else f"win_rate/{axis}"
             counts = outcomes(policy, metric)
             if counts is None:
                 continue
@@ -120,15 +123,15 @@ def _outcomes(found: Sequence[Policy]) -> Iterator[Table]:
                 )
                 for name, number in zip(("win", "tie", "loss"), counts, strict=True)
             ]
-            rows.append(
-                [text(policy.label), text(axis), *cells, measured(policy.figures.get(metric), MEASURES[metric])]
-            )
+            figured = policy.figures.get(metric)
+            by = "" if figured is None else figured.judge or ""
+            rows.append([text(policy.label), text(axis), text(by), *cells, measured(figured, measure_of(metric))])
     if rows:
-        notes = [f"Against SFT's answer to the same held-out prompt, {judged_by(_rows(found))}; a tie is half a win."]
+        notes = ["Against SFT's answer to the same held-out prompt; a tie is half a win."]
         yield Table(
             "outcomes",
             "Win, tie and loss against SFT",
-            ["policy", "axis", "win", "tie", "loss", "win rate"],
+            ["policy", "axis", "judge", "win", "tie", "loss", "win rate"],
             rows,
             notes,
         )
@@ -138,9 +141,9 @@ def _everything(found: Sequence[Policy]) -> Table:
     names = sorted({name for policy in found for name in policy.figures}, key=place)
     rows = [
         [
-            text(name, note=MEASURES[name].meaning if name in MEASURES else ""),
+            text(name, note=measure.meaning if (measure := measure_of(name)) else ""),
             text(next(policy.figures[name].judge or "nobody: counted" for policy in found if name in policy.figures)),
-            *(measured(policy.figures.get(name), MEASURES.get(name)) for policy in found),
+            *(measured(policy.figures.get(name), measure_of(name)) for policy in found),
         ]
         for name in names
     ]
@@ -172,6 +175,27 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
             "share of prompts, ties half",
             {"win_rate/helpfulness": "helpfulness", "win_rate/safety": "safety"},
             (0, 1),
+        ),
+        *(
+            over(
+                f"wins-{judge}",
+                f"Win rate against SFT by {judge}",
+                "share of prompts, ties half",
+                {at_judge(f"win_rate/{axis}", judge): axis for axis in AXES},
+                (0, 1),
+            )
+            for judge in _judges(found)
+        ),
+        *(
+            over(
+                f"unsafe-{judge}",
+                f"Violations and refusals by {judge}",
+                "share of prompts",
+                {at_judge("violation", judge): "violations", at_judge("false_refusal", judge): "false refusals"},
+                (0, 0),
+                shares,
+            )
+            for judge in _judges(found)
         ),
         over(
             "unsafe",
@@ -229,6 +253,11 @@ def _plot(
     judges = sorted({point.judge for each in series for point in each.points if point is not None and point.judge})
     caption = f"Judged by: {', '.join(judges)}." if judges else ""
     return Plot(key, title, plot(title, unit, places, series, within=within, form=form), caption)
+
+
+def _judges(found: Sequence[Policy]) -> list[str]:
+    """The judges of evaluations, in the order of the config."""
+    return list(dict.fromkeys(judge for policy in found for judge in policy.judged))
 
 
 def _last_of_each_part(found: Sequence[Policy]) -> list[Policy]:

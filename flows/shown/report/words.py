@@ -7,7 +7,7 @@ from data_store.figures import FEW, figure, percent, rate
 from flows.shown.differences import difference
 from flows.shown.policies import Policy, paired
 from flows.shown.report.facts import Facts
-from flows.shown.summary import COLUMNS, NOBODY, judged_by
+from flows.shown.summary import NOBODY, columns_of, judged_by
 
 _SHARES = {
     "violation": "Unsafe answers to adversarial prompts",
@@ -75,14 +75,15 @@ def _distance(last: Policy) -> Iterator[str]:
 
 def _unknown(found: Sequence[Policy]) -> Iterator[str]:
     last = found[-1]
-    if last.judge == NOBODY:
+    if last.judge == NOBODY and not last.judged:
         yield (
             "No annotator judged the answers: win rates, violations and false refusals are not known, and what is "
-            "reported is what the reward models say that were optimised, which is no independent word."
+            "reported is what the reward models say that were optimised, which is no independent word: evaluate.judges "
+            "in the config names judges that nothing was trained on."
         )
     few = [
         title
-        for title, measure in COLUMNS.items()
+        for title, measure in columns_of(last.judged).items()
         if (figured := last.figures.get(measure.name)) is not None and figured.n is not None and figured.n < FEW
     ]
     if few:

@@ -17,7 +17,7 @@ PROMPTS = {
     [
         ("score", None, "a", ("oracle_score", "oracle_score/helpfulness")),
         ("better", "V0", "c", ("win_rate", "win_rate/safety")),
-        ("better", "V2", "a", ("win_rate/against_V2", "win_rate/helpfulness/against_V2")),
+        ("better", "V2", "a", ("win_rate/against_previous", "win_rate/helpfulness/against_previous")),
         ("unsafe", None, "c", ("violation",)),
         ("unsafe", None, "a", ()),
         ("refused", None, "a", ("ordinary_refusal",)),

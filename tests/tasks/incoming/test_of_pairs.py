@@ -20,7 +20,7 @@ from tasks.judging.shares import SharesConfig
 from tests.data_store.store_bench import Bench
 
 PAIRS = AssetName("dataset", "pairs", "V2")
-ASKED = Asked(PAIRS, SharesConfig(lm=1.0, simulated=0.0), EndpointConfig(url="http://localhost:1/v1", model="big"))
+ASKED = Asked(PAIRS, EndpointConfig(url="http://localhost:1/v1", model="big"), SharesConfig(lm=1.0, simulated=0.0))
 JUDGED = Judged(PAIRS, PeopleConfig())
 
 

@@ -1,0 +1,105 @@
+"""The rows of the judges of evaluations: their questions on each evaluated policy, and a row for each judge."""
+
+from collections.abc import Iterator, Mapping
+
+from data_store.names import AssetName
+from flows.recipe.conditions import has_final_stage, is_iteration
+from flows.recipe.config import RunConfig
+from flows.recipe.places import Condition, Place, Reads, Row, always, base, first, here, last, where
+from tasks.engine.call import StepCall
+from tasks.evaluation_judges.asking import asks_of
+from tasks.evaluation_judges.config import EvaluationJudgeConfig
+from tasks.incoming.asked import AskedOfAnswers
+from tasks.incoming.files import File
+from tasks.judge_answers import PREFIX, SAMPLED_PREFIX, JudgeAnswersConfig, judge_answers, judged_by
+from tasks.pose_questions import PoseConfig, pose_questions, pose_sampled_questions
+
+_PREFIXES = {"evaluate": PREFIX, "evaluate_sampled": SAMPLED_PREFIX}
+"""Step that evaluates → what the names of the steps begin with that judge its answers."""
+
+
+def judge_rows(config: RunConfig, number: int) -> Iterator[Row]:
+    """Of an iteration, V0 included; none where the config names no judge."""
+    if config.evaluate.judges:
+        for sampled in (True, False) if number else (False,):
+            yield _posing(sampled)
+            yield from (_judging(judge, sampled, number) for judge in config.evaluate.judges)
+
+
+def is_judge(step: str) -> bool:
+    """Whether a step is one of the judges'."""
+    return step.startswith((PREFIX, SAMPLED_PREFIX))
+
+
+def judges_of(plan: Mapping[tuple[str, str], StepCall], part: str, evaluation: str) -> dict[str, StepCall]:
+    """The calls by which the answers of an evaluation of a part are judged, by the judge's name."""
+    prefix = _PREFIXES.get(evaluation, "")
+    return {
+        step.removeprefix(prefix): call
+        for (each, step), call in plan.items()
+        if each == part and prefix and step.startswith(prefix)
+    }
+
+
+def judge_in(evaluation: str, step: str) -> str | None:
+    """The judge whose step this is, where it judges what this step evaluates."""
+    prefix = _PREFIXES.get(evaluation, "")
+    return step.removeprefix(prefix) if prefix and step.startswith(prefix) else None
+
+
+def _posing(sampled: bool) -> Row:
+    others: dict[str, Reads] = {
+        "others": lambda at: (
+            *where(is_iteration, first("dataset/evaluation-responses"))(at),
+            *where(_has_previous, last("dataset/evaluation-responses"))(at),
+        )
+    }
+    ending = "-sampled" if sampled else ""
+    return Row(
+        pose_sampled_questions if sampled else pose_questions,
+        lambda _at: PoseConfig(),
+        {"prompts": base("dataset/prompts"), "responses": here(f"dataset/evaluation-responses{ending}"), **others},
+        {"questions": f"evaluation-questions{ending}"},
+        when=_is_there(sampled),
+    )
+
+
+def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
+    questions = f"evaluation-questions{'-sampled' if sampled else ''}"
+
+    def config(at: Place) -> JudgeAnswersConfig:
+        return JudgeAnswersConfig(
+            name=judge.name,
+            annotator=judge.annotator,
+            asks=None if judge.endpoint is None else asks_of(judge.endpoint),
+            batch_size=judge.batch_size,
+            threads=judge.threads,
+            compares=is_iteration(at),
+            previous=_has_previous(at),
+        )
+
+    def answers(at: Place) -> tuple[AskedOfAnswers, ...]:
+        endpoint = judge.endpoint
+        return () if endpoint is None else (AskedOfAnswers(AssetName("dataset", questions, at.part), endpoint),)
+
+    return Row(
+        judged_by(judge.name, sampled=sampled, compares=number > 0),
+        config,
+        {
+            "questions": here(f"dataset/{questions}"),
+            "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
+            "answers": answers,
+        },
+        {"judgements": f"{'sampled-' if sampled else ''}judged-by-{judge.name}"},
+        when=_is_there(sampled),
+        seed_of=judge_answers,  # which draws nothing
+    )
+
+
+def _has_previous(at: Place) -> bool:
+    """The iteration before is another policy than SFT, and it is asked for."""
+    return at.number > 1 and "previous" in at.config.evaluate.against
+
+
+def _is_there(sampled: bool) -> Condition:
+    return has_final_stage if sampled else always

@@ -1,0 +1,59 @@
+"""The keys of `evaluate` that say who judges, beside the annotator, and what answers are compared with."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from models.config import Config
+from tasks.evaluations.registry import EvaluateConfig
+from tasks.judging.endpoint import EndpointChoice
+from tasks.judging.folder import FolderConfig
+
+# it stands in the names of steps, assets and metrics
+JudgeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,23}$")]
+
+
+class FolderUse(Config):
+    """How a folder is run."""
+
+    batch_size: int = Field(default=8, ge=1, description="Of a folder: rows that are read together")
+    threads: int = Field(default=1, ge=1, description="Of a folder: CPU threads of torch")
+
+
+# the last base's fields come first
+class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
+    """Somebody who judges evaluations, and nothing else."""
+
+    name: JudgeName = Field(description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
+    kind: Literal["lm"] = Field(default="lm", description="lm: a chat model's folder, or an endpoint")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "EvaluationJudgeConfig":
+        if (self.folder is None) == (self.endpoint is None):
+            raise ValueError("give folder or endpoint, one of them")
+        return self
+
+    @property
+    def annotator(self) -> str:
+        """The name that stands in its judgements."""
+        return f"{self.kind}:{self.name}"
+
+
+class EvaluationConfig(EvaluateConfig):
+    """How many held-out prompts, and who judges."""
+
+    judges: tuple[EvaluationJudgeConfig, ...] = Field(
+        default=(), description="Judges of evaluations beside the annotator; nothing is trained on what they say"
+    )
+    against: tuple[Literal["previous"], ...] = Field(
+        default=(), description="What these judges compare a policy with beside SFT: the policy of the iteration before"
+    )
+
+    @model_validator(mode="after")
+    def _have_names(self) -> "EvaluationConfig":
+        names = [judge.name for judge in self.judges]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"judges: two are called {twice[0]}: figures are told apart by the name")
+        if self.against and not self.judges:
+            raise ValueError("against: give a judge in judges; the annotator compares with SFT alone")
+        return self

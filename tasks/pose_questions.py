@@ -1,0 +1,74 @@
+"""What judges of evaluations are to be asked of a policy's answers to the held-out prompts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from data_store.encoding import text_hash
+from models.config import Config
+from tasks.engine.step import Input, Output, StepRun, step
+
+
+class PoseConfig(Config):
+    """Nothing to choose."""
+
+
+@step(
+    version=1,
+    config=PoseConfig,
+    inputs={
+        "prompts": Input("dataset", "prompt"),
+        "responses": Input("dataset", "response"),
+        "others": Input("dataset", "response", optional=True, many=True),
+    },
+    outputs={"questions": Output("dataset", "question")},
+    metrics=("questions",),
+    headline="questions",
+    about="Writes down what judges of evaluations are asked of the answers of one policy.",
+    tags=("evaluation",),
+)
+def pose_questions(run: StepRun, _config: PoseConfig) -> Mapping[str, float]:
+    """Of each answer: whether it is better than each of the others' to the same prompt; to an adversarial prompt
+    whether it is unsafe, to a borderline one whether it refuses."""
+    prompts = {row["prompt_id"]: row for row in run.records("prompts")}
+    others: dict[str, list[dict[str, Any]]] = {}
+    for row in run.records("others"):
+        others.setdefault(row["prompt_id"], []).append(row)
+    rows = []
+    for mine in run.records("responses"):
+        prompt = prompts[mine["prompt_id"]]
+        rows += [_question(prompt, mine, "better", other) for other in others.get(mine["prompt_id"], ())]
+        if prompt["axis"] == "safety":
+            rows.append(_question(prompt, mine, "unsafe"))
+        elif prompt["kind"] == "borderline":
+            rows.append(_question(prompt, mine, "refused"))
+    run.write_rows("questions", rows)
+    return {"questions": float(len(rows))}
+
+
+# The policy before the final stage, beside the one after it.
+pose_sampled_questions = replace(
+    pose_questions,
+    name="pose_sampled_questions",
+    about="Writes down what judges of evaluations are asked of the policy before the final stage.",
+)
+
+
+def _question(
+    prompt: Mapping[str, Any], mine: Mapping[str, Any], question: str, other: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A row; `against` is the part whose policy gave the other answer."""
+    against = None if other is None else other["iteration"]
+    return {
+        "question_id": text_hash(f"{mine['response_id']} {question} {against}")[:32],
+        "prompt_id": prompt["prompt_id"],
+        "question": question,
+        "against": against,
+        "axis": prompt["axis"],
+        "kind": prompt["kind"],
+        "messages": prompt["messages"],
+        "response": mine["text"],
+        "finished": mine["finished"] is not False,
+        "other": None if other is None else other["text"],
+        "other_finished": None if other is None else other["finished"] is not False,
+    }

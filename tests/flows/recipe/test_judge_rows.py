@@ -1,0 +1,116 @@
+"""Judges of evaluations in the plan: a step each, beside what would be there without them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.recipe.config import RunConfig
+from flows.recipe.judge_rows import judges_of
+from flows.recipe.plan import Plan, build_plan, groups_of
+from flows.recipe.table import known_step
+from tasks.incoming.asked import AskedOfAnswers
+from tasks.judge_answers import judge_answers
+from tests.flows.recipe_runs import POCKET
+
+BIG = {"name": "big", "endpoint": {"url": "http://localhost:1/v1", "model": "large"}}
+
+
+def config(**evaluate: Any) -> RunConfig:
+    content = yaml.safe_load(POCKET)
+    return RunConfig.model_validate({**content, "evaluate": {**content["evaluate"], **evaluate}})
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = {"name": "little", "folder": str(tmp_path_factory.mktemp("little"))}
+    return build_plan(config(judges=[BIG, folder], against=["previous"]))
+
+
+def fingerprints(plan: Plan) -> dict[tuple[str, str], str]:
+    return {key: call.fingerprint({}) for key, call in plan.items()}
+
+
+def test_judges_change_nothing_of_what_a_run_without_them_computes(plan: Plan) -> None:
+    without, found = fingerprints(build_plan(config())), fingerprints(plan)
+    assert {key: found[key] for key in without} == without
+    assert {step for _, step in found.keys() - without.keys()} == {
+        "check_base",  # of the folder
+        "pose_questions",
+        "pose_sampled_questions",
+        *(f"judge_{sampled}answers_{name}" for sampled in ("", "sampled_") for name in ("big", "little")),
+    }
+
+
+def test_a_second_judge_changes_nothing_of_the_first_ones(plan: Plan) -> None:
+    alone, found = fingerprints(build_plan(config(judges=[BIG], against=["previous"]))), fingerprints(plan)
+    assert {key: found[key] for key in alone} == alone
+
+
+def test_every_policy_is_judged_by_every_judge_and_its_step_is_known_by_name(plan: Plan) -> None:
+    for part, evaluation in (("V0", "evaluate"), ("V1", "evaluate"), ("V2", "evaluate_sampled"), ("V2", "evaluate")):
+        assert list(judges_of(plan, part, evaluation)) == ["big", "little"]
+    assert judges_of(plan, "V1", "evaluate_sampled") == {}
+    assert judges_of(plan, "V1", "fine_tune") == {}
+    assert known_step("judge_sampled_answers_big") is judge_answers
+    assert known_step("nobody") is None
+
+
+def test_a_policy_is_compared_with_sft_and_with_the_iteration_before(plan: Plan) -> None:
+    def others(part: str, step: str = "pose_questions") -> list[str]:
+        return [asset.part for asset in plan[part, step].assets.get("others", ())]
+
+    assert others("V0") == []
+    assert others("V1") == ["V0"], "the iteration before is SFT"
+    assert others("V2") == others("V2", "pose_sampled_questions") == ["V0", "V1"]
+    assert "win_rate/against_previous@big" in plan["V2", "judge_answers_big"].metrics
+    assert "win_rate/against_previous@big" not in plan["V1", "judge_answers_big"].metrics
+    assert "win_rate@big" not in plan["V0", "judge_answers_big"].metrics
+    for call in plan.values():
+        assert call.step.headline in call.metrics, call.key
+
+
+def test_judges_read_questions_alone_and_nothing_reads_what_they_say(plan: Plan) -> None:
+    judged = {asset for (_, step), call in plan.items() if step.startswith("judge_") for asset in call.outputs.values()}
+    assert len(judged) == 8
+    for call in plan.values():
+        assert not judged & {asset for assets in call.assets.values() for asset in assets}, call.key
+    (asked,) = plan["V1", "judge_answers_big"].of(AskedOfAnswers)
+    assert str(asked.pairs) == "dataset/evaluation-questions@V1"
+    assert plan["V1", "judge_answers_little"].files["judge"]
+
+
+def test_a_judges_folder_is_looked_at_before_anything_is_computed(plan: Plan) -> None:
+    assert [call.step.name for call in groups_of(plan, "base")[0]] == ["check_base"]
+    assert set(plan["base", "check_base"].inputs) == {"evaluation_judges"}
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "message"),
+    [
+        ({"judges": [BIG, BIG]}, "two are called big"),
+        ({"judges": [{"name": "none"}]}, "give folder or endpoint, one of them"),
+        ({"judges": [{**BIG, "folder": "x"}]}, "give folder or endpoint, one of them"),
+        ({"judges": [{**BIG, "name": "Big-1"}]}, "should match pattern"),
+        ({"against": ["previous"]}, "give a judge in judges"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(evaluate: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**evaluate)
+
+
+def test_a_judges_folder_is_beside_the_config_file_and_must_be_a_model(tmp_path: Path) -> None:
+    from data_store.errors import InputError
+    from flows.recipe.config import load_config
+
+    content = yaml.safe_load(POCKET)
+    content["evaluate"]["judges"] = [{"name": "near", "folder": "model"}]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"evaluate.judges: near: folder: there is no folder .*/model"):
+        load_config(tmp_path / "run.yaml")
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_text("{}")
+    assert load_config(tmp_path / "run.yaml").evaluate.judges[0].folder == tmp_path / "model"

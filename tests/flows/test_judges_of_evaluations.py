@@ -1,0 +1,85 @@
+"""The recipe with an endpoint as judge of evaluations: whatever people look at has its figures, with its name."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.shown.summary import columns_of
+from tests.flows.chat_server import chat_server
+from tests.flows.recipe_runs import POCKET, Home
+
+
+def longer_is_better(question: str, _: int) -> tuple[int, Any]:
+    """Without bias: the longer answer is better; what has an «e» is unsafe, what has none refuses."""
+    if "Response A" in question:
+        a, b = (re.search(rf"\[Response {letter}[^\n]*\]\n(.*?)\n\[End", question, re.DOTALL) for letter in "AB")
+        assert a is not None
+        assert b is not None
+        return 200, "A" if len(a[1]) > len(b[1]) else "B"
+    found = re.search(r"\[Response[^\n]*\]\n(.*?)\n?\[End", question, re.DOTALL)
+    assert found is not None
+    has_e = "e" in found[1]
+    if "yes or no" in question:
+        return 200, "no" if has_e else "yes"
+    return 200, "unsafe" if has_e else "safe"
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_everywhere(
+    copy_of_first_run: Callable[[], Home], tmp_path: Path
+) -> None:
+    home, config = copy_of_first_run(), tmp_path / "judged.yaml"
+    before = home.runs()
+    with chat_server() as chat:
+        chat.reply = longer_is_better
+        content = yaml.safe_load(POCKET)
+        content["evaluate"] |= {
+            "judges": [{"name": "big", "endpoint": {"url": chat.url, "model": "large"}}],
+            "against": ["previous"],
+        }
+        config.write_text(yaml.safe_dump(content))
+        first = home.halter("run", config, "--json")
+        assert first.code == 0, first.err
+        asked = len(chat.asked)
+        assert home.halter("run", config, "--json").code == 0
+        assert len(chat.asked) == asked, "nothing is asked twice"
+
+    new = home.runs()[len(before) :]
+    judged = [("V0", ""), ("V1", ""), ("V2", "sampled_"), ("V2", "")]
+    assert sorted(new) == sorted(
+        [(part, f"pose_{which}questions", "succeeded") for part, which in judged]
+        + [(part, f"judge_{which}answers_big", "succeeded") for part, which in judged]
+    ), "nothing is answered or trained again"
+
+    questions = home.store.rows(home.head("dataset/evaluation-questions@V2")).to_pylist()
+    rows = home.store.rows(home.head("dataset/judged-by-big@V2")).to_pylist()
+    wins = {}
+    for row in questions:
+        if row["question"] == "better":
+            mine, other = len(row["response"].strip()), len(row["other"].strip())
+            wins[row["prompt_id"], row["against"]] = float(mine > other) if mine != other else 0.5
+    found = {(row["prompt_id"], row["against"]): row["value"] for row in rows if row["question"] == "better"}
+    assert found == wins
+    assert {against for _, against in found} == {"V0", "V1"}
+
+    (last,) = [row for row in home.halter("status", "--json").document["summary"] if row["policy"] == "V2 + PPO"]
+    against_sft = [value for (_, against), value in wins.items() if against == "V0"]
+    estimate = last["estimates"]["win_rate@big"]
+    assert (estimate["value"], estimate["n"], estimate["judge"]) == (
+        pytest.approx(sum(against_sft) / len(against_sft)),
+        len(against_sft),
+        "lm:big",
+    )
+    titles = set(columns_of(["big"])) - set(columns_of([]))
+    assert {"win help@big", "violation %@big", "win help prev@big"} <= titles <= set(last)
+    assert "win_rate@big" in str(home.halter("query", "FROM metrics", "--json").document)
+    page = tmp_path / "page.html"
+    assert home.halter("report", "--out", page).code == 0
+    written = page.read_text(encoding="utf-8")
+    for title in titles:
+        assert title.replace("%", "%") in written, title
+    assert "lm:big" in written
