@@ -230,6 +230,17 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "and exports, and what is of less than 30 items or no better than chance is marked",
             "1.00 on one pair lies between .21 and 1",
         ),
+        Row(
+            "a judge that goes by the place",
+            "a judge of evaluations is shown two answers in both orders; only what it says in both is a win or a loss, "
+            "the rest is a tie and counted, and figures bear the judge's name",
+            "A in both orders, however sure, is ½",
+        ),
+        Row(
+            "an evaluation by a judge that training has seen",
+            "judges of evaluations read questions on held-out answers alone; no step reads what they say, and naming "
+            "one changes no other step's fingerprint",
+        ),
     ),
     "Resume and rerun": (
         Row(

@@ -56,6 +56,7 @@ INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
+ASKING = "tests/tasks/evaluation_judges/test_asking.py::"
 JUDGEMENTS = "tests/tasks/evaluations/test_judgements.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
@@ -1572,6 +1573,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "finalize=_shown",
         "finalize=None",
         (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
+    ),
+    Mutation(
+        "an answer that a judge prefers in one order alone is a win",
+        "tasks/evaluation_judges/asking.py",
+        "return first if first == second else 0.5",
+        "return max(first, second)",
+        (ASKING + "test_only_what_survives_the_exchange_of_the_answers_is_a_win_or_a_loss",),
     ),
     Mutation(
         "what is judged against a later policy counts as a win against SFT",

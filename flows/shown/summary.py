@@ -64,16 +64,20 @@ def judges_in(rows: Iterable[Row]) -> list[str]:
 
 def judged_by(rows: Iterable[Row]) -> str:
     """Whose judgement the figures are, in words."""
+    rows = list(rows)
     judges: dict[str, list[str]] = {}
     for row in rows:
         judges.setdefault(str(row["judge"]), []).append(str(row["policy"]))
     if not judges:
         return "nothing is evaluated yet"
+    beside = judges_in(rows)
+    more = f"; what ends with @ is judged by {', '.join(beside)}, which nothing was trained on" if beside else ""
     if list(judges) == [NOBODY]:
-        return "no annotator: judged by the run's own reward models alone"
+        return f"no annotator: judged by the run's own reward models{more or ' alone'}"
     if len(judges) == 1:
-        return f"judged by {_in_words(*judges)}"
-    return "several judges: " + "; ".join(f"{_in_words(who)} for {', '.join(of)}" for who, of in judges.items())
+        return f"judged by {_in_words(*judges)}{more}"
+    said = "; ".join(f"{_in_words(who)} for {', '.join(of)}" for who, of in judges.items())
+    return f"several judges: {said}{more}"
 
 
 def _in_words(judge: str) -> str:

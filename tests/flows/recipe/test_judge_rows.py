@@ -71,6 +71,9 @@ def test_a_policy_is_compared_with_sft_and_with_the_iteration_before(plan: Plan)
         assert call.step.headline in call.metrics, call.key
 
 
+@pytest.mark.conformance(
+    "an evaluation by a judge that training has seen", equation="flows.recipe.judge_rows:judge_rows"
+)
 def test_judges_read_questions_alone_and_nothing_reads_what_they_say(plan: Plan) -> None:
     judged = {asset for (_, step), call in plan.items() if step.startswith("judge_") for asset in call.outputs.values()}
     assert len(judged) == 8

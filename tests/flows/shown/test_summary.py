@@ -14,7 +14,18 @@ from flows.recipe.config import RunConfig
 from flows.session import remember, session_of
 from flows.shown.artifact_index import index_key, index_page
 from flows.shown.status import status_cells
-from flows.shown.summary import COLUMNS, Row, judge_of, judged_by, legend, meanings, outdated, summary_rows, tables_of
+from flows.shown.summary import (
+    COLUMNS,
+    NO_JUDGE,
+    Row,
+    judge_of,
+    judged_by,
+    legend,
+    meanings,
+    outdated,
+    summary_rows,
+    tables_of,
+)
 from tasks.engine.side_by_side import fits
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
@@ -54,6 +65,11 @@ def test_where_all_have_one_judge_it_is_named_once_and_else_with_the_policies_th
         "several judges: a simulated annotator (world 0) for V0, V2; the run's own reward models for V1"
     )
     assert judged_by([]) == "nothing is evaluated yet"
+    nobody: Row = {**row("V1", judge="reward models"), "judges": ("big",)}
+    assert judged_by([nobody]) == (
+        "no annotator: judged by the run's own reward models; what ends with @ is judged by big, which nothing was "
+        "trained on"
+    )
 
 
 def measured(n: int, low: float | None, high: float | None, judge: str | None = None) -> dict[str, Any]:
@@ -99,6 +115,25 @@ def test_a_figure_stands_with_its_interval_and_is_marked_where_it_is_of_few_or_n
         "chance: no better than guessing, as far as the interval tells",
     ]
     assert legend([row("V1")]) == []
+
+
+def test_figures_of_a_judge_of_evaluations_bear_its_name_and_stand_only_where_it_judged() -> None:
+    estimates = {"win_rate/safety@big": measured(40, 0.4, 0.6, "lm:big"), "kl_to_sft": measured(40, 1, 2)}
+    judged: Row = {**row("V1"), "judges": ("big",), "win safe@big": "0.50", "estimates": estimates}
+    rows: list[Row] = [{**row("V0"), "judges": ("big",), "win safe@big": "–"}, judged]
+    shown = {name: [line[name] for line in table] for table in tables_of(rows) for name in table[0]}
+    assert shown["win safe@big"] == ["–", "0.50 .40–.60"]
+    assert "win help@big" not in shown, "of which nobody has anything"
+    assert "by `lm:big`: win safe@big" in legend(rows)
+    assert NO_JUDGE not in legend(rows)
+    assert all(map(fits, tables_of(rows)))
+
+
+def test_where_only_the_reward_models_judge_the_key_that_gives_another_judge_is_named() -> None:
+    alone: Row = {**row("V1", judge="reward models"), "estimates": {"kl_to_sft": measured(40, 1, 2)}}
+    assert NO_JUDGE in legend([alone])
+    assert NO_JUDGE not in legend([{**alone, "judges": ("big",)}])
+    assert NO_JUDGE not in legend([{**alone, "judge": "simulated, world 1"}])
 
 
 def test_a_figure_that_is_of_other_numbers_in_other_policies_says_so() -> None:
