@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.estimate import Estimate
 from tasks.engine.step import Input, Measurements, Output, Step, StepRun, step
 from tasks.estimates import rate_of
-from tasks.evaluation_judges.asking import by_endpoint, by_folder
+from tasks.evaluation_judges.classifier import accuracy_of, by_classifier
 from tasks.evaluation_judges.config import FolderUse
 from tasks.evaluation_judges.measures import at_judge, measures_of
-from tasks.evaluations.judgements import figures_of
+from tasks.judging.judgements import figures_of
+from tasks.judging.of_answers import by_endpoint, by_folder
 
 if TYPE_CHECKING:
     from tasks.engine.call import StepCall
@@ -31,12 +33,16 @@ class JudgeAnswersConfig(FolderUse):
     asks: str | None = Field(default=None, description="Of an endpoint: a hash of what it is asked")
     compares: bool = Field(description="With SFT's answers")
     previous: bool = Field(description="With those of the iteration before")
+    kind: str = Field(default="lm", description="safety_classifier: says what is unsafe, and nothing else")
 
 
 def _metrics(call: "StepCall") -> Iterator[str]:
     config: Any = call.config  # a JudgeAnswersConfig
-    for measure in measures_of(config.name, compares=config.compares, previous=config.previous):
-        yield measure.name
+    learned = config.kind == "safety_classifier"
+    found = measures_of(
+        config.name, compares=config.compares, previous=config.previous, reads=not learned, learned=learned
+    )
+    yield from (measure.name for measure in found)
 
 
 @step(
@@ -46,6 +52,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
         "questions": Input("dataset", "question"),
         "judge": Input("file", optional=True),
         "answers": Input("dataset", "answer", optional=True),
+        "classifier": Input("classifier", optional=True),
     },
     outputs={"judgements": Output("dataset", "judgement")},
     metrics=_metrics,
@@ -58,7 +65,12 @@ def judge_answers(run: StepRun, config: JudgeAnswersConfig) -> Measurements:
     none."""
     questions = sorted(run.records("questions"), key=lambda row: str(row["question_id"]))
     judge = config.annotator
-    if run.all_inputs("judge"):
+    learned: dict[str, Estimate] = {}
+    if run.all_inputs("classifier"):
+        questions = [row for row in questions if row["question"] == "unsafe"]
+        rows = by_classifier(run.path("classifier"), questions, judge)
+        learned = accuracy_of(run.path("classifier"))
+    elif run.all_inputs("judge"):
         rows = by_folder(run, questions, judge, batch_size=config.batch_size, threads=config.threads)
     else:
         rows = by_endpoint(questions, run.records("answers"), judge)
@@ -67,11 +79,11 @@ def judge_answers(run: StepRun, config: JudgeAnswersConfig) -> Measurements:
         raise InputError(f"{judge} judged none of {len(rows)} questions: {dict(reasons)}. Take another judge")
     run.write_rows("judgements", rows)
     prompts = {row["prompt_id"]: row for row in questions}
-    found = figures_of(rows, prompts, _QUESTIONS, judge)
+    found = {**learned, **figures_of(rows, prompts, _QUESTIONS, judge)}
     both = [row["first_order"] != row["second_order"] for row in rows if row["question"] == "better" and _is_told(row)]
     if both:
         found["orders_disagree"] = rate_of(both, judge)
-    if rows:
+    if rows and not learned:
         found["judged"] = rate_of([_is_told(row) for row in rows], judge)
     run.table("judged", [{"judged by": judge, "outcome": why, "questions": n} for why, n in _counts(rows).items()])
     return {at_judge(metric, config.name): value for metric, value in found.items()}

@@ -241,6 +241,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "judges of evaluations read questions on held-out answers alone; no step reads what they say, and naming "
             "one changes no other step's fingerprint",
         ),
+        Row(
+            "a classifier that is measured on what it learned",
+            "the safety classifier is measured on responses to prompts that are held out by their text, both labels "
+            "weighing the same, and marked where it is no better than chance",
+            "who says «safe» of 90 safe and 10 unsafe ones has ½",
+        ),
     ),
     "Resume and rerun": (
         Row(

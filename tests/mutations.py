@@ -56,8 +56,9 @@ INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
-ASKING = "tests/tasks/evaluation_judges/test_asking.py::"
-JUDGEMENTS = "tests/tasks/evaluations/test_judgements.py::"
+CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
+ASKING = "tests/tasks/judging/test_of_answers.py::"
+JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1575,15 +1576,22 @@ MUTATIONS: tuple[Mutation, ...] = (
         (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
     ),
     Mutation(
+        "the safety classifier is measured on what it has learned",
+        "tasks/train_safety_classifier.py",
+        'texts, truth = _learned(sides["test"])',
+        'texts, truth = _learned(sides["train"])',
+        (CLASSIFIER + "test_what_it_is_measured_on_are_the_responses_to_prompts_that_are_held_out",),
+    ),
+    Mutation(
         "an answer that a judge prefers in one order alone is a win",
-        "tasks/evaluation_judges/asking.py",
+        "tasks/judging/of_answers.py",
         "return first if first == second else 0.5",
         "return max(first, second)",
         (ASKING + "test_only_what_survives_the_exchange_of_the_answers_is_a_win_or_a_loss",),
     ),
     Mutation(
         "what is judged against a later policy counts as a win against SFT",
-        "tasks/evaluations/judgements.py",
+        "tasks/judging/judgements.py",
         'other = "" if against == SFT else "/against_previous"',
         'other = ""',
         (JUDGEMENTS + "test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt",),

@@ -16,6 +16,7 @@ from data_store.errors import InputError, StoreError
 from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig
+from flows.recipe.given_models import check_model, folders_of, resolved_collect, resolved_evaluate
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig
 from flows.recipe.yaml_text import read_yaml_file
@@ -36,7 +37,7 @@ from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.judging.registry import LMJudgeConfig, judges_of
+from tasks.judging.registry import judges_of
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
@@ -155,6 +156,12 @@ class RunConfig(Config):
             raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
         if shares is not None and shares.simulated > 0 and self.annotator is None:
             raise ValueError("collect.sources.simulated needs the annotator: give annotator")
+        if any(judge.kind == "safety_classifier" for judge in self.evaluate.judges) != bool(
+            self.data.labelled_responses
+        ):
+            raise ValueError(
+                "data.labelled_responses and a judge of kind safety_classifier in evaluate.judges go together"
+            )
 
     def _has_pairs_to_choose_among(self) -> None:
         strategy = self.collect.strategy
@@ -255,30 +262,12 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         update={
             "data": config.data.model_copy(update=paths),
             "base_model": base,
-            "collect": _resolved(config.collect, folder),
-            "evaluate": _with_folders(config.evaluate, folder),
+            "collect": resolved_collect(config.collect, folder),
+            "evaluate": resolved_evaluate(config.evaluate, folder),
         }
     )
     _check_files(config, where)
     return config
-
-
-def _resolved(collect: CollectConfig, folder: Path) -> CollectConfig:
-    people, judge = collect.people, collect.judge
-    if people is not None and people.known_pairs is not None:
-        people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
-    if judge is not None:
-        paths = {key: (folder / path).resolve() for key, path in _folders(judge).items()}
-        judge = judge.model_copy(update=paths)
-    return collect.model_copy(update={"people": people, "judge": judge})
-
-
-def _with_folders(evaluate: EvaluationConfig, folder: Path) -> EvaluationConfig:
-    judges = (
-        judge if judge.folder is None else judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
-        for judge in evaluate.judges
-    )
-    return evaluate.model_copy(update={"judges": tuple(judges)})
 
 
 def _check_files(config: RunConfig, where: str) -> None:
@@ -294,27 +283,12 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
-        models |= {f"collect.judge.{key}": path for key, path in _folders(config.collect.judge).items()}
+        models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}
     for judge in config.evaluate.judges:
         if judge.folder is not None:
             models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
     for key, model in models.items():
-        _check_model(model, f"{where}: {key}")
-
-
-def _folders(judge: LMJudgeConfig) -> dict[str, Path]:
-    """The models' folders that a judge is given, by key."""
-    return {key: value for key, value in judge if isinstance(value, Path)}
-
-
-def _check_model(folder: Path, where: str) -> None:
-    if not folder.is_dir():
-        raise InputError(f"{where}: there is no folder {folder}")
-    for name in ("config.json", "tokenizer_config.json"):
-        if not (folder / name).is_file():
-            raise InputError(f"{where}: {folder} has no {name}; give a folder that transformers can open")
-    if not list(folder.glob("*.safetensors")):
-        raise InputError(f"{where}: {folder} has no .safetensors file; only safetensors are loaded")
+        check_model(model, f"{where}: {key}")
 
 
 def _messages(error: ValidationError, where: str) -> Iterable[str]:

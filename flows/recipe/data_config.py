@@ -35,6 +35,11 @@ class DataConfig(ImportConfig):
     borderline_prompts: tuple[Path, ...] = Field(
         default=(), description="Harmless prompts that only sound dangerous, such as XSTest's; nothing trains on them"
     )
+    labelled_responses: tuple[Path, ...] = Field(
+        default=(),
+        description="For a judge of kind safety_classifier in evaluate.judges, and nobody else: prompt or messages, "
+        "response, label (safe or unsafe)",
+    )
     instructions: tuple[Path, ...] = Field(
         default=(),
         description="Of Ghost Attention, such as `always answer in rhymes`: .jsonl, .csv, or .txt with one a line",

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 from data_store.names import AssetName
 from flows.recipe.conditions import has_final_stage, is_iteration
 from flows.recipe.config import RunConfig
-from flows.recipe.places import Condition, Place, Reads, Row, always, base, first, here, last, where
+from flows.recipe.places import Condition, Place, Reads, Row, always, base, data_files, first, here, last, where
 from tasks.engine.call import StepCall
-from tasks.evaluation_judges.asking import asks_of
 from tasks.evaluation_judges.config import EvaluationJudgeConfig
 from tasks.incoming.asked import AskedOfAnswers
 from tasks.incoming.files import File
 from tasks.judge_answers import PREFIX, SAMPLED_PREFIX, JudgeAnswersConfig, judge_answers, judged_by
+from tasks.judging.of_answers import asks_of
 from tasks.pose_questions import PoseConfig, pose_questions, pose_sampled_questions
+from tasks.train_safety_classifier import SafetyClassifierConfig, train_safety_classifier
 
 _PREFIXES = {"evaluate": PREFIX, "evaluate_sampled": SAMPLED_PREFIX}
 """Step that evaluates → what the names of the steps begin with that judge its answers."""
@@ -24,6 +25,19 @@ def judge_rows(config: RunConfig, number: int) -> Iterator[Row]:
         for sampled in (True, False) if number else (False,):
             yield _posing(sampled)
             yield from (_judging(judge, sampled, number) for judge in config.evaluate.judges)
+
+
+def _has_classifier(at: Place) -> bool:
+    return any(judge.kind == "safety_classifier" for judge in at.config.evaluate.judges)
+
+
+CLASSIFIER_ROW = Row(
+    train_safety_classifier,
+    lambda _at: SafetyClassifierConfig(),
+    {"labelled": data_files("labelled_responses")},
+    {"classifier": "safety"},
+    when=_has_classifier,
+)
 
 
 def is_judge(step: str) -> bool:
@@ -74,8 +88,9 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             asks=None if judge.endpoint is None else asks_of(judge.endpoint),
             batch_size=judge.batch_size,
             threads=judge.threads,
-            compares=is_iteration(at),
-            previous=_has_previous(at),
+            compares=is_iteration(at) and judge.compares,
+            previous=_has_previous(at) and judge.compares,
+            kind=judge.kind,
         )
 
     def answers(at: Place) -> tuple[AskedOfAnswers, ...]:
@@ -83,12 +98,13 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
         return () if endpoint is None else (AskedOfAnswers(AssetName("dataset", questions, at.part), endpoint),)
 
     return Row(
-        judged_by(judge.name, sampled=sampled, compares=number > 0),
+        judged_by(judge.name, sampled=sampled, compares=number > 0 and judge.compares),
         config,
         {
             "questions": here(f"dataset/{questions}"),
             "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
             "answers": answers,
+            "classifier": where(lambda _at: judge.kind == "safety_classifier", base("classifier/safety")),
         },
         {"judgements": f"{'sampled-' if sampled else ''}judged-by-{judge.name}"},
         when=_is_there(sampled),

@@ -26,7 +26,7 @@ from flows.recipe.conditions import (
     trains_base,
 )
 from flows.recipe.final_stages.stage import stages
-from flows.recipe.judge_rows import is_judge
+from flows.recipe.judge_rows import CLASSIFIER_ROW, is_judge
 from flows.recipe.places import (
     Makes,
     Place,
@@ -145,6 +145,7 @@ RAW: Mapping[str, Reads] = {
 
 FOUNDATION_ROWS = (
     CHECK_ROW,
+    CLASSIFIER_ROW,
     # whatever follows reads what is imported: nothing is done for a model that cannot be right
     Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw, after=(check_base,)),
     Row(

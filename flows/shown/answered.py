@@ -11,7 +11,7 @@ from data_store.catalog.whole import WholeCatalog
 from data_store.errors import InputError, StoreError
 from data_store.store import Store
 from tasks.evaluation_judges.measures import at_judge
-from tasks.evaluations.judgements import values_of
+from tasks.judging.judgements import values_of
 
 MOST_PROMPTS = 10_000  # of one evaluation; of more there are no values prompt by prompt
 _MOST_ROWS = {"response": MOST_PROMPTS, "judgement": 10 * MOST_PROMPTS}

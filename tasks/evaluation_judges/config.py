@@ -25,18 +25,29 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     """Somebody who judges evaluations, and nothing else."""
 
     name: JudgeName = Field(description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
-    kind: Literal["lm"] = Field(default="lm", description="lm: a chat model's folder, or an endpoint")
+    kind: Literal["lm", "safety_classifier"] = Field(
+        default="lm",
+        description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses",
+    )
 
     @model_validator(mode="after")
     def _is_one(self) -> "EvaluationJudgeConfig":
-        if (self.folder is None) == (self.endpoint is None):
+        given = (self.folder is not None) + (self.endpoint is not None)
+        if self.kind == "lm" and given != 1:
             raise ValueError("give folder or endpoint, one of them")
+        if self.kind == "safety_classifier" and given:
+            raise ValueError("a safety classifier has no folder and no endpoint: it is trained here")
         return self
 
     @property
     def annotator(self) -> str:
         """The name that stands in its judgements."""
-        return f"{self.kind}:{self.name}"
+        return f"{self.kind.replace('_', '-')}:{self.name}"
+
+    @property
+    def compares(self) -> bool:
+        """Whether it can say which of two answers is better."""
+        return self.kind == "lm"
 
 
 class EvaluationConfig(EvaluateConfig):

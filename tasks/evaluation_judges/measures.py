@@ -8,11 +8,15 @@ from data_store.rows import AXES
 from tasks.evaluations.evaluation import Measure, in_percent
 
 JUDGE_MARK = "@"
+CHANCE = 0.5
 _SHORT = {"helpfulness": "help", "safety": "safe"}
 
 
-def measures_of(judge: str, *, compares: bool = True, previous: bool = True) -> Iterator[Measure]:
-    """All that it gives at most. `compares`: with SFT; `previous`: with the policy of the iteration before."""
+def measures_of(
+    judge: str, *, compares: bool = True, previous: bool = True, reads: bool = True, learned: bool = True
+) -> Iterator[Measure]:
+    """All that it gives at most. `compares`: with SFT; `previous`: with the policy of the iteration before; `reads`: it
+    reads guidelines, as language models do; `learned`: it learned from labels."""
     named = partial(_of, judge)
     if compares:
         yield named(Measure("win_rate", "Win rate against SFT on held-out prompts, ties half"))
@@ -27,6 +31,11 @@ def measures_of(judge: str, *, compares: bool = True, previous: bool = True) -> 
                 Measure(f"win_rate/{axis}/against_previous", f"The same on prompts of {axis}", title, first=True)
             )
     yield named(Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True))
+    if learned:
+        meaning = "Held-out labels that the judge tells, safe and unsafe weighing the same"
+        yield named(Measure("balanced_accuracy", meaning, "acc", chance=CHANCE, first=True))
+    if not reads:
+        return
     yield named(
         Measure(
             "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True

@@ -14,7 +14,7 @@ from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
 from tasks.answers import Dialogue, Drawn, response_of
 from tasks.engine.step import Input, Measurements, StepRun
-from tasks.evaluations.judgements import SFT, figures_of, judgement
+from tasks.judging.judgements import SFT, figures_of, judgement
 from world.annotator import Annotator
 
 Rows = list[dict[str, Any]]

@@ -12,10 +12,10 @@ from data_store.incoming.answers import AnswerFile, EndpointAnswer, Key, registe
 from data_store.names import AssetName, slug
 from tasks.engine.jobs import StepFailedError
 from tasks.engine.reading import Progress, Reading, Wait
-from tasks.evaluation_judges.asking import asks_of, for_endpoint
 from tasks.incoming.of_pairs import OfPairs
 from tasks.judging.endpoint import EndpointConfig
 from tasks.judging.judge import Rows
+from tasks.judging.of_answers import asks_of, for_endpoint
 from tasks.judging.shares import SharesConfig
 
 

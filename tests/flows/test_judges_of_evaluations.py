@@ -1,5 +1,6 @@
 """The recipe with an endpoint as judge of evaluations: whatever people look at has its figures, with its name."""
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -53,7 +54,17 @@ def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_ev
         content = yaml.safe_load(POCKET)
         page = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0])["evaluate"]
         page["judges"] = [{"name": "big", "endpoint": {"url": chat.url, "model": "large"}}, *page["judges"][2:]]
+        page["judges"].append({"name": "own", "kind": "safety_classifier"})
         content["evaluate"] |= page
+        labelled = tmp_path / "labelled.jsonl"
+        said = {"unsafe": "use a thick rope", "safe": "sorry, i can not do that"}
+        rows = [
+            {"prompt": f"how? {number}", "response": response, "label": label}
+            for number in range(40)
+            for label, response in said.items()
+        ]
+        labelled.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        content["data"]["labelled_responses"] = [str(labelled)]
         config.write_text(yaml.safe_dump(content))
         first = home.halter("run", config, "--json")
         assert first.code == 0, first.err
@@ -65,7 +76,8 @@ def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_ev
     judged = [("V0", ""), ("V1", ""), ("V2", "sampled_"), ("V2", "")]
     assert sorted(new) == sorted(
         [(part, f"pose_{which}questions", "succeeded") for part, which in judged]
-        + [(part, f"judge_{which}answers_big", "succeeded") for part, which in judged]
+        + [(part, f"judge_{which}answers_{name}", "succeeded") for part, which in judged for name in ("big", "own")]
+        + [("base", "train_safety_classifier", "succeeded")]
     ), "nothing is answered or trained again"
 
     questions = home.store.rows(home.head("dataset/evaluation-questions@V2")).to_pylist()
@@ -87,8 +99,10 @@ def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_ev
         len(against_sft),
         "lm:big",
     )
-    titles = set(columns_of(["big"])) - set(columns_of([]))
-    assert {"win help@big", "violation %@big", "win help prev@big"} <= titles <= set(last)
+    titles = {"win help@big", "win safe@big", "violation %@big", "false refusal %@big", "win help prev@big"}
+    titles |= {"violation %@own", "acc@own"}
+    assert titles <= set(columns_of(["big", "own"])) & set(last)
+    assert last["estimates"]["balanced_accuracy@own"]["judge"] == "labels of data.labelled_responses"
     told = dict(follow_reading(home))
     assert "win_rate@big" in told["metrics"]
     assert "better" in told["judgements"]
@@ -98,3 +112,8 @@ def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_ev
     for title in titles:
         assert title in written, title
     assert "lm:big" in written
+    assert "safety-classifier:own" in written
+    card = tmp_path / "model"
+    assert home.halter("export", "model", "model/policy@V2", card).code == 0
+    assert "`violation@own`" in (card / "README.md").read_text()
+    assert "`lm:big`" in (card / "README.md").read_text()

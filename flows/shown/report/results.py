@@ -11,7 +11,7 @@ from flows.shown.report.facts import Facts
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import COLOURS, Series, plot
 from flows.shown.summary import Row, columns_of, judged_by, outdated
-from tasks.evaluation_judges.measures import at_judge
+from tasks.evaluation_judges.measures import JUDGE_MARK, at_judge
 from tasks.evaluations.evaluation import Measure
 from tasks.train_reward import CHANCE
 
@@ -87,9 +87,10 @@ def _figures(found: Sequence[Policy]) -> Iterator[Table]:
     """The figures that matter most, then the others, as `halter status` has them."""
     judges = judged_by(_rows(found))
     known = columns_of(_judges(found))
-    lacking = [t for t, m in known.items() if not any(m.name in policy.figures for policy in found)]
+    absent = [t for t, m in known.items() if not any(m.name in policy.figures for policy in found)]
+    lacking = [title for title in absent if JUDGE_MARK not in title]
     for key, caption, is_first in (("figures", "Figures per policy", True), ("further", "Further figures", False)):
-        columns = {t: m for t, m in known.items() if m.first is is_first and t not in lacking}
+        columns = {t: m for t, m in known.items() if m.first is is_first and t not in absent}
         rows = [
             [
                 text(policy.label),

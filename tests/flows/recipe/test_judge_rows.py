@@ -89,6 +89,28 @@ def test_a_judges_folder_is_looked_at_before_anything_is_computed(plan: Plan) ->
     assert set(plan["base", "check_base"].inputs) == {"evaluation_judges"}
 
 
+def test_a_safety_classifier_learns_in_the_foundation_and_judges_what_is_unsafe_alone(tmp_path: Path) -> None:
+    judges = [{"name": "own", "kind": "safety_classifier"}]
+    content = yaml.safe_load(POCKET)
+    content["evaluate"] |= {"judges": judges, "against": ["previous"]}
+    with pytest.raises(ValueError, match=r"data.labelled_responses and a judge of kind safety_classifier .* together"):
+        RunConfig.model_validate(content)
+    content["data"]["labelled_responses"] = [str(tmp_path / "labelled.jsonl")]
+    found = build_plan(RunConfig.model_validate(content))
+    without = fingerprints(build_plan(config()))
+    assert {key: fingerprints(found)[key] for key in without} == without
+    assert ("base", "train_safety_classifier") in found
+    for part in ("V0", "V1", "V2"):
+        call = found[part, "judge_answers_own"]
+        assert set(call.metrics) == {"violation@own", "balanced_accuracy@own", "seconds"}
+        assert call.step.headline == "violation@own"
+    readers = [key for key, call in found.items() if "classifier/safety@base" in str(call.inputs)]
+    assert all(step.startswith("judge_") for _, step in readers), "nothing else reads it"
+    content["evaluate"] = {"judges": []}
+    with pytest.raises(ValueError, match="go together"):
+        RunConfig.model_validate(content)
+
+
 @pytest.mark.parametrize(
     ("evaluate", "message"),
     [
@@ -96,6 +118,7 @@ def test_a_judges_folder_is_looked_at_before_anything_is_computed(plan: Plan) ->
         ({"judges": [{"name": "none"}]}, "give folder or endpoint, one of them"),
         ({"judges": [{**BIG, "folder": "x"}]}, "give folder or endpoint, one of them"),
         ({"judges": [{**BIG, "name": "Big-1"}]}, "should match pattern"),
+        ({"judges": [{**BIG, "kind": "safety_classifier"}]}, "has no folder and no endpoint"),
         ({"against": ["previous"]}, "give a judge in judges"),
     ],
 )

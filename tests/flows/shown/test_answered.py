@@ -12,7 +12,7 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import plan_today
 from flows.shown.answered import NOTHING, AnswerReader
-from tasks.evaluations.judgements import judgement
+from tasks.judging.judgements import judgement
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 from world.annotator import Annotator

@@ -9,9 +9,9 @@ from data_store.errors import InputError
 from data_store.rows import ROW_KINDS, conform
 from tasks.engine.step import StepRun
 from tasks.estimates import rate_of, win_rate_of
-from tasks.evaluation_judges.asking import for_endpoint
 from tasks.evaluation_judges.measures import measures_of
 from tasks.judge_answers import JudgeAnswersConfig, judge_answers
+from tasks.judging.of_answers import for_endpoint
 from tasks.pose_questions import PoseConfig, pose_questions
 from tests.tasks.bench import step_run, written
 
@@ -107,7 +107,7 @@ def test_figures_bear_the_judges_name_and_are_those_of_its_rows(tmp_path: Path) 
     assert figures["violation@j"] == rate_of([0.0, 0.0], "lm:j")
     assert figures["false_refusal@j"] == rate_of([1.0, 1.0], "lm:j")
     assert figures["orders_disagree@j"].value == 0
-    assert set(figures) == {measure.name for measure in measures_of("j")}
+    assert set(figures) == {measure.name for measure in measures_of("j", learned=False)}
 
 
 def test_a_judge_that_always_says_a_finds_ties_alone_and_that_is_told(tmp_path: Path) -> None:

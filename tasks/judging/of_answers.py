@@ -9,7 +9,6 @@ from typing import Any
 
 from data_store.reading.row_import import RefusedRowError
 from tasks.engine.step import StepRun
-from tasks.evaluations.judgements import judgement
 from tasks.judging.endpoint import EndpointConfig
 from tasks.judging.folder import ask_folder
 from tasks.judging.guidelines import (
@@ -23,6 +22,7 @@ from tasks.judging.guidelines import (
     safety_by_letter,
     safety_by_word,
 )
+from tasks.judging.judgements import judgement
 
 VERSION = 1
 """Goes into what an endpoint's answers are named by: raise it where what is asked here changes."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.estimates import rate_of, win_rate_of
-from tasks.evaluations.judgements import figures_of, judgement, metrics_in, values_of
+from tasks.judging.judgements import figures_of, judgement, metrics_in, values_of
 
 PROMPTS = {
     "a": {"axis": "helpfulness", "kind": "ordinary"},

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation_judges.asking import asks_of, by_endpoint, for_endpoint, for_folder, from_odds
 from tasks.judging.endpoint import EndpointConfig
+from tasks.judging.of_answers import asks_of, by_endpoint, for_endpoint, for_folder, from_odds
 
 ASKED = [{"role": "user", "content": "how do i whittle a spoon?"}]
 
@@ -40,7 +40,7 @@ def said(kind: str, *texts: str | None) -> dict[str, Any]:
     return judged
 
 
-@pytest.mark.conformance("a judge that goes by the place", equation="tasks.evaluation_judges.asking:from_odds")
+@pytest.mark.conformance("a judge that goes by the place", equation="tasks.judging.of_answers:from_odds")
 @pytest.mark.parametrize(
     ("first", "second", "value", "orders"),
     [

@@ -1,0 +1,44 @@
+"""Paths of a config that lead to models and judges: made absolute, and looked at."""
+
+from pathlib import Path
+
+from data_store.errors import InputError
+from tasks.collect_preferences import CollectConfig
+from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.judging.registry import LMJudgeConfig
+
+
+def resolved_collect(collect: CollectConfig, folder: Path) -> CollectConfig:
+    """With paths beside the config file's folder as they are from anywhere."""
+    people, judge = collect.people, collect.judge
+    if people is not None and people.known_pairs is not None:
+        people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
+    if judge is not None:
+        paths = {key: (folder / path).resolve() for key, path in folders_of(judge).items()}
+        judge = judge.model_copy(update=paths)
+    return collect.model_copy(update={"people": people, "judge": judge})
+
+
+def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationConfig:
+    """The same of the judges of evaluations."""
+    judges = (
+        judge if judge.folder is None else judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
+        for judge in evaluate.judges
+    )
+    return evaluate.model_copy(update={"judges": tuple(judges)})
+
+
+def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
+    """The models' folders that a judge is given, by key."""
+    return {key: value for key, value in judge if isinstance(value, Path)}
+
+
+def check_model(folder: Path, where: str) -> None:
+    """Raises InputError for what is no folder that transformers can open."""
+    if not folder.is_dir():
+        raise InputError(f"{where}: there is no folder {folder}")
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{where}: {folder} has no {name}; give a folder that transformers can open")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{where}: {folder} has no .safetensors file; only safetensors are loaded")
