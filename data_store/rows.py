@@ -6,13 +6,12 @@ the model said its end (`finished`). All three are null for what was not sampled
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_store.encoding import text_hash
 from data_store.errors import InputError
+from data_store.row_kind import RowKind, schema_of
 
 MESSAGES = pa.list_(pa.field("element", pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])))
 ROLES = ("system", "user", "assistant")
@@ -38,44 +37,17 @@ ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
 CONSEQUENCES = ("none", ONE_DIALOGUE_A_ROW)
 
 
-@dataclass(frozen=True)
-class RowKind:
-    """A kind of rows: schema (nullability included), columns whose values together are unique, and allowed words."""
-
-    name: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    ends_with_user: bool = False
-
-    @property
-    def schema_hash(self) -> str:
-        """sha256 over the field names, types and nullability, in order of name."""
-        fields = sorted((f.name, str(f.type), f.nullable) for f in self.schema)
-        return text_hash(repr((self.name, fields)))
-
-
-def _schema(**types: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
-    """A schema; a type inside a 1-tuple is nullable."""
-    return pa.schema(
-        [
-            pa.field(name, kind[0], nullable=True) if isinstance(kind, tuple) else pa.field(name, kind, nullable=False)
-            for name, kind in types.items()
-        ]
-    )
-
-
 _S, _I32, _I64, _F64, _BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 _IDS = (pa.list_(pa.field("element", pa.int32())),)
 
 ROW_KINDS: Mapping[str, RowKind] = {
     kind.name: kind
     for kind in (
-        RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
-        RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
+        RowKind("document", schema_of(doc_id=_S, source=_S, text=_S), ("doc_id",)),
+        RowKind("dropped", schema_of(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
         RowKind(
             "dialogue",  # ids and finished are of the last message
-            _schema(
+            schema_of(
                 dialogue_id=_S,
                 source=_S,
                 kind=_S,
@@ -88,26 +60,26 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "finding",
-            _schema(check=_S, found=_S, consequence=_S),
+            schema_of(check=_S, found=_S, consequence=_S),
             ("check",),
             {"consequence": CONSEQUENCES},
         ),
         RowKind(
             "prompt",
-            _schema(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
+            schema_of(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
             ("prompt_id",),
             {"axis": AXES, "split": ("train", "validation", "heldout")},
             ends_with_user=True,
         ),
         RowKind(
             "instruction",
-            _schema(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
+            schema_of(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
             ("instruction_id",),
             {"split": ("train", "heldout")},
         ),
         RowKind(
             "pair",
-            _schema(
+            schema_of(
                 pair_id=_S,
                 source=_S,
                 prompt_id=_S,
@@ -132,7 +104,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "preference",
-            _schema(
+            schema_of(
                 preference_id=_S,
                 source=_S,
                 prompt_id=_S,
@@ -168,12 +140,12 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "answer",
-            _schema(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
+            schema_of(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
             ("pair_id", "question"),
         ),
         RowKind(
             "attack",
-            _schema(
+            schema_of(
                 attack_id=_S,
                 source=_S,
                 iteration=_S,
@@ -195,7 +167,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "response",
-            _schema(
+            schema_of(
                 response_id=_S,
                 prompt_id=_S,
                 iteration=_S,
@@ -212,7 +184,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(  # what a judge said of a policy's answer to a held-out prompt
             "judgement",
-            _schema(
+            schema_of(
                 prompt_id=_S,
                 judge=_S,
                 question=_S,
@@ -227,7 +199,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(  # what judges of evaluations are asked; `other` is the answer that the response is compared with
             "question",
-            _schema(
+            schema_of(
                 question_id=_S,
                 prompt_id=_S,
                 question=_S,
@@ -246,7 +218,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "score",
-            _schema(response_id=_S, reward_version=_S, kind=_S, value=_F64),
+            schema_of(response_id=_S, reward_version=_S, kind=_S, value=_F64),
             ("response_id", "reward_version", "kind"),
             {"kind": AXES},
         ),

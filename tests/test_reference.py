@@ -26,7 +26,8 @@ ONE_OR_THE_OTHER = (
     "collect.judge.",
     "collect.sources.",
     "distill.",
-)  # sections that go without others of the config above
+    "evaluate.judges.",
+)  # sections that go without others of the config above, or are entries of a list
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

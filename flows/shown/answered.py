@@ -77,6 +77,8 @@ class AnswerReader:
 def _counted(answers: Mapping[str, Row]) -> dict[str, dict[str, float]]:
     """What nobody has to judge."""
     sampled = {key: row for key, row in answers.items() if row["token_ids"] is not None}
+    if not sampled:
+        return {}
     return {
         "finished": {key: float(row["finished"]) for key, row in sampled.items()},
         "response_tokens": {key: float(len(row["token_ids"])) for key, row in sampled.items()},
