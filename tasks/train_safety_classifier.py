@@ -8,6 +8,7 @@ from pydantic import Field
 
 from data_store.errors import InputError
 from data_store.estimate import Estimate
+from data_store.figures import figure
 from data_store.reading.preference_formats.pairs import prompt_in, word
 from data_store.reading.source_files import Record, read_records, source_files
 from models.config import Config
@@ -19,7 +20,7 @@ SAFETY = ("safe", "unsafe")
 LABELS = "labels of data.labelled_responses"
 """Who says what is right."""
 WEIGHTS, HELD_OUT = "weights.safetensors", "held_out.json"
-_MOST = 200_000
+_MOST = 20_000
 
 Row = dict[str, Any]
 
@@ -97,7 +98,7 @@ def _read(run: StepRun) -> list[Row]:
         for record in read_records(file):
             rows.append(_row(record))
             if len(rows) > _MOST:
-                raise InputError(f"{file.path}: more than {_MOST} labelled responses: give fewer")
+                raise InputError(f"{file.path}: more than {figure(_MOST)} labelled responses: give fewer")
     return rows
 
 

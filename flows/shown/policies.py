@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from data_store.catalog.whole import Measured, WholeCatalog
 from data_store.names import AssetName
 from data_store.records import RunSummary
-from flows.recipe.judge_rows import judges_of
+from flows.recipe.judge_rows import judge_in, judges_of
 from flows.recipe.plan import Plan
 from flows.shown.answered import NOTHING, Answered, AnswerReader
 from flows.shown.status import Cell
@@ -80,11 +80,13 @@ def evaluations(whole: WholeCatalog, plan: Plan, parts: Sequence[str], stage: st
 
 def policies(answers: AnswerReader, found: Iterable[Evaluation], cells: Iterable[Cell] = ()) -> list[Policy]:
     """The policies of evaluations, with what `status_cells` says of these, where the caller knows it."""
-    states = {(cell.part, cell.step): cell for cell in cells}
+    cells = list(cells)
     made = []
     for each in found:
-        run_id, cell = each.run.run.run_id, states.get((each.part, each.step))
+        run_id, cell = each.run.run.run_id, _standing(each, cells)
         state, why = ("", "") if cell is None else (cell.state, cell.reason)
+        if cell is not None and cell.step != each.step:
+            why = f"{cell.step}: {why}"
         judges = {judge: run.run.run_id for judge, run in each.judged.items()}
         measured = answers.whole.measured
         figures = {**measured.get(run_id, {})}
@@ -93,6 +95,32 @@ def policies(answers: AnswerReader, found: Iterable[Evaluation], cells: Iterable
         answered = answers.read(run_id, judges)
         made.append(Policy(each.label, each.part, each.step, each.run, each.judged, state, why, figures, answered))
     return made
+
+
+def _standing(of: Evaluation, cells: Iterable[Cell]) -> Cell | None:
+    """The cell of an evaluation; where it is fresh and a judge's is not, the judge's."""
+    mine = [cell for cell in cells if cell.part == of.part]
+    own = next((cell for cell in mine if cell.step == of.step), None)
+    if own is None or own.state != "fresh":
+        return own
+    return next((cell for cell in mine if judge_in(of.step, cell.step) is not None and cell.state != "fresh"), own)
+
+
+def is_same_judge(a: Policy, b: Policy, metric: str, read_a: WholeCatalog, read_b: WholeCatalog) -> bool:
+    """Whether one judge gave this metric of both. A judge of evaluations is told by more than the name: what it was
+    asked, and which model or classifier it is."""
+    judge = metric.partition(JUDGE_MARK)[2]
+    if not judge:
+        return a.judge == b.judge
+    return judge in a.judged and judge in b.judged and _identity(a, judge, read_a) == _identity(b, judge, read_b)
+
+
+def _identity(of: Policy, judge: str, whole: WholeCatalog) -> tuple[object, ...]:
+    record = of.judged[judge].run
+    config = record.config.get("config")
+    asks = config.get("asks") if isinstance(config, Mapping) else None
+    read = (edge.version_id for role in ("judge", "classifier") for edge in whole.read_as(record.run_id, role))
+    return asks, *read
 
 
 def outcomes(policy: Policy, metric: str) -> tuple[int, int, int] | None:

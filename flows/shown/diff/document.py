@@ -10,9 +10,8 @@ from flows.recipe.changes import changed_keys
 from flows.shown.diff.contents import ContentDifference, compare
 from flows.shown.diff.sides import OF_ITERATIONS, OF_RUNS, Side, Sides
 from flows.shown.differences import Difference, difference
-from flows.shown.policies import Policy, paired, place, policies
+from flows.shown.policies import Policy, is_same_judge, paired, place, policies
 from flows.shown.report.dialogues import SCORE, Change, changed
-from tasks.evaluation_judges.measures import JUDGE_MARK
 
 _OF_THE_RUN = ("name", "description")  # keys of a config that make nothing different
 
@@ -166,7 +165,7 @@ def _figures(sides: Sides, both: Both, judged: Judged) -> Iterator[FigureDiffere
         for side in (one, other):
             evaluated |= {side.run.run.run_id, *(run.run.run_id for run in side.judged.values())}
         for name in sorted(one.figures.keys() & other.figures.keys(), key=place):
-            is_one_judge = one.judge == other.judge or JUDGE_MARK in name
+            is_one_judge = is_same_judge(one, other, name, sides.a.whole, sides.b.whole)
             pairs = paired(one.answered, other.answered, name) if is_one_judge else []
             yield _figure(label, one.figures[name], other.figures[name], difference(pairs))
     for name, run, other_run in both:

@@ -267,4 +267,6 @@ def _last_of_each_part(found: Sequence[Policy]) -> list[Policy]:
 
 def _rows(found: Sequence[Policy]) -> list[Row]:
     """As `summary` speaks of them."""
-    return [{"policy": p.label, "judge": p.judge, "state": p.state, "why": p.why} for p in found]
+    return [
+        {"policy": p.label, "judge": p.judge, "judges": tuple(p.judged), "state": p.state, "why": p.why} for p in found
+    ]

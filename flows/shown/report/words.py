@@ -115,4 +115,4 @@ def _states(facts: Facts) -> str:
 
 
 def _rows(found: Sequence[Policy]) -> list[dict[str, object]]:
-    return [{"policy": policy.label, "judge": policy.judge} for policy in found]
+    return [{"policy": policy.label, "judge": policy.judge, "judges": tuple(policy.judged)} for policy in found]
