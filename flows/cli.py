@@ -22,10 +22,12 @@ from flows.commands import (
     red_team_cli,
     rename_cli,
     status_cli,
+    study_cli,
     upkeep_cli,
     withdraw_cli,
 )
 from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
+from flows.commands.dry_run import show_dry_run
 from flows.commands.help_panels import InPanels
 from flows.commands.terminal import StepDisplay, print_figures
 from flows.orders import read_order, rerun_command
@@ -52,6 +54,7 @@ app.command("deploy")(deploy_cli.deploy)
 app.command("status")(status_cli.status)
 app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
+app.command("study")(study_cli.study)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):
@@ -77,10 +80,17 @@ def run(
     keep_server: Annotated[
         bool, typer.Option("--keep-server", help="Keep the Prefect UI up at the end, until Ctrl-C.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only say which steps would be computed, and why; nothing is started or written."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole recipe; what is finished is taken up again. Where all is, no Prefect server is started."""
     config = load_config(config_file)
+    if plan:
+        show_dry_run(config, as_json)
+        return
     with sole_config(config), session_of(config) as session:
         session.remember()
         session.adopt()

@@ -53,6 +53,11 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 LOADING = "tests/models/test_loading_report.py::"
+SHARING = "tests/data_store/incoming/test_sharing.py::"
+WITH_ITS_RECORD = (
+    "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
+)
+RESULTS = "tests/flows/study/test_results.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1512,6 +1517,41 @@ MUTATIONS: tuple[Mutation, ...] = (
         "together=packs(run)",
         "together=True",
         ("tests/tasks/test_check_base.py::test_trainings_heed_what_was_found",),
+    ),
+    Mutation(
+        "a shared step without what it measured",
+        "data_store/incoming/sharing.py",
+        "tuple(writes), tuple(finished.metrics))",
+        "tuple(writes), ())",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that does not know who made what it read",
+        "data_store/incoming/sharing.py",
+        "i.version_id, i.producer_run_id) for i in inputs]",
+        "i.version_id, None) for i in inputs]",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that is known here already comes a second time",
+        "data_store/incoming/sharing.py",
+        "steps = [] if store.runs(run_id=run_id) else [step]",
+        "steps = [step]",
+        (SHARING + "test_content_that_was_lost_here_comes_back_under_the_run_that_is_known",),
+    ),
+    Mutation(
+        "an interval over seeds of the deviation of the seeds alone",
+        "flows/study/results.py",
+        "statistics.stdev(values) / math.sqrt(len(values))",
+        "statistics.pstdev(values) / math.sqrt(len(values))",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "an interval with a degree of freedom too many",
+        "flows/study/results.py",
+        "T_95[len(values) - 2]",
+        "T_95[len(values) - 1]",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
     ),
 )
 
