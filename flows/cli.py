@@ -17,6 +17,7 @@ from flows.commands import (
     annotate_cli,
     deploy_cli,
     export_cli,
+    forecast_cli,
     preferences_cli,
     query_cli,
     red_team_cli,
@@ -55,6 +56,7 @@ app.command("status")(status_cli.status)
 app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
 app.command("study")(study_cli.study)
+app.command("plan")(forecast_cli.plan)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):

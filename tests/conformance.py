@@ -228,6 +228,15 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "over a study that was killed, and the store that it comes from stays as it was",
         ),
         Row(
+            "costs of another model than the one that runs",
+            "parameters are those of the model that is built and of the published ones, operations those that torch "
+            "counts",
+        ),
+        Row(
+            "costs that the paper's own figures contradict",
+            "hours and tonnes of CO2 of Llama 2 at 7B, 13B, 34B and 70B follow from the formulas and the defaults",
+        ),
+        Row(
             "an interval that is not one of the mean over seeds",
             "Student's t by hand for two and three seeds, each point of t against its density; one seed has none",
         ),

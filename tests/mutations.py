@@ -53,6 +53,7 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 LOADING = "tests/models/test_loading_report.py::"
+COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
 WITH_ITS_RECORD = (
     "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
@@ -1537,7 +1538,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "data_store/incoming/sharing.py",
         "steps = [] if store.runs(run_id=run_id) else [step]",
         "steps = [step]",
-        (SHARING + "test_content_that_was_lost_here_comes_back_under_the_run_that_is_known",),
+        (SHARING + "test_content_that_was_collected_here_comes_back_under_the_run_that_is_known",),
     ),
     Mutation(
         "an interval over seeds of the deviation of the seeds alone",
@@ -1552,6 +1553,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         "T_95[len(values) - 2]",
         "T_95[len(values) - 1]",
         (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "a backward pass that costs once",
+        "models/costs.py",
+        "passes = 1 + (1 if frozen else 2)",
+        "passes = 1 + (1 if frozen else 1)",
+        (
+            COSTS + "test_operations_are_those_that_torch_counts",
+            COSTS + "test_training_is_three_forward_passes_two_with_frozen_weights_and_one_more_with_checkpointing",
+        ),
+    ),
+    Mutation(
+        "tied embeddings counted twice",
+        "models/costs.py",
+        "(1 if shape.tie_embeddings else 2)",
+        "2",
+        (COSTS + "test_parameters_are_those_of_the_model_that_is_built",),
     ),
 )
 

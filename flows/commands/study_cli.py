@@ -12,6 +12,7 @@ from rich.table import Table
 from data_store.errors import InputError
 from data_store.files import atomic_write
 from data_store.layout import MARKER
+from data_store.read_only import check_writable
 from flows.commands.command import JsonOption, console, errors, guarded, print_json, say
 from flows.commands.terminal import StepDisplay, print_table
 from flows.recipe.plan import build_plan
@@ -50,10 +51,12 @@ def study(
     command goes on where it was stopped."""
     config = _read(file, vary or [], seeds, cross)
     opened = open_study(config)
+    store_root(opened.base.name)  # it is read by every variant, so it has to be whose it says
     target = None if out is None else _target(out)
     if plan:
         _show_plan(opened, as_json)
         return
+    check_writable(home())
     told = ""
     if os.environ.get("PREFECT_API_URL") or not _is_done(opened):
         told = _run(opened, as_json)

@@ -105,18 +105,18 @@ def test_nothing_is_taken_where_the_store_has_it_or_nobody_has(bench: Callable[[
     assert here.store.heads()[POLICY].run_id == own.run_id
 
 
-def test_content_that_was_lost_here_comes_back_under_the_run_that_is_known(bench: Callable[[str], Bench]) -> None:
+def test_content_that_was_collected_here_comes_back_under_the_run_that_is_known(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):
         each.run("make", {"model/base@base": "base"})
-    train(there)
+    shared = train(there)
     share_finished(here.store, [there.store], "same", reads(here))
-    version = here.store.version(here.store.heads()[POLICY].version_id)
-    for ref in version.objects:
-        here.store.objects.remove(ref.sha256)
+    train(here, "newer", "other")
+    collect(here.store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0), grace_seconds=-1)
     assert here.store.find_finished("same") is None
     assert share_finished(here.store, [there.store], "same", reads(here)) is there.store
     assert here.store.find_finished("same") is not None
+    assert here.store.heads()[POLICY].run_id == shared.run_id, "the head goes back to it"
     assert verify(here.store).problems == ()
 
 
