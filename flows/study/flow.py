@@ -78,9 +78,8 @@ def study(config: StudyConfig) -> State[Any]:
     publish(opened, rows)
     if lacking:
         told = "; ".join(f"{name}: {why}" for name, why in lacking.items())
-        return Failed(
-            message=f"{len(lacking)} of {len(opened.runs)} runs did not come to their end: {told}", data=lacking
-        )
+        count = f"{len(lacking)} of {len(opened.runs)} runs did not come to their end"
+        return Failed(name=INCOMPLETE, message=f"{count}: {told}")
     return done(saved_in_words(rows), len(opened.runs))
 
 
