@@ -16,12 +16,14 @@ from data_store.store import Store
 from flows.commands import (
     annotate_cli,
     deploy_cli,
+    diff_cli,
     export_cli,
     forecast_cli,
     preferences_cli,
     query_cli,
     red_team_cli,
     rename_cli,
+    report_cli,
     status_cli,
     study_cli,
     upkeep_cli,
@@ -57,6 +59,8 @@ app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
 app.command("study")(study_cli.study)
 app.command("plan")(forecast_cli.plan)
+app.command("report")(report_cli.report)
+app.command("diff")(diff_cli.diff)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):

@@ -205,6 +205,23 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "good checkpoint is kept",
         ),
     ),
+    "What people are shown": (
+        Row(
+            "a report whose numbers are not the catalog's",
+            "every number of a report's tables, plots and dialogues says what it is the value of, and is what a query "
+            "of its own answers to that; wins, ties and losses make the recorded win rate",
+        ),
+        Row(
+            "answers to the same prompts compared as if to others",
+            "the interval of a difference is of pairs: what is hard for both sides does not widen it, the other way "
+            "round it has the other sign, and its value is the difference of the recorded figures",
+        ),
+        Row(
+            "a model's text is markup on a page",
+            "no text of a store, its prompts, answers, names, reasons, configs and environment among them, becomes an "
+            "element or an attribute of a report; control characters are shown and not obeyed",
+        ),
+    ),
     "Resume and rerun": (
         Row(
             "resume quietly does nothing, or skips data",

@@ -59,6 +59,9 @@ WITH_ITS_RECORD = (
     "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
 )
 RESULTS = "tests/flows/study/test_results.py::"
+INTERVALS = "tests/flows/shown/test_intervals.py::"
+HOSTILE = "tests/flows/shown/report/test_hostile.py::"
+ANSWERED = "tests/flows/shown/test_answered.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1570,6 +1573,54 @@ MUTATIONS: tuple[Mutation, ...] = (
         "(1 if shape.tie_embeddings else 2)",
         "2",
         (COSTS + "test_parameters_are_those_of_the_model_that_is_built",),
+    ),
+    Mutation(
+        "differences of two answers are taken the wrong way round",
+        "flows/shown/intervals.py",
+        "values = np.array([b - a for _, a, b in pairs])",
+        "values = np.array([a - b for _, a, b in pairs])",
+        (
+            INTERVALS + "test_a_difference_is_of_pairs_so_what_is_hard_for_both_does_not_blur_it",
+            INTERVALS + "test_the_other_way_round_a_difference_has_the_other_sign",
+        ),
+    ),
+    Mutation(
+        "Wilson's interval lies around the share itself",
+        "flows/shown/intervals.py",
+        "middle = (share + square / 2) / (1 + square)",
+        "middle = share",
+        (
+            INTERVALS + "test_wilsons_interval_is_the_one_by_hand",
+            INTERVALS + "test_wilsons_ends_are_where_the_score_test_reaches_its_bound",
+        ),
+    ),
+    Mutation(
+        "texts are markup on the page",
+        "flows/shown/report/page.py",
+        "autoescape=True",
+        "autoescape=False",
+        (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
+    ),
+    Mutation(
+        "control characters reach the page",
+        "flows/shown/report/page.py",
+        "finalize=_shown",
+        "finalize=None",
+        (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
+    ),
+    Mutation(
+        "figures get intervals of rows that are not theirs",
+        "flows/shown/answered.py",
+        "abs_tol=1e-9)",
+        "abs_tol=9.0)",
+        (ANSWERED + "test_values_whose_mean_is_not_the_recorded_figure_are_not_given",),
+    ),
+    Mutation(
+        "rows that one side lacks are counted for the other",
+        "flows/shown/diff/contents.py",
+        "only_a, only_b = _lacking(ours, theirs), _lacking(theirs, ours)",
+        "only_b, only_a = _lacking(ours, theirs), _lacking(theirs, ours)",
+        ("tests/flows/shown/diff/test_contents.py::test_rows_are_added_dropped_changed_and_kept_by_key_and_content",),
     ),
 )
 

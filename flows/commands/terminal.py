@@ -17,8 +17,9 @@ from rich.progress import (
 from rich.table import Table
 
 from data_store.figures import percent, seconds, size
-from flows.commands.screen import Screen, visible
+from flows.commands.screen import Screen
 from flows.shown.summary import judged_by, outdated, tables_of
+from flows.shown.visible import visible
 
 _SECONDS_BETWEEN_LINES = 15.0
 

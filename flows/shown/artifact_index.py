@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
+from data_store.commands import halter
 from data_store.store import Store
 from flows.recipe.plan import Plan
 from flows.session import Session
@@ -83,7 +84,8 @@ def index_page(
     for artifact in artifacts:
         if artifact.type != "progress" and not (artifact.key or "").startswith("index-"):
             (by_task.setdefault(str(artifact.task_run_id), []) if artifact.task_run_id else others).append(artifact)
-    lines = [f"# {name}", "", description, "", f"## Figures, {judged_by(rows)}", ""]
+    lines = [f"# {name}", "", description, "", f"As one page to keep or to send: `{halter('report', run=name)}`"]
+    lines += ["", f"## Figures, {judged_by(rows)}", ""]
     for table in tables_of(rows):
         lines += [*_table(table), ""]
     lines += [f"- {line}" for line in outdated(rows)]

@@ -79,7 +79,7 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             seconds[part] = seconds.get(part, 0.0) + runs[str(run_id)].metrics.get("seconds", 0.0)
     rows: list[Row] = []
     for part in ("V0", *session.parts):
-        for step, name, label in _evaluations(plan, part, session.config.final_stage):
+        for step, name, label in evaluations_of(plan, part, session.config.final_stage):
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
@@ -94,8 +94,8 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
     return rows
 
 
-def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
-    """(step, asset, policy) of a part's evaluations."""
+def evaluations_of(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
+    """(step, asset, policy) of a part's evaluations, of which each policy that the part makes has one."""
     after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
     found = [
         ("evaluate_sampled", "evaluation-sampled", f"{part} before {stage.upper()}"),
