@@ -107,20 +107,24 @@ def test_a_study_that_was_killed_goes_on_and_computes_each_step_once_and_leaves_
 
 @pytest.mark.slow
 def test_a_finished_study_starts_nothing_and_its_runs_stand_under_it_in_the_ui(
-    copy_of_first_run: Callable[[], Home], pocket_file: Path
+    copy_of_first_run: Callable[[], Home], pocket_file: Path, tmp_path: Path
 ) -> None:
-    home = copy_of_first_run()
-    words = ("study", pocket_file, "--vary", "ppo.kl_coef=.3")
+    home, file = copy_of_first_run(), tmp_path / "study.yaml"
+    file.write_text(f"name: beside\nconfig: {pocket_file}\nvary: {{ppo.kl_coef: [.3]}}\n")
+    words = ("study", file)
     finished = home.halter(*words, "--json")
     assert finished.code == 0, finished.err
     server = str(home.server)
-    (study,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": ["study pocket"]}}, limit=1)
+    (study,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": ["study beside"]}})
     assert study["state_type"] == "COMPLETED"
     assert "computed for this study: 2 of 48 steps" in study["state"]["message"]
     parent = {"flow_runs": {"parent_flow_run_id": {"any_": [study["id"]]}}}
-    assert {each["name"] for each in ask(server, "flow_runs/filter", **parent)} == {AS_CONFIGURED, KL}
+    assert {each["name"] for each in ask(server, "flow_runs/filter", **parent)} == {
+        "beside.as-configured-s3",
+        "beside.ppo.kl_coef-0.3-s3",
+    }
     artifacts = ask(server, "artifacts/filter", flow_runs={"id": {"any_": [study["id"]]}})
-    assert {each["key"] for each in artifacts} >= {"study-figures-pocket", "study-costs-pocket", "study-picture-pocket"}
+    assert {each["key"] for each in artifacts} >= {"study-figures-beside", "study-costs-beside", "study-picture-beside"}
 
     alone = replace(home, server=None)
     shutil.rmtree(home.folder / ".prefect", ignore_errors=True)
