@@ -222,6 +222,15 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "element or an attribute of a report; control characters are shown and not obeyed",
         ),
     ),
+    "Evaluation": (
+        Row(
+            "a figure without its interval",
+            "rates have Wilson's interval, means and win rates with ties the paired bootstrap's, equal to those of "
+            "statsmodels and scipy; number, interval and judge come with the figure through worker, journal, catalog "
+            "and exports, and what is of less than 30 items or no better than chance is marked",
+            "1.00 on one pair lies between .21 and 1",
+        ),
+    ),
     "Resume and rerun": (
         Row(
             "resume quietly does nothing, or skips data",

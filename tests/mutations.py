@@ -52,6 +52,7 @@ PLAIN = "tests/models/test_plain_libraries.py::"
 ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
+INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
@@ -59,7 +60,7 @@ WITH_ITS_RECORD = (
     "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
 )
 RESULTS = "tests/flows/study/test_results.py::"
-INTERVALS = "tests/flows/shown/test_intervals.py::"
+DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 ANSWERED = "tests/flows/shown/test_answered.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
@@ -1515,6 +1516,38 @@ MUTATIONS: tuple[Mutation, ...] = (
         "values = 4 * (logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float())",
         (FAMILIES + "test_a_judge_is_read_by_the_logits_that_its_model_makes",),
     ),
+    # models/algorithms/intervals.py, tasks/estimates.py
+    Mutation(
+        "a rate's interval as that of the normal distribution",
+        "models/algorithms/intervals.py",
+        "middle = p + z2 / (2 * n)",
+        "middle = p",
+        (
+            INTERVALS + "test_wilsons_interval_of_one_in_two_and_of_one_in_one_by_hand",
+            INTERVALS + "test_wilsons_interval_is_that_of_statsmodels",
+        ),
+    ),
+    Mutation(
+        "the bootstrap draws half of the values",
+        "models/algorithms/intervals.py",
+        ".integers(0, n, (RESAMPLES, n))",
+        ".integers(0, n, (RESAMPLES, n)) // 2",
+        (INTERVALS + "test_the_bootstrap_is_scipys_percentile_bootstrap_of_the_mean",),
+    ),
+    Mutation(
+        "where all outcomes are alike they are taken for certain",
+        "tasks/estimates.py",
+        "if len(set(outcomes)) == 1 or 0.5 not in outcomes:",
+        "if 0.5 not in outcomes:",
+        ("tests/tasks/test_estimates.py::test_ties_narrow_a_win_rate_and_where_all_are_alike_it_is_not_certain",),
+    ),
+    Mutation(
+        "the journal forgets who judged",
+        "data_store/catalog/metric_facts.py",
+        "[m.name, m.n, _written(m.low), _written(m.high), m.judge]",
+        "[m.name, m.n, _written(m.low), _written(m.high), None]",
+        ("tests/data_store/catalog/test_estimates.py::test_an_estimate_is_what_it_was_after_journal_and_rebuilding",),
+    ),
     Mutation(
         "dialogues are packed for a model that reads them into each other",
         "tasks/sft.py",
@@ -1576,22 +1609,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "differences of two answers are taken the wrong way round",
-        "flows/shown/intervals.py",
-        "values = np.array([b - a for _, a, b in pairs])",
-        "values = np.array([a - b for _, a, b in pairs])",
+        "flows/shown/differences.py",
+        "values = [b - a for _, a, b in pairs]",
+        "values = [a - b for _, a, b in pairs]",
         (
-            INTERVALS + "test_a_difference_is_of_pairs_so_what_is_hard_for_both_does_not_blur_it",
-            INTERVALS + "test_the_other_way_round_a_difference_has_the_other_sign",
-        ),
-    ),
-    Mutation(
-        "Wilson's interval lies around the share itself",
-        "flows/shown/intervals.py",
-        "middle = (share + square / 2) / (1 + square)",
-        "middle = share",
-        (
-            INTERVALS + "test_wilsons_interval_is_the_one_by_hand",
-            INTERVALS + "test_wilsons_ends_are_where_the_score_test_reaches_its_bound",
+            DIFFERENCES + "test_a_difference_is_of_pairs_so_what_is_hard_for_both_does_not_blur_it",
+            DIFFERENCES + "test_the_other_way_round_a_difference_has_the_other_sign",
         ),
     ),
     Mutation(

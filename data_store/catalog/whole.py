@@ -10,7 +10,6 @@ import duckdb
 from data_store.catalog.runs import read_heads, read_runs
 from data_store.names import AssetName
 from data_store.records import Head, LineageEdge, RunSummary
-from data_store.results import arrow_table
 
 _READ = "SELECT run_id, role, asset_id, version_id, producer_run_id FROM current_input ORDER BY run_id, role, asset_id"
 _MADE = "SELECT run_id, role, asset_id, version_id, NULL FROM run_output ORDER BY run_id, role"
@@ -19,10 +18,11 @@ SELECT version.version_id, version.row_kind, version.n_rows, version.bytes, coal
 FROM version LEFT JOIN (SELECT version_id, bool_or(is_retired) AS is_removed FROM current_object GROUP BY version_id)
     gone ON gone.version_id = version.version_id
 """
-# All columns that there are: catalogs say of a metric over how much it was taken, and who judged, or do not.
 _MEASURED = """
-SELECT metric.* FROM metric JOIN (SELECT run_id, name, max(step) AS step FROM metric GROUP BY run_id, name) newest
+SELECT metric.run_id, metric.name, metric.value, estimate.n, estimate.low, estimate.high, estimate.judge
+FROM metric JOIN (SELECT run_id, name, max(step) AS step FROM metric GROUP BY run_id, name) newest
     ON metric.run_id = newest.run_id AND metric.name = newest.name AND metric.step = newest.step
+LEFT JOIN estimate ON estimate.run_id = metric.run_id AND estimate.name = metric.name AND metric.step = 0
 ORDER BY metric.run_id, metric.name
 """
 _CURVES = """
@@ -36,8 +36,7 @@ role <> 'external' AND NOT is_retired)"
 
 @dataclass(frozen=True)
 class Measured:
-    """The last value of one metric of a run. `n`: over how many it was taken; `low`, `high`: its 95 % interval;
-    `judge`: whose judgement it is; each None where the catalog does not say."""
+    """The last value of one metric of a run; the rest as an `Estimate` has it, None where it is none."""
 
     run_id: str
     name: str
@@ -123,9 +122,7 @@ def _edges(connection: duckdb.DuckDBPyConnection, sql: str, direction: str) -> d
 
 
 def _measured(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Measured]]:
-    table = arrow_table(connection, _MEASURED)
-    known = [name for name in ("run_id", "name", "value", "n", "low", "high", "judge") if name in table.column_names]
     found: dict[str, dict[str, Measured]] = {}
-    for row in table.select(known).to_pylist():
-        found.setdefault(row["run_id"], {})[row["name"]] = Measured(**row)
+    for run_id, name, *values in connection.execute(_MEASURED).fetchall():
+        found.setdefault(run_id, {})[name] = Measured(run_id, name, *values)
     return found

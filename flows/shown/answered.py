@@ -18,6 +18,8 @@ from data_store.catalog.whole import WholeCatalog
 from data_store.errors import InputError, StoreError
 from data_store.store import Store
 from tasks.answers import Drawn, response_of
+from tasks.engine.step import Measurements
+from tasks.estimates import value_of
 from tasks.evaluate import EvaluateStepConfig
 from tasks.evaluations.evaluation import Evaluation, Subject
 from tasks.evaluations.registry import EVALUATIONS
@@ -80,8 +82,8 @@ class AnswerReader:
             subject = _subject(prompt, answers[key], others[key], annotator)
             for each in _EVALUATIONS:
                 if annotator is not None or not each.judged:
-                    for name, value in _measured(each, subject, config).items():
-                        found.setdefault(name, {})[key] = value
+                    for name, measured in _measured(each, subject, config).items():
+                        found.setdefault(name, {})[key] = value_of(measured)
         recorded = self.whole.measured.get(run_id, {})
         return {
             name: values
@@ -120,7 +122,7 @@ def _subject(prompt: Row, answer: Row, other: Row, annotator: Annotator | None) 
     return Subject(nothing, nothing, nothing, None, annotator, [dict(prompt)], [drawn], {prompt["prompt_id"]: other})
 
 
-def _measured(evaluation: Evaluation, subject: Subject, config: EvaluateStepConfig) -> Mapping[str, float]:
+def _measured(evaluation: Evaluation, subject: Subject, config: EvaluateStepConfig) -> Measurements:
     try:
         return evaluation.measure(subject, config)
     except ValueError:  # nothing in it that could be judged

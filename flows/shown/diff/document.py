@@ -9,7 +9,7 @@ from data_store.records import RunSummary
 from flows.recipe.changes import changed_keys
 from flows.shown.diff.contents import ContentDifference, compare
 from flows.shown.diff.sides import OF_ITERATIONS, OF_RUNS, Side, Sides
-from flows.shown.intervals import Difference, difference
+from flows.shown.differences import Difference, difference
 from flows.shown.policies import Policy, paired, place, policies
 from flows.shown.report.dialogues import SCORE, Change, changed
 
@@ -117,8 +117,8 @@ Judged = Sequence[tuple[str, Policy, Policy]]
 
 def _policies(a: Side, b: Side) -> Iterator[tuple[str, Policy, Policy]]:
     shared = [label for label in a.evaluations if label in b.evaluations]
-    ours = policies(a.figures, [a.evaluations[label] for label in shared])
-    theirs = policies(b.figures, [b.evaluations[label] for label in shared])
+    ours = policies(a.answers, [a.evaluations[label] for label in shared])
+    theirs = policies(b.answers, [b.evaluations[label] for label in shared])
     return zip(shared, ours, theirs, strict=True)
 
 
@@ -169,7 +169,9 @@ def _figures(sides: Sides, both: Both, judged: Judged) -> Iterator[FigureDiffere
     for name, run, other_run in both:
         if run.run.run_id in evaluated:
             continue
-        ours, theirs = sides.a.figures.of(run.run.run_id), sides.b.figures.of(other_run.run.run_id)
+        ours, theirs = (
+            side.whole.measured.get(made.run.run_id, {}) for side, made in ((sides.a, run), (sides.b, other_run))
+        )
         for metric in (each for each in ours if each in theirs):
             yield _figure(name, ours[metric], theirs[metric], None)
 

@@ -16,7 +16,8 @@ from data_store.records import RunSummary
 from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.session import Session, home, recall, session_of, stored_config
-from flows.shown.policies import Evaluation, Figures, evaluations
+from flows.shown.answered import AnswerReader
+from flows.shown.policies import Evaluation, evaluations
 
 _VERSION = re.compile(r"[0-9a-f]{8,64}")
 _LEAST_DIGITS = 8
@@ -31,7 +32,7 @@ class Side:
     config: RunConfig
     store: Store
     whole: WholeCatalog
-    figures: Figures
+    answers: AnswerReader
     steps: Mapping[str, RunSummary]
     data: Mapping[str, str]
     evaluations: Mapping[str, Evaluation]
@@ -107,9 +108,9 @@ def _side(
     opened: _Opened, name: str, steps: Mapping[str, RunSummary], data: Mapping[str, str], found: Sequence[Evaluation]
 ) -> Side:
     session = opened.session
-    figures = Figures(session.store, opened.whole)
+    answers = AnswerReader(session.store, opened.whole)
     return Side(
-        name, session.config, session.store, opened.whole, figures, steps, data, {each.label: each for each in found}
+        name, session.config, session.store, opened.whole, answers, steps, data, {each.label: each for each in found}
     )
 
 

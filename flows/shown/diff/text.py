@@ -9,7 +9,7 @@ from data_store.catalog.whole import Measured
 from data_store.figures import figure, percent
 from flows.shown.diff.contents import ContentDifference
 from flows.shown.diff.document import AnswerDifference, Comparison, FigureDifference
-from flows.shown.intervals import Difference
+from flows.shown.differences import Difference
 from flows.shown.lineage_text import value_text
 from tasks.engine.code_today import few
 

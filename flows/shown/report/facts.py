@@ -7,13 +7,14 @@ from data_store.catalog.whole import WholeCatalog, read_curves, read_whole
 from data_store.names import AssetName
 from data_store.records import Head, RunSummary
 from flows.session import Session
-from flows.shown.policies import Figures, Policy, evaluations, policies
+from flows.shown.answered import AnswerReader
+from flows.shown.policies import Policy, evaluations, policies
 from flows.shown.status import Cell, look_at
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A run as it stands: its session, the cells of its grid, the catalog, the figures of its steps, and its policies.
+    """A run as it stands: its session, the cells of its grid, the catalog, and its policies.
 
     `curves`: run → (name, training step, value) of what a training reported again and again.
     """
@@ -21,7 +22,6 @@ class Facts:
     session: Session
     cells: Sequence[Cell]
     whole: WholeCatalog
-    figures: Figures
     policies: Sequence[Policy]
     curves: Mapping[str, Sequence[tuple[str, int, float]]]
 
@@ -57,7 +57,6 @@ def facts_of(session: Session) -> Facts:
     store, config = session.store, session.config
     cells = look_at(store, session.plan, config.gates).cells
     whole = store.catalog.ask("whole", read_whole)
-    figures = Figures(store, whole)
     there = evaluations(whole, session.plan, session.parts, config.final_stage)
-    found = policies(figures, there, cells)
-    return Facts(session, cells, whole, figures, found, store.catalog.ask("curves", read_curves))
+    found = policies(AnswerReader(store, whole), there, cells)
+    return Facts(session, cells, whole, found, store.catalog.ask("curves", read_curves))

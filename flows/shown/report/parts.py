@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from data_store.catalog.whole import Measured
-from data_store.figures import NOT_MEASURED, figure
+from data_store.figures import NOT_MEASURED, figure, marks
 from tasks.evaluations.evaluation import Measure
 
 Of = Mapping[str, str]
@@ -120,7 +120,7 @@ def measured(found: Measured | None, measure: Measure | None = None) -> Cell:
         text=form(found.value),
         value=found.value,
         of=known,
-        note=surely(found, form),
+        note=surely(found, form, None if measure is None else measure.chance),
         n=found.n,
         low=found.low,
         high=found.high,
@@ -128,15 +128,11 @@ def measured(found: Measured | None, measure: Measure | None = None) -> Cell:
     )
 
 
-def surely(found: Measured, form: Callable[[float], str] = figure) -> str:
-    """The interval of a figure and its n, a line each, as far as they are known."""
+def surely(found: Measured, form: Callable[[float], str] = figure, chance: float | None = None) -> str:
+    """The interval of a figure and its n, with its marks, a line each, as far as they are known."""
     interval = "" if found.low is None or found.high is None else f"{form(found.low)} to {form(found.high)}"
-    few = ", few" if found.n is not None and found.n < FEW else ""
-    over = "" if found.n is None else f"n {figure(found.n)}{few}"
+    over = "" if found.n is None else ", ".join([f"n {figure(found.n)}", *marks(found.n, found.low, chance)])
     return "\n".join(each for each in (interval, over) if each)
-
-
-FEW = 30
 
 
 def _bare(cell: Cell) -> dict[str, Any]:

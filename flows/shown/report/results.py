@@ -11,6 +11,7 @@ from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import COLOURS, Series, plot
 from flows.shown.summary import COLUMNS, Row, judged_by, outdated
 from tasks.evaluations.evaluation import Measure
+from tasks.train_reward import CHANCE
 
 _INTERVALS = "Small below a figure: its 95 % interval and over how many it was taken. Intervals of shares are \
 Wilson's, others are bootstrapped over prompts. «few»: fewer than 30."
@@ -77,7 +78,7 @@ def reward_models(facts: Facts) -> Section:
     return Section("reward-models", "Reward models", [_INTERVALS], [each for each in plots if each.picture], [table])
 
 
-_RATE = Measure("", "", form=rate)
+_RATE = Measure("", "", form=rate, chance=CHANCE)
 
 
 def _figures(found: Sequence[Policy]) -> Iterator[Table]:

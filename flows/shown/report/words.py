@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from data_store.catalog.whole import Measured
-from data_store.figures import figure, percent, rate
-from flows.shown.intervals import difference
+from data_store.figures import FEW, figure, percent, rate
+from flows.shown.differences import difference
 from flows.shown.policies import Policy, paired
 from flows.shown.report.facts import Facts
-from flows.shown.report.parts import FEW
 from flows.shown.summary import COLUMNS, NOBODY, judged_by
 
 _SHARES = {
@@ -58,7 +57,7 @@ def _shares(first: Policy, last: Policy) -> Iterator[str]:
         told = f"{said}: {percent(a.value)} then {percent(b.value)}"
         change = difference(paired(first.answered, last.answered, name))
         if change is None:
-            yield f"{told}; no prompts are known that both answered, so the difference has no interval."
+            yield f"{told}; fewer than two prompts are known that both answered, so the difference has no interval."
         elif change.is_shown:
             yield (
                 f"{told}, a difference of {_points(change.value)} ({_points(change.low)} to {_points(change.high)}) "

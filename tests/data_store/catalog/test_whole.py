@@ -2,15 +2,12 @@
 
 import math
 
-import duckdb
 import pytest
 
-from data_store.catalog.projection import build_in_memory
 from data_store.catalog.whole import Measured, read_curves, read_whole
+from data_store.estimate import Estimate
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from tests.data_store.store_bench import Bench
-
-_COLUMNS = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'metric'"
 
 
 @pytest.fixture
@@ -28,7 +25,12 @@ def full(bench: Bench) -> Bench:
         RunRecord("evaluate", "V0", "h", "1", {}, 0, run_id="e" * 32),
         [RunInput("policy", head.asset, head.version_id, head.run_id)],
         {"evaluation": RunOutput(head.asset.parse("report/evaluation@V0"), bench.publish("figures", "report"))},
-        [Metric("loss", 3.0, 1), Metric("loss", 2.0, 2), Metric("win_rate", 0.5), Metric("broken", math.nan)],
+        [
+            Metric("loss", 3.0, 1),
+            Metric("loss", 2.0, 2),
+            Metric.of("win_rate", Estimate(0.5, 40, 0.35, 0.65, "anna")),
+            Metric("broken", math.nan),
+        ],
     )
     return bench
 
@@ -67,22 +69,10 @@ def test_who_read_a_version_is_told_by_the_run_that_made_it(full: Bench) -> None
 def test_of_a_metric_the_last_value_is_measured_and_those_reported_again_are_curves(full: Bench) -> None:
     measured = full.store.catalog.ask("whole", read_whole).measured["e" * 32]
     assert measured["loss"] == Measured("e" * 32, "loss", 2.0)
-    assert measured["win_rate"] == Measured("e" * 32, "win_rate", 0.5), "n, interval and judge are not said"
+    assert measured["win_rate"] == Measured("e" * 32, "win_rate", 0.5, 40, 0.35, 0.65, "anna")
     assert math.isnan(measured["broken"].value)
     curves = full.store.catalog.ask("curves", read_curves)
     assert curves == {"e" * 32: [("loss", 1, 3.0), ("loss", 2, 2.0)]}
-
-
-def test_where_the_catalog_says_n_interval_and_judge_they_are_read(full: Bench) -> None:
-    connection: duckdb.DuckDBPyConnection = build_in_memory(full.store.catalog.journal.whole())
-    there = {row[0] for row in connection.execute(_COLUMNS).fetchall()}
-    for column in ("n BIGINT", "low DOUBLE", "high DOUBLE", "judge VARCHAR"):
-        if column.split()[0] not in there:
-            connection.execute(f"ALTER TABLE metric ADD COLUMN {column}")
-    connection.execute("UPDATE metric SET n = 40, low = 0.35, high = 0.65, judge = 'anna' WHERE name = 'win_rate'")
-    found = read_whole(connection).measured["e" * 32]
-    assert found["win_rate"] == Measured("e" * 32, "win_rate", 0.5, 40, 0.35, 0.65, "anna")
-    assert found["loss"].n is None
 
 
 def test_the_objects_that_versions_share_are_counted_once(full: Bench) -> None:

@@ -1,11 +1,9 @@
 """What an evaluation measured prompt by prompt is the figure's own, or it is not given."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from data_store.catalog.whole import WholeCatalog, read_whole
@@ -15,7 +13,6 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import plan_today
 from flows.shown.answered import NOTHING, AnswerReader
-from flows.shown.policies import Figures
 from tests.data_store.store_bench import Bench
 from tests.flows.recipe_runs import POCKET
 from world.annotator import Annotator
@@ -71,19 +68,6 @@ def test_each_prompts_value_is_what_the_recorded_annotator_says_of_its_answer(tm
 def test_values_whose_mean_is_not_the_recorded_figure_are_not_given(tmp_path: Path) -> None:
     store, whole, run_id = _evaluated(tmp_path, {"violation": sum(UNSAFE) / 3 + 0.01, "finished": 2 / 3})
     assert set(AnswerReader(store, whole).read(run_id).values) == {"finished"}
-
-
-def test_a_figure_takes_n_and_interval_from_its_rows_unless_the_catalog_says_them(tmp_path: Path) -> None:
-    store, whole, run_id = _evaluated(tmp_path, {"finished": 2 / 3, "kl_to_sft": 0.3})
-    figures = Figures(store, whole)
-    found = figures.of(run_id, figures.answers.read(run_id))
-    assert (found["finished"].n, found["finished"].judge) == (3, "")
-    assert found["finished"].low == pytest.approx(0.207655, abs=1e-5)
-    assert (found["kl_to_sft"].n, found["kl_to_sft"].low) == (None, None)
-    said = {run_id: {"finished": replace(whole.measured[run_id]["finished"], n=70, low=0.1, high=0.9, judge="anna")}}
-    told = Figures(store, replace(whole, measured=said))
-    finished = told.of(run_id, told.answers.read(run_id))["finished"]
-    assert (finished.n, finished.low, finished.high, finished.judge) == (70, 0.1, 0.9, "anna")
 
 
 def test_of_rows_that_are_gone_nothing_is_said(tmp_path: Path) -> None:
