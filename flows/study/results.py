@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_store.figures import NOT_MEASURED, seconds
+from data_store.estimate import Estimate
+from data_store.figures import NOT_MEASURED, figure, interval, seconds
 from data_store.incoming.sharing import computed_here
 from data_store.layout import MARKER
 from data_store.names import AssetName
@@ -27,41 +28,26 @@ T_95 = (
 )
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A metric over the seeds of a variant: `low` and `high` bound the 95 % interval of the mean, None of one seed."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    values: tuple[float, ...]
-
-    @property
-    def n(self) -> int:
-        """How many seeds."""
-        return len(self.values)
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and Student's t interval, t(n - 1) · s / √n to each side; raises ValueError for no value, or for more than
-    the table has."""
-    if not 0 < len(values) <= len(T_95) + 1:
-        raise ValueError(f"{len(values)} values: an interval is made of 1 to {len(T_95) + 1}")
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """Mean and Student's t interval, t(n - 1) · s / √n to each side; raises ValueError for less than two values, and
+    for more than the table has."""
+    if not 2 <= len(values) <= len(T_95) + 1:
+        raise ValueError(f"{len(values)} values: an interval is made of 2 to {len(T_95) + 1}")
     mean = statistics.fmean(values)
-    if len(values) == 1:
-        return Estimate(mean, None, None, tuple(values))
     half = T_95[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half, tuple(values))
+    return Estimate(mean, len(values), mean - half, mean + half)
 
 
 @dataclass(frozen=True)
 class RunResult:
     """What one run came to: the evaluation of its last policy (empty where that is not there, or not of today's
-    config), who judged, how many of its steps and seconds were computed for it, and how many it shares."""
+    config), how well each figure is known by itself, who judged, how many of its steps and seconds were computed for
+    it, and how many it shares."""
 
     run: str
     seed: int
     metrics: Mapping[str, float]
+    estimates: Mapping[str, Estimate]
     judge: str
     computed: int
     computed_seconds: float
@@ -82,16 +68,25 @@ class Row:
         """The runs that have been evaluated."""
         return tuple(run for run in self.runs if run.metrics)
 
+    def values(self, metric: str) -> list[float]:
+        """A metric of each finished run that measured it."""
+        return [run.metrics[metric] for run in self.finished if metric in run.metrics]
+
     def estimate(self, metric: str) -> Estimate | None:
-        """A metric over the finished runs that measured it."""
-        values = [run.metrics[metric] for run in self.finished if metric in run.metrics]
-        return estimate(values) if values else None
+        """A metric over the seeds, n being their number; of one seed alone as its evaluation knows it, n being that of
+        prompts or pairs. None where no run measured it."""
+        values = self.values(metric)
+        if len(values) > 1:
+            return over_seeds(values)
+        known = (run.estimates.get(metric, Estimate(values[0], 1)) for run in self.finished if metric in run.metrics)
+        return next(known, None)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: every metric with mean, interval, n and the values themselves."""
-        names = sorted({name for run in self.finished for name in run.metrics})
-        found = {name: self.estimate(name) for name in names}
-        metrics = {name: {**asdict(each), "n": each.n} for name, each in found.items() if each is not None}
+        """Plain values: every metric with mean, interval and n, and each seed's value."""
+        found = {name: self.estimate(name) for name in sorted({name for run in self.finished for name in run.metrics})}
+        metrics = {
+            name: {**each.as_json(), "seeds": self.values(name)} for name, each in found.items() if each is not None
+        }
         return {"variant": self.label, "metrics": metrics, "runs": [asdict(run) for run in self.runs]}
 
 
@@ -107,7 +102,7 @@ def _row(variant: Variant) -> Row:
 def _result(config: RunConfig) -> RunResult:
     root = store_root(config.name)
     if not (root / MARKER).exists():
-        return RunResult(config.name, config.seed, {}, "", 0, 0.0, 0, 0.0, 1)
+        return RunResult(config.name, config.seed, {}, {}, "", 0, 0.0, 0, 0.0, 1)
     store = Store.open(root)
     with store.one_state():
         plan = plan_today(config, store)
@@ -126,6 +121,7 @@ def _result(config: RunConfig) -> RunResult:
         run=config.name,
         seed=config.seed,
         metrics={} if evaluated is None else evaluated.metrics,
+        estimates={} if evaluated is None else evaluated.estimates,
         judge="" if evaluated is None else judge_of(evaluated.run.config),
         computed=len(took[True]),
         computed_seconds=sum(took[True]),
@@ -144,13 +140,15 @@ def tables(rows: Sequence[Row]) -> tuple[list[dict[str, object]], list[dict[str,
 
 
 def _figures(row: Row, titles: Iterable[str]) -> dict[str, object]:
-    """One row of a table: «0.53 [0.41, 0.65]»."""
+    """One row of a table: «0.53 .41–.65», and of one seed «0.53 .41–.65 (80)», which is n."""
     found: dict[str, object] = {"variant": row.label, "seeds": f"{len(row.finished)} of {len(row.runs)}"}
     for title in titles:
         of, form = row.estimate(COLUMNS[title].name), COLUMNS[title].form
-        found[title] = NOT_MEASURED if of is None else form(of.mean)
+        found[title] = NOT_MEASURED if of is None else form(of.value)
         if of is not None and of.low is not None and of.high is not None:
-            found[title] = f"{form(of.mean)} [{form(of.low)}, {form(of.high)}]"
+            found[title] = f"{form(of.value)} {interval(of.low, of.high, form)}"
+        if of is not None and len(row.finished) == 1 and of.n > 1:
+            found[title] = f"{found[title]} ({figure(of.n)})"
     return found
 
 
@@ -181,10 +179,16 @@ def saved_in_words(rows: Sequence[Row]) -> str:
 
 
 def interval_in_words(rows: Sequence[Row]) -> str:
-    """What the brackets mean, or why there are none, and whose judgement the figures are."""
+    """What the intervals are of, and whose judgement the figures are."""
     judges = sorted({run.judge for row in rows for run in row.finished})
     who = f"judge: {', '.join(judges)}" if judges else "nothing is evaluated yet"
     counts = {len(row.finished) for row in rows}
-    if max(counts, default=0) < 2:
-        return f"one seed a variant, so no interval: what another seed would change is not known; {who}"
-    return f"mean over seeds [95 % interval of the mean by Student's t]; {who}"
+    told = []
+    if max(counts, default=0) > 1:
+        told.append("mean over seeds with the 95 % interval of the mean by Student's t")
+    if 1 in counts:
+        told.append(
+            "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "
+            "would change is not known"
+        )
+    return "; ".join([*told, who])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_store.errors import StoreError
+from data_store.estimate import Estimate
 from data_store.incoming.sharing import computed_here, share_finished
 from data_store.names import AssetName
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
@@ -16,6 +17,12 @@ from data_store.upkeep.upkeep import collect
 from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
+METRICS = (
+    Metric("loss", 0.5),
+    Metric("loss", 0.25, 3),
+    Metric("seconds", 9),
+    Metric("win_rate", 0.5, 0, 80, 0.4, 0.6, "somebody"),
+)
 POLICY, BASE = AssetName("model", "policy", "V1"), AssetName("model", "base", "base")
 
 
@@ -32,7 +39,7 @@ def train(bench: Bench, text: str = "weights", fingerprint: str = "same") -> Run
     inputs = [RunInput("base", BASE, base.version_id, base.run_id)]
     bench.store.begin_run(record, [base.version_id])
     made = {"policy": RunOutput(POLICY, bench.publish(text))}
-    bench.store.commit_run(record, inputs, made, [Metric("loss", 0.5), Metric("loss", 0.25, 3), Metric("seconds", 9)])
+    bench.store.commit_run(record, inputs, made, METRICS)
     return record
 
 
@@ -41,6 +48,7 @@ def reads(bench: Bench) -> list[RunInput]:
     return [RunInput("base", BASE, base.version_id, base.run_id)]
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "a variant's shared steps lose what made them", equation="data_store.incoming.sharing:share_finished"
 )
@@ -58,7 +66,8 @@ def test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_s
     assert there.store.catalog.seq() == before, "nothing is written there"
     (found,) = here.store.runs(run_id=record.run_id)
     assert found.run == record
-    assert (found.state, dict(found.metrics)) == ("succeeded", {"loss": 0.25, "seconds": 9.0})
+    assert (found.state, dict(found.metrics)) == ("succeeded", {"loss": 0.25, "seconds": 9.0, "win_rate": 0.5})
+    assert found.estimates == {"win_rate": Estimate(0.5, 80, 0.4, 0.6, "somebody")}
     assert here.store.metrics(record.run_id) == there.store.metrics(record.run_id)
     assert here.store.heads()[POLICY].version_id == there.store.heads()[POLICY].version_id
     assert here.store.heads()[POLICY].reason == "imported from run there"
@@ -79,6 +88,7 @@ def test_content_is_linked_and_takes_no_second_place_on_the_disk(bench: Callable
         assert (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
+@pytest.mark.slow
 def test_what_is_collected_in_one_store_stays_in_the_other(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):
@@ -105,6 +115,7 @@ def test_nothing_is_taken_where_the_store_has_it_or_nobody_has(bench: Callable[[
     assert here.store.heads()[POLICY].run_id == own.run_id
 
 
+@pytest.mark.slow
 def test_content_that_was_collected_here_comes_back_under_the_run_that_is_known(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):

@@ -6,35 +6,42 @@ from collections.abc import Mapping
 
 import pytest
 
+from data_store.estimate import Estimate
+from data_store.figures import interval
+from flows.shown.summary import COLUMNS
 from flows.study.picture import picture
-from flows.study.results import T_95, Row, RunResult, estimate, interval_in_words, saved_in_words, tables
+from flows.study.results import T_95, Row, RunResult, interval_in_words, over_seeds, saved_in_words, tables
 
 
 def result(seed: int, metrics: Mapping[str, float], computed: int = 5, shared: int = 19) -> RunResult:
     judge = "simulated, world 1" if metrics else ""
-    return RunResult(f"run-{seed}", seed, metrics, judge, computed, 2.0 * computed, shared, 3.0 * shared, 0)
+    known = {name: Estimate(value, 80, value - 0.1, value + 0.1, "somebody") for name, value in metrics.items()}
+    return RunResult(f"run-{seed}", seed, metrics, known, judge, computed, 2.0 * computed, shared, 3.0 * shared, 0)
 
 
-@pytest.mark.conformance("an interval that is not one of the mean over seeds", equation="flows.study.results:estimate")
+@pytest.mark.conformance(
+    "an interval that is not one of the mean over seeds", equation="flows.study.results:over_seeds"
+)
 def test_the_interval_is_students_t_by_hand() -> None:
     """1, 2, 3: mean 2, s = 1, so 4.303 / √3 = 2.4843 to each side. Two values: 12.706 · (√2 / 2 · 2) / √2 = 12.706."""
-    found = estimate([1.0, 2.0, 3.0])
-    assert (found.mean, found.n) == (2.0, 3)
+    found = over_seeds([1.0, 2.0, 3.0])
+    assert (found.value, found.n) == (2.0, 3)
     assert found.high == pytest.approx(2 + 4.303 / math.sqrt(3))
     assert found.low == pytest.approx(2 - 2.4843, abs=1e-4)
-    two = estimate([0.0, 2.0])
+    two = over_seeds([0.0, 2.0])
     assert (two.low, two.high) == (pytest.approx(1 - 12.706), pytest.approx(1 + 12.706))
 
 
-def test_one_seed_has_no_interval_and_equal_seeds_one_of_no_width() -> None:
-    assert (estimate([0.5]).low, estimate([0.5]).high) == (None, None)
-    assert estimate([0.5, 0.5, 0.5]).low == estimate([0.5, 0.5, 0.5]).high == 0.5
-    for values in ([], [0.0] * 31):
-        with pytest.raises(ValueError, match="1 to 30"):
-            estimate(values)
+def test_equal_seeds_have_an_interval_of_no_width_and_one_value_has_none() -> None:
+    assert over_seeds([0.5, 0.5, 0.5]).low == over_seeds([0.5, 0.5, 0.5]).high == 0.5
+    for values in ([], [0.5], [0.0] * 31):
+        with pytest.raises(ValueError, match="2 to 30"):
+            over_seeds(values)
 
 
-@pytest.mark.conformance("an interval that is not one of the mean over seeds", equation="flows.study.results:estimate")
+@pytest.mark.conformance(
+    "an interval that is not one of the mean over seeds", equation="flows.study.results:over_seeds"
+)
 def test_the_points_of_t_have_their_probability() -> None:
     """Each point against the density of t itself, summed by Simpson's rule: .025 lie beyond it."""
 
@@ -54,7 +61,8 @@ def test_a_row_is_made_of_the_runs_that_have_ended_and_says_how_many() -> None:
     assert first[0]["seeds"] == "2 of 3"
     of = row.estimate("win_rate")
     assert of is not None
-    assert of.values == (0.5, 0.7)
+    assert (of.value, of.n) == (pytest.approx(0.6), 2)
+    assert row.values("win_rate") == [0.5, 0.7]
     assert row.estimate("kl") is None
     assert costs[0] == {
         "variant": "large",
@@ -75,18 +83,31 @@ def test_what_was_saved_is_what_the_shared_steps_took() -> None:
 
 
 def test_it_is_said_what_the_interval_is_of_and_who_judged() -> None:
-    one = [Row("a", (result(1, {"kl": 1.0}),))]
-    assert interval_in_words(one) == (
-        "one seed a variant, so no interval: what another seed would change is not known; judge: simulated, world 1"
+    one, two = (result(1, {"oracle_score": 0.5}),), (result(1, {"oracle_score": 0.2}), result(2, {"oracle_score": 0.4}))
+    alone, over = interval_in_words([Row("a", one)]), interval_in_words([Row("a", two)])
+    assert alone == (
+        "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "
+        "would change is not known; judge: simulated, world 1"
     )
-    two = [Row("a", (result(1, {"kl": 1.0}), result(2, {"kl": 2.0})))]
-    assert interval_in_words(two).startswith("mean over seeds [95 % interval of the mean by Student's t]; judge: sim")
+    assert over == "mean over seeds with the 95 % interval of the mean by Student's t; judge: simulated, world 1"
+    assert interval_in_words([Row("a", one), Row("b", two)]).startswith("mean over seeds with")
+    assert "of one seed alone" in interval_in_words([Row("a", one), Row("b", two)])
+
+
+def test_of_one_seed_a_figure_is_as_well_known_as_its_evaluation_knows_it() -> None:
+    """.3 of 80 prompts, .2 to .4; of two seeds .2 and .4 it is .3 and 12.706 · .1 to each side."""
+    (title,) = [name for name, of in COLUMNS.items() if of.name == "oracle_score"]
+    one, two = (result(1, {"oracle_score": 0.3}),), (result(1, {"oracle_score": 0.2}), result(2, {"oracle_score": 0.4}))
+    cells = [row[title] for table in tables([Row("a", one), Row("b", two)])[:2] for row in table if title in row]
+    form = COLUMNS[title].form
+    assert cells == [
+        f"{form(0.3)} {interval(0.2, 0.4, form)} (80)",
+        f"{form(0.3)} {interval(0.3 - 1.2706, 0.3 + 1.2706, form)}",
+    ]
 
 
 def test_the_picture_has_a_dot_at_each_mean_a_bar_as_long_as_the_interval_and_harmless_labels() -> None:
     label = "<script>alert(1)</script> & more"
-    from flows.shown.summary import COLUMNS
-
     title = next(name for name, of in COLUMNS.items() if of.first)
     metric = COLUMNS[title].name
     rows = [Row(label, (result(1, {metric: 0.2}), result(2, {metric: 0.4}))), Row("none", (result(1, {}),))]
