@@ -1601,6 +1601,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     Mutation(
+        "steps side by side that do not slow each other down",
+        "flows/forecast/forecast.py",
+        "max(1.0, sum(speeds[each] for each in running) / whole)",
+        "1.0",
+        (
+            "tests/flows/forecast/test_forecast.py::"
+            "test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full",
+        ),
+    ),
+    Mutation(
         "tied embeddings counted twice",
         "models/costs.py",
         "(1 if shape.tie_embeddings else 2)",

@@ -14,7 +14,7 @@ from data_store.figures import NOT_MEASURED, figure, seconds, size
 from data_store.layout import MARKER
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
-from flows.forecast.forecast import SHARDED_OVER, Assumptions, StepForecast, forecast, shape_of
+from flows.forecast.forecast import SHARDED_OVER, Assumptions, StepForecast, clock_seconds, forecast, shape_of
 from flows.recipe.config import RunConfig, load_config
 from flows.recipe.plan import Plan, build_plan, plan_today
 from flows.session import store_root
@@ -119,14 +119,14 @@ def _cells(name: str, rows: Sequence[StepForecast], measured: bool) -> list[str]
         "" if memory is None else size(memory),
         "" if sharded is None else size(sharded),
         size(total("disk")) if total("disk") else "",
-        duration(total("seconds")),
+        duration(clock_seconds(rows, lambda row: row.seconds)),
         f"{total('kwh'):.2g}",
         f"{total('kg'):.2g}",
     ]
     known = [row for row in rows if row.measured is not None]
     if measured:
-        took = sum(row.measured or 0.0 for row in known)
-        planned = sum(row.seconds for row in known)
+        took = clock_seconds(known, lambda row: row.measured)
+        planned = clock_seconds(known, lambda row: row.seconds)
         cells += [duration(took), f"{took / planned:.2f}"] if known else [NOT_MEASURED, NOT_MEASURED]
     return cells
 

@@ -55,9 +55,9 @@ class At:
     number: int
 
 
-def work_of(config: RunConfig, call: StepCall, volume: Volume, number: int) -> Work:
-    """What a step of iteration `number` (0 before V1) has to do; nothing where no formula is known."""
-    found = _WORK.get(call.step.name)
+def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
+    """What a step has to do; nothing where no formula is known."""
+    found, number = _WORK.get(call.step.name), int(call.part[1:]) if call.part.startswith("V") else 0
     return Work() if found is None else found(At(config, volume, number))
 
 

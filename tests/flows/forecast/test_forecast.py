@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from data_store.errors import InputError
-from flows.forecast.forecast import Assumptions, StepForecast, forecast, seconds_of, shape_of
+from flows.forecast.forecast import (
+    Assumptions,
+    StepForecast,
+    clock_seconds,
+    forecast,
+    seconds_of,
+    shape_of,
+    side_by_side,
+    speed,
+)
 from flows.forecast.volumes import characters_per_token, volume_of
 from flows.forecast.workload import Passes, Work, training
 from flows.recipe.config import RunConfig, load_config, with_values
@@ -57,16 +66,36 @@ def test_pretraining_a_7b_at_the_papers_size_takes_the_papers_hours() -> None:
 
 
 def test_seconds_energy_and_carbon_by_hand() -> None:
-    """10 passes by 2 processes on 2 cores: 10 · (3 blocks · 0.1 s + operations / 1e9)."""
+    """10 passes by each of 2 processes, that exchange gradients, on 2 cores, which are 1.63 of one: 20 / 1.63 · (3
+    blocks · 0.1 s + operations / 1e9 + 5 ms)."""
     shape = PRESETS["little"]
     machine = Hardware("m", {"train": {"float32": Rate(0.1, 1e9)}}, 1e12, 1e9, 100.0, 0.0, True, 2)
     passes = Passes("train", 10, 2, 64, processes=2)
     each = 3 * 0.1 + training_flops(shape, 128, 32) / 1e9
     config = load_config(DEMO)
-    assert seconds_of(shape, passes, config, Work(), machine, 1) == pytest.approx(10 * each)
+    assert seconds_of(shape, passes, config, Work(), machine, 1) == pytest.approx(20 / 1.63 * (each + 0.005))
     row = rows_of(config)["base", "pretrain"]
     assert row.kwh == pytest.approx(row.seconds / 3600 * 0.1 * 1.1)
     assert row.kg == pytest.approx(row.kwh * 0.385)
+
+
+def test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full() -> None:
+    """One that fills the machine for 10 s beside one that would for 2: half as fast until the second ends at 4, then 8
+    more. Two that fill half of it each do not hurt each other."""
+    assert side_by_side([10, 2], [2, 2], 2) == [12, 4]
+    assert side_by_side([10, 2], [1, 1], 2) == [10, 2]
+    assert side_by_side([3], [1], 2) == [3]
+    assert [speed(processes, MACHINE) for processes in (1, 2, 4)] == [1, 1.63, 1.63]
+
+
+def test_a_run_takes_the_longest_of_what_runs_side_by_side_and_the_energy_of_all_of_it() -> None:
+    rows = [row for row in rows_of(load_config(SMOKE)).values() if row.part == "V1"]
+    rewards = [row for row in rows if row.step.endswith("_reward")]
+    assert len({row.group for row in rewards}) == 1
+    assert clock_seconds(rewards, lambda row: row.seconds) == max(row.seconds for row in rewards)
+    assert clock_seconds(rows, lambda row: row.seconds) < sum(row.seconds for row in rows)
+    whole = clock_seconds(rewards, lambda row: row.seconds) / 3600 * 0.1 * 1.1
+    assert whole / 2 < sum(row.kwh for row in rewards) <= whole
 
 
 def test_one_row_is_decoded_as_fast_as_weights_are_read() -> None:
