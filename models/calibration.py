@@ -14,7 +14,7 @@ from models.hardware import KINDS, Hardware, Rate
 from models.llama import build_llama
 from models.llama_presets import Architecture
 
-_MOST_PARAMETERS = 60_000_000  # of the model that is measured; a larger one is measured by fewer of its blocks
+_MOST_PARAMETERS = 40_000_000  # of the model that is measured
 _SMALL, _LARGE = (1, 64), (4, 256)  # rows and tokens of a row of two passes
 _FEW, _MANY, _PROMPT = 8, 128, 32  # rows that are decoded together, and tokens before
 CPU_WATTS = 15.0  # of a core under load: a guess, for want of a meter
@@ -25,7 +25,7 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
     what it takes; the shares of the kinds of passes are equal. Seconds are those of this process on a processor, so
     that other work on the machine changes little: what comes out holds for a machine that has nothing else to do."""
     use_threads(1)
-    measured = _fewer_blocks(shape)
+    measured = measurable(shape)
     model = build_llama(measured, 0, 0, 1, 2)
     model.config.use_cache = False
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -81,12 +81,21 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
     )
 
 
-def _fewer_blocks(shape: Architecture) -> Architecture:
-    """The shape with as many blocks as are soon measured; a pass of all of them is so much longer."""
-    fewer = shape
-    while parameters(fewer) > _MOST_PARAMETERS and fewer.num_layers > 1:
-        fewer = replace(fewer, num_layers=max(1, fewer.num_layers // 2))
-    return replace(fewer, context_length=max(_LARGE[1], 512))
+def measurable(shape: Architecture) -> Architecture:
+    """The shape, or one that stands for it in a few seconds and a few hundred MB: with fewer blocks, of which a pass
+    takes so much less; where one is too many with fewer tokens to choose from, and then narrower, since products of
+    that size are as fast as larger ones."""
+    small = shape
+    while parameters(small) > _MOST_PARAMETERS:
+        if small.num_layers > 1:
+            small = replace(small, num_layers=small.num_layers // 2)
+        elif small.vocab_size > 4096:
+            small = replace(small, vocab_size=small.vocab_size // 2)
+        else:
+            heads, kv_heads = max(1, small.num_heads // 2), max(1, small.num_kv_heads // 2)
+            width, ffn = heads * (small.hidden_size // small.num_heads), small.ffn_size // 2
+            small = replace(small, hidden_size=width, num_heads=heads, num_kv_heads=kv_heads, ffn_size=ffn)
+    return replace(small, context_length=max(_LARGE[1], 512))
 
 
 def _rate(
@@ -103,12 +112,14 @@ def _rate(
 
 
 def _time(once: Callable[[], object], seconds: float) -> float:
-    """The median of as many runs as there is time for, three at least, after one that does not count."""
+    """The median of as many runs as there is time for, three at least where they are not long, after one that does not
+    count."""
     once()
     taken: list[float] = []
     began = time.perf_counter()
     for number in itertools.count():
-        if number >= 3 and time.perf_counter() - began > seconds:
+        spent = time.perf_counter() - began
+        if number and spent > seconds and (number >= 3 or spent > 3 * seconds):
             break
         started = time.process_time()
         once()

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.calibration import calibrate
-from models.costs import forward_flops
+from models.calibration import calibrate, measurable
+from models.costs import forward_flops, parameters
 from models.hardware import KINDS
 from models.llama import build_llama
-from models.llama_presets import Architecture
+from models.llama_presets import PRESETS, Architecture
 
 SHAPE = Architecture(
     hidden_size=128, num_layers=2, num_heads=4, num_kv_heads=4, ffn_size=256, context_length=256, vocab_size=512
@@ -35,10 +35,13 @@ def test_a_pass_takes_what_was_measured_of_passes_of_other_sizes() -> None:
     assert 1 / 2 < sorted(taken)[10] / planned < 2
 
 
-@pytest.mark.slow
-def test_of_a_large_model_fewer_blocks_are_measured_and_each_costs_the_same() -> None:
-    """400 blocks of 165,000 weights are more than is measured; passes would take a minute."""
-    began = time.process_time()
-    here = calibrate(replace(SHAPE, num_layers=400), seconds=1)
-    assert time.process_time() - began < 60
-    assert here.rates["read"]["float32"].seconds < 0.1
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_what_is_measured_for_a_large_model_is_small(name: str) -> None:
+    small = measurable(PRESETS[name])
+    assert parameters(small) <= 40_000_000
+    assert small.hidden_size % small.num_heads == small.num_heads % small.num_kv_heads == 0
+    assert small.hidden_size // small.num_heads == PRESETS[name].hidden_size // PRESETS[name].num_heads
+
+
+def test_a_small_model_is_measured_as_it_is() -> None:
+    assert measurable(SHAPE) == replace(SHAPE, context_length=512)
