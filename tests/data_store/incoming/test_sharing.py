@@ -77,6 +77,7 @@ def test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_s
     assert verify(here.store).problems == ()
 
 
+@pytest.mark.slow
 def test_content_is_linked_and_takes_no_second_place_on_the_disk(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):
