@@ -182,10 +182,10 @@ def interval_in_words(rows: Sequence[Row]) -> str:
     """What the intervals are of, and whose judgement the figures are."""
     judges = sorted({run.judge for row in rows for run in row.finished})
     who = f"judge: {', '.join(judges)}" if judges else "nothing is evaluated yet"
-    counts = {len(row.finished) for row in rows}
+    counts = sorted({len(row.finished) for row in rows} - {0})
     told = []
-    if max(counts, default=0) > 1:
-        told.append("mean over seeds with the 95 % interval of the mean by Student's t")
+    if several := [str(count) for count in counts if count > 1]:
+        told.append(f"mean over {' or '.join(several)} seeds with the 95 % interval of the mean by Student's t")
     if 1 in counts:
         told.append(
             "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "

@@ -89,8 +89,8 @@ def test_it_is_said_what_the_interval_is_of_and_who_judged() -> None:
         "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "
         "would change is not known; judge: simulated, world 1"
     )
-    assert over == "mean over seeds with the 95 % interval of the mean by Student's t; judge: simulated, world 1"
-    assert interval_in_words([Row("a", one), Row("b", two)]).startswith("mean over seeds with")
+    assert over == "mean over 2 seeds with the 95 % interval of the mean by Student's t; judge: simulated, world 1"
+    assert interval_in_words([Row("a", one), Row("b", two)]).startswith("mean over 2 seeds with")
     assert "of one seed alone" in interval_in_words([Row("a", one), Row("b", two)])
 
 
