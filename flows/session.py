@@ -36,7 +36,8 @@ Listener = Callable[[str, str, float, str], None]
 
 class Session:
     """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process; `taken_in`
-    says what the recipe has taken in, where the config has it do so."""
+    says what the recipe has taken in, where the config has it do so. `kin`: stores of other runs, whose finished steps
+    this one takes over where it would compute the same."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -46,6 +47,7 @@ class Session:
         self.trackers = Trackers(config.trackers, config.name, self.store.root)
         self.listeners: list[Listener] = []
         self.taken_in = ""
+        self.kin: tuple[Store, ...] = ()
         self._planned: tuple[int, Plan, list[str]] | None = None
 
     @property

@@ -54,6 +54,12 @@ AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
+COSTS = "tests/models/test_costs.py::"
+SHARING = "tests/data_store/incoming/test_sharing.py::"
+WITH_ITS_RECORD = (
+    "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
+)
+RESULTS = "tests/flows/study/test_results.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
@@ -1550,6 +1556,68 @@ MUTATIONS: tuple[Mutation, ...] = (
         "together=packs(run)",
         "together=True",
         ("tests/tasks/test_check_base.py::test_trainings_heed_what_was_found",),
+    ),
+    Mutation(
+        "a shared step without what it measured",
+        "data_store/incoming/sharing.py",
+        "tuple(writes), tuple(finished.metrics))",
+        "tuple(writes), ())",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that does not know who made what it read",
+        "data_store/incoming/sharing.py",
+        "i.version_id, i.producer_run_id) for i in inputs]",
+        "i.version_id, None) for i in inputs]",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that is known here already comes a second time",
+        "data_store/incoming/sharing.py",
+        "steps = [] if store.runs(run_id=run_id) else [step]",
+        "steps = [step]",
+        (SHARING + "test_content_that_was_collected_here_comes_back_under_the_run_that_is_known",),
+    ),
+    Mutation(
+        "an interval over seeds of the deviation of the seeds alone",
+        "flows/study/results.py",
+        "statistics.stdev(values) / math.sqrt(len(values))",
+        "statistics.pstdev(values) / math.sqrt(len(values))",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "an interval with a degree of freedom too many",
+        "flows/study/results.py",
+        "T_95[len(values) - 2]",
+        "T_95[len(values) - 1]",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "a backward pass that costs once",
+        "models/costs.py",
+        "passes = 1 + (1 if frozen else 2)",
+        "passes = 1 + (1 if frozen else 1)",
+        (
+            COSTS + "test_operations_are_those_that_torch_counts",
+            COSTS + "test_training_is_three_forward_passes_two_with_frozen_weights_and_one_more_with_checkpointing",
+        ),
+    ),
+    Mutation(
+        "steps side by side that do not slow each other down",
+        "flows/forecast/forecast.py",
+        "max(1.0, sum(speeds[each] for each in running) / whole)",
+        "1.0",
+        (
+            "tests/flows/forecast/test_forecast.py::"
+            "test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full",
+        ),
+    ),
+    Mutation(
+        "tied embeddings counted twice",
+        "models/costs.py",
+        "(1 if shape.tie_embeddings else 2)",
+        "2",
+        (COSTS + "test_parameters_are_those_of_the_model_that_is_built",),
     ),
     Mutation(
         "differences of two answers are taken the wrong way round",
