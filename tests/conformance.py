@@ -205,6 +205,15 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "good checkpoint is kept",
         ),
     ),
+    "Evaluation": (
+        Row(
+            "evaluation items in the training data",
+            "a token is contaminated if it is in a run of at least 10 equal tokens that goes on over at most 4 unequal "
+            "ones, as a slow search by the definition finds it; planted items are found whole, with 4 tokens changed "
+            "in 95 of 100, and under 1 of 100 unrelated ones is touched; Z is that of Llama 2's table 51",
+            "a match of one n-gram in a boilerplate opening counts for the whole item, or a hash stands for the tokens",
+        ),
+    ),
     "Resume and rerun": (
         Row(
             "resume quietly does nothing, or skips data",

@@ -53,6 +53,9 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 LOADING = "tests/models/test_loading_report.py::"
+OVERLAP = "tests/models/algorithms/test_overlap.py::"
+CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
+BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1512,6 +1515,45 @@ MUTATIONS: tuple[Mutation, ...] = (
         "together=packs(run)",
         "together=True",
         ("tests/tasks/test_check_base.py::test_trainings_heed_what_was_found",),
+    ),
+    # models/algorithms/overlap.py, models/algorithms/contamination.py
+    Mutation(
+        "one more token than the skip-gram budget is skipped",
+        "models/algorithms/overlap.py",
+        "(skipped[going] <= self._skips)",
+        "(skipped[going] <= self._skips + 1)",
+        (OVERLAP + "test_four_tokens_may_be_skipped_and_are_not_counted_themselves", BY_DEFINITION),
+    ),
+    Mutation(
+        "skipped tokens count as contaminated",
+        "models/algorithms/overlap.py",
+        "self._covered[places[equal]] = True",
+        "self._covered[places] = True",
+        (OVERLAP + "test_four_tokens_may_be_skipped_and_are_not_counted_themselves", BY_DEFINITION),
+    ),
+    Mutation(
+        "a match goes over the end of a document",
+        "models/algorithms/overlap.py",
+        "_BETWEEN_SAMPLES, _BETWEEN_DOCUMENTS = -2, -1",
+        "_BETWEEN_SAMPLES, _BETWEEN_DOCUMENTS = -1, -1",
+        (BY_DEFINITION,),
+    ),
+    Mutation(
+        "Z by the deviation of one score",
+        "models/algorithms/contamination.py",
+        "(sigma / math.sqrt(len(mine)))",
+        "sigma",
+        (
+            CONTAMINATION + "test_z_by_hand",
+            CONTAMINATION + "test_z_of_hellaswag_as_the_paper_reports_it",
+        ),
+    ),
+    Mutation(
+        "contaminated from a fifth of the tokens on, the fifth itself not",
+        "models/algorithms/contamination.py",
+        "return low <= share < high",
+        "return low < share <= high",
+        (CONTAMINATION + "test_the_limits_are_a_fifth_and_four_fifths_and_belong_to_the_contaminated_side",),
     ),
 )
 

@@ -17,6 +17,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "gatt": {},
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
+        "contamination": {},
         "final_stage": "ppo",
     }
 )

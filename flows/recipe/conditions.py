@@ -72,3 +72,8 @@ def has_final_stage(at: Place) -> bool:
 def is_iteration(at: Place) -> bool:
     """V1 … Vn; V0 is what these are compared with."""
     return at.number > 0
+
+
+def has_contamination(at: Place) -> bool:
+    """What trains the models is held against what evaluates them."""
+    return at.config.contamination is not None

@@ -37,6 +37,7 @@ from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.registry import LMJudgeConfig, judges_of
+from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
@@ -101,6 +102,9 @@ class RunConfig(Config):
     ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
+    contamination: ContaminationConfig | None = Field(
+        default=None, description="What of the evaluation sets stands in the training data; empty: not looked at"
+    )
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")

@@ -11,6 +11,7 @@ from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
+    has_contamination,
     has_demonstrations,
     has_final_stage,
     has_gatt,
@@ -75,6 +76,7 @@ from tasks.import_data import import_data
 from tasks.imported_files import ROLES
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.registry import JUDGES, MODELS
+from tasks.measure_contamination import measure_contamination
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
@@ -95,6 +97,7 @@ EVALUATED: Mapping[str, Reads] = {
     "preferences": where(collects, so_far("dataset/preferences")),
     "reference": where(is_iteration, first("model/policy")),
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
+    "contamination": where(has_contamination, base("dataset/contamination")),
     "base": under_adapters,
 }
 JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
@@ -149,6 +152,18 @@ FOUNDATION_ROWS = (
         when=trains_base,
     ),
     Row(fit_context, fitting, RAW, _fitted),
+    Row(
+        measure_contamination,
+        section("contamination"),
+        {
+            "prompts": here("dataset/prompts"),
+            "corpus": where(trains_base, here("dataset/corpus")),
+            "demonstrations": where(has_demonstrations, here("dataset/demonstrations")),
+            "tokenizer": the_tokenizer,
+        },
+        {"contamination": "contamination"},
+        when=has_contamination,
+    ),
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),

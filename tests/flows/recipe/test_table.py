@@ -96,6 +96,23 @@ def test_where_nobody_brings_a_model_there_is_nothing_to_look_at(changes: dict[s
     assert "check_base" not in {step for _, step in build_plan(config_of(**changes))}
 
 
+@pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+def test_training_data_are_held_against_evaluation_sets_where_the_config_asks_for_it_alone(
+    changes: dict[str, Any],
+) -> None:
+    without = build_plan(config_of(**changes))
+    assert "measure_contamination" not in {step for _, step in without}
+    plan = build_plan(config_of(**changes, contamination={"ngram": 8}))
+    call = plan["base", "measure_contamination"]
+    assert set(call.inputs) == {"prompts", "corpus", "demonstrations", "tokenizer"}
+    assert call.config.model_dump() == {"ngram": 8, "skips": 4}
+    evaluations = [key for key in plan if key[1].startswith("evaluate")]
+    for key in evaluations:
+        assert [str(asset) for asset in plan[key].assets["contamination"]] == ["dataset/contamination@base"]
+        assert "contamination" not in without[key].inputs, "what nobody asked for is in no fingerprint"
+    assert len(evaluations) >= 2
+
+
 def test_steps_that_wait_for_one_another_are_named(two: Plan) -> None:
     plan = {key: call for key, call in two.items() if key[0] == "V0"}
     plan["V0", "sft"] = dataclasses.replace(plan["V0", "sft"], after=("evaluate",))
