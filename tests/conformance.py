@@ -213,6 +213,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "in 95 of 100, and under 1 of 100 unrelated ones is touched; Z is that of Llama 2's table 51",
             "a match of one n-gram in a boilerplate opening counts for the whole item, or a hash stands for the tokens",
         ),
+        Row(
+            "a program that a model wrote does harm",
+            "a loop without end, 10 GB, forks without end, a connection, reading and writing outside and a look at the "
+            "environment all end in the sandbox, by bubblewrap and by namespaces; nothing of it is left on the host",
+        ),
+        Row("pass@k is biased", "it is the share of all ways to take k of n programs that hold a correct one"),
     ),
     "Resume and rerun": (
         Row(

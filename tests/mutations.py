@@ -53,6 +53,8 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 LOADING = "tests/models/test_loading_report.py::"
+SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
+PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
@@ -1554,6 +1556,35 @@ MUTATIONS: tuple[Mutation, ...] = (
         "return low <= share < high",
         "return low < share <= high",
         (CONTAMINATION + "test_the_limits_are_a_fifth_and_four_fifths_and_belong_to_the_contaminated_side",),
+    ),
+    # models/algorithms/pass_at_k.py, tasks/sandbox/
+    Mutation(
+        "pass@k as if programs were drawn anew",
+        "models/algorithms/pass_at_k.py",
+        "none *= 1 - k / i",
+        "none *= (1 - correct / n) ** (k / correct)",
+        (PASS_AT_K + "test_by_hand", PASS_AT_K + "test_it_is_the_share_of_all_choices_that_hold_a_correct_one"),
+    ),
+    Mutation(
+        "programs keep the host's network",
+        "tasks/sandbox/namespaces.py",
+        "NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET |",
+        "NEWNS | NEWUTS | NEWIPC | NEWPID |",
+        (SANDBOX + "test_there_is_no_network_not_even_to_this_machine",),
+    ),
+    Mutation(
+        "the libraries of the host can be written",
+        "tasks/sandbox/namespaces.py",
+        "(RDONLY | NOSUID | NODEV, 0, 0, 0)",
+        "(NOSUID | NODEV, 0, 0, 0)",
+        (SANDBOX + "test_nothing_outside_is_read_or_written",),
+    ),
+    Mutation(
+        "memory of many processes together is not looked at",
+        "tasks/sandbox/sandbox.py",
+        'return "memory" if pages',
+        'return "memory" if 0 * pages',
+        (SANDBOX + "test_ten_gigabytes_are_not_given_to_one_process_nor_to_many_together",),
     ),
 )
 
