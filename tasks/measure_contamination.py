@@ -10,6 +10,7 @@ from data_store.figures import percent
 from models.algorithms.contamination import in_subset
 from models.algorithms.intervals import wilson
 from models.config import Config
+from tasks.benchmarks.results import benchmark_set
 from tasks.engine.step import Input, Output, StepRun, step
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ContaminationConfig(Config):
     config=ContaminationConfig,
     inputs={
         "prompts": Input("dataset", "prompt"),
+        "benchmarks": Input("dataset", "benchmark_item", optional=True),
         "corpus": Input("dataset", "document", optional=True),
         "demonstrations": Input("dataset", "dialogue", optional=True),
         "tokenizer": Input("tokenizer"),
@@ -103,6 +105,9 @@ def _items(run: StepRun) -> Iterator[tuple[str, str, str]]:
     for row in run.records("prompts"):
         if row["split"] == "heldout":
             yield set_of(row), row["prompt_id"], _text_of(row)
+    for row in run.records("benchmarks"):
+        right = "" if row["answer"] is None else row["choices"][row["answer"]]
+        yield benchmark_set(row["benchmark"]), row["item_id"], f"{row['prompt']} {right}"
 
 
 def _text_of(row: Mapping[str, Any]) -> str:

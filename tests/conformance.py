@@ -218,6 +218,19 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "a loop without end, 10 GB, forks without end, a connection, reading and writing outside and a look at the "
             "environment all end in the sandbox, by bubblewrap and by namespaces; nothing of it is left on the host",
         ),
+        Row(
+            "a program that ends before its tests passes",
+            "sys.exit(0), os._exit(0) and SystemExit before the tests do not pass",
+        ),
+        Row(
+            "a choice loses the blank that answers begin with",
+            "what is scored of a choice are the ids that the template gives it as an answer, in six chat formats",
+            "lm-evaluation-harness strips it with apply_chat_template: .52 in place of .75 for a demo policy",
+        ),
+        Row(
+            "log-probabilities of choices are not the harness's",
+            "they are those of lm-evaluation-harness's HFLM on the same checkpoint and tokens to 1e-4",
+        ),
         Row("pass@k is biased", "it is the share of all ways to take k of n programs that hold a correct one"),
     ),
     "Resume and rerun": (

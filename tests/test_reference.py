@@ -27,6 +27,7 @@ ONE_OR_THE_OTHER = (
     "collect.judge.",
     "collect.sources.",
     "distill.",
+    "benchmarks.sets.",
 )  # sections that go without others of the config above
 
 

@@ -77,3 +77,8 @@ def is_iteration(at: Place) -> bool:
 def has_contamination(at: Place) -> bool:
     """What trains the models is held against what evaluates them."""
     return at.config.contamination is not None
+
+
+def has_benchmarks(at: Place) -> bool:
+    """Policies are put to benchmarks."""
+    return bool(at.config.benchmarks.sets)

@@ -31,6 +31,7 @@ from models.config import (
     SFTConfig,
     TokenizerConfig,
 )
+from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.fine_tune import FineTuneConfig
@@ -102,6 +103,7 @@ class RunConfig(Config):
     ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How each policy is evaluated")
+    benchmarks: BenchmarksConfig = Field(default=BenchmarksConfig(), description="What each policy is put to, too")
     contamination: ContaminationConfig | None = Field(
         default=None, description="What of the evaluation sets stands in the training data; empty: not looked at"
     )
@@ -260,6 +262,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "data": config.data.model_copy(update=paths),
             "base_model": base,
             "collect": _resolved(config.collect, folder),
+            "benchmarks": config.benchmarks.beside(folder),
         }
     )
     _check_files(config, where)
@@ -284,6 +287,8 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
+    if missing := config.benchmarks.missing():
+        raise InputError(f"{where}: benchmarks.sets: {missing}")
     known = None if config.collect.people is None else config.collect.people.known_pairs
     if known is not None and not known.is_file():
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")

@@ -7,11 +7,11 @@ foundation stand once in a run, those of an iteration once in each of V1 … Vn,
 from collections.abc import Mapping
 
 from data_store.rows import AXES
+from flows.recipe.benchmark_rows import BENCHMARKS_ROW, CONTAMINATION, CONTAMINATION_ROW, ITEMS_ROW
 from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
-    has_contamination,
     has_demonstrations,
     has_final_stage,
     has_gatt,
@@ -76,7 +76,6 @@ from tasks.import_data import import_data
 from tasks.imported_files import ROLES
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.registry import JUDGES, MODELS
-from tasks.measure_contamination import measure_contamination
 from tasks.pretrain import PretrainStepConfig, pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
@@ -97,7 +96,7 @@ EVALUATED: Mapping[str, Reads] = {
     "preferences": where(collects, so_far("dataset/preferences")),
     "reference": where(is_iteration, first("model/policy")),
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
-    "contamination": where(has_contamination, base("dataset/contamination")),
+    "contamination": CONTAMINATION,
     "base": under_adapters,
 }
 JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
@@ -137,6 +136,7 @@ FOUNDATION_ROWS = (
     CHECK_ROW,
     # whatever follows reads what is imported: nothing is done for a model that cannot be right
     Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw, after=(check_base,)),
+    ITEMS_ROW,
     Row(
         filter_corpus,
         section("filter"),
@@ -152,18 +152,7 @@ FOUNDATION_ROWS = (
         when=trains_base,
     ),
     Row(fit_context, fitting, RAW, _fitted),
-    Row(
-        measure_contamination,
-        section("contamination"),
-        {
-            "prompts": here("dataset/prompts"),
-            "corpus": where(trains_base, here("dataset/corpus")),
-            "demonstrations": where(has_demonstrations, here("dataset/demonstrations")),
-            "tokenizer": the_tokenizer,
-        },
-        {"contamination": "contamination"},
-        when=has_contamination,
-    ),
+    CONTAMINATION_ROW,
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
@@ -309,7 +298,8 @@ EVALUATION_ROW = Row(
     {"policy": here("model/policy"), **EVALUATED},
     {"evaluation": "evaluation", "responses": "evaluation-responses"},
 )
+LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW)
 
 STEPS: Mapping[str, Step] = {
-    row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)
+    row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)
 }
