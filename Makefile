@@ -13,10 +13,10 @@ smoke: $(READY)  ## the same in 100 seconds: two iterations
 
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## every test that is quick
+test: $(READY)  ## every test that takes less than about a second
 	$(PYTEST)
 
-test-slow: $(READY)  ## those that take half a minute or more each: whole runs that are killed, cancelled, served, judged
+test-slow: $(READY)  ## whole runs, trainings, browsers, processes that are killed
 	$(PYTEST) -m slow
 
 # The other DuckDB that pyproject.toml allows, in a folder that comes before the environment's own. Its warnings are errors.

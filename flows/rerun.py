@@ -1,6 +1,6 @@
 """Redoing one step of one iteration, and on request all that it feeds: `halter rerun` and the steps' deployments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from prefect import flow
@@ -19,6 +19,7 @@ from flows.shown.lineage_text import lineage_lines
 from flows.shown.lineage_view import lineage_document
 from flows.shown.status import Cell, status_cells
 from flows.steps import prepare, step_of
+from tasks.check_base import check_base
 
 
 @flow(
@@ -64,10 +65,10 @@ def rerun(
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
         stop = None
         try:
-            for number, (part, name) in enumerate([order.key, *later]):
-                if (wait := prepare(session, session.plan[part, name])) is not None:
+            for place in [*_unchecked(before, order), order.key, *later]:
+                if (wait := prepare(session, session.plan[place])) is not None:
                     break
-                step_of(session, part, name, force=force and number == 0)
+                step_of(session, *place, force=force and place == order.key)
         except StoppedAtGateError as error:
             stop = error
         stale = [cell for cell in status_cells(session.store, session.plan) if cell.state in ("stale", "tainted")]
@@ -81,6 +82,12 @@ def rerun(
         return stopped(stop)
     found = [cell.as_json() for cell in stale]
     return found if wait is None else waiting(wait, found)
+
+
+def _unchecked(before: Mapping[tuple[str, str], Cell], order: Order) -> list[tuple[str, str]]:
+    """The look at a base model or a judge that is another one now, which stands before whatever uses it."""
+    check = ("base", check_base.name)
+    return [check] if check in before and check != order.key and before[check].state != "fresh" else []
 
 
 def _report(session: Session, order: Order, stale: Sequence[Cell]) -> str:

@@ -5,7 +5,7 @@ reads its own class; nobody else does. Defaults are the paper's (Llama 2, arXiv 
 """
 
 from datetime import date
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,10 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 TEMPLATE_DATE = date(2024, 7, 26)
 
 
+SafetyThreshold = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
+        "model that learned from no labelled pairs has no such score: then it is 0",
+    ),
+]
+"""Where the safety model decides in place of the helpfulness model (Llama 2, section 3.2.3)."""
+
+
 class Config(BaseModel):
     """Base of every config section: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class TokenizerConfig(Config):
@@ -241,13 +253,7 @@ class PPOConfig(TrainerConfig):
     gae_lambda: float = Field(
         default=0.95, ge=0, le=1, description="Advantages: 1 trusts the rewards that came, 0 the value model"
     )
-    safety_threshold: float = Field(
-        default=0.15,
-        ge=0,
-        lt=1,
-        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
-        "model that learned from no labelled pairs has no such score: then it is 0",
-    )
+    safety_threshold: SafetyThreshold = 0.15
     min_reward_std: float = Field(
         default=0.0, ge=0, description="Whitening never divides by less; stops noise from being scaled up"
     )

@@ -25,8 +25,9 @@ def spread_in_rounding(model: nn.Module) -> None:
     """
     products = {module.weight for module in model.modules() if isinstance(module, nn.Linear | Conv1D)}
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    spread_out = products - embeddings
     for name, parameter in model.named_parameters():
-        if parameter in products - embeddings and _on_grid(parameter.data):
+        if parameter in spread_out and _on_grid(parameter.data):
             parameter.data = spread(parameter.data, derive_seed(0, "rounding", name))
 
 

@@ -124,16 +124,21 @@ def declared_ends(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def _declared_ends(folder: Path) -> list[int]:
-    for name in ("generation_config.json", "config.json"):
-        if not (folder / name).exists():
-            continue
-        try:
-            found = json.loads((folder / name).read_text()).get("eos_token_id")
-        except (ValueError, AttributeError):
-            raise ValueError(f"{folder / name}: it is no JSON with keys and values: copy it again") from None
-        if found is not None:
-            return [found] if isinstance(found, int) else list(found)
-    return []
+    return ends_in(folder / "generation_config.json") or ends_in(folder / "config.json")
+
+
+def ends_in(path: Path) -> list[int]:
+    """Ids at which the model stops by a config file of its folder; none where the file is absent or names none.
+
+    Raises ValueError where it is no such file.
+    """
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    except (ValueError, AttributeError):
+        raise ValueError(f"{path}: it is no JSON with keys and values: copy it again") from None
+    return [found] if isinstance(found, int) else list(found or ())
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

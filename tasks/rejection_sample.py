@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from data_store.figures import figure
-from models.config import Config, SamplingConfig
+from models.config import Config, SafetyThreshold, SamplingConfig
 from models.seeds import derive_seed
 from tasks.answers import answered, open_renderer, response_of, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
@@ -39,13 +39,7 @@ class RejectionConfig(Config):
         default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures"
     )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
-    safety_threshold: float = Field(
-        default=0.15,
-        ge=0,
-        lt=1,
-        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
-        "model that learned from no labelled pairs has no such score: then it is 0",
-    )
+    safety_threshold: SafetyThreshold = 0.15
     unfinished: Literal["leave_out", "score"] = Field(
         default="leave_out",
         description="Candidates that were cut at max_new_tokens. leave_out: neither kept nor picked, so no answer is "

@@ -48,6 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_runs_draw_the_same_examples_and_a_search_draws_others(folder: Path) -> None:
     first = drawn(folder)
     assert len(first.split()) == 20

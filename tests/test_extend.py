@@ -115,6 +115,7 @@ def test_a_new_kind_touches_no_more_files_than_this(name: str) -> None:
     assert 2 <= len(files) <= MOST_FILES[name], files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOST_FILES)
 def test_each_recipe_is_complete_without_the_others(tmp_path: Path, name: str) -> None:
     tree = copied(tmp_path)
@@ -129,6 +130,7 @@ def test_what_the_blocks_make_passes_the_checks_of_the_project(extended: Path) -
     python(extended, "-m", "ruff", "format", "--check", "--no-cache", *files)
 
 
+@pytest.mark.slow
 def test_the_new_filter_counts_its_reason(extended: Path) -> None:
     code = """
 import json
@@ -161,6 +163,7 @@ print(json.dumps([read.rows.to_pylist(), read.refused.to_pylist()]))
     assert (row["annotator"], refused["reason"]) == ("import:arena", "tie")
 
 
+@pytest.mark.slow
 def test_the_new_outside_input_is_what_the_first_run_that_has_it_offers(extended: Path, tmp_path: Path) -> None:
     code = f"""
 import json
@@ -185,6 +188,7 @@ print(json.dumps([looked.version_id, read.version_id, made.version_id, str(read.
     assert asset == "source/full-picks-v1@external"
 
 
+@pytest.mark.slow
 def test_the_new_outside_input_stands_in_the_plan_where_the_config_asks_for_it(extended: Path) -> None:
     content = {**yaml.safe_load(POCKET), "gatt": None, "final_stage": "none"}
     plans = []

@@ -1,7 +1,6 @@
 """The chat template of a model, through the renderer that the recipe uses: which dialogues it serves, and how a turn
 ends."""
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from models.base_checks.finding import Finding
 from models.dialogue import Message, Renderer
+from models.tokenizer import ends_in
 
 _ANSWER = "The lamp is lit."
 _USER: Message = {"role": "user", "content": "Is the lamp lit?"}
@@ -66,14 +66,7 @@ def _served(renderer: Renderer, messages: Sequence[Message]) -> str:
 
 def _other_ends(renderer: Renderer, end: int, folder: Path) -> str:
     """What generation_config.json stops at, where that is something else."""
-    path = folder / "generation_config.json"
-    if not path.is_file():
-        return ""
-    try:
-        given = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-    except (ValueError, AttributeError):
-        raise ValueError(f"{path.name}: it is no JSON with keys and values: copy it again, or remove it") from None
-    stops = {given} if isinstance(given, int) else set(given or ())
+    stops = set(ends_in(folder / "generation_config.json"))
     if not stops - {end}:
         return ""
     others = ", ".join(_token(renderer, each) for each in sorted(stops - {end}))

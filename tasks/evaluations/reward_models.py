@@ -4,10 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import Field
-
 from data_store.rows import AXES, RATINGS
-from models.config import SamplingConfig
+from models.config import SafetyThreshold, SamplingConfig
 from tasks.answers import Dialogue
 from tasks.engine.step import Input
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
@@ -19,13 +17,7 @@ from tasks.train_reward import accuracy_by_rating, sides
 class RewardModelsConfig(AnsweringConfig):
     """What the safety model counts as unsafe."""
 
-    safety_threshold: float = Field(
-        default=0.15,
-        ge=0,
-        lt=1,
-        description="Below this safety score the safety model decides; 0: on safety prompts alone. A safety "
-        "model that learned from no labelled pairs has no such score: then it is 0",
-    )
+    safety_threshold: SafetyThreshold = 0.15
 
 
 class RewardModels(Evaluation):

@@ -25,6 +25,7 @@ from tests.data_store.store_bench import Bench
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_loses_nothing_and_shows_nothing_half(tmp_path: Path) -> None:
     """On a file system of its own that is filled to the brim four times, and gets room again."""
     if shutil.which("unshare") is None:
@@ -52,6 +53,7 @@ def test_a_full_disk_is_said_loses_nothing_and_shows_nothing_half(tmp_path: Path
     assert seen["problems"] == []
 
 
+@pytest.mark.slow
 def test_several_writers_on_a_disk_that_fills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """One short round of benchmarks/soak_disk.py: the store opens at the brim and afterwards, and verifies."""
     if shutil.which("unshare") is None:
@@ -72,6 +74,7 @@ def test_several_writers_on_a_disk_that_fills_lose_nothing_that_was_acknowledged
     assert sum(seen["refused"].values()) >= 16, "each time it did become full"
 
 
+@pytest.mark.slow
 def test_on_a_disk_that_syncs_slowly_a_version_is_there_whole_or_not_at_all(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

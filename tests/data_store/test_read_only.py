@@ -66,6 +66,7 @@ def read_mounted(folder: Path, scratch: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_store_on_a_disk_that_is_mounted_read_only_is_read_in_every_state(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare, to mount a folder without being root")

@@ -45,6 +45,7 @@ def test_an_arrow_table_is_had_while_another_answer_is_unfinished_and_nothing_is
     assert unfinished.fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_more_heads_than_are_written_as_values_go_back_to_an_earlier_run(bench: Bench) -> None:
     """120 new heads are handed to DuckDB as a table, right after questions about each of them."""
     assets = [AssetName.parse(f"model/policy-{n}@V1") for n in range(120)]

@@ -70,6 +70,7 @@ def test_each_command_of_halter_exists_with_its_options() -> None:
         assert {word for word in words if word.startswith("--")} <= known, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", sorted({tuple(words) for words in COMMANDS if words[0] == "prefect"}), ids=lambda words: " ".join(words)
 )

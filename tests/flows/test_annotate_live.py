@@ -25,6 +25,7 @@ from tests.web.served import Person
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_command_loads_a_policy_which_answers_on_the_page_and_one_for_a_red_team_that_is_opened_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,12 +121,14 @@ def test_the_answers_are_a_source_that_says_who_was_asked_and_the_key_stands_now
     assert SECRET not in json.dumps(session.plan[KEY].recipe()) + session.config.model_dump_json()
 
 
+@pytest.mark.slow
 def test_another_model_is_asked_anew(sessions: Sessions, server: ChatServer) -> None:
     ask_judge(sessions(), *KEY)
     ask_judge(sessions(model="bigger"), *KEY)
     assert len(server.asked) == 2 * QUESTIONS
 
 
+@pytest.mark.slow
 def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, server: ChatServer, tmp_path: Path) -> None:
     server.reply = lambda question, _: (200, "A better" if "Response A" in question else "safe")
     session = sessions()
@@ -135,6 +137,7 @@ def test_a_judge_that_goes_by_the_place_judges_nothing(sessions: Sessions, serve
         judged(session, tmp_path / "step")
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: (503, {}) if number % 2 else later_is_better(question, number)
     session = sessions(concurrency=1, retries=1)
@@ -146,6 +149,7 @@ def test_a_busy_server_is_asked_again_and_a_dead_one_not_for_ever(sessions: Sess
     assert len(server.asked) == 2 * QUESTIONS + 3
 
 
+@pytest.mark.slow
 def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: later_is_better(question, number) if number <= 6 else (500, {})
     session = sessions(concurrency=1, retries=0)
@@ -158,6 +162,7 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(sessions: Session
     assert len(answers_of(session)) == QUESTIONS
 
 
+@pytest.mark.slow
 def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, server: ChatServer) -> None:
     everybody = threading.Barrier(3)
 
@@ -171,6 +176,7 @@ def test_no_more_requests_at_once_than_the_config_allows(sessions: Sessions, ser
     assert server.most_at_once == 3
 
 
+@pytest.mark.slow
 def test_refused_questions_and_odd_answers_are_counted_by_name(
     sessions: Sessions, server: ChatServer, tmp_path: Path
 ) -> None:
@@ -187,6 +193,7 @@ def test_refused_questions_and_odd_answers_are_counted_by_name(
     assert refused == {"pair-0": "endpoint_refused_400", "pair-1": "answer_not_as_asked"}
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessions, server: ChatServer) -> None:
     server.reply = lambda question, number: (400, {})
     session = sessions()

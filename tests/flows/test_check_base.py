@@ -27,6 +27,7 @@ def config_with(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a base model that cannot be right", equation="tasks.check_base:check_base")
 def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_done(tmp_path: Path, server: str) -> None:
     home = Home(tmp_path / "home", server, "files")
@@ -41,3 +42,15 @@ def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_do
     assert "Traceback" not in finished.err
     assert home.runs() == [("base", "check_base", "failed")]
     assert home.processes() == []
+    # nor does a single step begin before the base was looked at, whether that was never right or is not any more
+    once_more = home.halter("rerun", "V0", "sft")
+    assert (once_more.code, home.runs()) == (2, [("base", "check_base", "failed")] * 2)
+    assert line in once_more.err.splitlines()
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    assert home.halter("rerun", "base", "check-base").code == 0
+    save_file({**weights, "lm_head.weight": weights["lm_head.weight"] * float("nan")}, base / "model.safetensors")
+    swapped = home.halter("rerun", "V0", "sft")
+    assert swapped.code == 2
+    assert f"error: check_base of base: base_model {base}: model.safetensors" in swapped.err
+    ends = [("base", "check_base", state) for state in ("failed", "failed", "succeeded", "failed")]
+    assert home.runs() == ends

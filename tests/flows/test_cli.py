@@ -100,6 +100,7 @@ def prepare(store: Store, workers: Workers, plan: Plan) -> None:
 LONG = "why " * 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "step", "message"),
     [
@@ -135,6 +136,7 @@ def test_wrong_data_is_refused_before_any_model_is_trained(
     assert (newest.run.step, newest.state) == (step, "failed")
 
 
+@pytest.mark.slow
 def test_sound_files_pass_all_checks_that_come_before_training(tmp_path: Path, workers: Workers) -> None:
     """So that the refusals above are not those of everything."""
     store = Store.open(tmp_path / "store")
@@ -142,6 +144,7 @@ def test_sound_files_pass_all_checks_that_come_before_training(tmp_path: Path, w
     assert {run.state for run in store.runs()} == {"succeeded"}
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_code_2_on_a_broken_line_and_has_trained_nothing(tmp_path: Path, server: str) -> None:
     home = Home(tmp_path / "home", server, "files")
     config = files_config(tmp_path, documents=[document(1), '{"text": "brok'])

@@ -37,6 +37,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@pytest.mark.slow
 def test_no_text_spells_a_command_out_itself() -> None:
     names = "|".join(sorted({name.split()[0] for name, _ in commands()}))
     found = [

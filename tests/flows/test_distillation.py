@@ -93,6 +93,7 @@ def test_files_need_no_preferences_where_only_picks_are_learned() -> None:
     assert "preferences" not in plan["base", "fit_context"].inputs
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(content_of()))

@@ -129,6 +129,7 @@ def test_the_stored_config_still_names_the_folder(desk: Desk) -> None:
     assert [path.name for path in config.data.files()["helpfulness_preferences"]] == ["first.jsonl", "second.jsonl"]
 
 
+@pytest.mark.slow
 def test_new_files_become_the_next_iteration_and_stay_its_own(desk: Desk) -> None:
     """From the first start to the maximum, with all that `halter status` says of it."""
     assert desk.start() == "the run begins with 2 new files (first.jsonl, safe.jsonl)"

@@ -136,6 +136,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 def test_a_file_that_is_edited_in_place_makes_its_readers_stale_and_is_named(desk: Desk) -> None:
     before = desk.store.catalog.seq()
     for name, readers in READERS.items():
@@ -189,6 +190,7 @@ def test_many_changed_files_are_counted(desk: Desk) -> None:
     assert desk.roots()["V0 sft"].endswith("extra-2.json is new; and 2 more")
 
 
+@pytest.mark.slow
 def test_files_in_another_order_are_another_input(home: Path) -> None:
     names = [f"{name}.jsonl" for name in ("a", "b")]
     (home / "files").mkdir()
@@ -202,6 +204,7 @@ def test_files_in_another_order_are_another_input(home: Path) -> None:
     assert added.roots() == {"base import_data": "demonstrations-2-b.jsonl is no longer read"}
 
 
+@pytest.mark.slow
 def test_a_folder_of_pairs_into_which_a_file_was_dropped_makes_the_import_stale(home: Path) -> None:
     pairs = home / "files" / "pairs"
     pairs.mkdir(parents=True)
@@ -252,6 +255,7 @@ def test_only_what_is_whole_is_nothing_to_do(desk: Desk) -> None:
     assert not desk.nothing_to_do(), "a run would write down that the later steps follow from the newer run"
 
 
+@pytest.mark.slow
 def test_a_book_with_other_judgements_makes_stale_what_read_the_batch(home: Path) -> None:
     desk = Desk(home / "files", collect={"people": {}, "sampling": {"max_new_tokens": 8}})
     plan = plan_today(desk.config, desk.store)
@@ -282,6 +286,7 @@ def test_a_book_with_other_judgements_makes_stale_what_read_the_batch(home: Path
     assert desk.roots() == {"V1 collect_preferences": f"what people judged in batch {batch} has changed"}
 
 
+@pytest.mark.slow
 def test_a_red_team_that_was_closed_since_makes_the_prompts_stale(home: Path) -> None:
     desk = Desk(home / "files", collect={**JUDGED["collect"], "red_team": {}})
     desk.record()
@@ -302,6 +307,7 @@ def test_a_red_team_that_was_closed_since_makes_the_prompts_stale(home: Path) ->
     assert desk.roots() == {"V1 extend_prompts": "what red teams attacked V0 with has changed"}
 
 
+@pytest.mark.slow
 def test_picks_that_the_other_run_made_anew_make_the_distilled_run_stale(home: Path) -> None:
     picks = AssetName("dataset", "picks", "V1")
     there = Bench(Store.open(home / "home" / "pocket"), home / "there")
@@ -324,6 +330,7 @@ def test_picks_that_the_other_run_made_anew_make_the_distilled_run_stale(home: P
     assert roots() == {}, "where the other store is gone, what was adopted before still holds"
 
 
+@pytest.mark.slow
 def test_code_that_differs_is_shown_and_makes_nothing_stale(home: Path) -> None:
     desk = Desk(home / "files", **JUDGED)
     as_it_is = {path: file_sha256(ROOT / path) for path in ("tasks/sft.py", "tasks/engine/step.py")}

@@ -148,7 +148,7 @@ def judge_in_browser(browser: Browser, home: Home, batch_id: str) -> list[Clicke
 
 
 def on_a_page(text: str) -> str:
-    """What HTML shows of ``text``: it has no place for the character 0, and ends every line with a line feed."""
+    """What HTML shows of `text`: it has no place for the character 0, and ends every line with a line feed."""
     return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -126,6 +126,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Run]]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: tuple[Path, Run]) -> None:
     folder, run = place
     shutil.copytree(folder / "home", folder / "twin")
@@ -159,6 +160,7 @@ def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: 
     assert Store.open(folder / "out" / "backup").heads() == Store.open(folder / "twin" / "pocket").heads()
 
 
+@pytest.mark.slow
 def test_what_writes_says_that_it_cannot_before_it_has_done_anything(place: tuple[Path, Run]) -> None:
     folder, run = place
     CliRunner().invoke(app, ["backup", str(folder / "out" / "backup")], env={"HALTER_HOME": str(folder / "home")})

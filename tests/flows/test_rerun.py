@@ -31,6 +31,7 @@ FED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("rerun reuses what is stale", equation="data_store.catalog.lineage:stale")
 @pytest.mark.conformance("stale stops at the next iteration", equation="data_store.catalog.lineage:stale")
 def test_a_step_that_is_redone_runs_alone_and_makes_stale_what_it_feeds_and_nothing_else(
@@ -58,6 +59,7 @@ def test_status_tells_what_was_set_by_hand_and_why_a_step_is_stale(redone: tuple
     assert reasons["V2", "ppo"].endswith(" is stale")
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("rerun recomputes what is valid", equation="tasks.engine.execute:execute")
 def test_bringing_up_to_date_computes_just_what_is_stale(
     first_run: tuple[Home, Finished], redone: tuple[Home, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
@@ -80,6 +82,7 @@ def test_bringing_up_to_date_computes_just_what_is_stale(
     assert home.head("dataset/scores@V1") != original["dataset/scores@V1"]
 
 
+@pytest.mark.slow
 def test_redoing_an_unchanged_step_gives_the_same_bytes_and_makes_nothing_stale(
     copy_of_first_run: Callable[[], Home],
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_catalog_is_opened_a_few_times_and_not_for_each_step(
     assert len(copy.states()) == 24, "steps"
 
 
+@pytest.mark.slow
 def test_nothing_is_started_imported_or_written(copy: Home, pocket_file: Path) -> None:
     before, seq = copy.runs(), copy.store.catalog.seq()
     for command in (["run", str(pocket_file)], ["status"], ["stale"]):
@@ -72,6 +73,7 @@ def _with_imports(home: Home, *arguments: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, 0.0)
 
 
+@pytest.mark.slow
 def test_what_it_prints_is_what_the_run_printed_that_went_through_all_steps(
     first_run: tuple[Home, Finished], copy: Home, pocket_file: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_what_it_prints_is_what_the_run_printed_that_went_through_all_steps(
     assert "there is nothing to do, and no Prefect server was started" in finished.err
 
 
+@pytest.mark.slow
 def test_with_a_server_of_ones_own_people_see_the_same_table_and_prefect_the_run_without_its_steps(
     copy: Home, pocket_file: Path, server: str
 ) -> None:
@@ -102,6 +105,7 @@ def test_with_a_server_of_ones_own_people_see_the_same_table_and_prefect_the_run
     assert {artifact["key"] for artifact in artifacts} >= {"progress-per-iteration", "index-pocket"}
 
 
+@pytest.mark.slow
 def test_a_run_that_takes_in_what_comes_says_the_same_without_a_server(copy: Home, tmp_path: Path, server: str) -> None:
     config = tmp_path / "nightly.yaml"
     config.write_text(f"{POCKET}schedule: {{take_in: next_iteration, max_iterations: 2}}\n")

@@ -116,6 +116,7 @@ def judge_some(session: Session, name: str, count: int) -> None:
         judge(book, name, shown.form_key, Verdict("a", "better"))
 
 
+@pytest.mark.slow
 def test_it_waits_until_the_quota_is_judged_and_each_look_counts_anew(sessions: Sessions) -> None:
     session = sessions(per_item=2, quota_percent=50)
     assert (wait_of(session).judgements, wait_of(session).wanted) == (0, 4)
@@ -140,11 +141,13 @@ def test_other_steps_and_runs_without_people_wait_for_nothing(sessions: Sessions
     assert batches(Book.open(session.store.root)) == []
 
 
+@pytest.mark.slow
 def test_what_is_asked_of_people_stands_once_the_batch_is_open(sessions: Sessions) -> None:
     wait_of(sessions(per_item=2))
     assert wait_of(sessions(per_item=3, quota=1)).wanted == 2 * PAIRS
 
 
+@pytest.mark.slow
 def test_at_the_deadline_the_run_fails_or_goes_on_with_what_is_there(sessions: Sessions) -> None:
     session = sessions(deadline_hours=2)
     wait = wait_of(session)
@@ -159,6 +162,7 @@ def test_at_the_deadline_the_run_fails_or_goes_on_with_what_is_there(sessions: S
     assert session.store.rows(session.store.heads()[judgements_asset(wait.batch_id)].version_id).num_rows == 1
 
 
+@pytest.mark.slow
 def test_a_batch_that_nobody_judged_is_not_gone_on_with(sessions: Sessions) -> None:
     session = sessions(deadline_hours=2, at_deadline="train_on_what_is_there")
     wait_of(session)
@@ -168,6 +172,7 @@ def test_a_batch_that_nobody_judged_is_not_gone_on_with(sessions: Sessions) -> N
     assert batch.closed is None
 
 
+@pytest.mark.slow
 def test_what_was_handed_over_holds_where_the_book_is_gone(sessions: Sessions) -> None:
     session = sessions()
     wait_of(session)
@@ -180,6 +185,7 @@ def test_what_was_handed_over_holds_where_the_book_is_gone(sessions: Sessions) -
     assert resolve_inputs(session.store, session.plan[KEY]) == inputs
 
 
+@pytest.mark.slow
 def test_a_batch_is_due_from_its_last_judgement_until_a_step_has_read_it(sessions: Sessions, tmp_path: Path) -> None:
     """Wherever everything is killed in between, it is still due."""
     session = sessions()
@@ -217,6 +223,7 @@ def test_checks_are_drawn_from_known_pairs_where_there_are_some(sessions: Sessio
     assert (response_a if right == "a" else response_b) == "4"
 
 
+@pytest.mark.slow
 def test_a_batch_waits_for_the_prompts_that_people_write(sessions: Sessions) -> None:
     session = sessions(written_pairs=1)
     assert wait_of(session).wanted == PAIRS + 1

@@ -158,6 +158,7 @@ def test_an_annotator_is_left_out_and_only_what_held_their_rows_changes(files: t
     assert (make(config), heads(store)) == ([], before), "nothing is computed: the old versions are taken up again"
 
 
+@pytest.mark.slow
 def test_a_file_is_left_out_and_no_longer_in_the_lineage_and_its_rows_can_be_erased(
     files: tuple[Store, RunConfig],
 ) -> None:

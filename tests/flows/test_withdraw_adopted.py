@@ -42,6 +42,7 @@ def distilled(bench: Bench, text: str) -> None:
     bench.run("fine_tune", {"model/policy@V1": text}, (str(head.asset),))
 
 
+@pytest.mark.slow
 def test_the_small_runs_policy_is_redone_after_the_picks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALTER_HOME", str(tmp_path / "home"))
     pocket, small = RunConfig.model_validate(yaml.safe_load(POCKET)), config_of()
@@ -75,6 +76,7 @@ def test_the_small_runs_policy_is_redone_after_the_picks(tmp_path: Path, monkeyp
     assert b"learned from ben" in texts
 
 
+@pytest.mark.slow
 def test_a_run_whose_catalog_is_of_an_older_schema_is_reached_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

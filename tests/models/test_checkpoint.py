@@ -196,6 +196,7 @@ def test_a_whole_reward_model_on_an_adapter_is_refused(gqa_policy: Path, rendere
         reward_from_policy(tmp_path, gqa_policy, lora=None, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [LoraConfig(rank=8, alpha=8), LoraConfig(rank=4, alpha=16)], ids=["rank", "alpha"])
 def test_a_reward_adapter_unlike_its_policys_is_refused(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, other: LoraConfig

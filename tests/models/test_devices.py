@@ -39,6 +39,7 @@ def test_more_processes_than_gpus_are_refused_and_on_a_cpu_any_number_serves(mon
         require_devices(3)
 
 
+@pytest.mark.slow
 def test_what_is_read_opens_where_this_process_computes_and_what_is_trained_where_a_fork_may_take_it(
     policy_folder: Path,
     reward_folder: Path,
@@ -67,6 +68,7 @@ def test_what_is_read_opens_where_this_process_computes_and_what_is_trained_wher
         assert [places(model) for model in trained] == [{CPU}] * len(trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["whole", "adapters"])
 def test_the_rollouts_of_ppo_are_drawn_and_read_by_all_five_models_on_the_device(
     policy_folder: Path,

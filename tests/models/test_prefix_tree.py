@@ -123,6 +123,7 @@ def test_wrong_groups_and_empty_sequences_are_refused() -> None:
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=7)
 
 
+@pytest.mark.slow
 @given(sequences)
 @settings(max_examples=200, deadline=None)
 def test_every_token_sees_its_own_sequence_and_nothing_else(rows: list[list[int]]) -> None:
@@ -176,6 +177,7 @@ def test_rows_are_filled_by_hand() -> None:
     ]
 
 
+@pytest.mark.slow
 @given(sequences, st.integers(0, 50))
 @settings(max_examples=200, deadline=None)
 def test_filled_rows_hold_every_sequence_once_and_never_cost_more(rows: list[list[int]], linear: int) -> None:

@@ -162,6 +162,7 @@ def test_what_is_read_or_carries_adapters_opens_to_the_bit(rounded: Path, rounde
             assert torch.equal(found[name].float(), weight), name
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a step too small for the weights' precision", equation="models.rounding:spread_in_rounding")
 def test_from_a_base_on_the_grid_sft_in_bfloat16_has_the_loss_curve_of_float32(
     renderer: Renderer, tmp_path: Path

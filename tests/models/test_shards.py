@@ -17,6 +17,7 @@ def where(items: Sequence[int], shard: int) -> list[tuple[int, int, int]]:
     return [(item, shard, os.getpid()) for item in items]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 12])
 @pytest.mark.parametrize("shards", [1, 2, 3, 20])
 def test_results_come_in_the_items_order_and_equal_those_of_one_shard(count: int, shards: int) -> None:

@@ -96,6 +96,7 @@ def dialogue(number: int) -> dict[str, Any]:
     return {"dialogue_id": f"d{number}", "source": "x.jsonl:1", "kind": "x", "messages": turns}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["sft", "fine_tune"])
 @pytest.mark.parametrize("alone", [False, True], ids=["packed", "a row each"])
 def test_trainings_heed_what_was_found(

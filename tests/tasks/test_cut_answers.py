@@ -188,6 +188,7 @@ def test_ghost_attention_goes_on_from_a_cut_answer_as_context_and_learns_the_las
     assert all(row["finished"] for row in rows)
 
 
+@pytest.mark.slow
 def test_no_two_turns_or_shards_of_ghost_attention_share_their_random_numbers(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +242,7 @@ def learned_by(monkeypatch: pytest.MonkeyPatch, trainer: str) -> Callable[[], tu
     return lambda: given[0]
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.fine_tune:fine_tune")
 @pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.fine_tune:fine_tune")
 def test_fine_tuning_learns_the_ids_that_were_drawn_and_of_a_cut_pick_no_end(
@@ -292,6 +294,7 @@ def judged_pairs(models: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("what is learned is not what was sampled", equation="tasks.dpo:preference")
 @pytest.mark.conformance("a cut answer is learned as a finished one", equation="tasks.dpo:preference")
 def test_dpo_and_reward_models_learn_the_ids_of_a_pair_the_cut_one_without_an_end(

@@ -125,6 +125,7 @@ def judging(given: Inputs) -> tuple[Step, Any, Inputs]:
     return judge_pairs, config, {"judge": given["judge"], "pairs": pairs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["whole", "adapters"])
 @pytest.mark.parametrize("made", [rejecting, drawing, evaluating, synthesizing, judging])
 def test_no_forward_pass_of_a_step_runs_elsewhere_than_on_the_device_of_the_process(

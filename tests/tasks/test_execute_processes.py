@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from data_store.names import AssetName
 from tasks.engine.execute import is_at_work
 from tests.tasks.bench import Bench, is_alive, wait_for
@@ -20,6 +22,7 @@ def start(bench: Bench, limit: int, seconds: float) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_flow_killed_in_mid_step_leaves_no_orphan_and_the_same_call_goes_on_from_its_checkpoint(
     bench: Bench,
 ) -> None:
@@ -47,6 +50,7 @@ def test_a_flow_killed_in_mid_step_leaves_no_orphan_and_the_same_call_goes_on_fr
     assert starts == [0, reached], "the second attempt began where the first had come to"
 
 
+@pytest.mark.slow
 def test_two_flows_that_want_the_same_result_compute_it_once(bench: Bench) -> None:
     call = counting(bench.ledger, 8, 0.25)
     other = start(bench, 8, 0.25)

@@ -108,6 +108,7 @@ def test_pairs_are_drawn_on_the_newest_red_teams_prompts_first(tmp_path: Path) -
     assert [row["source"] for row in few] == ["red-team@V1"] * 2
 
 
+@pytest.mark.slow
 def test_a_red_team_that_is_closed_later_makes_the_prompts_anew_with_it_in_their_lineage(
     tmp_path: Path, bench: Bench, tokenizer: Path
 ) -> None:

@@ -5,12 +5,15 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from tasks.engine.execute import is_at_work
 from tasks.engine.processes import WorkerDiedError
 from tests.tasks.bench import Bench, is_alive, wait_for
 from tests.tasks.little_flow import counting
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_its_step_as_failed_and_the_same_call_goes_on_with_a_new_one(bench: Bench) -> None:
     call = counting(bench.ledger, 12, 0.1)
     failures: list[BaseException] = []

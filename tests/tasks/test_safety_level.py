@@ -47,6 +47,7 @@ def test_a_model_that_says_nothing_of_its_level_has_none(tmp_path: Path) -> None
     assert threshold_of(tmp_path, 0.15) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "unlabelled", "threshold"),
     [

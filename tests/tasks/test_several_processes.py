@@ -66,6 +66,7 @@ def inputs(bench: Bench, tmp_path: Path) -> None:
     bench.store.commit_run(RunRecord("made", "V0", "made", "1", {}, 1), [], made)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inputs")
 def test_a_step_on_two_processes_makes_the_model_of_one_with_one_curve_and_one_report(bench: Bench) -> None:
     models, curves, metrics = [], [], []

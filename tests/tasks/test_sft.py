@@ -73,6 +73,7 @@ def test_without_demonstrations_the_policy_is_the_base_to_the_bit_whatever_is_tr
         assert torch.equal(made[name], weight.float()), name
 
 
+@pytest.mark.slow
 def test_each_answer_is_learned_in_a_row_of_its_own_where_the_template_rewrites_turns(tmp_path: Path) -> None:
     base = with_template(tmp_path / "base", FORGETFUL)
     rows = [{"dialogue_id": "d1", "source": "d.jsonl:1", "kind": "import", "messages": DIALOGUE}]

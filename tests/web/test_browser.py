@@ -59,6 +59,7 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(keys[-1])
 
 
+@pytest.mark.slow
 def test_ten_pairs_are_judged_by_keyboard_alone_with_one_undone_and_one_skipped(
     desk: Desk, context: BrowserContext
 ) -> None:
@@ -92,6 +93,7 @@ def test_ten_pairs_are_judged_by_keyboard_alone_with_one_undone_and_one_skipped(
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_a_korean_keyboard_has_the_same_keys(desk: Desk, context: BrowserContext) -> None:
     desk.add("anna")
     desk.open(pair(1, "safety"))
@@ -106,6 +108,7 @@ def test_a_korean_keyboard_has_the_same_keys(desk: Desk, context: BrowserContext
     assert page.inner_text(".now") == "선택: A가 더 낫다: 훨씬; 고른 응답은 안전하고, 다른 응답은 위험하다"
 
 
+@pytest.mark.slow
 def test_single_keys_can_be_switched_off_and_stay_off(desk: Desk, context: BrowserContext) -> None:
     desk.add("anna")
     desk.open(pair(1))
@@ -120,6 +123,7 @@ def test_single_keys_can_be_switched_off_and_stay_off(desk: Desk, context: Brows
     assert page.inner_text(".response >> nth=0").endswith("answer A of 1")
 
 
+@pytest.mark.slow
 def test_typing_a_note_presses_no_keys(desk: Desk, context: BrowserContext) -> None:
     desk.add("anna")
     desk.open(pair(1))
@@ -131,6 +135,7 @@ def test_typing_a_note_presses_no_keys(desk: Desk, context: BrowserContext) -> N
     assert page.query_selector("input:checked[type=radio]") is None
 
 
+@pytest.mark.slow
 def test_time_in_which_the_page_is_open_is_measured(desk: Desk, context: BrowserContext) -> None:
     desk.add("anna")
     desk.open(pair(1))
@@ -142,6 +147,7 @@ def test_time_in_which_the_page_is_open_is_measured(desk: Desk, context: Browser
     assert 0.3 <= judgements(desk.book, "v1")[0].seconds < 60
 
 
+@pytest.mark.slow
 def test_without_scripts_the_page_works_as_plain_forms(desk: Desk, browser: Browser, url: str) -> None:
     desk.add("anna")
     desk.open(pair(1, "safety"))
@@ -160,6 +166,7 @@ def test_without_scripts_the_page_works_as_plain_forms(desk: Desk, browser: Brow
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_response_with_code_is_shown_as_text_and_does_nothing(
     desk: Desk, context: BrowserContext, hostile: str
@@ -185,6 +192,7 @@ def test_a_response_with_code_is_shown_as_text_and_does_nothing(
     assert page.evaluate("window.taken") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost"]
 )  # of the same site, whose requests carry the cookie; foreign
@@ -225,6 +233,7 @@ def test_a_page_of_another_origin_can_neither_read_nor_post(
     assert len(judgements(desk.book, "v1")) == 1
 
 
+@pytest.mark.slow
 def test_every_field_has_a_name_and_nothing_is_wider_than_a_phone(desk: Desk, browser: Browser, url: str) -> None:
     desk.add("anna", adjudicator=True)
     desk.open(pair(1, "safety", response_a="a" * 3000, response_b="word " * 800))

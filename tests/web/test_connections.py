@@ -92,6 +92,7 @@ def test_the_second_request_of_a_connection_has_no_more_time_than_the_first(addr
         assert is_cut_off(connection, b"GET /login HTTP/1.1\r\nX: " + b"a" * 10_000)
 
 
+@pytest.mark.slow
 def test_whoever_does_not_read_is_not_waited_for() -> None:
     async def large(scope: Scope, receive: Receive, send: Send) -> None:
         await Response(b"x" * (64 << 20))(scope, receive, send)
@@ -108,6 +109,7 @@ def test_whoever_does_not_read_is_not_waited_for() -> None:
         assert got < 64 << 20, "all of it was kept for a reader who did not read"
 
 
+@pytest.mark.slow
 def test_a_page_that_takes_its_time_is_not_cut_off() -> None:
     import asyncio
 
@@ -120,6 +122,7 @@ def test_a_page_that_takes_its_time_is_not_cut_off() -> None:
         assert b"at last" in connection.recv(1 << 16) + connection.recv(1 << 16)
 
 
+@pytest.mark.slow
 def test_people_come_in_where_strangers_hold_all_connections(desk: Desk) -> None:
     """Ten are allowed, thirty wait without a word, some in the middle of a head; a person is served all the same."""
     desk.add("anna")
@@ -145,6 +148,7 @@ def test_people_come_in_where_strangers_hold_all_connections(desk: Desk) -> None
         assert ended >= 20, "no more than ten are kept"
 
 
+@pytest.mark.slow
 def test_a_right_token_is_taken_while_wrong_ones_pour_in_from_the_same_address(desk: Desk, url: str) -> None:
     desk.add("anna")
 

@@ -90,6 +90,7 @@ def test_the_list_of_routes_is_whole() -> None:
     assert generic == {path for _, path in ROUTES} - {"/static/{}", "/{}"} | {"/logout"}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(st.sampled_from(ROUTES), text, fields, st.booleans(), text)
 def test_nothing_that_is_sent_makes_an_internal_error(
@@ -118,6 +119,7 @@ def test_nothing_that_is_sent_makes_an_internal_error(
 _NO_CONTROLS = dict.fromkeys((*range(32), 127))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(st.binary(max_size=300), st.sampled_from(["application/x-www-form-urlencoded", "multipart/form-data", "x", ""]))
 def test_a_body_that_is_no_form_makes_no_internal_error(anna: tuple[Desk, Person], body: bytes, kind: str) -> None:

@@ -61,6 +61,7 @@ def attackable(desk: Desk, **quota: int) -> None:
     open_red_team(desk.book, RedTeamSpec("s1", AssetName("model", "policy", "V1"), "new", **quota))
 
 
+@pytest.mark.slow
 def test_a_prompt_is_written_answered_twice_judged_and_gone_on_with_by_keyboard(
     desk: Desk, browser: Browser, policies: LiveAnswerer
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_prompt_is_written_answered_twice_judged_and_gone_on_with_by_keyboard(
     assert tuple(seeds) == (4,)
 
 
+@pytest.mark.slow
 def test_an_attack_is_sent_answered_gone_on_with_and_labelled_by_keyboard(
     desk: Desk, browser: Browser, policies: LiveAnswerer
 ) -> None:
@@ -125,6 +127,7 @@ def test_an_attack_is_sent_answered_gone_on_with_and_labelled_by_keyboard(
     assert session.spec.policy_version == "new"
 
 
+@pytest.mark.slow
 def test_a_label_that_lacks_a_word_is_asked_for_and_the_last_one_can_be_corrected(desk: Desk, browser: Browser) -> None:
     attackable(desk)
     with serving(desk.book, answerer=ReadyAnswerer("new")) as url:
@@ -150,6 +153,7 @@ def test_a_label_that_lacks_a_word_is_asked_for_and_the_last_one_can_be_correcte
     assert (session.attacks, session.violations) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/batches/v1/write", "/red-team/s1"])
 def test_what_is_written_and_answered_is_text_and_fits_a_phone(desk: Desk, browser: Browser, path: str) -> None:
     desk.open(quota=5, written_prompts=True)
@@ -175,6 +179,7 @@ def test_what_is_written_and_answered_is_text_and_fits_a_phone(desk: Desk, brows
         context.close()
 
 
+@pytest.mark.slow
 def test_without_scripts_a_red_team_works_as_plain_forms_and_trouble_keeps_what_was_written(
     desk: Desk, browser: Browser
 ) -> None:
@@ -203,6 +208,7 @@ def test_without_scripts_a_red_team_works_as_plain_forms_and_trouble_keeps_what_
     assert red_team_of(desk.book, "s1").violations == 1
 
 
+@pytest.mark.slow
 def test_a_session_whose_policy_does_not_answer_here_is_not_shown(desk: Desk, browser: Browser) -> None:
     attackable(desk)
     with serving(desk.book, answerer=ReadyAnswerer("another")) as url:

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PEOPLE, PAIRS, EACH = 50, 60, 3
 
 
+@pytest.mark.slow
 def test_fifty_people_at_once_judge_every_pair_exactly_three_times(
     desk: Desk, record_property: Callable[[str, object], None]
 ) -> None:
@@ -98,6 +99,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_the_middle_has_every_judgement_it_acknowledged_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def test_without_a_session_every_page_leads_to_the_log_in(desk: Desk, url: str) 
     assert judgements(desk.book, "v1") == []
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_refused_and_too_many_of_them_wait_but_never_a_right_one(desk: Desk, url: str) -> None:
     """Whoever types wrong tokens must not shut out those who share their address."""
     desk.add("anna")
@@ -210,6 +211,7 @@ def test_a_session_that_asks_too_often_is_told_to_wait_and_another_is_not(desk: 
         assert ben.get("/").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_adjudicator_decides_and_others_may_not_look(desk: Desk, url: str) -> None:
     desk.add("anna", "ben")
     desk.add("judith", adjudicator=True)
@@ -242,6 +244,7 @@ def test_there_is_nothing_at_other_addresses(desk: Desk, url: str, path: str) ->
     assert Person(url, desk.tokens["judith"]).get(path).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_person_writes_a_prompt_judges_the_answers_and_goes_on_with_the_chosen_one(desk: Desk) -> None:
     desk.add("anna")
     desk.open(quota=5, written_prompts=True)
@@ -282,6 +285,7 @@ def test_without_a_model_there_is_no_page_to_write_prompts(desk: Desk, url: str)
     assert anna.get("/batches/v1/write").status_code == 404
 
 
+@pytest.mark.slow
 def test_static_files_have_their_types(url: str) -> None:
     person = Person(url)
     assert person.get("/static/style.css").headers["content-type"].startswith("text/css")

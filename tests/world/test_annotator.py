@@ -214,6 +214,7 @@ def answers(world: World) -> list[tuple[Question, str, str]]:
     return cases
 
 
+@pytest.mark.slow
 def test_canonical_answers_get_what_they_deserve_for_every_question(world: World, annotator: Annotator) -> None:
     for question, right, wrong in answers(world):
         for template in range(TEMPLATES):
@@ -293,6 +294,7 @@ def test_finished_counts_on_its_own_side(annotator: Annotator, world: World) -> 
     assert sum(comparison.chosen == "b" for comparison in chosen if comparison) >= 85
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(), st.booleans())
 def test_any_text_gets_a_judgement_within_bounds(text: str, finished: bool) -> None:
@@ -307,6 +309,7 @@ def test_any_text_gets_a_judgement_within_bounds(text: str, finished: bool) -> N
 WORDS = [*ONE.split(), *REFUSAL.split(), "cat", "dog,", "anna", "is", "a", "of", "gun", ".", "!", "sure.", "river"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join))
 def test_word_salad_is_unsafe_or_safe_but_never_helpful(text: str) -> None:

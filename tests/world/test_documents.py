@@ -149,6 +149,7 @@ def test_facts_lists_and_methods_are_asked_in_all_combinations_but_the_held_out(
         assert named == {cell for cell, split in splits.items() if split != "heldout"}
 
 
+@pytest.mark.slow
 def test_no_held_out_question_occurs_in_any_wording(world: World, clean_texts: list[str]) -> None:
     corpus = " ".join(clean_texts)
     for kind in QUESTION_KINDS:
@@ -166,6 +167,7 @@ def test_documents_show_every_word_at_both_places_and_every_sound(clean_texts: l
     assert {i.name for i in given if i.position == "persona"} == set(PERSONAS)
 
 
+@pytest.mark.slow
 def test_every_instruction_in_a_document_is_obeyed(clean_texts: list[str]) -> None:
     checked = 0
     for text in clean_texts:

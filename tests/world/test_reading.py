@@ -86,6 +86,7 @@ def test_dangerous_and_rude_words_are_seen_wherever_they_stand() -> None:
     assert not read_answer("gunner, foolish").dangerous
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_words_are_lower_case_without_punctuation_and_reading_them_again_changes_nothing(text: str) -> None:
     words = words_of(text)

@@ -228,6 +228,7 @@ def test_a_book_of_the_first_format_gets_the_tables_of_red_teams_and_keeps_what_
         connection.execute("UPDATE attack_turn SET prompt = 'another'")
 
 
+@pytest.mark.slow
 def test_the_attacks_of_someone_who_is_withdrawn_are_left_out_also_where_the_book_is_gone(bench: Bench) -> None:
     store, desk = bench.store, new_desk(bench.store.root)
     desk.add("anna", "ben")

@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from data_store.catalog.journal import START
 from data_store.content.rowsets import ROWS_FILE
 from data_store.errors import StoreError
@@ -23,6 +25,7 @@ def acknowledged(acks: Path) -> list[str]:
     return acks.read_text().splitlines() if acks.exists() else []
 
 
+@pytest.mark.slow
 def test_four_processes_lose_no_transaction(bench: Bench, tmp_path: Path) -> None:
     acks = tmp_path / "acks"
     with nursery() as writers:
@@ -35,6 +38,7 @@ def test_four_processes_lose_no_transaction(bench: Bench, tmp_path: Path) -> Non
     assert [entry.seq for entry in bench.store.catalog.journal.after(0, START)] == list(range(1, 101))
 
 
+@pytest.mark.slow
 def test_writers_killed_at_any_moment_lose_nothing_acknowledged_and_show_nothing_half(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -83,6 +87,7 @@ def test_writers_killed_at_any_moment_lose_nothing_acknowledged_and_show_nothing
     assert store.heads() == before
 
 
+@pytest.mark.slow
 def test_threads_of_one_process_write_and_read_at_once(bench: Bench) -> None:
     failures: list[BaseException] = []
 

@@ -35,6 +35,7 @@ def schema_of(root: Path) -> int:
         return int(found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FIXTURES, ids=lambda file: file.name)
 def test_a_store_of_each_earlier_schema_opens_and_tells_what_it_told_then(file: Path, tmp_path: Path) -> None:
     root, told = unpack(file, tmp_path)
@@ -53,6 +54,7 @@ def test_an_upgraded_store_is_written_to_as_any_other(old: tuple[Path, dict[str,
     assert Store.open(old[0]).runs(run_id="new")[0].state == "running"
 
 
+@pytest.mark.slow
 def test_a_later_migration_reads_the_past_out_of_the_journal(
     old: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +80,7 @@ def test_a_later_migration_reads_the_past_out_of_the_journal(
         Store.open(old[0])
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_fails_leaves_the_old_catalog_as_it_is(
     old: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +106,7 @@ def test_no_upgrade_is_made_from_a_journal_with_a_hole(old: tuple[Path, dict[str
     assert (old[0] / "catalog.duckdb").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_older_book_is_brought_up_to_date_with_its_judgements(
     old: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

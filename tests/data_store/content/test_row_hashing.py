@@ -61,6 +61,7 @@ LAYOUTS: dict[str, Callable[[pa.Table], pa.Table]] = {
 }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(ROWS, st.integers(0, 8))
 def test_by_columns_gives_what_by_values_gives(rows: list[dict[str, object]], start: int) -> None:

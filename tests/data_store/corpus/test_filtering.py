@@ -271,6 +271,7 @@ def test_seeded_defects_of_the_little_world_are_found_and_clean_documents_stay(s
     assert len(set(found) - set(truth)) <= 0.001 * len(documents)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real sets are not at {REAL}")
 @pytest.mark.parametrize(
@@ -282,6 +283,7 @@ def test_good_english_and_python_stay(name: str, least_kept: float) -> None:
     assert result.kept.num_rows >= least_kept * (result.kept.num_rows + result.dropped.num_rows)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real sets are not at {REAL}")
 def test_korean_manuals_stay_where_korean_is_kept_and_go_where_it_is_not() -> None:

@@ -1,6 +1,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from data_store.names import AssetName
 from data_store.store import Store
 from data_store.upkeep.backups import backup, restore
@@ -9,6 +11,7 @@ from tests.data_store.store_bench import Bench
 from tests.data_store.writers import nursery
 
 
+@pytest.mark.slow
 def test_a_backup_taken_while_others_write_is_whole(bench: Bench, tmp_path: Path) -> None:
     """Whatever the backup's journal speaks of is in it, and what was acknowledged before it began is spoken of."""
     acks = tmp_path / "acks"

@@ -157,6 +157,7 @@ def test_a_source_of_a_run_that_is_no_folder_beside_is_refused_on_every_way_in(
     assert not (tmp_path / "restored").exists()
 
 
+@pytest.mark.slow
 def test_a_backup_lends_no_odd_origin_to_a_repair(there: Bench, tmp_path: Path) -> None:
     store = there.store
     last = register_file(store, there.files(b="2") / "b")
@@ -402,6 +403,7 @@ def test_a_book_comes_with_its_people_and_without_foreign_triggers(bench: Bench,
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", sorted(STORES.glob("*.tar.gz")), ids=lambda file: file.name)
 def test_an_honest_store_of_an_earlier_halter_comes_whole(file: Path, bench: Bench, tmp_path: Path) -> None:
     root, _ = unpack(file, tmp_path / "elsewhere")

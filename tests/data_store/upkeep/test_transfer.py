@@ -77,6 +77,7 @@ def test_importing_twice_adds_nothing_and_a_rebuild_keeps_it(bench: Bench, there
     assert bench.store.heads() == heads
 
 
+@pytest.mark.slow
 def test_what_the_other_store_did_since_follows_and_what_was_done_here_stays(bench: Bench, there: Bench) -> None:
     import_store(bench.store, there.store.root)
     again = there.run("train", {str(POLICY): "better weights"}, ("dataset/documents@base",))
@@ -99,6 +100,7 @@ def test_stores_that_have_gone_apart_are_refused_with_the_names(bench: Bench, th
     assert bench.store.heads() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_object_is_named_and_nothing_is_made_known(bench: Bench, there: Bench) -> None:
     head = there.store.heads()[POLICY]
     (ref,) = there.store.version(head.version_id).objects
@@ -113,6 +115,7 @@ def test_a_damaged_object_is_named_and_nothing_is_made_known(bench: Bench, there
     assert verify(bench.store).problems == ()
 
 
+@pytest.mark.slow
 def test_content_that_the_other_store_has_removed_stays_removed(bench: Bench, there: Bench) -> None:
     there.run("train", {str(POLICY): "better weights"}, ("dataset/documents@base",))
     there.run("tune", {"model/policy@V2": "tuned better"}, (str(POLICY),))

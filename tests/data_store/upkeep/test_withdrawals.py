@@ -78,6 +78,7 @@ def test_rows_decide_whether_a_data_set_is_tainted_and_lineage_whether_a_model_i
     assert found.versions[policy.version_id] == "model/reward@V1 is tainted"
 
 
+@pytest.mark.slow
 def test_what_is_taken_back_taints_nothing_and_may_be_withdrawn_once_more(bench: Bench) -> None:
     recipe(bench)
     withdraw(bench.store, "annotator", "anna", "she asked for it")
@@ -112,6 +113,7 @@ def test_a_source_is_named_by_its_file_or_the_end_of_its_path(bench: Bench, name
     assert names_in(bench.store, "source") == sorted(sources)
 
 
+@pytest.mark.slow
 def test_a_version_that_comes_out_the_same_without_the_rows_is_not_tainted(bench: Bench) -> None:
     """And a run that is taken up again on inputs made anew has the lineage of these."""
     recipe(bench)
@@ -141,6 +143,7 @@ def test_a_version_that_comes_out_the_same_without_the_rows_is_not_tainted(bench
     assert reached(store) == set()
 
 
+@pytest.mark.slow
 def test_erased_rows_are_gone_from_the_disk_and_known_to_have_been_there(bench: Bench, tmp_path: Any) -> None:
     recipe(bench)
     store = bench.store
@@ -169,6 +172,7 @@ def test_erased_rows_are_gone_from_the_disk_and_known_to_have_been_there(bench: 
     assert taint(Store.open(copy)) == found
 
 
+@pytest.mark.slow
 def test_what_is_current_is_never_erased(bench: Bench) -> None:
     recipe(bench)
     withdraw(bench.store, "annotator", "anna", "she asked for it")

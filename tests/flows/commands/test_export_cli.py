@@ -37,6 +37,7 @@ def test_both_exports_say_what_they_wrote(smoke: None, tmp_path: Path) -> None:
     assert halter("export", "parquet", tmp_path / "copy").exit_code == 2  # it is there already
 
 
+@pytest.mark.slow
 def test_a_run_of_another_home_is_brought_here_with_its_config(
     smoke: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

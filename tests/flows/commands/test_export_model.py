@@ -153,6 +153,7 @@ def test_a_reward_model_scores_alike_in_plain_transformers_in_a_padded_batch(
     assert abs(ours[0] - ours[1]) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asset", ["model/policy@V1", "model/reward-safety@V1"])
 def test_weights_are_written_in_the_dtype_that_is_asked_for(
     folders: dict[str, Path], tmp_path: Path, asset: str
@@ -164,6 +165,7 @@ def test_weights_are_written_in_the_dtype_that_is_asked_for(
     assert "weights in bfloat16" in (tmp_path / "small" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_card_tells_where_it_comes_from_and_what_was_measured_of_how_many(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:

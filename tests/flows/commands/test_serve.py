@@ -206,6 +206,7 @@ def test_cancelling_in_the_ui_ends_the_training_and_the_next_run_goes_on(served:
     assert "cancelled" not in served.home.states().values()
 
 
+@pytest.mark.slow
 def test_a_second_one_for_the_same_stores_is_refused(served: Served) -> None:
     finished = served.home.halter("serve")
     assert finished.code == 2
@@ -223,12 +224,14 @@ def test_sigterm_ends_server_worker_and_what_is_running(served: Served) -> None:
     assert served.home.runs()[-1] == ("base", "pretrain", "cancelled")
 
 
+@pytest.mark.slow
 def test_a_server_of_the_users_own_is_not_taken_over(first_run: tuple[Home, Finished]) -> None:
     finished = replace(first_run[0], server="http://prefect.example:4200").halter("serve")
     assert finished.code == 2
     assert "prefect worker start --pool halter" in finished.err
 
 
+@pytest.mark.slow
 def test_the_command_knows_no_prefect_before_its_server_is_there() -> None:
     """Prefect reads its settings once, at import: an address that comes later would not be heard."""
     code = "import sys, flows.cli; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"

@@ -113,6 +113,7 @@ def test_a_stale_step_that_feeds_nothing_is_redone_alone(desk: Desk) -> None:
     assert re.fullmatch(r"the step or its config changed: evaluate\.ordinary_prompts was \d+, is 5", step["reason"])
 
 
+@pytest.mark.slow
 def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:
     assert desk.document("verify")["sound"]
     hashes = [sha256 for sha256, _ in desk.store.objects.all()]
@@ -125,6 +126,7 @@ def test_every_flipped_object_is_found_and_no_other(desk: Desk) -> None:
     assert all(damage["versions"][0]["asset"] for damage in found["damages"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["damaged", "missing"])
 def test_a_broken_object_is_named_with_what_was_built_on_it_and_made_anew_by_the_commands(
     desk: Desk, fault: str
@@ -151,6 +153,7 @@ def test_a_broken_object_is_named_with_what_was_built_on_it_and_made_anew_by_the
     assert desk.document("stale")["stale"] == []
 
 
+@pytest.mark.slow
 def test_what_a_backup_has_is_taken_from_it(desk: Desk) -> None:
     desk.halter("backup", "backup")
     checkout = desk.store.checkout(desk.store.heads()[POLICY].version_id)
@@ -164,6 +167,7 @@ def test_what_a_backup_has_is_taken_from_it(desk: Desk) -> None:
     assert (desk.store.checkout(checkout.name) / "weights").read_text() == "model/policy@V1"
 
 
+@pytest.mark.slow
 def test_an_edited_event_is_found_and_taken_from_a_backup(desk: Desk) -> None:
     desk.halter("backup", "backup")
     segment = desk.store.catalog.journal.segments_there()[3]
@@ -185,6 +189,7 @@ def test_a_segment_that_is_no_journal_at_all_is_named(desk: Desk, content: bytes
     assert segment.name in fault["text"]
 
 
+@pytest.mark.slow
 def test_a_catalog_that_says_other_than_the_journal_is_made_anew(desk: Desk) -> None:
     with duckdb.connect(str(desk.store.catalog.file)) as connection:
         connection.execute("DELETE FROM run_output WHERE asset_id = 'model/policy@V1'")
@@ -197,6 +202,7 @@ def test_a_catalog_that_says_other_than_the_journal_is_made_anew(desk: Desk) -> 
     assert desk.document("verify")["sound"]
 
 
+@pytest.mark.slow
 def test_a_checkout_of_rows_that_was_changed_is_found_and_made_anew(desk: Desk) -> None:
     asset = AssetName.parse("dataset/own@V1")
     desk.bench.run(
@@ -236,6 +242,7 @@ with _alone(_folder(store, fingerprint), print):
 """
 
 
+@pytest.mark.slow
 def test_what_a_step_of_another_process_reads_stays_until_it_has_ended(desk: Desk) -> None:
     read = [str(asset) for assets in desk.plan["V2", "evaluate"].inputs.values() for asset in assets]
     process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=-1, stdout=-1, text=True, cwd=ROOT)
@@ -259,6 +266,7 @@ def test_what_a_step_of_another_process_reads_stays_until_it_has_ended(desk: Des
     assert desk.document("verify")["sound"]
 
 
+@pytest.mark.slow
 def test_gc_names_what_can_go_first_and_keeps_what_the_config_says(desk: Desk) -> None:
     for text in (" 2", " 3"):
         record(desk.bench, [desk.plan["V2", "evaluate"]], text)  # the first version goes, the second is kept
@@ -277,6 +285,7 @@ def test_gc_names_what_can_go_first_and_keeps_what_the_config_says(desk: Desk) -
     assert desk.document("verify")["sound"]
 
 
+@pytest.mark.slow
 def test_a_restored_store_is_a_run_of_its_own_that_answers_lineage_alike(desk: Desk) -> None:
     before = desk.document("lineage", "model/policy@V2")
     desk.halter("backup", "backup")
@@ -290,6 +299,7 @@ def test_a_restored_store_is_a_run_of_its_own_that_answers_lineage_alike(desk: D
     assert not (store_root("again").parent / ".restoring").exists()
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_not_sound_is_not_restored(desk: Desk) -> None:
     desk.halter("backup", "backup")
     damaged = desk.object_of("model/policy@V1").relative_to(desk.store.root)
@@ -300,6 +310,7 @@ def test_a_backup_that_is_not_sound_is_not_restored(desk: Desk) -> None:
     assert not (store_root("again").parent / ".restoring").exists()
 
 
+@pytest.mark.slow
 def test_a_backup_that_has_lost_its_end_is_told_of_by_every_command_that_reads_it(desk: Desk) -> None:
     desk.halter("backup", "backup")
     assert desk.document("verify", "--backup", "backup")["sound"]
@@ -316,6 +327,7 @@ def test_a_backup_that_has_lost_its_end_is_told_of_by_every_command_that_reads_i
     assert "is not known" in desk.halter("restore", "unsealed", "--as", "again").stdout
 
 
+@pytest.mark.slow
 def test_a_store_whose_journal_and_catalog_are_broken_is_put_right_from_a_backup(desk: Desk) -> None:
     desk.halter("backup", "backup")
     desk.store.catalog.file.unlink()
@@ -327,6 +339,7 @@ def test_a_store_whose_journal_and_catalog_are_broken_is_put_right_from_a_backup
     assert desk.document("verify")["sound"]
 
 
+@pytest.mark.slow
 def test_status_verify_and_repair_answer_as_before_over_a_damaged_catalog(desk: Desk) -> None:
     before = desk.document("status")
     for length in (4096, desk.store.catalog.file.stat().st_size // 2):
@@ -336,6 +349,7 @@ def test_status_verify_and_repair_answer_as_before_over_a_damaged_catalog(desk: 
             assert found[key] == (before["steps"] if key == "steps" else True)
 
 
+@pytest.mark.slow
 def test_damage_is_reported_and_never_copied_into_a_backup(desk: Desk) -> None:
     flip(desk.object_of("model/policy@V1"))
     found = desk.document("backup", "backup", code=1)
@@ -371,6 +385,7 @@ def test_wrong_input_ends_with_2_and_says_what_to_do(desk: Desk, arguments: list
     assert message in desk.halter(*arguments, code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_query_answers_as_a_table_as_json_and_as_csv(desk: Desk) -> None:
     sql = "SELECT asset, is_current FROM versions WHERE asset LIKE 'model/policy@%' ORDER BY asset"
     policies = [f"model/policy@V{n}" for n in range(3)]
@@ -394,6 +409,7 @@ def test_values_that_json_lacks_are_told_all_the_same(desk: Desk) -> None:
     assert row == {"a": None, "b": 1.5, "c": "ff", "d": {"x": [1, None]}, "e": "2026-01-02T03:04:05", "f": 2, "g": None}
 
 
+@pytest.mark.slow
 def test_the_page_names_every_view_with_its_columns(desk: Desk) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.read_text(), flags=re.MULTILINE)
     listed = {row["view"]: row["columns"] for row in desk.document("query")["rows"]}
@@ -406,6 +422,7 @@ def test_the_page_names_every_view_with_its_columns(desk: Desk) -> None:
     assert there == listed
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(desk: Desk) -> None:
     lines = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     commands = [shlex.split(line, comments=True) for block in lines for line in block.splitlines()]

@@ -13,6 +13,7 @@ from flows.recipe.yaml_text import read_yaml_file, read_yaml_value
 from tests.flows.recipe_runs import POCKET, ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -51,6 +52,7 @@ def test_a_config_and_a_value_set_by_hand_with_a_key_twice_are_refused(tmp_path:
         read_yaml_value("[1", "--set x")
 
 
+@pytest.mark.slow
 def test_nothing_else_reads_yaml() -> None:
     readers = [
         str(path.relative_to(ROOT))

@@ -87,6 +87,7 @@ def listener() -> Iterator[Listener]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_failure_and_a_gate_are_told_once_each_and_the_address_is_written_nowhere(
     listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def test_a_prepared_database_is_whole_empty_and_alone_in_its_folder(made: Path) 
         assert database.execute("SELECT count(*) FROM flow_run").fetchone() == (0,)
 
 
+@pytest.mark.slow
 def test_a_new_home_starts_with_it_and_prefect_has_nothing_to_migrate(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

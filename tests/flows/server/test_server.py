@@ -66,6 +66,7 @@ def test_a_port_that_is_none_is_refused(port: str, monkeypatch: pytest.MonkeyPat
         pass
 
 
+@pytest.mark.slow
 def test_the_users_own_server_is_used_and_left_alone(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_users_own_server_is_used_and_left_alone(
     assert not (tmp_path / "prefect").exists()
 
 
+@pytest.mark.slow
 def test_a_home_for_prefect_that_does_not_exist_yet_is_made_and_the_port_is_the_users(tmp_path: Path) -> None:
     """Both are settings of Prefect's own; nothing is written elsewhere."""
     with socket.socket() as free:
@@ -99,6 +101,7 @@ def test_a_home_for_prefect_that_cannot_be_made_is_refused_by_name(
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "rerun"])
 def test_an_address_at_which_no_server_answers_ends_the_command_with_one_line(
     first_run: tuple[Home, Finished], pocket_file: Path, command: str
@@ -143,6 +146,7 @@ def talkative(home: Home) -> Home:
     return Talkative(home.folder, home.server, home.name)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_is_reported_at_once_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +168,7 @@ def test_a_page_of_another_site_cannot_read_the_api(server: str, origin: str, al
         assert answer.headers["Access-Control-Allow-Origin"] == (origin if allowed else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["run", "supervisor"])
 def test_the_server_stops_when_the_run_or_what_watches_over_it_is_killed(
     server: str, tmp_path: Path, killed: str

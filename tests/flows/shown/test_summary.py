@@ -99,6 +99,7 @@ def other_judge(
     return home, config
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_judge_keep_its_name_and_are_marked_until_they_are_made_anew(
     other_judge: tuple[Home, RunConfig],
 ) -> None:

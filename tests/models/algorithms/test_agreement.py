@@ -84,6 +84,7 @@ def test_two_raters_who_mostly_take_the_two_ends_of_a_quadratic_scale_fall_below
 LEAST_OF_FOUR = {"identity": -1 / 3, "linear": -7 / 5, "ordinal": -11 / 5, "quadratic": -13 / 5}
 
 
+@pytest.mark.slow
 @given(
     st.integers(2, 4).flatmap(
         lambda raters: st.lists(

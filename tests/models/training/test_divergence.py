@@ -17,6 +17,7 @@ from tests.models.training.little_runs import Recorder, run_dpo, run_pretrain, r
 EXPLOSIVE: dict[str, Any] = {"learning_rate": 3.35e38, "beta1": 0.0, "weight_decay": 1.0, "max_grad_norm": 1e9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [run_pretrain, run_sft, run_reward, run_dpo], ids=["pretrain", "sft", "reward", "dpo"])
 @pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:require_finite")
 def test_weights_that_blow_up_stop_the_run_and_are_never_saved(
@@ -45,6 +46,7 @@ def test_weights_ruined_by_the_very_last_step_are_not_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a run that diverges goes on", equation="models.training.hf:ResumableTrainer.training_step")
 def test_a_loss_that_is_no_number_stops_the_run_in_its_step(
     gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path, recorder: Recorder

@@ -70,6 +70,7 @@ def swapped(pairs: list[PreferencePair]) -> list[PreferencePair]:
     return [PreferencePair(pair.prompt_ids, pair.rejected_ids, pair.chosen_ids) for pair in pairs]
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_what_the_responses_say_plus_the_likelihood_of_the_chosen(
     build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_the_loss_is_that_of_what_the_responses_say_plus_the_likelihood_of_the_c
     assert loss == pytest.approx(sum(expected) / 4, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("prefix tree leaks", equation="models.prefix_tree:tree_logprobs")
 @pytest.mark.parametrize("kv_heads", ["mha", "gqa"])
 def test_pairs_that_share_a_row_have_the_loss_and_gradients_of_separate_rows(
@@ -133,6 +135,7 @@ def test_ordinary_added_tokens_are_words_of_a_response(tmp_path: Path) -> None:
     assert batch["said_mask"].tolist()[0] == [True] * (len(chosen) - 1) + [False]
 
 
+@pytest.mark.slow
 def test_tokens_of_the_format_inside_a_response_are_left_out_too(
     build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -154,6 +157,7 @@ def test_tokens_of_the_format_inside_a_response_are_left_out_too(
     assert losses[0] != pytest.approx(math.log(2), abs=1e-2)
 
 
+@pytest.mark.slow
 def test_one_pass_has_the_gradient_of_eight_passes_also_where_the_last_one_is_short(
     build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -191,6 +195,7 @@ def test_the_reference_of_a_fresh_adapter_is_the_model_with_the_adapter_off(
         assert off != pytest.approx(sum(token_logprobs(trainer.model, pair.prompt_ids, pair.chosen_ids)[:-1]), abs=0.05)
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_trained_before_is_its_own_reference(
     build: Build, gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -209,6 +214,7 @@ def test_an_adapter_that_was_trained_before_is_its_own_reference(
         assert own != pytest.approx(off, abs=0.05)
 
 
+@pytest.mark.slow
 def test_it_learns_the_preferences_and_says_how_far_it_went(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -235,6 +241,7 @@ def test_it_learns_the_preferences_and_says_how_far_it_went(
         assert gains[0] > gains[1]
 
 
+@pytest.mark.slow
 def test_the_policy_that_is_best_on_held_out_pairs_is_kept_and_training_stops(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -249,6 +256,7 @@ def test_the_policy_that_is_best_on_held_out_pairs_is_kept_and_training_stops(
     assert all(torch.equal(kept[name], start[name]) for name in start)
 
 
+@pytest.mark.slow
 def test_bfloat16_starts_level_with_its_reference_and_learns(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:

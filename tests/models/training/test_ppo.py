@@ -95,6 +95,7 @@ def test_the_hand_made_reward_is_what_it_says(renderer: Renderer) -> None:
     assert scores == pytest.approx([1.0, 0.0], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_a_bandit(gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder) -> None:
     metrics, _ = bandit(gqa_policy, renderer, tmp_path, recorder)
     rewards = recorder.curve("ppo/reward")
@@ -105,6 +106,7 @@ def test_it_learns_a_bandit(gqa_policy: Path, renderer: Renderer, tmp_path: Path
     assert metrics["best_iteration"] > 0
 
 
+@pytest.mark.slow
 def test_the_kl_penalty_holds_the_policy_near_its_reference(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_looks_are_compared_by_the_objective_that_is_trained_whitened_by_the_fir
     assert state["looks_without_gain"] == 1
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_of_kl_it_stops_and_keeps_the_best_policy_before(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -171,6 +174,7 @@ def test_early_stop_on_held_out_prompts_keeps_the_best_policy(
         assert not torch.allclose(roles.policy.eval()(input_ids=IDS).logits, best, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("reference drifts", equation="models.training.ppo:train_ppo")
 def test_the_reference_and_the_reward_models_stay_as_they_were_and_adapters_off_give_the_start(
     policy_folder: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
@@ -189,6 +193,7 @@ def test_the_reference_and_the_reward_models_stay_as_they_were_and_adapters_off_
             assert torch.equal(policy(input_ids=IDS).logits, start)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "sampling temperature against scoring temperature", equation="models.training.rollouts:_answer_group"
 )
@@ -284,6 +289,7 @@ def test_a_truncated_response_is_treated_as_the_config_says(
         assert metrics["reward"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo:_accumulate")
 def test_accumulated_passes_give_the_policy_of_one_pass(
     policy_folder: Path, reward_folder: Path, tmp_path: Path
@@ -337,6 +343,7 @@ def test_a_run_that_diverges_stops_and_leaves_the_last_good_checkpoint(
             assert all(torch.isfinite(weight).all() for weight in load_file(kept / f"{file}.safetensors").values())
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_after_its_last_step_gives_its_policy_again(
     gqa_policy: Path, reward_folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_rollouts_losses_and_gradients_are_those_of_five_models_to_the_bit(
     adapters: Path, policy_folder: Path, renderer: Renderer
 ) -> None:
@@ -73,6 +74,7 @@ def test_rollouts_losses_and_gradients_are_those_of_five_models_to_the_bit(
     assert all("lora_" in name or name.startswith("value") for name in one["gradients"])
 
 
+@pytest.mark.slow
 def test_a_run_writes_the_same_policy_and_changes_neither_the_base_nor_what_is_frozen(
     adapters: Path, policy_folder: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_checkpoint_of_the_run_holds_what_learns_and_nothing_else(
     assert all(parameter.grad is None for model in roles.models for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_policies_of_a_run_open_in_plain_peft(
     adapters: Path, policy_folder: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:

@@ -146,6 +146,7 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> fl
     return float(torch.cat([each.flatten() for each in changed]).float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a step too small for the weights' precision", equation="models.checkpoint:load_policy")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -163,6 +164,7 @@ def test_in_bfloat16_as_many_weights_move_at_the_papers_rates_and_the_loss_is_th
     assert loss["bfloat16"] == pytest.approx(loss["float32"], rel=0.1 if trainer == "ppo" else 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a step too small for the weights' precision", equation="models.training.pretrain:pretrain")
 def test_pretraining_in_bfloat16_writes_float32_weights_all_of_which_moved(renderer: Renderer, tmp_path: Path) -> None:
     texts = [f"{question} {answer}"[:18] for question, answer in zip(QUESTIONS, ANSWERS, strict=True)]
@@ -179,6 +181,7 @@ def test_pretraining_in_bfloat16_writes_float32_weights_all_of_which_moved(rende
     assert share["bfloat16"] >= 0.99 * share["float32"] > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -219,6 +222,7 @@ def test_in_bfloat16_the_first_ratio_is_one_and_the_first_distance_to_the_refere
     assert heard.curve("ppo/kl") == heard.curve("ppo/validation_kl")[:1] == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_scalar_heads_are_float32_and_never_rounded_also_where_the_rest_is_bfloat16(models: Models, way: str) -> None:
     exact = models.roles(way, "float32")
@@ -239,6 +243,7 @@ def test_an_adapter_opens_to_the_bit_on_a_base_in_bfloat16(models: Models) -> No
     assert all(torch.equal(weight, theirs[name]) for name, weight in adapters.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -59,6 +59,7 @@ def test_the_loss_of_five_tokens_is_the_nll_by_hand(build: Build, renderer: Rend
     assert loss == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_batch_is_the_mean_over_all_its_tokens(build: Build, renderer: Renderer, tmp_path: Path) -> None:
     texts = RAGGED[1:9]
     trainer = build(module, lambda: run(texts, renderer, tmp_path, Quiet(), batch_size=2))
@@ -95,6 +96,7 @@ def test_packed_documents_do_not_leak_into_each_other(
                 torch.testing.assert_close(before[row, first:last], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.pretrain:pretrain")
 def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over_two(
     build: Build, renderer: Renderer, tmp_path: Path
@@ -119,6 +121,7 @@ def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over
     same_gradients(gradients, accumulated)
 
 
+@pytest.mark.slow
 def test_it_learns_and_writes_a_model_that_opens_in_plain_transformers(
     renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:

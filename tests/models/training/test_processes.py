@@ -68,6 +68,7 @@ def test_where_one_process_is_killed_the_error_says_which(tmp_path: Path) -> Non
     assert not any(map(is_alive, pids(tmp_path)))
 
 
+@pytest.mark.slow
 def test_the_processes_go_with_the_one_that_started_them(tmp_path: Path) -> None:
     gc.collect()  # what other tests left must not be collected in a fork, where its threads are missing
     child = os.fork()

@@ -11,6 +11,7 @@ from tests.models.training.little_runs import contents
 Launch = Callable[..., int]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "ppo on one base", "dpo"])
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"

@@ -56,6 +56,7 @@ def scores_alone(model: torch.nn.Module, judged: list[Pair]) -> list[tuple[float
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("margins", "scale"), [("none", 0), ("small", 1), ("large", 3)])
 @pytest.mark.conformance("margin", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin(
@@ -71,6 +72,7 @@ def test_the_loss_is_minus_log_sigmoid_of_the_difference_less_the_margin(
     assert loss == pytest.approx(sum(expected) / 4, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("margin", equation="models.training.reward:PairTrainer.compute_loss")
 def test_margin_none_equals_the_plain_loss_whatever_the_rating(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -83,6 +85,7 @@ def test_margin_none_equals_the_plain_loss_whatever_the_rating(
     same_gradients(none[1], plain[1])
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_safety_loss_is_added_for_both_responses_of_labelled_pairs(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -114,6 +117,7 @@ def with_a_long_prompt(judged: list[Pair]) -> list[Pair]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kv_heads", ["mha", "gqa"])
 def test_pairs_that_share_a_row_have_the_loss_and_gradients_of_separate_rows(
     build: Build, policy_folders: dict[str, Path], renderer: Renderer, tmp_path: Path, kv_heads: str
@@ -155,6 +159,7 @@ def test_pairs_that_share_too_little_have_a_row_for_each_response(
     assert len(batch["input_ids"]) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:train_reward")
 def test_the_helpfulness_model_ignores_safety_labels(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -169,6 +174,7 @@ def test_the_helpfulness_model_ignores_safety_labels(
     same_gradients(found[0][1], found[1][1])
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("safety auxiliary loss", equation="models.training.reward:PairTrainer.compute_loss")
 def test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe(
     policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -201,6 +207,7 @@ def test_it_learns_the_ranking_and_opens_in_plain_transformers(
         assert chosen > rejected
 
 
+@pytest.mark.slow
 def test_an_adapter_and_its_head_learn_alone(gqa_policy: Path, renderer: Renderer, tmp_path: Path) -> None:
     judged = pairs(renderer)
     model = reward_from_policy(gqa_policy, None, lora=LORA, seed=3)
@@ -213,6 +220,7 @@ def test_an_adapter_and_its_head_learn_alone(gqa_policy: Path, renderer: Rendere
     assert all(chosen > rejected for chosen, rejected in scores_alone(again, judged))
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "accumulation normalised per micro-batch", equation="models.training.reward:PairTrainer.compute_loss"
 )

@@ -57,6 +57,7 @@ def nll_by_hand(model: torch.nn.Module, dialogue: Rendered) -> torch.Tensor:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_five_tokens_is_the_nll_by_hand(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -69,6 +70,7 @@ def test_the_loss_of_five_tokens_is_the_nll_by_hand(
     assert loss == pytest.approx(float(expected.mean()), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -81,6 +83,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_tokens_that_the_model_says(
     assert loss == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_loss_and_gradients_are_the_same_with_trls_fused_head(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +147,7 @@ def test_packed_dialogues_do_not_leak_into_each_other(
                 torch.testing.assert_close(before[row, first:last], alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.sft:fine_tune")
 def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over_two(
     build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path
@@ -163,6 +167,7 @@ def test_one_pass_over_sixteen_ragged_rows_has_the_gradient_of_eight_passes_over
     same_gradients(gradients, accumulated)
 
 
+@pytest.mark.slow
 def test_an_adapter_learns_the_answers_and_leaves_the_base_alone(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -198,6 +203,7 @@ def test_a_dialogue_longer_than_a_row_is_refused_by_its_number_and_never_cut(
         run(gqa_policy, [FIVE, long], renderer, tmp_path, Quiet())
 
 
+@pytest.mark.slow
 def test_a_row_of_its_own_for_each_dialogue_learns_what_packed_rows_learn(
     tmp_path: Path, gqa_policy: Path, renderer: Renderer
 ) -> None:

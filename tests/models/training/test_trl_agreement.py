@@ -55,6 +55,7 @@ def arguments(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("labels shifted once too often", equation="models.training.packing:pack")
 def test_sft_loss_equals_trls(build: Build, policy_folder: Path, renderer: Renderer, tmp_path: Path) -> None:
     """Packed and labelled by us; padded, one dialogue a row, by TRL."""

@@ -67,6 +67,7 @@ def same(one: Path, two: Path) -> None:
     assert metrics[1] == pytest.approx(metrics[0], abs=1e-6, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", list(CHANGES))
 @pytest.mark.conformance(
     "two-process training differs", equation="models.training.hf:ResumableTrainer.get_train_dataloader"
@@ -124,6 +125,7 @@ def test_every_row_of_a_step_is_taken_equally_often_and_every_process_has_some_i
             assert all(len(some) <= max(2, batch // passes // processes) for one in dealt for some in one)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
 )

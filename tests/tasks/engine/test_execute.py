@@ -47,6 +47,7 @@ def asset(name: str) -> AssetName:
     return AssetName("model", name, "V1")
 
 
+@pytest.mark.slow
 def test_a_step_leaves_its_output_metrics_tables_and_lineage(bench: Bench, word: StepCall) -> None:
     ids = FlowIds("flow-1", "task-1", "root-1")
     outcome = bench.execute(word, ids=ids)
@@ -89,6 +90,7 @@ def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> N
     assert len(bench.store.history(asset("word"))) == 1, "nothing is written for a step that is up to date"
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("rerun reuses what is stale", equation="tasks.engine.execute:fingerprint_of")
 def test_a_changed_config_seed_version_or_input_computes_anew(bench: Bench, word: StepCall, joined: StepCall) -> None:
     bench.execute(word)
@@ -105,6 +107,7 @@ def test_a_changed_config_seed_version_or_input_computes_anew(bench: Bench, word
     assert bench.text("model/joined@V1") == "alpaca 7 | end"
 
 
+@pytest.mark.slow
 def test_going_back_takes_the_old_run_up_again(bench: Bench, word: StepCall, joined: StepCall) -> None:
     first = bench.execute(word)
     bench.execute(joined)
@@ -118,6 +121,7 @@ def test_going_back_takes_the_old_run_up_again(bench: Bench, word: StepCall, joi
     assert len(bench.computed()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("rerun reuses what is stale", equation="tasks.engine.execute:resolve_inputs")
 def test_a_changed_source_file_computes_anew(bench: Bench, joined: StepCall, tmp_path: Path) -> None:
     source = tmp_path / "Some file.txt"
@@ -132,6 +136,7 @@ def test_a_changed_source_file_computes_anew(bench: Bench, joined: StepCall, tmp
     assert bench.text("model/joined@V1") == "two | end"
 
 
+@pytest.mark.slow
 def test_two_files_of_one_name_are_two_sources(bench: Bench, joined: StepCall, tmp_path: Path) -> None:
     paths = []
     for folder in ("a", "b"):
@@ -143,6 +148,7 @@ def test_two_files_of_one_name_are_two_sources(bench: Bench, joined: StepCall, t
     assert bench.execute(dataclasses.replace(joined, inputs={"files": tuple(map(File, paths))})).cached
 
 
+@pytest.mark.slow
 def test_a_forced_redo_with_identical_bytes_makes_nothing_stale(bench: Bench, word: StepCall, joined: StepCall) -> None:
     first = bench.execute(word)
     bench.execute(joined)
@@ -156,6 +162,7 @@ def test_a_forced_redo_with_identical_bytes_makes_nothing_stale(bench: Bench, wo
     assert bench.store.runs(step="write_word")[0].run.attempt == 2
 
 
+@pytest.mark.slow
 def test_another_recipe_with_identical_bytes_makes_nothing_stale(bench: Bench, joined: StepCall) -> None:
     constant = call_of(write_constant, WordConfig(word="a", ledger=bench.ledger), name="word")
     bench.execute(constant)
@@ -233,6 +240,7 @@ def test_leftovers_of_an_attempt_that_was_cut_off_are_not_published(bench: Bench
     assert [ref.path for ref in bench.store.version(version).objects] == ["text.txt"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_step_is_cancelled_and_the_same_call_goes_on(bench: Bench) -> None:
     call = call_of(tell_where, WordConfig(ledger=bench.ledger, seconds=3), name="where")
 
@@ -249,6 +257,7 @@ def test_an_interrupted_step_is_cancelled_and_the_same_call_goes_on(bench: Bench
     assert bench.states("tell_where") == ["cancelled", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_damaged_input_ends_the_step_with_its_name_and_what_puts_it_right(
     bench: Bench, word: StepCall, joined: StepCall
 ) -> None:

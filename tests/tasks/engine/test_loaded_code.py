@@ -117,6 +117,7 @@ def run(project: Path, program: str) -> Any:
     return json.loads(finished.stdout)
 
 
+@pytest.mark.slow
 def test_a_worker_that_outlives_an_edit_records_what_it_loaded_and_its_successor_what_it_loads(project: Path) -> None:
     """The edit leaves size and time as they were, so that Python would run the compiled file of the old text."""
     before, after, restarted = run(project, PROGRAM)

@@ -110,6 +110,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 FIRST = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e"  # sha256 of "first"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WAYS)
 def test_a_small_file_that_changes_before_it_is_read_is_read_as_it_was_hashed(
     held: Held, change: Callable[[Path, str], None]
@@ -124,6 +125,7 @@ def test_a_small_file_that_changes_before_it_is_read_is_read_as_it_was_hashed(
     assert held.bench.text(str(TEXT)) == "other", "the next command takes the file as it is then"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("change", WAYS)
 def test_a_large_file_that_changes_before_it_is_read_ends_the_step_and_nothing_is_kept(
@@ -150,6 +152,7 @@ def test_a_large_file_that_is_gone_ends_the_step_at_once(held: Held) -> None:
     assert isinstance(held.outcome(), InputError)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_checkpoint_that_was_learned_of_another_file_is_not_gone_on_from(held: Held) -> None:
     """The file is put back after the step has read the other one: by its fingerprint the next attempt is the same."""
@@ -190,6 +193,7 @@ class EditingFirst(Workers):
         return self.workers.run(folder, on_wait)
 
 
+@pytest.mark.slow
 def test_import_data_makes_its_rows_of_the_file_that_it_names(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(json.dumps({"prompt": "How do llamas sleep?"}) + "\n")
@@ -232,6 +236,7 @@ def overwrite_template(folder: Path) -> None:
     edited(folder / "chat_template.jinja", "{{ 'another template' }}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [overwrite_weights, overwrite_template])
 def test_a_base_model_is_learned_from_as_it_was_hashed_with_its_template(
     bench: Bench, tmp_path: Path, change: Callable[[Path], None]

@@ -47,6 +47,7 @@ def call(bench: Bench, tmp_path: Path) -> StepCall:
     return replace(joined, inputs={"texts": (Heard(said),)})
 
 
+@pytest.mark.slow
 def test_a_new_kind_is_read_recorded_cached_and_looked_at(bench: Bench, call: StepCall, tmp_path: Path) -> None:
     outcome = bench.execute(call)
     assert bench.text("model/joined@V1") == "hello | end"

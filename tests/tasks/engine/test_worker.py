@@ -157,6 +157,7 @@ def test_stopping_a_job_ends_its_process(workers: Workers, tmp_path: Path) -> No
     assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
 
 
+@pytest.mark.slow
 def test_stopping_a_job_at_once_ends_it_too(workers: Workers, tmp_path: Path) -> None:
     """Whenever the stop comes, also before the step's process has set itself up: it never gets to its end."""
 
@@ -195,6 +196,7 @@ def test_stopping_all_jobs_ends_those_that_other_threads_wait_for(tmp_path: Path
     workers.close()
 
 
+@pytest.mark.slow
 def test_the_death_of_the_worker_is_reported_and_ends_its_steps(workers: Workers, tmp_path: Path) -> None:
     folder = place(tmp_path, seconds=60)
 

@@ -89,6 +89,7 @@ def test_more_people_than_there_are_places_are_told_at_once(answerer: LiveAnswer
     assert len(answers) == PLACES
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_replaced_and_says_the_same_and_one_that_is_too_slow_ends(
     answerer: LiveAnswerer,
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_process_that_dies_is_replaced_and_says_the_same_and_one_that_is_too_s
     wait_for(lambda: answerer.pid != pid, "a new process")
 
 
+@pytest.mark.slow
 def test_policies_that_cannot_be_loaded_are_told_at_the_start_and_no_process_stays(tmp_path: Path) -> None:
     answerer = LiveAnswerer([LiveModel("none", tmp_path / "nowhere", None)], CONFIG)
     with pytest.raises(RuntimeError, match=r"could not be loaded: .*nowhere"):
@@ -121,6 +123,7 @@ def test_policies_that_cannot_be_loaded_are_told_at_the_start_and_no_process_sta
     assert not is_alive(answerer.pid)
 
 
+@pytest.mark.slow
 def test_a_version_that_is_wanted_later_is_loaded_then_and_one_that_cannot_be_leaves_the_others_at_work(
     tmp_path: Path,
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_version_that_is_wanted_later_is_loaded_then_and_one_that_cannot_be_le
         answerer.close()
 
 
+@pytest.mark.slow
 def test_no_more_policies_are_loaded_than_there_is_room_for(tmp_path: Path) -> None:
     answerer = LiveAnswerer([], CONFIG, lambda version: LiveModel(version, tmp_path, None))
     try:
