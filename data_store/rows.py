@@ -250,7 +250,8 @@ ROW_KINDS: Mapping[str, RowKind] = {
             {"form": BENCHMARK_FORMS},
         ),
         RowKind(
-            "benchmark_result",  # log-probabilities of the choices in nats; `detail` is how a program ended
+            # log-probabilities of the choices in nats; `detail` is how a program ended; `cut`: not read whole
+            "benchmark_result",
             _schema(
                 benchmark=_S,
                 suite=_S,
@@ -262,6 +263,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
                 logprobs=(_FLOATS,),
                 response=(_S,),
                 detail=(_S,),
+                cut=_BOOL,
             ),
             ("benchmark", "item_id", "draw"),
         ),

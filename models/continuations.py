@@ -39,11 +39,11 @@ def of_text(renderer: Renderer, context: str, continuation: str) -> Continuation
 def of_answer(renderer: Renderer, context: str, continuation: str) -> Continuation:
     """The same as the model's answer to a user's message, without the end of the turn.
 
-    The answer's ids are those that the template gives it, its first blank included. lm-evaluation-harness takes the
-    blank before a choice away where it applies a chat template, which is another answer to a model that has learned to
-    begin with one. Raises ValueError for an empty continuation.
+    The answer's ids are those that the template gives it, its first blank included; blanks around the continuation are
+    taken away. lm-evaluation-harness takes the blank before a choice away where it applies a chat template, which is
+    another answer to a model that has learned to begin with one. Raises ValueError for an empty continuation.
     """
-    messages = [{"role": "user", "content": context}, {"role": "assistant", "content": continuation}]
+    messages = [{"role": "user", "content": context}, {"role": "assistant", "content": continuation.strip()}]
     before = renderer.prompt(messages[:1])
     ids = renderer.dialogue(messages).input_ids[len(before) :]
     if ids and ids[-1] in renderer.end_ids:
@@ -51,6 +51,11 @@ def of_answer(renderer: Renderer, context: str, continuation: str) -> Continuati
     if not ids:
         raise ValueError(f"the answer {continuation!r} has no token of its own")
     return Continuation(before, ids)
+
+
+def context_length(model: nn.Module) -> int:
+    """The tokens that a model reads at most."""
+    return int(cast(PreTrainedConfig, model.config).max_position_embeddings)
 
 
 @torch.inference_mode()
@@ -62,7 +67,7 @@ def continuation_logprobs(
     What is too long for the context loses tokens at its beginning. Raises ValueError for a continuation that alone is
     longer than the context.
     """
-    limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
+    limit = context_length(model)
     for each in continuations:
         if not each.before or len(each.ids) >= limit:
             raise ValueError(f"a continuation of {len(each.ids)} tokens; the context holds {limit}, one before it too")

@@ -106,8 +106,14 @@ def _items(run: StepRun) -> Iterator[tuple[str, str, str]]:
         if row["split"] == "heldout":
             yield set_of(row), row["prompt_id"], _text_of(row)
     for row in run.records("benchmarks"):
-        right = "" if row["answer"] is None else row["choices"][row["answer"]]
-        yield benchmark_set(row["benchmark"]), row["item_id"], f"{row['prompt']} {right}"
+        yield benchmark_set(row["benchmark"]), row["item_id"], f"{row['prompt']} {_right_answer(row)}".strip()
+
+
+def _right_answer(item: Mapping[str, Any]) -> str:
+    """Of code there is none; its tests are no text that a model would learn."""
+    if item["answer"] is not None:
+        return str(item["choices"][item["answer"]])
+    return str(item["tests"] or "") if item["form"] == "task" else ""
 
 
 def _text_of(row: Mapping[str, Any]) -> str:

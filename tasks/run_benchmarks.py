@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from data_store.errors import InputError
 from tasks.answers import open_renderer
 from tasks.benchmarks.answering import GREEDY, Answerer
 from tasks.benchmarks.code import judge_programs, program_of, question_of
@@ -22,7 +21,7 @@ Rows = list[dict[str, Any]]
 def _metrics(call: "StepCall") -> Iterator[str]:
     """Of code pass@k or of all else the accuracy: the plan does not know which it is."""
     config: Any = call.config
-    yield "items"
+    yield from ("items", "cut")
     yield from (f"suite/{name}" for name in dict.fromkeys(each.suite for each in config.sets))
 
 
@@ -66,7 +65,8 @@ def run_benchmarks(run: StepRun, config: RunBenchmarksConfig) -> Mapping[str, fl
     run.write_rows("results", results)
     figures = figures_of(results, items, config.pass_at)
     run.table("benchmarks", [{**each.shown(), "judge": "the benchmark's answers"} for each in figures])
-    metrics = {**told, **{each.name: each.value for each in figures}, "items": float(len(items))}
+    counts = {"items": len(items), "cut": len({(row["benchmark"], row["item_id"]) for row in results if row["cut"]})}
+    metrics = {**told, **{each.name: each.value for each in figures}, **{k: float(n) for k, n in counts.items()}}
     if run.all_inputs("contamination"):
         moved, table = contamination_of(results, run.records("contamination"))
         run.table("contamination", table)
@@ -92,6 +92,7 @@ def _choices(answerer: Answerer, choice: BenchmarkChoice, items: Rows) -> Rows:
                 "logprobs": logprobs,
                 "response": item["choices"][best],
                 "detail": None,
+                "cut": item["prompt"] in answerer.cut,
             }
         )
     return rows
@@ -108,10 +109,7 @@ def _code(answerer: Answerer, choice: BenchmarkChoice, items: Rows, config: RunB
     sandbox = find_sandbox()
     temperature = GREEDY if config.samples == 1 else config.sampling.temperature
     contexts = [question_of(item, choice.chat) for item in items]
-    try:
-        drawn = answerer.texts(contexts, choice.chat, config.samples, temperature)
-    except ValueError as error:  # a prompt that the context does not hold
-        raise InputError(f"benchmark {choice.name}: {error}; leave the task out, or set limit") from None
+    drawn = answerer.texts(contexts, choice.chat, config.samples, temperature)
     answers = [(item, draw, text) for item, texts in zip(items, drawn, strict=True) for draw, text in enumerate(texts)]
     programs = [program_of(item, text, choice.chat) for item, _, text in answers]
     verdicts = judge_programs(sandbox, programs, config.sandbox, config.programs_at_a_time)
@@ -124,6 +122,7 @@ def _code(answerer: Answerer, choice: BenchmarkChoice, items: Rows, config: RunB
             "logprobs": None,
             "response": text,
             "detail": verdict.detail,
+            "cut": question_of(item, choice.chat) in answerer.cut,
         }
         for (item, draw, text), verdict in zip(answers, verdicts, strict=True)
     ]

@@ -35,7 +35,7 @@ class _Format(NamedTuple):
 def read_benchmark(paths: Sequence[Path], benchmark: str, suite: str) -> Imported:
     """Rows of kind benchmark_item from .jsonl, .json, .csv, each also with .gz.
 
-    Refused by name: empty_prompt, choices_alike. Raises InputError, with file, line and field, for a record of no known
+    Refused by name: empty_prompt, answer_twice. Raises InputError, with file, line and field, for a record of no known
     format, an answer that is none of the choices, and an id that comes twice.
     """
     seen: dict[str, str] = {}
@@ -65,8 +65,8 @@ def _checked(record: Record, read: _Choice) -> dict[str, Any]:
         raise InputError(f"{record.where}: the answer is choice {read.answer}, of {len(read.choices)} from 0 on")
     if not read.prompt.strip() or not all(choice.strip() for choice in read.choices):
         raise RefusedRowError("empty_prompt", "the question or a choice is empty")
-    if len(set(read.choices)) != len(read.choices):
-        raise RefusedRowError("choices_alike", f"two choices are the same: {list(read.choices)}")
+    if read.choices.count(read.choices[read.answer]) > 1:
+        raise RefusedRowError("answer_twice", f"another choice is the same as the right one: {list(read.choices)}")
     return {"form": "choice", "prompt": read.prompt, "choices": list(read.choices), "answer": read.answer}
 
 
@@ -108,7 +108,7 @@ def _plain(record: Record) -> _Choice:
 
 def _listed(record: Record) -> _Choice:
     """CommonsenseQA and OpenBookQA as texts: lines of «A. bank», one of which is the answer."""
-    lines = [line.strip() for line in record.text("options").splitlines() if line.strip()]
+    lines = [line.strip() for line in record.text("options").splitlines() if re.search(r"\w", line)]
     if not all(re.match(r"[A-J]\. ", line) for line in lines):
         raise InputError(f"{record.where}: field 'options' must hold lines such as 'A. bank'")
     answer, letters = record.text("answer").strip(), [line[0] for line in lines]

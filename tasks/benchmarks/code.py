@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from tasks.benchmarks.answering import before_stops
 from tasks.sandbox.sandbox import Outcome, Sandbox, SandboxConfig
 
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -35,7 +36,7 @@ def question_of(item: Mapping[str, Any], chat: bool) -> str:
 def program_of(item: Mapping[str, Any], answer: str, chat: bool) -> str:
     """The program that an answer comes to, with the tests behind it. An answer that writes the function anew takes the
     place of the prompt's; what stands before the function there (imports) stays."""
-    code = _code_of(answer) if chat else _cut(answer, _STOPS[item["form"]])
+    code = _code_of(answer) if chat else before_stops(answer, _STOPS[item["form"]])
     if item["form"] == "mbpp":
         return f"{code}\n\n{item['tests']}\n"
     name, prompt = item["entry_point"], item["prompt"]
@@ -72,8 +73,3 @@ def _code_of(answer: str) -> str:
     """The first block of code in an answer, or all of it."""
     found = _BLOCK.search(answer)
     return answer if found is None else found.group(1)
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(ends, default=len(text))]

@@ -14,6 +14,7 @@ from tasks.benchmarks.answering import Answerer
 from tasks.benchmarks.config import BenchmarkChoice
 
 _SCORES = ("acc", "exact_match", "em", "mcq_accuracy", "f1")
+_FEWSHOT_SEED = 1234  # the harness's own; without one the examples before a question are others each time
 _ASKED = ("multiple_choice", "loglikelihood", "generate_until")
 
 
@@ -52,6 +53,7 @@ def load_tasks(folder: Path, choice: BenchmarkChoice, cache: Path) -> dict[str, 
         except Exception as error:
             raise InputError(f"{where}: {', '.join(choice.tasks)} cannot be loaded: {error}") from error
     for name, task in found.items():
+        task.set_fewshot_seed(_FEWSHOT_SEED)
         if getattr(task, "UNSAFE_CODE", False):
             raise InputError(
                 f"{where}: {name} runs programs outside the sandbox: give HumanEval's or MBPP's file instead"
@@ -66,17 +68,16 @@ def items_of(tasks: Mapping[str, Any], choice: BenchmarkChoice) -> Iterator[dict
     for name, task in tasks.items():
         for number, doc in task.doc_iterator(rank=0, limit=choice.limit, world_size=1):
             choices, target = _choices(task, doc), task.doc_to_target(doc)
-            answer = target if choices and isinstance(target, int) else None
             yield {
                 "benchmark": choice.name,
                 "suite": choice.suite,
                 "item_id": f"{name}/{number}",
                 "source": name,
                 "form": "task",
-                "prompt": f"{task.doc_to_text(doc)}" if choices else f"{task.doc_to_text(doc)}\n{target}",
+                "prompt": str(task.doc_to_text(doc)),
                 "choices": choices,
-                "answer": answer,
-                "tests": None,
+                "answer": target if choices and isinstance(target, int) else None,
+                "tests": None if choices else str(target),
                 "entry_point": None,
             }
 
@@ -90,7 +91,7 @@ def run_tasks(
 
     from tasks.benchmarks.harness_model import HarnessModel
 
-    done = evaluate(
+    done: Any = evaluate(
         HarnessModel(answerer, choice.chat),
         {"tasks": dict(tasks)},
         limit=choice.limit,
@@ -98,7 +99,9 @@ def run_tasks(
         log_samples=True,
     )
     rows = [
-        _row(choice, name, sample) for name, samples in done["samples"].items() for sample in _first_filter(samples)
+        {**_row(choice, name, sample), "cut": any(args[0] in answerer.cut for args in sample["arguments"])}
+        for name, samples in done["samples"].items()
+        for sample in _first_filter(samples)
     ]
     told = {
         f"{name}/{metric.removesuffix(',none').replace(',', '/')}": float(value)

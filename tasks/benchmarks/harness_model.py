@@ -1,11 +1,12 @@
 """A policy as lm-evaluation-harness asks it. Imported where the harness is there alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.model import LM
 
-from tasks.benchmarks.answering import GREEDY, Answerer
+from tasks.benchmarks.answering import GREEDY, Answerer, before_stops
 
 
 class HarnessModel(LM):  # type: ignore[misc]  # the harness has no types here
@@ -32,11 +33,11 @@ class HarnessModel(LM):  # type: ignore[misc]  # the harness has no types here
             alike.setdefault(self._drawn(request.args[1]), []).append(number)
         for (limit, temperature), numbers in alike.items():
             sampling = self._answerer.sampling.model_copy(update={"max_new_tokens": limit})
-            answerer = Answerer(self._answerer.policy, self._answerer.renderer, sampling, self._answerer.seed)
+            answerer = replace(self._answerer, sampling=sampling)  # `cut` is the same set
             contexts = [requests[number].args[0] for number in numbers]
             drawn = answerer.texts(contexts, self._chat, 1, temperature)
             found |= {number: texts[0] for number, texts in zip(numbers, drawn, strict=True)}
-        return [_cut(found[number], request.args[1]) for number, request in enumerate(requests)]
+        return [before_stops(found[number], _stops(request.args[1])) for number, request in enumerate(requests)]
 
     def _drawn(self, asked: Mapping[str, Any]) -> tuple[int, float]:
         """(most tokens, temperature) of a request."""
@@ -45,9 +46,6 @@ class HarnessModel(LM):  # type: ignore[misc]  # the harness has no types here
         return limit, max(temperature, GREEDY)
 
 
-def _cut(text: str, asked: Mapping[str, Any]) -> str:
+def _stops(asked: Mapping[str, Any]) -> list[str]:
     stops = asked.get("until") or []
-    ends = [
-        place for stop in ([stops] if isinstance(stops, str) else stops) if stop and (place := text.find(stop)) >= 0
-    ]
-    return text[: min(ends, default=len(text))]
+    return [stops] if isinstance(stops, str) else [stop for stop in stops if stop]

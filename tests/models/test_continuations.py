@@ -56,6 +56,7 @@ def test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template(an
     assert [*row.before, *row.ids] == learned.input_ids[:-1]
     assert learned.input_ids[-1] in any_renderer.end_ids
     assert row.before == any_renderer.prompt(messages[:1])
+    assert row == of_answer(any_renderer, CONTEXT, f" {CHOICES[0]}"), "the template writes the blank, not the benchmark"
     assert sum(learned.loss_mask) == len(row.ids) + 1
 
 

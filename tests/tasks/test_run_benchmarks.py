@@ -100,11 +100,43 @@ def test_programs_are_drawn_run_and_counted(tmp_path: Path, policy: Path) -> Non
     assert len({row["response"] for row in rows if row["item_id"] == "1"}) > 1, "drawn, not the same thrice"
 
 
-def test_a_prompt_that_the_context_does_not_hold_is_named(tmp_path: Path, policy: Path) -> None:
-    item = {"benchmark": "mbpp", "suite": "code", "item_id": "1", "source": "x:1", "form": "mbpp", "prompt": WORDS * 40}
-    rest = {"choices": None, "answer": None, "tests": "assert True", "entry_point": None}
-    with pytest.raises(InputError, match=r"benchmark mbpp: prompt 1 has \d+ tokens; the context holds 128"):
-        ran(tmp_path, policy, [{**item, **rest}], {"name": "mbpp", "suite": "code"})
+@pytest.mark.parametrize("chat", [True, False])
+def test_what_the_context_does_not_hold_is_counted_and_a_message_is_answered_by_nothing(
+    tmp_path: Path, policy: Path, chat: bool
+) -> None:
+    """128 tokens. The other tasks are answered as ever, and each row says which is which."""
+    rest = {"test": "def check(f): assert f()", "entry_point": "f"}
+    tasks = [{"task_id": n, "prompt": "def f():\n" * (40 if n == 1 else 1), **rest} for n in range(3)]
+    (tmp_path / "code.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    choice = {"name": "code", "suite": "code", "chat": chat}
+    try:
+        items = imported(tmp_path, tmp_path / "code.jsonl", **choice)
+    except InputError as error:
+        pytest.skip(str(error))
+    metrics, rows = ran(tmp_path, policy, items, choice)
+    assert [row["cut"] for row in rows] == [False, True, False]
+    assert [bool(row["response"]) for row in rows] == [True, not chat, True]
+    assert (metrics["cut"], metrics["items"]) == (1.0, 3.0)
+
+
+def test_a_question_that_the_context_does_not_hold_loses_its_beginning(tmp_path: Path, policy: Path) -> None:
+    long = {"id": "long", "question": WORDS * 40, "choices": ["llama", "grass"], "answer": 0}
+    file = questions(tmp_path)
+    file.write_text(f"{file.read_text()}{json.dumps(long)}\n")
+    items = imported(tmp_path, file, name="own")
+    metrics, rows = ran(tmp_path, policy, items, {"name": "own"})
+    assert [row["item_id"] for row in rows if row["cut"]] == ["long"]
+    assert metrics["cut"] == 1.0
+
+
+def test_a_choice_that_is_longer_than_the_context_is_named(tmp_path: Path, policy: Path) -> None:
+    record = {"question": "q", "choices": ["a", WORDS * 20], "answer": 0}
+    (tmp_path / "own.jsonl").write_text(json.dumps(record))
+    items = imported(tmp_path, tmp_path / "own.jsonl", name="own")
+    with pytest.raises(
+        InputError, match=r"a choice has \d+ tokens, and the policy's context holds 128: 'the llama eats"
+    ):
+        ran(tmp_path, policy, items, {"name": "own"})
 
 
 def test_code_without_a_sandbox_is_refused_before_anything_is_trained(

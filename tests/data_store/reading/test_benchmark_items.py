@@ -147,8 +147,9 @@ def test_an_id_that_comes_twice_is_refused_and_what_is_of_no_use_is_counted(tmp_
     with pytest.raises(InputError, match=r"line 2: the id 'x' is that of items.jsonl:1 already"):
         read_benchmark([written(tmp_path, {**own, "id": "x"}, {**own, "id": "x"})], "set", "suite")
     dirty = ({**own, "choices": ["a", " "]}, {**own, "choices": ["a", "b", "a"]})
-    read = read_benchmark([written(tmp_path, own, *dirty)], "set", "suite")
-    assert (len(read.rows), read.refused_counts()) == (1, {"empty_prompt": 1, "choices_alike": 1})
+    wrong_twice = {**own, "choices": ["a", "b", "b"]}
+    read = read_benchmark([written(tmp_path, own, *dirty, wrong_twice)], "set", "suite")
+    assert (len(read.rows), read.refused_counts()) == (2, {"empty_prompt": 1, "answer_twice": 1})
 
 
 def test_the_page_names_every_format() -> None:

@@ -48,13 +48,15 @@ metric_list:
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With weights ten times the usual: one token more or less in front shows."""
+    """With weights ten times the usual: one token more or less in front shows. It says words, for the harness reads
+    whole runs of bytes that are no text as something else."""
     folder = little_policy(tmp_path_factory.mktemp("policy"))
     model, renderer = load_policy(folder), open_renderer(folder)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" not in name:
                 parameter.mul_(10)
+        model.get_output_embeddings().weight[: renderer.tokenizer.convert_tokens_to_ids("<0xFF>") + 1] = 0.0
     save_checkpoint(model, renderer.tokenizer, folder)
     return folder
 
@@ -97,9 +99,9 @@ def hflm(policy: Path, batch_size: int = 2) -> Any:
 def test_log_probabilities_are_those_of_the_harness_on_the_same_checkpoint(
     policy: Path, folder: Path, answerer: Answerer, tmp_path: Path
 ) -> None:
+    """The harness gets its BOS in the text: told to add one, it leaves that to the tokenizer, and ours adds none."""
     from lm_eval.evaluator import evaluate
 
-    """The harness gets its BOS in the text: told to add one, it leaves that to the tokenizer, and ours adds none."""
     tasks = load_tasks(folder, choice("eats"), tmp_path / "cache")
     rows, told = run_tasks(tasks, choice("eats"), answerer)
     (folder / "bos.yaml").write_text(CHOICE_TASK.replace("task: eats", "task: bos").replace('"{{q', '"<s>{{q'))
@@ -136,13 +138,17 @@ def test_in_a_dialogue_the_harness_of_the_rendered_prompt_and_the_blank_gives_th
 def test_texts_are_those_that_the_harness_draws_and_end_at_its_stops(policy: Path, answerer: Answerer) -> None:
     from lm_eval.api.instance import Instance
 
-    asked = {"until": ["kind"], "max_gen_toks": 6, "do_sample": False}
-    requests = [
-        Instance("generate_until", {}, (f"the llama {word}", asked), n) for n, word in enumerate(WORDS.split()[:5])
-    ]
-    ours = HarnessModel(answerer, chat=False).generate_until(requests)
-    theirs = hflm(policy).generate_until(requests, disable_tqdm=True)
+    asked = {"until": ["kind", "people"], "max_gen_toks": 6, "do_sample": False}
+
+    def requests(bos: str) -> list[Instance]:
+        texts = [f"{bos}the llama {word}" for word in WORDS.split()[:8]]
+        return [Instance("generate_until", {}, (text, asked), n) for n, text in enumerate(texts)]
+
+    ours = HarnessModel(answerer, chat=False).generate_until(requests(""))
+    theirs = hflm(policy).generate_until(requests("<s>"), disable_tqdm=True)
     assert [text.strip() for text in ours] == [text.strip() for text in theirs]
+    assert len(set(ours)) > 4
+    assert not any(stop in text for text in ours for stop in asked["until"])
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -155,12 +161,26 @@ def test_a_task_that_writes_texts_keeps_them(folder: Path, answerer: Answerer, t
     assert 0.0 <= told["says/exact_match"] <= 1.0
 
 
+def test_the_examples_before_a_question_are_the_same_each_time(
+    folder: Path, answerer: Answerer, tmp_path: Path
+) -> None:
+    with_examples = CHOICE_TASK.replace("task: eats", "task: shown\nnum_fewshot: 2\nfewshot_split: test")
+    (folder / "shown.yaml").write_text(with_examples)
+    found = []
+    for n in range(2):
+        rows, _ = run_tasks(load_tasks(folder, choice("shown"), tmp_path / f"cache{n}"), choice("shown"), answerer)
+        found.append([row["logprobs"] for row in rows])
+    assert found[0] == found[1]
+    rows, _ = run_tasks(load_tasks(folder, choice("eats"), tmp_path / "cache2"), choice("eats"), answerer)
+    assert found[0] != [row["logprobs"] for row in rows], "there are examples"
+
+
 def test_items_are_told_before_any_model_is_there(folder: Path, tmp_path: Path) -> None:
     items = [*items_of(load_tasks(folder, choice("eats", "says"), tmp_path / "cache"), choice("eats", "says", limit=3))]
     assert [item["item_id"] for item in items] == [*(f"eats/{n}" for n in range(3)), *(f"says/{n}" for n in range(3))]
     assert items[1]["prompt"] == "the llama eats llama"
     assert (items[1]["choices"], items[1]["answer"]) == (["eats", "llama eats green"], 1)
-    assert items[3]["prompt"] == "the llama eats the\nllama"
+    assert (items[3]["prompt"], items[3]["tests"]) == ("the llama eats the", "llama")
 
 
 def test_what_cannot_be_run_is_said_before_anything_is(folder: Path, tmp_path: Path) -> None:
