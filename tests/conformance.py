@@ -223,6 +223,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "sys.exit(0), os._exit(0) and SystemExit before the tests do not pass",
         ),
         Row(
+            "benchmarks that cannot be run",
+            "a record that cannot be read stops the run before anything is trained, with file and line",
+            "harnesses load their tasks once the model is trained",
+        ),
+        Row(
             "a choice loses the blank that answers begin with",
             "what is scored of a choice are the ids that the template gives it as an answer, in six chat formats",
             "lm-evaluation-harness strips it with apply_chat_template: .52 in place of .75 for a demo policy",

@@ -72,6 +72,7 @@ from tasks.extend_prompts import extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, fit_context
+from tasks.import_benchmarks import import_benchmarks
 from tasks.import_data import import_data
 from tasks.imported_files import ROLES
 from tasks.judge_pairs import judge_pairs
@@ -134,9 +135,16 @@ RAW: Mapping[str, Reads] = {
 
 FOUNDATION_ROWS = (
     CHECK_ROW,
-    # whatever follows reads what is imported: nothing is done for a model that cannot be right
-    Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw, after=(check_base,)),
+    # whatever follows reads what is imported: nothing is done for a model that cannot be right, or for benchmarks that
+    # cannot be run
     ITEMS_ROW,
+    Row(
+        import_data,
+        reading,
+        {role: data_files(role) for role in ROLES},
+        _raw,
+        after=(check_base, import_benchmarks),
+    ),
     Row(
         filter_corpus,
         section("filter"),
