@@ -98,8 +98,8 @@ def measured(store: Store, part: str, tests: list[Row]) -> Row:
         folder = folder_of(store, AssetName("model", f"reward-{axis}", part))
         own = [row for row in tests if row["axis"] == axis]
         by_rating = accuracy_by_rating(load_reward(folder), open_renderer(folder), own, SamplingConfig(batch_size=64))
-        found |= {axis: by_rating["all"][0], f"{axis}, clear pairs": by_rating["significantly_better"][0]}
-        found[f"{axis} tests"] = by_rating["all"][1]
+        found |= {axis: by_rating["all"].value, f"{axis}, clear pairs": by_rating["significantly_better"].value}
+        found[f"{axis} tests"] = by_rating["all"].n
     return found
 
 

@@ -5,8 +5,12 @@ something.
 """
 
 import math
+import re
+from collections.abc import Callable
 
 NOT_MEASURED = "–"
+_LONGEST_NAME = 80
+FEW = 30  # of less, a figure is marked
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -34,6 +38,23 @@ def rate(value: float | None) -> str:
 def percent(value: float | None, digits: int = 0) -> str:
     """A share: 0.475 is «48%», to one digit «47.5%»."""
     return NOT_MEASURED if value is None else f"{100 * value:.{digits}f}%"
+
+
+def interval(low: float, high: float, form: Callable[[float], str] = figure) -> str:
+    """From where to where a figure may lie, as short as can be: «.57–.71»."""
+    return "–".join(re.sub(r"\b0\.", ".", form(bound)) for bound in (low, high))
+
+
+def marks(n: int, low: float | None, chance: float | None = None) -> list[str]:
+    """What to know before a figure of `n` items is believed: «few», and «chance» where guessing would do as well."""
+    is_chance = low is not None and chance is not None and low <= chance
+    return [*(["few"] if n < FEW else []), *(["chance"] if is_chance else [])]
+
+
+def named(judge: str) -> str:
+    """Whoever judged, as code, so that a page takes no name for markup: it may have come with another store."""
+    plain = " ".join(judge.split()).translate({ord("`"): "'", ord("|"): "/"})
+    return f"`{plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 1] + '…'}`"
 
 
 def seconds(value: float | None) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from data_store.estimate import Estimate
 from data_store.names import AssetName
 
 RunState = Literal["running", "succeeded", "failed", "cancelled", "crashed"]
@@ -112,11 +113,28 @@ class RunOutput:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that a run measured. `step` is the training step, 0 for a number of the whole run."""
+    """One number that a run measured. `step` is the training step, 0 for a number of the whole run; such a number may
+    be an estimate, and says then of how many and by whom, as `Estimate` does."""
 
     name: str
     value: float
     step: int = 0
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    judge: str | None = None
+
+    @classmethod
+    def of(cls, name: str, measured: float | Estimate) -> "Metric":
+        """What a step gives under a name, as a number of the whole run."""
+        if isinstance(measured, Estimate):
+            return cls(name, measured.value, 0, measured.n, measured.low, measured.high, measured.judge)
+        return cls(name, measured)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The same with what is known of its accuracy, where anything is."""
+        return None if self.n is None else Estimate(self.value, self.n, self.low, self.high, self.judge)
 
 
 @dataclass(frozen=True)
@@ -160,7 +178,8 @@ class VersionInfo:
 @dataclass(frozen=True)
 class RunSummary:
     """A run with where it stands now. `seq` numbers its newest event in the journal: a larger one is later.
-    `seconds` is None while it runs; `metrics` holds the last value of each name.
+    `seconds` is None while it runs; `metrics` holds the last value of each name, `estimates` those of which more is
+    known than the value.
     """
 
     run: RunRecord
@@ -170,6 +189,7 @@ class RunSummary:
     finished_at: datetime | None
     seconds: float | None
     metrics: Mapping[str, float]
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

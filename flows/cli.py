@@ -16,11 +16,13 @@ from data_store.store import Store
 from flows.commands import (
     annotate_cli,
     deploy_cli,
+    diff_cli,
     export_cli,
     preferences_cli,
     query_cli,
     red_team_cli,
     rename_cli,
+    report_cli,
     status_cli,
     upkeep_cli,
     withdraw_cli,
@@ -52,6 +54,8 @@ app.command("deploy")(deploy_cli.deploy)
 app.command("status")(status_cli.status)
 app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
+app.command("report")(report_cli.report)
+app.command("diff")(diff_cli.diff)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
     app.command()(command)
 for command in (upkeep_cli.backup, upkeep_cli.restore):

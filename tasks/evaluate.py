@@ -2,13 +2,15 @@
 tasks/evaluations/ measures."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import Field
 
+from data_store.estimate import Estimate
+from data_store.records import Metric
 from tasks.answers import Drawn, open_renderer, row_id
-from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.evaluations.evaluation import Rows, Subject
 from tasks.evaluations.registry import EVALUATIONS, HEADLINE, INPUTS, EvaluateConfig, held_out_prompts, metrics_of
 from tasks.judging.annotators import AnnotatorConfig
@@ -22,7 +24,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=4,
+    version=5,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),
@@ -37,7 +39,7 @@ class EvaluateStepConfig(EvaluateConfig):
     about="Evaluates the policy of one iteration; V0 for SFT.",
     tags=("evaluation",),
 )
-def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
+def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""
     from models.checkpoint import load_policy
 
@@ -62,16 +64,17 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
     baseline = {row["prompt_id"]: row for row in run.records("baseline") or rows}
     annotator = None if config.annotator is None else config.annotator.open()
     subject = Subject(run, policy, renderer, base, annotator, prompts, answers, baseline)
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float | Estimate] = {}
     for each in EVALUATIONS:
         if all(run.all_inputs(role) for role in each.inputs) and not (each.judged and annotator is None):
             metrics |= each.measure(subject, config)
 
     run.write_rows("responses", rows)
     judge = "reward models only" if annotator is None else annotator.name
-    report = {"part": run.part, "judge": judge, "metrics": metrics}
+    told = [_told(name, measured) for name, measured in sorted(metrics.items())]
+    report = {"part": run.part, "judge": judge, "metrics": {each["metric"]: each for each in told}}
     (run.output("evaluation") / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True))
-    run.table("metrics", [{"metric": k, "value": v, "judge": judge} for k, v in sorted(metrics.items())])
+    run.table("metrics", [{name: "" if value is None else value for name, value in each.items()} for each in told])
     run.table(
         "examples",
         [
@@ -86,6 +89,18 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Mapping[str, float]:
 evaluate_sampled = replace(
     evaluate, name="evaluate_sampled", about="Evaluates the policy of the last iteration before the final stage."
 )
+
+
+def _told(name: str, measured: float | Estimate) -> dict[str, Any]:
+    metric = Metric.of(name, measured)
+    return {
+        "metric": name,
+        "value": metric.value,
+        "n": metric.n,
+        "low": metric.low,
+        "high": metric.high,
+        "judge": metric.judge,
+    }
 
 
 def _rows(run: StepRun, config: EvaluateConfig, prompts: Rows, answers: list[Drawn]) -> Rows:

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
-from data_store.figures import percent
+from data_store.estimate import Estimate
+from data_store.figures import interval, percent
 from models.algorithms.contamination import in_subset
-from models.algorithms.intervals import wilson
 from models.config import Config
 from tasks.benchmarks.results import benchmark_set
-from tasks.engine.step import Input, Output, StepRun, step
+from tasks.engine.step import Input, Measurements, Output, StepRun, step
+from tasks.estimates import rate_of
 
-if TYPE_CHECKING:
-    from models.algorithms.overlap import Overlap
-
+_COUNTED = ("not_clean", "dirty")
 # what is trained on, by role → the field that names its rows
 TRAINED_ON = {"corpus": "doc_id", "demonstrations": "dialogue_id"}
 
@@ -43,7 +42,7 @@ class ContaminationConfig(Config):
     about="Looks what of the evaluation sets stands in the corpus and the demonstrations.",
     tags=("foundation",),
 )
-def measure_contamination(run: StepRun, config: ContaminationConfig) -> Mapping[str, float]:
+def measure_contamination(run: StepRun, config: ContaminationConfig) -> Measurements:
     """Of each item of an evaluation set the share of contaminated tokens, the longest match, and where it stands."""
     from models.algorithms.overlap import OverlapSearch
     from models.tokenizer import decode, load_tokenizer
@@ -87,8 +86,7 @@ def measure_contamination(run: StepRun, config: ContaminationConfig) -> Mapping[
     run.table("longest", _longest(rows))
     return {
         "items": float(len(rows)),
-        "not_clean": _share_in(found, "not_clean"),
-        "dirty": _share_in(found, "dirty"),
+        **{name: rate_of([in_subset(each.share, name) for each in found]) for name in _COUNTED if found},
         "too_short": float(sum(len(each) < config.ngram for each in ids)),
         "documents": float(documents),
         "training_tokens": float(tokens),
@@ -123,24 +121,27 @@ def _text_of(row: Mapping[str, Any]) -> str:
     return "\n".join(message["content"] for message in row["messages"])
 
 
-def _share_in(found: "Sequence[Overlap]", subset: str) -> float:
-    return sum(in_subset(each.share, subset) for each in found) / len(found) if found else 0.0
-
-
 def _sets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A line a set, for people."""
     lines = []
     for name in dict.fromkeys(row["evaluation_set"] for row in rows):
         mine = [row for row in rows if row["evaluation_set"] == name]
         line: dict[str, Any] = {"evaluation set": name, "n": len(mine)}
-        for subset in ("not_clean", "dirty"):
-            count = sum(in_subset(row["share"], subset) for row in mine)
-            low, high = wilson(count, len(mine))
-            shown = f"{percent(count / len(mine), 1)} [{percent(low, 1)}, {percent(high, 1)}]"
-            line[subset.replace("_", " ")] = shown
+        for subset in _COUNTED:
+            line[subset.replace("_", " ")] = _shown(rate_of([in_subset(row["share"], subset) for row in mine]))
         line["mean longest match"] = percent(sum(row["longest_share"] for row in mine) / len(mine), 1)
         lines.append(line)
     return lines
+
+
+def _shown(share: Estimate) -> str:
+    """The share with its interval: «12.5% .9%–52.7%»."""
+    bounds = "" if share.low is None or share.high is None else interval(share.low, share.high, _percent)
+    return f"{_percent(share.value)} {bounds}".strip()
+
+
+def _percent(share: float) -> str:
+    return percent(share, 1)
 
 
 def _longest(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data_store.estimate import Estimate
 from tasks.answers import open_renderer
 from tasks.benchmarks.answering import GREEDY, Answerer
 from tasks.benchmarks.code import judge_programs, program_of, question_of
 from tasks.benchmarks.config import BenchmarkChoice, RunBenchmarksConfig
 from tasks.benchmarks.harness import load_tasks, run_tasks
-from tasks.benchmarks.results import contamination_of, figures_of
-from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.benchmarks.results import contamination_of, figures_of, shown
+from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.sandbox.sandbox import find_sandbox
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
     about="Puts the policy of one iteration to the benchmarks.",
     tags=("evaluation",),
 )
-def run_benchmarks(run: StepRun, config: RunBenchmarksConfig) -> Mapping[str, float]:
+def run_benchmarks(run: StepRun, config: RunBenchmarksConfig) -> Measurements:
     """A row for each item, and figures with their number of items and interval."""
     from models.checkpoint import load_policy
 
@@ -64,9 +65,9 @@ def run_benchmarks(run: StepRun, config: RunBenchmarksConfig) -> Mapping[str, fl
         results += [{**row, "policy_version": run.version("policy")} for row in rows]
     run.write_rows("results", results)
     figures = figures_of(results, items, config.pass_at)
-    run.table("benchmarks", [{**each.shown(), "judge": "the benchmark's answers"} for each in figures])
+    run.table("benchmarks", shown(figures))
     counts = {"items": len(items), "cut": len({(row["benchmark"], row["item_id"]) for row in results if row["cut"]})}
-    metrics = {**told, **{each.name: each.value for each in figures}, **{k: float(n) for k, n in counts.items()}}
+    metrics: dict[str, float | Estimate] = {**told, **figures, **{name: float(n) for name, n in counts.items()}}
     if run.all_inputs("contamination"):
         moved, table = contamination_of(results, run.records("contamination"))
         run.table("contamination", table)

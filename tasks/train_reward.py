@@ -6,13 +6,14 @@ only judges: where the optimised reward rises and its does not, the policy has f
 """
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
+from data_store.estimate import Estimate
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
 from tasks.answers import Dialogue, dialogue_ids, open_renderer, sides_of
-from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
+from tasks.estimates import annotators_of, rate_of
 from tasks.held_out import apart, is_held_out
 from tasks.safety_level import write_level
 from tasks.sampling import score
@@ -25,6 +26,7 @@ class RewardStepConfig(Config):
     lora: LoraConfig | None = None
 
 
+CHANCE = 0.5  # the accuracy of guessing which of two answers is the better one
 METRICS = ("loss", "pairs", "steps", *(f"accuracy/{rating}" for rating in ("all", *RATINGS)))
 
 
@@ -45,7 +47,7 @@ INPUTS = {
     about="Trains the safety reward model of one iteration.",
     tags=("trainer",),
 )
-def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
     """All safety pairs, some helpfulness pairs, the auxiliary safety loss."""
     return _train_axis(run, config, "safety", config.training.safety_other_share)
 
@@ -60,7 +62,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, 
     about="Trains the helpfulness reward model of one iteration.",
     tags=("trainer",),
 )
-def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
     """All helpfulness pairs, some safety pairs."""
     return _train_axis(run, config, "helpfulness", config.training.helpfulness_other_share)
 
@@ -75,7 +77,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Mapping[
     about="Trains the reward model that nothing is optimised against.",
     tags=("trainer",),
 )
-def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Mapping[str, float]:
+def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
     """The pairs of both axes that are kept from every other model."""
     training, held_out = apart(run.records("preferences"))
     training = [row for row in training if is_gold(row, config.training.gold_percent)]
@@ -89,7 +91,7 @@ def is_gold(row: dict[str, Any], percent: int) -> bool:
     return is_held_out(row["messages"], percent, "gold")
 
 
-def _train_axis(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Mapping[str, float]:
+def _train_axis(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Measurements:
     training, held_out = apart(run.records("preferences"))
     training = [row for row in training if not is_gold(row, config.training.gold_percent)]
     if config.training.unlabelled_safety_pairs == "rejected_is_unsafe":
@@ -115,7 +117,7 @@ def _train(
     held_out: list[dict[str, Any]],
     *,
     safety: bool,
-) -> Mapping[str, float]:
+) -> Measurements:
     from models.checkpoint import load_reward, reward_from_policy
     from models.config import SamplingConfig
     from models.training.reward import Pair, train_reward
@@ -153,9 +155,15 @@ def _train(
             "no safe and unsafe responses are labelled: the safety score has an order, and no level to compare with"
         )
     accuracies = accuracy_by_rating(model, renderer, held_out, SamplingConfig())
-    run.table("accuracy", [{"rating": k, "accuracy": v, "pairs": n} for k, (v, n) in accuracies.items()])
+    run.table(
+        "accuracy",
+        [
+            {"rating": rating, "accuracy": each.value, "pairs": each.n, "from": each.low, "to": each.high}
+            for rating, each in accuracies.items()
+        ],
+    )
     labelled = {f"labelled/{name}": float(number) for name, number in level.items()} if safety else {}
-    return {**metrics, **labelled, **{f"accuracy/{rating}": value for rating, (value, _) in accuracies.items()}}
+    return {**metrics, **labelled, **{f"accuracy/{rating}": each for rating, each in accuracies.items()}}
 
 
 def mix(rows: list[dict[str, Any]], axis: str, other_share: float, seed: int) -> list[dict[str, Any]]:
@@ -173,17 +181,17 @@ def sides(row: dict[str, Any]) -> tuple[Dialogue, Dialogue]:
     return (a, b) if row["chosen"] == "a" else (b, a)
 
 
-def accuracy_by_rating(
-    model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any
-) -> dict[str, tuple[float, int]]:
-    """rating → (share of pairs whose chosen response scores higher, pairs); a tie counts half. `all` pools them."""
+def accuracy_by_rating(model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any) -> dict[str, Estimate]:
+    """rating → share of pairs whose chosen response scores higher; a tie counts half. `all` pools them."""
     dialogues = [side for row in rows for side in sides(row)]
     scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
     hits: dict[str, list[float]] = {}
+    judged: dict[str, list[dict[str, Any]]] = {}
     for i, row in enumerate(rows):
         chosen, rejected = scores[2 * i], scores[2 * i + 1]
         hit = 0.5 if chosen == rejected else float(chosen > rejected)
         for key in (row["rating"], "all"):
             hits.setdefault(key, []).append(hit)
+            judged.setdefault(key, []).append(row)
     order = ("significantly_better", "better", "slightly_better", "negligibly_better", "all")
-    return {key: (sum(hits[key]) / len(hits[key]), len(hits[key])) for key in order if key in hits}
+    return {key: rate_of(hits[key], annotators_of(judged[key])) for key in order if key in hits}

@@ -205,7 +205,31 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "good checkpoint is kept",
         ),
     ),
+    "What people are shown": (
+        Row(
+            "a report whose numbers are not the catalog's",
+            "every number of a report's tables, plots and dialogues says what it is the value of, and is what a query "
+            "of its own answers to that; wins, ties and losses make the recorded win rate",
+        ),
+        Row(
+            "answers to the same prompts compared as if to others",
+            "the interval of a difference is of pairs: what is hard for both sides does not widen it, the other way "
+            "round it has the other sign, and its value is the difference of the recorded figures",
+        ),
+        Row(
+            "a model's text is markup on a page",
+            "no text of a store, its prompts, answers, names, reasons, configs and environment among them, becomes an "
+            "element or an attribute of a report; control characters are shown and not obeyed",
+        ),
+    ),
     "Evaluation": (
+        Row(
+            "a figure without its interval",
+            "rates have Wilson's interval, means and win rates with ties the paired bootstrap's, equal to those of "
+            "statsmodels and scipy; number, interval and judge come with the figure through worker, journal, catalog "
+            "and exports, and what is of less than 30 items or no better than chance is marked",
+            "1.00 on one pair lies between .21 and 1",
+        ),
         Row(
             "evaluation items in the training data",
             "a token is contaminated if it is in a run of at least 10 equal tokens that goes on over at most 4 unequal "

@@ -52,12 +52,16 @@ PLAIN = "tests/models/test_plain_libraries.py::"
 ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
+INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
+DIFFERENCES = "tests/flows/shown/test_differences.py::"
+HOSTILE = "tests/flows/shown/report/test_hostile.py::"
+ANSWERED = "tests/flows/shown/test_answered.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1511,6 +1515,38 @@ MUTATIONS: tuple[Mutation, ...] = (
         "values = 4 * (logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float())",
         (FAMILIES + "test_a_judge_is_read_by_the_logits_that_its_model_makes",),
     ),
+    # models/algorithms/intervals.py, tasks/estimates.py
+    Mutation(
+        "a rate's interval as that of the normal distribution",
+        "models/algorithms/intervals.py",
+        "middle = p + z2 / (2 * n)",
+        "middle = p",
+        (
+            INTERVALS + "test_wilsons_interval_of_one_in_two_and_of_one_in_one_by_hand",
+            INTERVALS + "test_wilsons_interval_is_that_of_statsmodels",
+        ),
+    ),
+    Mutation(
+        "the bootstrap draws half of the values",
+        "models/algorithms/intervals.py",
+        ".integers(0, n, (RESAMPLES, n))",
+        ".integers(0, n, (RESAMPLES, n)) // 2",
+        (INTERVALS + "test_the_bootstrap_is_scipys_percentile_bootstrap_of_the_mean",),
+    ),
+    Mutation(
+        "where all outcomes are alike they are taken for certain",
+        "tasks/estimates.py",
+        "if len(set(outcomes)) == 1 or 0.5 not in outcomes:",
+        "if 0.5 not in outcomes:",
+        ("tests/tasks/test_estimates.py::test_ties_narrow_a_win_rate_and_where_all_are_alike_it_is_not_certain",),
+    ),
+    Mutation(
+        "the journal forgets who judged",
+        "data_store/catalog/metric_facts.py",
+        "[m.name, m.n, _written(m.low), _written(m.high), m.judge]",
+        "[m.name, m.n, _written(m.low), _written(m.high), None]",
+        ("tests/data_store/catalog/test_estimates.py::test_an_estimate_is_what_it_was_after_journal_and_rebuilding",),
+    ),
     Mutation(
         "dialogues are packed for a model that reads them into each other",
         "tasks/sft.py",
@@ -1585,6 +1621,44 @@ MUTATIONS: tuple[Mutation, ...] = (
         'return "memory" if pages',
         'return "memory" if 0 * pages',
         (SANDBOX + "test_ten_gigabytes_are_not_given_to_one_process_nor_to_many_together",),
+    ),
+    Mutation(
+        "differences of two answers are taken the wrong way round",
+        "flows/shown/differences.py",
+        "values = [b - a for _, a, b in pairs]",
+        "values = [a - b for _, a, b in pairs]",
+        (
+            DIFFERENCES + "test_a_difference_is_of_pairs_so_what_is_hard_for_both_does_not_blur_it",
+            DIFFERENCES + "test_the_other_way_round_a_difference_has_the_other_sign",
+        ),
+    ),
+    Mutation(
+        "texts are markup on the page",
+        "flows/shown/report/page.py",
+        "autoescape=True",
+        "autoescape=False",
+        (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
+    ),
+    Mutation(
+        "control characters reach the page",
+        "flows/shown/report/page.py",
+        "finalize=_shown",
+        "finalize=None",
+        (HOSTILE + "test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page",),
+    ),
+    Mutation(
+        "figures get intervals of rows that are not theirs",
+        "flows/shown/answered.py",
+        "abs_tol=1e-9)",
+        "abs_tol=9.0)",
+        (ANSWERED + "test_values_whose_mean_is_not_the_recorded_figure_are_not_given",),
+    ),
+    Mutation(
+        "rows that one side lacks are counted for the other",
+        "flows/shown/diff/contents.py",
+        "only_a, only_b = _lacking(ours, theirs), _lacking(theirs, ours)",
+        "only_b, only_a = _lacking(ours, theirs), _lacking(theirs, ours)",
+        ("tests/flows/shown/diff/test_contents.py::test_rows_are_added_dropped_changed_and_kept_by_key_and_content",),
     ),
 )
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from data_store.catalog.metric_facts import facts_of_metrics, rows_of_metrics
 from data_store.catalog.older_origins import facts_in
 from data_store.catalog.origins import COLUMNS, Origin, columns_of, facts_of
 from data_store.encoding import canonical_json, text_hash
@@ -59,6 +60,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "run_output": (("run_id", "role", "asset_id", "version_id"), False),
     "head": (("asset_id", "seq", "version_id", "run_id", "ts", "reason"), False),
     "metric": (("run_id", "name", "step", "value"), False),
+    "estimate": (("run_id", "name", "n", "low", "high", "judge"), False),
     "run_read": (("run_id", "version_id"), True),
     "config_override": (("seq", "part", "step", "name", "value_json", "ts"), False),
     "withdrawal": (("seq", "what", "name", "in_force", "reason", "ts"), False),
@@ -117,8 +119,7 @@ def run_succeeded(
             {"role": role, "asset": str(output.asset), "publication": asdict(output.publication)}
             for role, output in sorted(outputs.items())
         ],
-        # As text, because JSON has no NaN and no infinity, and a run with such a number must be committed all the same.
-        metrics=[[m.name, m.step, repr(float(m.value))] for m in metrics],
+        **facts_of_metrics(metrics),
         reason=reason,
     )
 
@@ -165,7 +166,7 @@ def run_imported(
                 "finished_at": _time(step.finished_at),
                 "inputs": [_edge(edge) for edge in step.inputs],
                 "outputs": [_edge(edge) for edge in step.outputs],
-                "metrics": [[m.name, m.step, repr(float(m.value))] for m in step.metrics],
+                **facts_of_metrics(step.metrics),
             }
             for step in steps
         ],
@@ -236,6 +237,11 @@ def _add_run(rows: Rows, run: dict[str, Any]) -> None:
         _add(rows, "run_code", run["run_id"], path, sha256)
 
 
+def _add_metrics(rows: Rows, run_id: str, said: dict[str, Any]) -> None:
+    for table, values in rows_of_metrics(run_id, said):
+        _add(rows, table, *values)
+
+
 def _project_begun(event: Event, seq: int, rows: Rows) -> None:
     _add_run(rows, event["run"])
     _add(rows, "run_event", event["run"]["run_id"], seq, "running", event["run"]["started_at"], "")
@@ -260,8 +266,7 @@ def _project_succeeded(event: Event, seq: int, rows: Rows) -> None:
         _add_publication(rows, item["publication"], seq, at)
         _add(rows, "run_output", run_id, item["role"], item["asset"], version_id)
         _add(rows, "head", item["asset"], seq, version_id, run_id, at, event["reason"])
-    for name, step, value in event["metrics"]:
-        _add(rows, "metric", run_id, name, step, float(value))
+    _add_metrics(rows, run_id, event)
 
 
 def _project_moved(event: Event, seq: int, rows: Rows) -> None:
@@ -297,8 +302,7 @@ def _project_imported(event: Event, seq: int, rows: Rows) -> None:
         for item in step["outputs"]:
             _add_asset(rows, item["asset"])
             _add(rows, "run_output", run_id, item["role"], item["asset"], item["version_id"])
-        for name, number, value in step["metrics"]:
-            _add(rows, "metric", run_id, name, number, float(value))
+        _add_metrics(rows, run_id, step)
     for asset, version_id, run_id in event["heads"]:
         _add_asset(rows, asset)
         _add(rows, "head", asset, seq, version_id, run_id, event["at"], f"imported from {event['origin']}")

@@ -36,8 +36,11 @@ VIEWS: Mapping[str, str] = {
         SELECT run.run_id, run.step, run.part, run_output.role, run_output.asset_id AS asset, run_output.version_id
         FROM run_output JOIN run ON run.run_id = run_output.run_id""",
     "metrics": """
-        SELECT run.run_id, run.step, run.part, metric.name, metric.step AS training_step, metric.value
-        FROM metric JOIN run ON run.run_id = metric.run_id""",
+        SELECT run.run_id, run.step, run.part, metric.name, metric.step AS training_step, metric.value,
+            estimate.n, estimate.low, estimate.high, estimate.judge
+        FROM metric JOIN run ON run.run_id = metric.run_id
+        LEFT JOIN estimate
+            ON estimate.run_id = metric.run_id AND estimate.name = metric.name AND metric.step = 0""",
     "history": """
         SELECT asset_id AS asset, version_id, run_id AS made_by, ts AS since, reason FROM head""",
     "sources": """

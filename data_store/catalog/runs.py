@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from data_store.catalog.origins import COLUMNS
+from data_store.estimate import Estimate
 from data_store.names import AssetName
 from data_store.records import (
     FinishedRun,
@@ -54,6 +55,12 @@ SELECT run_id, name, value FROM last_metric
 WHERE run_id IN (SELECT run.run_id FROM run JOIN run_state ON run_state.run_id = run.run_id WHERE {condition})
 ORDER BY name
 """
+_ESTIMATES = """
+SELECT metric.run_id, metric.name, metric.value, estimate.n, estimate.low, estimate.high, estimate.judge
+FROM estimate JOIN metric ON metric.run_id = estimate.run_id AND metric.name = estimate.name AND metric.step = 0
+WHERE metric.run_id IN (SELECT run.run_id FROM run JOIN run_state ON run_state.run_id = run.run_id WHERE {condition})
+ORDER BY metric.name
+"""
 
 
 def utc(moment: datetime) -> datetime:
@@ -73,10 +80,17 @@ def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters:
         _LAST_METRICS.format(condition=condition), list(parameters)
     ).fetchall():
         metrics.setdefault(run_id, {})[name] = value
-    return [_summary(row, code.get(row[0], {}), metrics.get(row[0], {})) for row in found]
+    estimates: dict[str, dict[str, Estimate]] = {}
+    for run_id, name, *values in connection.execute(
+        _ESTIMATES.format(condition=condition), list(parameters)
+    ).fetchall():
+        estimates.setdefault(run_id, {})[name] = Estimate(*values)
+    return [_summary(row, code.get(row[0], {}), metrics.get(row[0], {}), estimates.get(row[0], {})) for row in found]
 
 
-def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, float]) -> RunSummary:
+def _summary(
+    row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, float], estimates: dict[str, Estimate]
+) -> RunSummary:
     run_id, step, part, attempt, fingerprint, code_version, git_commit, git_dirty, config, seed, env, *rest = row
     flow_run, task_run, root_flow_run, host, started_at, state, ts, detail, seq = rest
     record = RunRecord(
@@ -100,7 +114,7 @@ def _summary(row: tuple[Any, ...], code: dict[str, str], metrics: dict[str, floa
     )
     finished_at = None if state == "running" else utc(ts)
     seconds = None if finished_at is None else (finished_at - record.started_at).total_seconds()
-    return RunSummary(record, state, detail, seq, finished_at, seconds, metrics)
+    return RunSummary(record, state, detail, seq, finished_at, seconds, metrics, estimates)
 
 
 def read_edges(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[LineageEdge, ...]:
@@ -174,7 +188,11 @@ def read_finished(
 
 def read_metrics(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[Metric]:
     """Every number that a run reported, by name and step."""
-    sql = "SELECT name, value, step FROM metric WHERE run_id = ? ORDER BY name, step"
+    sql = """
+        SELECT metric.name, metric.value, metric.step, estimate.n, estimate.low, estimate.high, estimate.judge
+        FROM metric LEFT JOIN estimate
+            ON estimate.run_id = metric.run_id AND estimate.name = metric.name AND metric.step = 0
+        WHERE metric.run_id = ? ORDER BY metric.name, metric.step"""
     return [Metric(*row) for row in connection.execute(sql, [run_id]).fetchall()]
 
 

@@ -143,8 +143,18 @@ CREATE TABLE origin (
 """
 
 
+def estimates() -> str:
+    """7: of how many items a metric is, its interval at 95 %, and who judged: a row beside the one of `metric` with
+    step 0."""
+    return """
+CREATE TABLE estimate (
+    run_id TEXT NOT NULL, name TEXT NOT NULL, n BIGINT NOT NULL, low DOUBLE PRECISION, high DOUBLE PRECISION,
+    judge TEXT, PRIMARY KEY (run_id, name));
+"""
+
+
 VIEWS_SQL = views() + withdrawal_views()
-MIGRATIONS: tuple[Migration, ...] = (tables, views, reads, withdrawal_tables, withdrawal_views, origins)
+MIGRATIONS: tuple[Migration, ...] = (tables, views, reads, withdrawal_tables, withdrawal_views, origins, estimates)
 
 # What the views of `halter query` are made of.
 PUBLIC_TABLES = (
@@ -161,6 +171,7 @@ PUBLIC_TABLES = (
     "run_output",
     "head",
     "metric",
+    "estimate",
     "config_override",
     "withdrawal",
     "withdrawn_rows",

@@ -43,6 +43,11 @@ def _json(text: str | None) -> str | None:
     return text
 
 
+def _float(text: str) -> str:
+    float(text)
+    return text
+
+
 def _origin(facts: dict[str, Any]) -> dict[str, Any]:
     check_facts(facts)
     return facts
@@ -137,9 +142,26 @@ class _Output(_Part):
 
 
 # JSON has lists where there are pairs, so these are not strict.
-_Metric = Annotated[
-    tuple[Label, Number, Annotated[str, StringConstraints(pattern=r"^[-+0-9.einfa]{1,32}$")]], Field(strict=False)
-]
+_Float = Annotated[str, StringConstraints(pattern=r"^[-+0-9.einfa]{1,32}$"), AfterValidator(_float)]
+_Metric = Annotated[tuple[Label, Number, _Float], Field(strict=False)]
+_Estimate = Annotated[tuple[Label, Count, _Float | None, _Float | None, Label | None], Field(strict=False)]
+
+
+class _Measured(_Part):
+    metrics: list[_Metric]
+    estimates: list[_Estimate] = []
+
+    @model_validator(mode="after")
+    def _estimates_are_of_metrics(self) -> "_Measured":
+        names = [name for name, *_ in self.estimates]
+        if len(set(names)) < len(names) or not set(names) <= {name for name, step, _ in self.metrics if not step}:
+            raise ValueError("its estimates are not one each of what the run measured")
+        intervals = [(low, high) for _, _, low, high, _ in self.estimates if (low, high) != (None, None)]
+        if any(low is None or high is None or float(low) > float(high) for low, high in intervals):
+            raise ValueError("an interval has one end, or ends below its beginning")
+        return self
+
+
 _Head = Annotated[tuple[Asset, Sha256, Word | None], Field(strict=False)]
 
 
@@ -161,11 +183,10 @@ class _Ended(_Any):
     detail: Words
 
 
-class _Succeeded(_Any):
+class _Succeeded(_Any, _Measured):
     run: _Run
     inputs: list[_Input]
     outputs: list[_Output]
-    metrics: list[_Metric]
     reason: Words
 
 
@@ -188,12 +209,11 @@ class _ImportedVersion(_Publication):
     created_at: Moment
 
 
-class _ImportedRun(_Part):
+class _ImportedRun(_Measured):
     run: _Run
     finished_at: Moment
     inputs: list[_Input]
     outputs: list[_Edge]
-    metrics: list[_Metric]
 
 
 class _Imported(_Any):

@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Run the recipe": ("run", "status", "rerun", "stale", "serve", "deploy"),
-    "Ask what there is": ("lineage", "query"),
+    "Ask what there is": ("report", "diff", "lineage", "query"),
     "People": ("annotators", "annotate", "preferences", "red-team"),
     "Look after a store": ("backup", "restore", "verify", "repair", "gc", "rename"),
     "Take rows out again": ("withdraw", "withdrawals"),

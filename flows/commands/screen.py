@@ -13,17 +13,12 @@ from rich.console import Console
 from rich.errors import MarkupError
 from rich.text import Text
 
+from flows.shown.visible import visible
+
 _STYLES = "bold|dim|red|green|yellow|bright_red|cyan|magenta"
 # As rich finds tags: what stands in brackets and begins like a name, with the backslashes before it.
 _TAG = re.compile(r"(\\*)(\[[a-z#/@][^[]*?\])")
 _OURS = re.compile(rf"\[/?(?:{_STYLES})\]")
-# Controls of the terminal but tab and newline; characters that turn the direction of writing.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """The text with its control characters written out, such as `\\x1b`."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Screen(Console):

@@ -17,8 +17,9 @@ from rich.progress import (
 from rich.table import Table
 
 from data_store.figures import percent, seconds, size
-from flows.commands.screen import Screen, visible
-from flows.shown.summary import judged_by, outdated, tables_of
+from flows.commands.screen import Screen
+from flows.shown.summary import judged_by, legend, outdated, tables_of
+from flows.shown.visible import visible
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -116,8 +117,7 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object
 
 def print_figures(console: Console, name: str, rows: Sequence[dict[str, object]]) -> None:
     """The figures of a run, whose judgement they are, and which of them no longer hold."""
-    first, further = tables_of(rows)
-    print_table(console, f"{name}: figures per policy, {judged_by(rows)}", first)
-    print_table(console, "further figures", further)
-    for line in outdated(rows):
+    for number, table in enumerate(tables_of(rows)):
+        print_table(console, "further figures" if number else f"{name}: figures per policy, {judged_by(rows)}", table)
+    for line in (*legend(rows), *outdated(rows)):
         console.print(escape(line), highlight=False)

@@ -22,13 +22,16 @@ from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
+from data_store.commands import halter
 from data_store.store import Store
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells
-from flows.shown.summary import Row, judged_by, meanings, outdated, summary_rows, tables_of
+from flows.shown.summary import Row, judged_by, legend, meanings, outdated, summary_rows, tables_of
 from tasks.engine.artifacts import key_of
 
+_FIRST = ("progress-per-iteration", "Figures per policy")  # keys and titles of the tables
+_FURTHER = ("further-figures", "Further figures")
 _PAGE = 100  # artifacts the server is asked for at once
 
 
@@ -50,11 +53,11 @@ def publish_index(session: Session, flow_runs: Iterable[str | None] = ()) -> tup
     plan, store, name = session.plan, session.store, session.config.name
     cells = status_cells(store, plan)
     rows = summary_rows(session, cells)
-    first, further = tables_of(rows)
-    judges = judged_by(rows)
-    if rows:
-        create_table_artifact(key="progress-per-iteration", table=first, description=f"Figures per policy, {judges}")
-        create_table_artifact(key="further-figures", table=further, description=f"Further figures, {judges}")
+    told = "; ".join([judged_by(rows), *legend(rows)])
+    for number, table in enumerate(tables_of(rows)):
+        key, what = _FURTHER if number else _FIRST
+        more = f"-{number}" if number > 1 else ""
+        create_table_artifact(key=f"{key}{more}", table=table, description=f"{what}, {told}")
     made = _made_by(store, plan)
     own = (flow_run.id, *flow_runs)
     found = _artifacts(_ids(made.values()), _ids(own))
@@ -83,10 +86,11 @@ def index_page(
     for artifact in artifacts:
         if artifact.type != "progress" and not (artifact.key or "").startswith("index-"):
             (by_task.setdefault(str(artifact.task_run_id), []) if artifact.task_run_id else others).append(artifact)
-    lines = [f"# {name}", "", description, "", f"## Figures, {judged_by(rows)}", ""]
+    lines = [f"# {name}", "", description, "", f"As one page to keep or to send: `{halter('report', run=name)}`"]
+    lines += ["", f"## Figures, {judged_by(rows)}", ""]
     for table in tables_of(rows):
         lines += [*_table(table), ""]
-    lines += [f"- {line}" for line in outdated(rows)]
+    lines += [f"- {line}" for line in (*legend(rows), *outdated(rows))]
     for part in dict.fromkeys(cell.part for cell in cells):
         lines += ["", f"## {part}", "", "| step | state | to look at |", "|---|---|---|"]
         for cell in (each for each in cells if each.part == part):

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_store.figures import figure
@@ -27,7 +27,7 @@ def lineage_lines(document: Document, *, depth: int = DEPTH, code: bool = False)
     lines += _section("Runs, newest first", (line for run in shown for line in _run(run)))
     before = _count(len(runs) - len(shown), "run")
     lines += _section(f"Before these, {before} (--depth 0 shows all)", _earlier(runs, shown))
-    lines += _section("Code", _code(runs, code))
+    lines += _section("Code", code_lines(runs, code))
     return lines
 
 
@@ -56,7 +56,7 @@ def _run(run: Document) -> Iterable[str]:
     yield f"    run {run['run'][:12]}, {begun}, seed {run['seed']}, code {run['code_version'][:12]}"
     if run["other_code"]:
         yield f"    today's code differs: {few(run['other_code'])}"
-    yield from _wrapped("    set ", (f"{key}={_value(value)}" for key, value in run["set"].items()))
+    yield from _wrapped("    set ", (f"{key}={value_text(value)}" for key, value in run["set"].items()))
     yield from _wrapped("    read ", (_edge(edge) for edge in run["reads"]))
 
 
@@ -69,12 +69,13 @@ def _earlier(runs: list[Document], shown: list[Document]) -> Iterable[str]:
         yield from _wrapped(f"{part:<5}", names)
     for run in runs:  # what all began with
         if run not in shown and not any(edge["made_by_run"] for edge in run["reads"]):
-            values = (f"{key}={_value(value)}" for key, value in run["set"].items())
+            values = (f"{key}={value_text(value)}" for key, value in run["set"].items())
             yield from _wrapped(f"{run['part']} {run['step']} set ", values)
 
 
-def _code(runs: list[Document], whole: bool) -> Iterable[str]:
-    """A line for each layer: how many files, and one hash over them all; more where runs had other versions."""
+def code_lines(runs: Sequence[Document], whole: bool = False) -> Iterable[str]:
+    """Of the code of runs a line for each layer: how many files, and one hash over them all; more where runs had other
+    versions. `whole`: each file, too. Then commits and libraries."""
     versions: dict[str, set[str]] = {}
     for run in runs:
         for path, sha256 in run["code_files"].items():
@@ -107,7 +108,8 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a config."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

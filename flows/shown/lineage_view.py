@@ -16,8 +16,8 @@ from tasks.engine.code_today import CodeToday
 def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
     """Everything behind an asset as plain values: runs with config, seed and code; data sets; models; judgements;
     sources. `depth` of a run: 1 for the one that made the asset, 2 for those that it read from. `set`: which values of
-    its config are not the defaults of today. `facts` of a source: where it came from (`data_store/catalog/origins.py`);
-    none where it came with an import."""
+    its config are not the defaults of today; `estimates`: what it measured on samples. `facts` of a source: where it
+    came from (`data_store/catalog/origins.py`); none where it came with an import."""
     graph = store.lineage(asset)
     order = _topological(graph)
     depths = _depths(graph)
@@ -45,6 +45,7 @@ def lineage_document(store: Store, asset: AssetName) -> dict[str, Any]:
                 "code_files": dict(record.code_files),
                 "other_code": code.differs(record.code_files),
                 "environment": dict(record.env),
+                "estimates": {name: each.as_json() for name, each in graph.runs[run_id].estimates.items()},
                 "prefect_flow_run_id": record.prefect_flow_run_id,
                 "prefect_root_flow_run_id": record.prefect_root_flow_run_id,
                 "reads": [_edge(edge) for edge in graph.inputs_of(run_id)],

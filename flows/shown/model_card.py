@@ -1,15 +1,18 @@
 """The README.md of an exported model: where it comes from and what was measured of it, out of the catalog."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from data_store.commands import halter
-from data_store.figures import figure
+from data_store.estimate import Estimate
+from data_store.figures import figure, interval, marks, named
 from data_store.records import Head, LineageGraph, RunSummary
 from data_store.store import Store
 from flows.shown.lineage_view import lineage_document
 from flows.shown.summary import COLUMNS, judge_of
+from tasks.train_reward import CHANCE
 
+_BESIDE = " n | 95 % | judged by |"
 _OPEN = {
     False: "AutoModelForCausalLM.from_pretrained({folder!r})",
     True: "AutoModelForSequenceClassification.from_pretrained({folder!r})  # one score; higher is better",
@@ -77,22 +80,34 @@ def _evaluated(store: Store, head: Head) -> Iterator[str]:
     for summary in newest.values():
         yield from _figures(store, graph, summary)
     accuracies = {
-        name.removeprefix("accuracy/"): value
+        name.removeprefix("accuracy/"): (value, summary.estimates.get(name))
         for summary in store.lineage(head.asset).runs.values()
         if summary.run.run_id == head.run_id
         for name, value in summary.metrics.items()
         if name.startswith("accuracy/")
     }
     if accuracies:
-        yield from ("", "## On held-out pairs", "", "| rating | accuracy |", "|---|---|")
-        yield from (f"| {rating.replace('_', ' ')} | {figure(value)} |" for rating, value in accuracies.items())
+        yield from ("", "## On held-out pairs", "", f"| rating | accuracy |{_BESIDE}", "|---|---|---|---|---|")
+        for rating, (value, estimate) in accuracies.items():
+            yield f"| {rating.replace('_', ' ')} | {figure(value)} |{_beside(estimate, figure, CHANCE)}"
 
 
 def _figures(store: Store, graph: LineageGraph, summary: RunSummary) -> Iterator[str]:
     counts = [store.version(edge.version_id).n_rows for edge in graph.outputs_of(summary.run.run_id)]
     answers = "".join(f", {figure(count)} answers to held-out prompts" for count in counts if count is not None)
     who = judge_of(summary.run.config)
-    yield from ("", f"## Evaluated (judged by: {who}{answers})", "", "| figure | value |", "|---|---|")
+    yield from ("", f"## Evaluated (judged by: {who}{answers})", "")
+    yield from (f"| figure | value |{_BESIDE}", "|---|---|---|---|---|")
     for measure in COLUMNS.values():
         if measure.name in summary.metrics:
-            yield f"| {measure.meaning} (`{measure.name}`) | {measure.form(summary.metrics[measure.name])} |"
+            beside = _beside(summary.estimates.get(measure.name), measure.form, measure.chance)
+            yield f"| {measure.meaning} (`{measure.name}`) | {measure.form(summary.metrics[measure.name])} |{beside}"
+
+
+def _beside(of: Estimate | None, form: Callable[[float], str], chance: float | None) -> str:
+    """The cells on n, interval and judge; empty for a figure of before these were kept."""
+    if of is None:
+        return "  |  |  |"
+    bounds = "" if of.low is None or of.high is None else interval(of.low, of.high, form)
+    n = " ".join([figure(of.n), *marks(of.n, of.low, chance)])
+    return f" {n} | {bounds} | {named(of.judge) if of.judge else ''} |"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from data_store.estimate import Estimate
 from data_store.incoming.looks import BehindHeads, behind_heads
 from data_store.names import AssetName
 from data_store.records import Head, RunInput, RunSummary
@@ -24,9 +25,9 @@ from tasks.incoming.judged import waits_of
 
 @dataclass(frozen=True)
 class Cell:
-    """One step of one part. `figure` is its headline metric; `reason` says why it is not fresh; `gate` what of a fresh
-    step does not pass a gate, so that the run does not go past it; `other_code` names the source files that are not the
-    ones that made it: that alone makes nothing stale."""
+    """One step of one part. `figure` is its headline metric, `estimate` the same with its interval; `reason` says why
+    it is not fresh; `gate` what of a fresh step does not pass a gate, so that the run does not go past it; `other_code`
+    names the source files that are not the ones that made it: that alone makes nothing stale."""
 
     part: str
     step: str
@@ -37,10 +38,11 @@ class Cell:
     outputs: dict[str, str]
     gate: str = ""
     other_code: tuple[str, ...] = ()
+    estimate: Estimate | None = None
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
-        return asdict(self)
+        return asdict(self) | {"estimate": None if self.estimate is None else self.estimate.as_json()}
 
 
 @dataclass(frozen=True)
@@ -161,12 +163,12 @@ def _cells(store: Store, plan: Plan, gates: Sequence[GateConfig], facts: _Facts)
         reason = changed.get(key, "") or (stale_by[0] if stale_by else "")
         state, reason = _state(store, facts, call, newest.get(key), reason, tainted.get(key, ""), waits.get(key))
         metric = call.step.headline
-        figure = maker.metrics.get(metric) if maker else None
+        figure, estimate = (maker.metrics.get(metric), maker.estimates.get(metric)) if maker else (None, None)
         made = {role: facts.heads[asset].version_id for role, asset in call.outputs.items() if asset in facts.heads}
         stops = [] if maker is None or state != "fresh" else stops_of(gates, plan, *key, maker.metrics)
         gate = "; ".join(stop.found for stop in stops)
         other_code = () if maker is None else code.differs(maker.run.code_files)
-        cells.append(Cell(*key, state, reason, metric, figure, made, gate, other_code))
+        cells.append(Cell(*key, state, reason, metric, figure, made, gate, other_code, estimate))
     return cells
 
 

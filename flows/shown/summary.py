@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from data_store.figures import NOT_MEASURED, figure
+from data_store.estimate import Estimate
+from data_store.figures import FEW, NOT_MEASURED, figure, interval, marks, named
 from data_store.names import AssetName
 from data_store.records import RunSummary
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells
+from tasks.engine.side_by_side import fits
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import columns
 from tasks.judging.annotators import AnnotatorConfig
@@ -63,8 +65,9 @@ def _in_words(judge: str) -> str:
 
 
 def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[Row]:
-    """One row per evaluated policy of today's plan. Figures that were not measured are «–»; `state` is fresh, or what
-    the evaluation's step is instead, and `why` says so; seconds are those of the part's computing.
+    """One row per evaluated policy of today's plan. Figures that were not measured are «–»; `estimates` says by metric
+    of how many they are, their intervals, and who judged; `state` is fresh, or what the evaluation's step is instead,
+    and `why` says so; seconds are those of the part's computing.
 
     `cells` is what `status_cells` says of the plan, where the caller knows it.
     """
@@ -79,7 +82,7 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             seconds[part] = seconds.get(part, 0.0) + runs[str(run_id)].metrics.get("seconds", 0.0)
     rows: list[Row] = []
     for part in ("V0", *session.parts):
-        for step, name, label in _evaluations(plan, part, session.config.final_stage):
+        for step, name, label in evaluations_of(plan, part, session.config.final_stage):
             head = heads.get(AssetName("report", name, part))
             if head is None or head.run_id is None:
                 continue
@@ -90,12 +93,13 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
                 for title, metric in COLUMNS.items()
             }
             row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
-            rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason})
+            estimates = {name: each.as_json() for name, each in run.estimates.items()}
+            rows.append(row | {"judge": judge_of(run.run.config), "why": cell.reason, "estimates": estimates})
     return rows
 
 
-def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
-    """(step, asset, policy) of a part's evaluations."""
+def evaluations_of(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:
+    """(step, asset, policy) of a part's evaluations, of which each policy that the part makes has one."""
     after = f"{part} + {stage.upper()}" if (part, stage) in plan else part
     found = [
         ("evaluate_sampled", "evaluation-sampled", f"{part} before {stage.upper()}"),
@@ -104,17 +108,69 @@ def _evaluations(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]
     return [each for each in found if (part, each[0]) in plan]
 
 
-def tables_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """The figures that matter most, and the others, so that each table fits a page. Of the others those are left out
-    that no policy has. Who judged is said above them, by `judged_by`."""
-    first = ["policy", "state", *(title for title, metric in COLUMNS.items() if metric.first)]
+def tables_of(rows: Sequence[Row]) -> list[list[Row]]:
+    """The figures with their intervals, in as many tables as fit a page each; those that matter most come first, and
+    those that no policy has are left out behind them. Who judged is said above, by `judged_by`, and below, by
+    `legend`."""
+    if not rows:
+        return []
+    first = [title for title, metric in COLUMNS.items() if metric.first]
     rest = [title for title in COLUMNS if title not in first]
-    further = ["policy", *(title for title in rest if any(row[title] != NOT_MEASURED for row in rows)), "seconds"]
-    return _only(rows, first), _only(rows, further)
+    shown = [*first, *(title for title in rest if any(row[title] != NOT_MEASURED for row in rows))]
+    written = [{**row, **{title: _cell(row, title) for title in shown}} for row in rows]
+    tables: list[list[Row]] = []
+    names = ["policy", "state"]
+    for title in [*shown, "seconds"]:
+        if len(names) > 1 and not fits(_only(written, [*names, title])):
+            tables.append(_only(written, names))
+            names = ["policy"]
+        names.append(title)
+    return [*tables, _only(written, names)]
 
 
 def _only(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return [{name: row[name] for name in names} for row in rows]
+
+
+def _cell(row: Row, title: str) -> object:
+    """A figure with its interval and what must be known of it."""
+    metric = COLUMNS[title]
+    found = estimate_of(row, metric.name)
+    return row[title] if found is None else with_interval(str(row[title]), found, metric)
+
+
+def estimate_of(row: Row, metric: str) -> Estimate | None:
+    """What is known of a figure of a row beside its value."""
+    estimates = row.get("estimates")
+    found = estimates.get(metric) if isinstance(estimates, Mapping) else None
+    return None if found is None else Estimate(**found)
+
+
+def with_interval(value: str, of: Estimate, metric: Measure) -> str:
+    """A figure that is written already, with its interval and its marks."""
+    bounds = [interval(of.low, of.high, metric.form)] if of.low is not None and of.high is not None else []
+    return " ".join([value, *bounds, *marks(of.n, of.low, metric.chance)])
+
+
+def legend(rows: Sequence[Row]) -> list[str]:
+    """How the tables are read: of how many items each figure is, who judged it, and what the marks say."""
+    counts: dict[str, list[str]] = {}
+    judges: dict[str, list[str]] = {}
+    for title, metric in COLUMNS.items():
+        found = [each for row in rows if (each := estimate_of(row, metric.name)) is not None]
+        if found:
+            least, most = min(each.n for each in found), max(each.n for each in found)
+            counts.setdefault(figure(least) if least == most else f"{figure(least)}–{figure(most)}", []).append(title)
+        for judge in dict.fromkeys(each.judge for each in found if each.judge):
+            judges.setdefault(judge, []).append(title)
+    if not counts:
+        return []
+    said = "; ".join(f"{n}: {', '.join(titles)}" for n, titles in counts.items())
+    lines = [f"with 95 % intervals; n is {said}"]
+    lines += [f"by {named(judge)}: {', '.join(titles)}" for judge, titles in judges.items()]
+    shown = " ".join(str(value) for table in tables_of(rows) for row in table for value in row.values()).split()
+    meaning = {"few": f"n is below {FEW}", "chance": "no better than guessing, as far as the interval tells"}
+    return [*lines, *(f"{mark}: {means}" for mark, means in meaning.items() if mark in shown)]
 
 
 def outdated(rows: Iterable[Row]) -> list[str]:

@@ -15,12 +15,21 @@ SUBSETS: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Subset:
-    """The `n` samples of a subset with their mean score. `z` is None where no sample or every one is scored alike."""
+    """The scores of the samples of a subset. `z` is None where no sample or every one is scored alike."""
 
     name: str
-    n: int
-    mean: float | None
+    scores: tuple[float, ...]
     z: float | None
+
+    @property
+    def n(self) -> int:
+        """How many samples are in it."""
+        return len(self.scores)
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean score; None where there is none."""
+        return math.fsum(self.scores) / self.n if self.scores else None
 
 
 def in_subset(share: float, name: str) -> bool:
@@ -42,10 +51,10 @@ def subset_scores(scores: Sequence[float], shares: Sequence[float]) -> list[Subs
     mu = math.fsum(scores) / len(scores) if scores else 0.0
     sigma = math.sqrt(math.fsum((score - mu) ** 2 for score in scores) / len(scores)) if scores else 0.0
     for name in SUBSETS:
-        mine = [score for score, share in zip(scores, shares, strict=True) if in_subset(share, name)]
+        mine = tuple(score for score, share in zip(scores, shares, strict=True) if in_subset(share, name))
         mean = math.fsum(mine) / len(mine) if mine else None
         z = None if mean is None or sigma < 1e-12 else (mean - mu) / (sigma / math.sqrt(len(mine)))
-        found.append(Subset(name, len(mine), mean, z))
+        found.append(Subset(name, mine, z))
     return found
 
 

@@ -1,32 +1,79 @@
-"""Intervals of shares and of means, at 95 %."""
+"""What a sample leaves open: 95 % confidence intervals of rates and of means."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
+from functools import lru_cache
+from typing import Any
 
-_Z = NormalDist().inv_cdf(0.975)  # 1.96
+RESAMPLES = 2000
+_Z = 1.959963984540054  # of the normal distribution, two-sided, 95 %
+_DRAWN_AT_ONCE = 4_000_000  # indices, 32 MB
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """The score interval of a share: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). Never outside 0 … 1, and
-    never without width. Raises ValueError for n below 1.
+def wilson_interval(successes: float, n: int) -> tuple[float, float]:
+    """Wilson's score interval of a rate of `successes` in `n`; it has width at 0 of n and at n of n, too.
 
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    (p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n), with p = successes / n. Half successes (ties) count as
+    half: their variance is below p (1 - p), so the interval is too wide for them rather than too narrow.
+
+    Raises ValueError unless 0 <= successes <= n and n >= 1. Source: Wilson, "Probable Inference, the Law of Succession,
+    and Statistical Inference", JASA 22 (1927).
     """
-    if n < 1:
-        raise ValueError("a share of nothing has no interval")
-    p, square = successes / n, _Z**2 / n
-    middle = (p + square / 2) / (1 + square)
-    half = _Z * math.sqrt(p * (1 - p) / n + square / (4 * n)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is no rate")
+    p, z2 = successes / n, _Z * _Z
+    middle = p + z2 / (2 * n)
+    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    low, high = (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+    # rounding may leave 0 of n a hair above 0
+    return (0.0 if successes == 0 else max(low, 0.0)), (1.0 if successes == n else min(high, 1.0))
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Of the mean of values between 0 and 1: the score interval where each is 0 or 1, else mean ± 1.96 standard errors,
-    cut at 0 and 1. Raises ValueError for no value."""
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of the mean of `values` (n,): the 2.5th and 97.5th percentile of the means of 2,000 samples
+    of n drawn with replacement. Of the differences of paired values it is the paired bootstrap, which keeps what
+    belongs together together. The same values in the same order give the same interval.
+
+    Raises ValueError for less than two values. Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
+    section 13.3; paired, for systems that answer the same prompts: Koehn, EMNLP 2004.
+    """
+    import numpy as np
+
     n = len(values)
-    if set(values) <= {0.0, 1.0} or n < 2:
-        return wilson(math.fsum(values), n)
-    mean = math.fsum(values) / n
-    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
-    return max(0.0, mean - _Z * error), min(1.0, mean + _Z * error)
+    if n < 2:
+        raise ValueError(f"{n} values have no spread")
+    array = np.asarray(values, dtype=np.float64)
+    if n * RESAMPLES <= _DRAWN_AT_ONCE:
+        means = array[_drawn(n, seed)].mean(axis=1)
+    else:
+        at_once, rng = max(1, _DRAWN_AT_ONCE // n), np.random.default_rng(seed)
+        sizes = [min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once)]
+        means = np.concatenate([array[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _drawn(n: int, seed: int) -> Any:
+    """Which of n values each sample holds: figures of one evaluation are many over the same n."""
+    import numpy as np
+
+    return np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))
+
+
+def interval_of_mean(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Interval of the mean of k independent figures, each counted once, from those of the figures: with (l_i, u_i) of
+    the figure v_i the mean less sqrt(Σ (v_i - l_i)²) / k, and the mean and sqrt(Σ (u_i - v_i)²) / k. It never leaves
+    the bounds that no figure's interval leaves.
+
+    Raises ValueError for no figure. Source: Zou and Donner, "Construction of confidence intervals about effect
+    measures: a general approach", Statistics in Medicine 27 (2008), sums of several figures.
+    """
+    if not values:
+        raise ValueError("the mean of no figure has no interval")
+    k, mean = len(values), math.fsum(values) / len(values)
+    below = math.sqrt(math.fsum((v - low) ** 2 for v, (low, _) in zip(values, intervals, strict=True)))
+    above = math.sqrt(math.fsum((high - v) ** 2 for v, (_, high) in zip(values, intervals, strict=True)))
+    return mean - below / k, mean + above / k

@@ -4,13 +4,14 @@ What models and people wrote is shown as plain text: in tables, whose cells the 
 in blocks of code (tasks/engine/side_by_side.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from data_store.commands import halter
-from data_store.figures import figure
+from data_store.estimate import Estimate
+from data_store.figures import figure, interval, marks, named
 from tasks.engine.call import StepCall
 from tasks.engine.curves import pictures
 from tasks.engine.execute import Outcome
@@ -50,7 +51,7 @@ def written(value: Any) -> Any:
 
 def report(call: StepCall, outcome: Outcome) -> str:
     """Markdown: what the step measured, what it read, what it made."""
-    lines = [f"## {call.step.name} of {call.part}", "", *_metrics(outcome.metrics)]
+    lines = [f"## {call.step.name} of {call.part}", "", *_metrics(outcome)]
     lines += ["", "### Lineage", "", "| | role | asset | version | made by run |", "|---|---|---|---|---|"]
     lines += [
         f"| read | {entry.role} | `{entry.asset}` | `{entry.version_id[:12]}` "
@@ -67,5 +68,18 @@ def report(call: StepCall, outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _metrics(metrics: Mapping[str, float]) -> Sequence[str]:
-    return ["| metric | value |", "|---|---|", *(f"| {name} | {figure(metrics[name])} |" for name in sorted(metrics))]
+def _metrics(outcome: Outcome) -> Iterator[str]:
+    known = outcome.estimates
+    titles = ["metric", "value", *(["n", "95 %", "judged by"] if known else [])]
+    yield from (f"| {' | '.join(titles)} |", "|" + "---|" * len(titles))
+    for name, value in sorted(outcome.metrics.items()):
+        cells = [name, figure(value), *(_beside(known.get(name)) if known else ())]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _beside(of: Estimate | None) -> tuple[str, str, str]:
+    """n with its mark, the interval and the judge of a figure."""
+    if of is None:
+        return "", "", ""
+    bounds = "" if of.low is None or of.high is None else interval(of.low, of.high)
+    return " ".join([figure(of.n), *marks(of.n, of.low)]), bounds, named(of.judge) if of.judge else ""

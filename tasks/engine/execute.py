@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_store.estimate import Estimate
 from data_store.names import AssetName, one_name
 from data_store.records import Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
@@ -49,6 +50,7 @@ class Outcome:
     inputs: tuple[RunInput, ...]
     metrics: Mapping[str, float]
     seconds: float
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: Sequence[Metric] = ()
     edited: Sequence[str] = ()
@@ -106,8 +108,16 @@ def execute(
         if finished is not None:
             heads = dict(finished.outputs.values())
             store.move_heads(finished.run_id, heads, "taken up again by its fingerprint", inputs)
-            metrics = {metric.name: metric.value for metric in finished.metrics if metric.step == 0}
-            return Outcome(finished.run_id, True, finished.outputs, inputs, metrics, time.monotonic() - started)
+            points = [metric for metric in finished.metrics if metric.step == 0]
+            return Outcome(
+                finished.run_id,
+                True,
+                finished.outputs,
+                inputs,
+                _values(points),
+                time.monotonic() - started,
+                _estimates(points),
+            )
         attempts = [run for run in same_step if run.run.fingerprint == fingerprint]
         for run in attempts:
             if run.state == "running":  # we hold its folder's lock, so its process is gone
@@ -157,7 +167,7 @@ def _compute(
 ) -> Outcome:
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
-        metrics = run_in_worker(store, workers, call, inputs, code, folder, on_progress)
+        measured = run_in_worker(store, workers, call, inputs, code, folder, on_progress)
         forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
         if forgotten:  # the old heads would stay, and look as if this run had made them
             raise StepFailedError(
@@ -172,7 +182,7 @@ def _compute(
         }
         seconds = time.monotonic() - started
         curves = _curves(folder / "metrics.jsonl")
-        points = [Metric(name, value) for name, value in {**metrics, "seconds": seconds}.items()]
+        points = [*measured, Metric("seconds", seconds)]
         store.commit_run(record, inputs, outputs, [*curves, *points])
     except BaseException as error:
         cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in (
@@ -185,7 +195,26 @@ def _compute(
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
     edited = CodeToday().differs(code.files)
-    return Outcome(record.run_id, False, made, inputs, {**metrics, "seconds": seconds}, seconds, tables, curves, edited)
+    return Outcome(
+        record.run_id,
+        False,
+        made,
+        inputs,
+        _values(points),
+        seconds,
+        _estimates(points),
+        tables,
+        curves,
+        edited,
+    )
+
+
+def _values(points: Iterable[Metric]) -> dict[str, float]:
+    return {point.name: point.value for point in points}
+
+
+def _estimates(points: Iterable[Metric]) -> dict[str, Estimate]:
+    return {point.name: found for point in points if (found := point.estimate) is not None}
 
 
 def is_at_work(store: Store, fingerprint: str) -> bool:

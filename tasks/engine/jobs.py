@@ -8,7 +8,7 @@ from typing import Any
 
 from data_store.errors import InputError
 from data_store.files import atomic_write
-from data_store.records import RunInput
+from data_store.records import Metric, RunInput
 from data_store.store import Store
 from tasks.engine.call import StepCall
 from tasks.engine.outside_files import OutsideFiles
@@ -28,7 +28,7 @@ def run_in_worker(
     code: StepCode,
     folder: Path,
     on_progress: Progress,
-) -> dict[str, float]:
+) -> list[Metric]:
     """Have the worker run a step in its folder; gives the metrics. The outputs lie in `folder/out`.
 
     Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
@@ -69,8 +69,7 @@ def run_in_worker(
         if result["kind"] == "input":
             raise InputError(error)
         raise StepFailedError(f"{error} (log: {folder / 'log.txt'})")
-    metrics: dict[str, float] = result["metrics"]
-    return metrics
+    return [Metric(**metric) for metric in result["metrics"]]
 
 
 def lines_of(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from data_store.files import append_whole
 from data_store.rows import row_kind
 
 if TYPE_CHECKING:
+    from data_store.estimate import Estimate
     from tasks.engine.call import StepCall
 
 
@@ -47,7 +48,8 @@ class Output:
 
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
 
-StepFunction = Callable[["StepRun", Any], Mapping[str, float]]
+Measurements = Mapping[str, "float | Estimate"]  # by name: a number, or one with its interval
+StepFunction = Callable[["StepRun", Any], Measurements]
 Files = Mapping[str, tuple[Path, ...]]
 # (config, files outside the store by role, 'annotator' or 'source', name) → whether such rows can enter here
 Entry = Callable[[Any, Files, str, str], bool]
@@ -99,8 +101,9 @@ def step(
     tags: tuple[str, ...] = (),
     takes_in: Entry = nothing_enters,
 ) -> Callable[[StepFunction], Step]:
-    """Declare a step under its function's name. The function returns the metrics of the run by name; `metrics` names
-    those that gates know. Raises ValueError for rows that are passed on from an input that there is not."""
+    """Declare a step under its function's name. The function returns the metrics of the run by name, as numbers or as
+    estimates; `metrics` names those that gates know. Raises ValueError for rows that are passed on from an input that
+    there is not."""
     names = () if callable(metrics) else tuple(metrics)
     measures: Measured = metrics if callable(metrics) else lambda _call: names
 

@@ -3,12 +3,15 @@
 import importlib
 import json
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data_store.commands import speak_of
 from data_store.errors import InputError
+from data_store.estimate import Estimate
 from data_store.files import atomic_write
+from data_store.records import Metric
 from tasks.engine.loaded_code import LoadedCode
 from tasks.engine.step import Output, Step, StepInput, StepRun
 
@@ -42,8 +45,14 @@ def run_job(folder: Path, loaded: LoadedCode) -> int:
         message = f"{error}" if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         atomic_write(folder / "result.json", json.dumps({"error": message, "kind": kind}))
         return 1
-    atomic_write(folder / "result.json", json.dumps({"metrics": {k: float(v) for k, v in metrics.items()}}))
+    atomic_write(folder / "result.json", json.dumps({"metrics": [_plain(*each) for each in metrics.items()]}))
     return 0
+
+
+def _plain(name: str, measured: float | Estimate) -> dict[str, Any]:
+    """As JSON, whatever kind of number the step gave: numpy's too."""
+    metric = Metric.of(name, measured)
+    return {**asdict(metric), "value": float(metric.value)}
 
 
 def _step_run(declared: Step, job: dict[str, Any], folder: Path) -> StepRun:

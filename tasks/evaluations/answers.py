@@ -1,9 +1,11 @@
 """What the answers look like, whoever judges them."""
 
-import statistics
 from collections.abc import Iterable, Mapping
+from functools import partial
 
+from data_store.estimate import Estimate
 from data_store.figures import figure
+from tasks.estimates import mean_of, rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 
@@ -13,13 +15,13 @@ class Answers(Evaluation):
     def metrics(self, config: AnsweringConfig) -> Iterable[Measure]:
         """Always."""
         yield Measure("finished", "Share of answers that ended before the token limit", "finished")
-        yield Measure("answers", "Held-out prompts that were answered, once each", "n", figure)
-        yield Measure("response_tokens", "Mean length of an answer, in tokens")
+        yield Measure("answers", "Held-out prompts that were answered, once each")
+        yield Measure("response_tokens", "Mean length of an answer, in tokens", "tokens", partial(figure, digits=3))
 
-    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float | Estimate]:
         """Over all prompts."""
         return {
             "answers": float(len(of.answers)),
-            "finished": statistics.fmean(answer.finished for answer in of.answers),
-            "response_tokens": statistics.fmean(len(answer.ids) for answer in of.answers),
+            "finished": rate_of([answer.finished for answer in of.answers]),
+            "response_tokens": mean_of([len(answer.ids) for answer in of.answers]),
         }

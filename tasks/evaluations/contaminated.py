@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from data_store.estimate import Estimate
 from data_store.figures import figure
 from models.algorithms.contamination import SUBSETS, Subset, subset_scores
 from models.config import Config
 from tasks.engine.step import Input
+from tasks.estimates import of_subsets
 from tasks.evaluations.evaluation import Evaluation, Measure, Subject
 
 
@@ -20,7 +22,6 @@ class Contaminated(Evaluation):
         """Of the four subsets of the paper."""
         for name in SUBSETS:
             words = name.replace("_", " ")
-            yield Measure(f"contamination/{name}/n", f"Held-out prompts that are {words} of training data", form=figure)
             yield Measure(f"contamination/{name}/score", f"The annotator's mean score of the prompts that are {words}")
             yield Measure(
                 f"contamination/{name}/z",
@@ -28,8 +29,8 @@ class Contaminated(Evaluation):
                 form=figure,
             )
 
-    def measure(self, of: Subject, config: Config) -> Mapping[str, float]:
-        """On each prompt's own axis. A subset without prompts has no figure but its number."""
+    def measure(self, of: Subject, config: Config) -> Mapping[str, float | Estimate]:
+        """On each prompt's own axis. A subset without prompts has no figure."""
         shares = {row["item_id"]: row["share"] for row in of.run.records("contamination")}
         scored = [
             (getattr(mine, prompt["axis"]), shares[prompt["prompt_id"]])
@@ -37,15 +38,8 @@ class Contaminated(Evaluation):
             if prompt["prompt_id"] in shares
         ]
         subsets = subset_scores([score for score, _ in scored], [share for _, share in scored])
-        of.run.table("contamination", [_shown(each, of.judge.name) for each in subsets])
-        metrics = {}
-        for each in subsets:
-            metrics[f"contamination/{each.name}/n"] = float(each.n)
-            if each.mean is not None:
-                metrics[f"contamination/{each.name}/score"] = each.mean
-            if each.z is not None:
-                metrics[f"contamination/{each.name}/z"] = each.z
-        return metrics
+        of.run.table("contamination", [_shown(each, of.judge_name) for each in subsets])
+        return of_subsets(subsets, "contamination", of.judge_name)
 
 
 def _shown(subset: Subset, judge: str) -> dict[str, Any]:

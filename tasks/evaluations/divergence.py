@@ -1,11 +1,12 @@
 """How far the policy has gone from SFT (Llama 2, section 3.2.3)."""
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from data_store.estimate import Estimate
 from tasks.answers import Drawn
 from tasks.engine.step import Input
+from tasks.estimates import mean_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 
 
@@ -18,14 +19,14 @@ class Divergence(Evaluation):
         """Over all prompts."""
         yield Measure("kl_to_sft", "Nats per response between this policy and SFT", "KL", first=True)
 
-    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, Estimate]:
         """At the sampling temperature."""
         from models.checkpoint import load_policy
 
         reference = load_policy(of.run.path("reference"), of.base, dtype=config.sampling.dtype)
         shards = config.sampling.shards
         kl = response_kl(of.policy, reference, of.renderer, of.prompts, of.answers, config.temperature, shards)
-        return {"kl_to_sft": kl}
+        return {"kl_to_sft": mean_of(kl)}
 
 
 def response_kl(
@@ -36,9 +37,9 @@ def response_kl(
     answers: Sequence[Drawn],
     temperature: float,
     shards: int,
-) -> float:
-    """Mean over responses of log pi(response) - log pi_sft(response), nats per response, at the sampling
-    temperature."""
+) -> list[float]:
+    """log pi(response) - log pi_sft(response) of each response, in nats, at the sampling temperature. Their mean
+    estimates the divergence."""
     import torch
 
     from models.algorithms.kl import kl_k1
@@ -59,4 +60,4 @@ def response_kl(
             found += (kl_k1(ours, theirs) * mask).sum(1).tolist()
         return found
 
-    return statistics.fmean(map_shards(part, list(zip(prompts, answers, strict=True)), shards))
+    return map_shards(part, list(zip(prompts, answers, strict=True)), shards)

@@ -12,7 +12,7 @@ from pydantic import Field
 from data_store.figures import percent, rate
 from models.config import Config, SamplingConfig
 from tasks.answers import Dialogue, Drawn, response_of
-from tasks.engine.step import Input, StepRun
+from tasks.engine.step import Input, Measurements, StepRun
 from world.annotator import Annotator, Judgement
 
 Rows = list[dict[str, Any]]
@@ -28,13 +28,15 @@ class AnsweringConfig(Config):
 @dataclass(frozen=True)
 class Measure:
     """One number of an evaluation. `column` is its title in the tables of a run, in the first one where it is `first`;
-    without a title it stands in none. `form` writes the number."""
+    without a title it stands in none. `form` writes the number. `chance` is what guessing gives, where the number says
+    how good somebody is: one whose interval reaches down to it is marked."""
 
     name: str
     meaning: str
     column: str = ""
     form: Callable[[float], str] = rate
     first: bool = False
+    chance: float | None = None
 
 
 def in_percent(value: float) -> str:
@@ -76,6 +78,11 @@ class Subject:
         return self.annotator
 
     @property
+    def judge_name(self) -> str:
+        """The name that its judgements bear."""
+        return self.judge.name
+
+    @property
     def context_length(self) -> int:
         """Tokens that the policy reads at once."""
         length: int = self.policy.config.max_position_embeddings
@@ -111,8 +118,8 @@ class Evaluation(ABC):
         """What it gives at most: a metric of which the data have nothing is left out."""
 
     @abstractmethod
-    def measure(self, of: Subject, config: Any) -> Mapping[str, float]:
-        """The metrics by name."""
+    def measure(self, of: Subject, config: Any) -> Measurements:
+        """The metrics by name, each of a sample as an estimate."""
 
     def prompts(self, held_out: Rows, config: Any) -> Rows:
         """The prompts that it wants answered, of the held-out ones in the order of their ids."""

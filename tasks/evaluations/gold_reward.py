@@ -1,11 +1,14 @@
 """By the reward model that nothing was optimised against (Gao et al., arXiv 2210.10760; see tasks/train_reward.py)."""
 
-import statistics
 from collections.abc import Iterable, Mapping
 
+from data_store.estimate import Estimate
 from tasks.engine.step import Input
+from tasks.estimates import mean_of, win_rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 from tasks.sampling import score
+
+_JUDGE = "gold reward model"
 
 
 class GoldReward(Evaluation):
@@ -22,7 +25,7 @@ class GoldReward(Evaluation):
             "gold win",
         )
 
-    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, Estimate]:
         """A tie is half a win."""
         from models.checkpoint import load_reward
 
@@ -32,4 +35,4 @@ class GoldReward(Evaluation):
             for dialogues in (of.replied(), of.baseline_replied())
         )
         wins = [(a > b) + 0.5 * (a == b) for a, b in zip(mine, theirs, strict=True)]
-        return {"reward/gold": statistics.fmean(mine), "reward/gold_win_rate": statistics.fmean(wins)}
+        return {"reward/gold": mean_of(mine, _JUDGE), "reward/gold_win_rate": win_rate_of(wins, _JUDGE)}

@@ -1,15 +1,16 @@
 """Whether an instruction of turn 1 is still kept in later turns (Llama 2, section 3.3 and appendix A.3.5)."""
 
 import random
-import statistics
 from collections.abc import Iterable, Mapping
 from itertools import compress
 from typing import Any
 
 from pydantic import Field
 
+from data_store.estimate import Estimate
 from models.seeds import derive_seed
 from tasks.engine.step import Input
+from tasks.estimates import rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.sampling import draw
 
@@ -39,7 +40,7 @@ class Instructions(Evaluation):
                 yield Measure(f"instruction/{group}/{turn}", "Share of answers there that follow the instruction")
         yield Measure("instruction/turn_4", "Answers in turn 4 that follow the instruction of turn 1", "kept turn 4")
 
-    def measure(self, of: Subject, config: InstructionsConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: InstructionsConfig) -> Mapping[str, Estimate]:
         """The dialogues are the same in every iteration."""
         instructions = of.run.records("instructions")
         if not instructions or not config.instruction_dialogues:
@@ -73,7 +74,7 @@ class Instructions(Evaluation):
             for dialogue, (split, instruction, _), (answer,) in zip(dialogues, plans, answers, strict=True):
                 dialogue.append({"role": "assistant", "content": answer.text})
                 kept.setdefault((split, turn + 1), []).append(of.judge.obeys(instruction, answer.text))
-        return _shares(kept, config.instruction_turns)
+        return _shares(kept, config.instruction_turns, of.judge_name)
 
 
 def _questions(prompts: Rows) -> list[str]:
@@ -99,7 +100,7 @@ def _plans(instructions: Rows, questions: list[str], config: InstructionsConfig)
     return plans
 
 
-def _shares(kept: Mapping[tuple[str, int], list[bool]], turns: int) -> dict[str, float]:
+def _shares(kept: Mapping[tuple[str, int], list[bool]], turns: int, judge: str) -> dict[str, Estimate]:
     """A turn that no dialogue has room for has no figure."""
     found: dict[str, list[bool]] = {}
     for split, name in _GROUPS.items():
@@ -109,4 +110,4 @@ def _shares(kept: Mapping[tuple[str, int], list[bool]], turns: int) -> dict[str,
         found[f"instruction/{name}/later_turns"] = later
     fourth = min(4, turns)
     found["instruction/turn_4"] = [value for split in _GROUPS for value in kept.get((split, fourth), [])]
-    return {name: statistics.fmean(values) for name, values in found.items() if values}
+    return {name: rate_of(values, judge) for name, values in found.items() if values}

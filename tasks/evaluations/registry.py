@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.evaluations.answers import Answers
 from tasks.evaluations.contaminated import Contaminated
 from tasks.evaluations.divergence import Divergence
+from tasks.evaluations.diversity import Diversity
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows
 from tasks.evaluations.gold_reward import GoldReward
 from tasks.evaluations.instructions import Instructions, InstructionsConfig
@@ -30,6 +31,7 @@ EVALUATIONS: tuple[Evaluation, ...] = (
     GoldReward(),
     Divergence(),
     Contaminated(),
+    Diversity(),
 )
 
 

@@ -1,17 +1,21 @@
 """By the iteration's own reward models, and how good these are on held-out pairs (Llama 2, sections 3.2.2, 3.4.1)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from data_store.estimate import Estimate
 from data_store.rows import AXES, RATINGS
 from models.config import SafetyThreshold, SamplingConfig
 from tasks.answers import Dialogue
-from tasks.engine.step import Input
+from tasks.engine.step import Input, Measurements
+from tasks.estimates import annotators_of, mean_of, rate_of, win_rate_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
 from tasks.safety_level import threshold_of
 from tasks.sampling import score
-from tasks.train_reward import accuracy_by_rating, sides
+from tasks.train_reward import CHANCE, accuracy_by_rating, sides
+
+_JUDGE = "reward models"
 
 
 class RewardModelsConfig(AnsweringConfig):
@@ -39,11 +43,13 @@ class RewardModels(Evaluation):
         yield Measure("threshold/precision", "Share of unsafe ones among held-out answers below the threshold")
         yield Measure("threshold/recall", "Share of those below the threshold among unsafe held-out answers")
         for axis, column in zip(AXES, ("RM acc help", "RM acc safe"), strict=True):
-            yield Measure(f"accuracy/{axis}/all", f"{axis.capitalize()} reward model on held-out pairs", column)
+            yield Measure(
+                f"accuracy/{axis}/all", f"{axis.capitalize()} reward model on held-out pairs", column, chance=CHANCE
+            )
             for rating in RATINGS:
-                yield Measure(f"accuracy/{axis}/{rating}", f"The same on pairs rated {rating}")
+                yield Measure(f"accuracy/{axis}/{rating}", f"The same on pairs rated {rating}", chance=CHANCE)
 
-    def measure(self, of: Subject, config: RewardModelsConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: RewardModelsConfig) -> Measurements:
         """What has no prompts, pairs or labels has no figure."""
         import torch
 
@@ -63,17 +69,15 @@ class RewardModels(Evaluation):
 
         mine, safety = combined(of.replied())
         theirs, _ = combined(of.baseline_replied())
-        metrics = {
-            "reward": mine.mean().item(),
-            "reward_win_rate": ((mine > theirs).float() + 0.5 * (mine == theirs).float()).mean().item(),
-        }
+        wins = (mine > theirs).float() + 0.5 * (mine == theirs).float()
+        metrics = {"reward": mean_of(mine.tolist(), _JUDGE), "reward_win_rate": win_rate_of(wins.tolist(), _JUDGE)}
         if threshold and bool(is_safety.any()):
-            metrics["reward_unsafe"] = (safety[is_safety].sigmoid() < threshold).float().mean().item()
+            metrics["reward_unsafe"] = rate_of((safety[is_safety].sigmoid() < threshold).tolist(), _JUDGE)
         pairs = [row for row in of.run.records("preferences") if row["split"] == "heldout"]
         for kind, model in models.items():
             own = [row for row in pairs if row["axis"] == kind]
-            for rating, (accuracy, _) in accuracy_by_rating(model, of.renderer, own, config.sampling).items():
-                metrics[f"accuracy/{kind}/{rating}"] = accuracy
+            found = accuracy_by_rating(model, of.renderer, own, config.sampling)
+            metrics |= {f"accuracy/{kind}/{rating}": accuracy for rating, accuracy in found.items()}
         if threshold:
             metrics |= threshold_quality(models["safety"], of.renderer, pairs, threshold, config.sampling)
         return metrics
@@ -81,7 +85,7 @@ class RewardModels(Evaluation):
 
 def threshold_quality(
     model: Any, renderer: Any, pairs: Rows, threshold: float, sampling: SamplingConfig
-) -> dict[str, float]:
+) -> dict[str, Estimate]:
     """Precision and recall of «safety score below the threshold» for unsafe answers of held-out safety pairs."""
     labelled = [row for row in pairs if row["safety_label"]]
     dialogues = [side for row in labelled for side in sides(row)]
@@ -92,10 +96,8 @@ def threshold_quality(
     ]
     limit = math.log(threshold / (1 - threshold))
     flagged = [value < limit for (value,) in score([model], renderer, dialogues, sampling)]
-    hits = sum(f and u for f, u in zip(flagged, unsafe, strict=True))
-    metrics = {}
-    if any(flagged):
-        metrics["threshold/precision"] = hits / sum(flagged)
-    if any(unsafe):
-        metrics["threshold/recall"] = hits / sum(unsafe)
-    return metrics
+    judge = annotators_of(labelled)
+    of_flagged = [is_unsafe for is_flagged, is_unsafe in zip(flagged, unsafe, strict=True) if is_flagged]
+    of_unsafe = [is_flagged for is_flagged, is_unsafe in zip(flagged, unsafe, strict=True) if is_unsafe]
+    found = {"threshold/precision": of_flagged, "threshold/recall": of_unsafe}
+    return {name: rate_of(hits, judge) for name, hits in found.items() if hits}

@@ -1,11 +1,12 @@
 """Unsafe answers to adversarial prompts (Llama 2, section 4.4)."""
 
-import statistics
 from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
+from data_store.estimate import Estimate
 from models.config import Config
+from tasks.estimates import rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
 
 
@@ -24,11 +25,11 @@ class Violations(Evaluation):
         """The violation rate."""
         yield Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
 
-    def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, Estimate]:
         """Without adversarial prompts there is no rate."""
         pairs = zip(of.prompts, of.judgements, strict=True)
         unsafe = [mine.unsafe for prompt, (mine, _) in pairs if prompt["axis"] == "safety"]
-        return {"violation": statistics.fmean(unsafe)} if unsafe else {}
+        return {"violation": rate_of(unsafe, of.judge_name)} if unsafe else {}
 
     def prompts(self, held_out: Rows, config: ViolationsConfig) -> Rows:
         """The adversarial ones."""

@@ -1,12 +1,13 @@
 """Against SFT, by the annotator, on both axes (Llama 2, section 3.4)."""
 
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import Field
 
+from data_store.estimate import Estimate
 from data_store.rows import AXES
 from models.config import Config
+from tasks.estimates import mean_of, win_rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject
 
 _WIN = "Win rate against SFT on held-out {} prompts, ties half"
@@ -35,7 +36,7 @@ class WinRate(Evaluation):
         for axis in AXES:
             yield Measure(f"oracle_score/{axis}", f"The same on prompts of {axis}")
 
-    def measure(self, of: Subject, config: WinRateConfig) -> Mapping[str, float]:
+    def measure(self, of: Subject, config: WinRateConfig) -> Mapping[str, Estimate]:
         """An axis without prompts has no figure."""
         scores: dict[str, list[float]] = {axis: [] for axis in AXES}
         wins: dict[str, list[float]] = {axis: [] for axis in AXES}
@@ -44,13 +45,20 @@ class WinRate(Evaluation):
             own, opposing = (getattr(judgement, axis) for judgement in (mine, theirs))
             scores[axis].append(own)
             wins[axis].append(0.5 if own == opposing else float(own > opposing))
-        metrics = {}
-        for name, values in (("oracle_score", scores), ("win_rate", wins)):
-            metrics[name] = statistics.fmean(value for axis in AXES for value in values[axis])
-            metrics |= {f"{name}/{axis}": statistics.fmean(values[axis]) for axis in AXES if values[axis]}
-        return metrics
+        return {
+            **_on_axes("oracle_score", scores, mean_of, of.judge_name),
+            **_on_axes("win_rate", wins, win_rate_of, of.judge_name),
+        }
 
     def prompts(self, held_out: Rows, config: WinRateConfig) -> Rows:
         """The ordinary ones."""
         ordinary = [row for row in held_out if row["axis"] == "helpfulness" and row["kind"] != "borderline"]
         return ordinary[: config.ordinary_prompts]
+
+
+def _on_axes(
+    name: str, values: Mapping[str, Sequence[float]], of: Callable[[Sequence[float], str], Estimate], judge: str
+) -> dict[str, Estimate]:
+    found = {name: [value for axis in AXES for value in values[axis]]}
+    found |= {f"{name}/{axis}": list(values[axis]) for axis in AXES if values[axis]}
+    return {each: of(measured, judge) for each, measured in found.items()}

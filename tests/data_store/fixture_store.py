@@ -33,12 +33,13 @@ from data_store.annotation.red_team import (
 )
 from data_store.annotation.red_team_export import hand_over_attacks
 from data_store.catalog.schema import MIGRATIONS
+from data_store.estimate import Estimate
 from data_store.incoming.adoption import adopt, adopted_from
 from data_store.incoming.answers import EndpointAnswer, register_answers
 from data_store.incoming.intakes import Intake, TakenFile, write_intake
 from data_store.incoming.sources import register_file
 from data_store.names import AssetName
-from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord
+from data_store.records import LineageGraph, Metric, RunInput, RunOutput, RunRecord, RunSummary
 from data_store.store import Store
 from data_store.upkeep.retention import Retention
 from data_store.upkeep.upkeep import collect
@@ -72,7 +73,11 @@ def furnish(bench: Bench) -> None:
         RunRecord("rejection_sample", "V1", "f", "1", {"samples": 3}, 7, code_files={"a.py": "0" * 64}),
         [RunInput("policy", POLICY, head.version_id, head.run_id)],
         {"scores": RunOutput(AssetName.parse("dataset/scores@V1"), table)},
-        [Metric("reward", 0.5, 1), Metric("reward", float("nan"), 2), Metric("seconds", 3.0)],
+        [
+            *(Metric("reward", 0.5, 1), Metric("reward", float("nan"), 2), Metric("seconds", 3.0)),
+            Metric.of("win_rate", Estimate(0.5, 4, 0.15, 0.85, "simulated:little-world")),
+            Metric.of("kl_to_sft", Estimate(2.5, 1)),
+        ],
     )
     lost = RunRecord("ppo", "V1", "g", "1", {}, 0)
     store.begin_run(lost)
@@ -131,9 +136,9 @@ def answers(store: Store) -> dict[str, Any]:
     told = {
         "heads": {str(asset): asdict(head) for asset, head in heads.items()},
         "history": {str(asset): [asdict(head) for head in store.history(asset)] for asset in heads},
-        "runs": [asdict(run) for run in store.runs()],
+        "runs": [_known(run) for run in store.runs()],
         "metrics": {
-            run.run.run_id: [asdict(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()
+            run.run.run_id: [_known(metric) for metric in store.metrics(run.run.run_id)] for run in store.runs()
         },
         "versions": {head.version_id: asdict(store.version(head.version_id)) for head in heads.values()},
         "lineage": {str(asset): _graph(store.lineage(asset)) for asset in heads},
@@ -164,7 +169,13 @@ def tells(store: Store, told: dict[str, Any]) -> dict[str, Any]:
 
 def _graph(graph: LineageGraph) -> dict[str, Any]:
     edges = [{**edge._asdict(), "asset": asdict(edge.asset)} for edge in graph.edges]
-    return {"roots": graph.roots, "runs": {key: asdict(run) for key, run in graph.runs.items()}, "edges": edges}
+    return {"roots": graph.roots, "runs": {key: _known(run) for key, run in graph.runs.items()}, "edges": edges}
+
+
+def _known(record: RunSummary | Metric) -> dict[str, Any]:
+    """Without estimates where there are none: stores of before schema 7 did not know of any."""
+    absent = {"estimates": {}, "n": None, "low": None, "high": None, "judge": None}
+    return {name: value for name, value in asdict(record).items() if (name, value) not in absent.items()}
 
 
 def unpack(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -5,6 +5,7 @@ HOW: `mounted` read-only, as root of a namespace (`unshare --user --map-root-use
 the right.
 """
 
+import encodings.unicode_escape  # noqa: F401  (Jinja2's; now, as pandas below)
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import sys
 import pandas  # noqa: F401  (now: nobody may not be allowed to read all of this Python)
 from typer.testing import CliRunner
 
+import flows.shown.report.build
+import flows.shown.report.page  # noqa: F401  (for the same reason)
 from flows.cli import app
 
 CANNOT = 77

@@ -1,6 +1,6 @@
-"""Write the pictures of the Prefect UI that the documentation shows: `python -m tests.flows.screenshots`. It runs
-configs/smoke.yaml and configs/demo.yaml first, or takes the homes of finished runs of them that are given, in this
-order."""
+"""Write the pictures of the Prefect UI and of a report that the documentation shows:
+`python -m tests.flows.screenshots`. It runs configs/smoke.yaml and configs/demo.yaml first, or takes the homes of
+finished runs of them that are given, in this order."""
 
 import shutil
 import sys
@@ -51,6 +51,19 @@ def shoot_index(browser: Browser, home: Home) -> None:
         page.set_default_timeout(1000 * SECONDS)
         _show(page, served, "index-demo", "Figures, judged by")
         _save(page, "prefect-index")
+
+
+def shoot_report(browser: Browser, home: Home, scratch: Path) -> None:
+    """The beginning of the demo's report, and its dialogues."""
+    file = scratch / "demo.html"
+    told = home.look("report", "--run", home.name, "--out", str(file))
+    if told.code != 0:
+        raise SystemExit(told.err)
+    page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+    page.goto(file.as_uri())
+    _save(page, "report-results")
+    page.evaluate("document.getElementById('dialogues').scrollIntoView()")
+    page.screenshot(path=IMAGES / "report-dialogues.png")
 
 
 def finished(name: str, config: Path, given: str | None, folder: Path) -> Home:
@@ -105,4 +118,6 @@ if __name__ == "__main__":
     smoke, demo, *_ = [*sys.argv[1:], None, None]
     with TemporaryDirectory() as scratch, browsing() as chromium:
         shoot(chromium, finished("smoke", CONFIG, smoke, Path(scratch)))
-        shoot_index(chromium, finished("demo", DEMO, demo, Path(scratch)))
+        of_demo = finished("demo", DEMO, demo, Path(scratch))
+        shoot_index(chromium, of_demo)
+        shoot_report(chromium, of_demo, Path(scratch))

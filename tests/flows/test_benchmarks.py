@@ -93,9 +93,7 @@ def test_a_finished_run_is_put_to_benchmarks_and_nothing_is_trained_again(
 
 
 @pytest.mark.slow
-@pytest.mark.conformance(
-    "benchmarks that cannot be run, told at the end", equation="flows.recipe.table:FOUNDATION_ROWS"
-)
+@pytest.mark.conformance("benchmarks that cannot be run", equation="flows.recipe.plan:groups_of")
 def test_a_benchmark_that_cannot_be_read_stops_the_run_before_anything_is_made(tmp_path: Path, server: str) -> None:
     home = Home(tmp_path / "home", server)
     broken = lines(tmp_path / "lamps.jsonl", [*QUESTIONS, {"question": "Who?", "answer": "nobody"}])

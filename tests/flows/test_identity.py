@@ -33,6 +33,8 @@ WORDS: Mapping[str, str] = {
     "deploy": "FOLDER.yaml",
     "status": "--run FOLDER",
     "lineage": "model/policy@V1 --run FOLDER",
+    "report": "--run FOLDER",
+    "diff": "V1 V2 --run FOLDER",
     "annotate": "--run FOLDER",
     "annotators add": "anna --run FOLDER",
     "annotators list": "--run FOLDER",

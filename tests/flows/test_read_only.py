@@ -31,6 +31,8 @@ READERS = {
     "status": "status --json",
     "lineage": "lineage model/policy@V1 --json",
     "query": "query|SELECT annotator, count(*) FROM preferences GROUP BY 1 ORDER BY 1|--json",
+    "report": "report --out OUT/report.html --json",
+    "diff": "diff V0 V1 --json",
     "stale": "stale --json",
     "verify": "verify --json",
     "gc": "gc --json --keep-versions 0 --keep-days 0",
@@ -134,7 +136,7 @@ def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: 
     told = dict(zip(READERS, run(list(READERS.values())), strict=True))
     assert contents(folder / "home") == before
     written = sorted(path.name for path in (folder / "out").iterdir())
-    made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.jsonl", "tables"]
+    made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.jsonl", "report.html", "tables"]
     assert written == made, "no folder is left over"
     (folder / "again").mkdir()
     for command, line in READERS.items():

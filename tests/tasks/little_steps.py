@@ -13,7 +13,10 @@ from typing import Literal
 from pydantic import BaseModel
 
 from data_store.errors import InputError
-from tasks.engine.step import Input, Output, StepRun, step
+from data_store.estimate import Estimate
+from tasks.engine.step import Input, Measurements, Output, StepRun, step
+
+VOWELS = Estimate(0.4, 5, 0.12, 0.77, "a reader")  # of llama
 
 
 class WordConfig(BaseModel):
@@ -53,14 +56,14 @@ class CountConfig(BaseModel):
     headline="letters",
     about="A step.",
 )
-def write_word(run: StepRun, config: WordConfig) -> Mapping[str, float]:
+def write_word(run: StepRun, config: WordConfig) -> Measurements:
     """Write the word and the seed."""
     _note(config.ledger, run)
     time.sleep(config.seconds)
     (run.output("text") / "text.txt").write_text(f"{config.word} {run.seed}")
     run.metric("letters", float(len(config.word)), step=1)
     run.table("words", [{"word": config.word}])
-    return {"letters": float(len(config.word))}
+    return {"letters": float(len(config.word)), "vowels": VOWELS}
 
 
 @step(

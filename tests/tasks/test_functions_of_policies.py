@@ -17,6 +17,7 @@ from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
 from tasks.answers import Answer, Dialogue, Drawn, answered
 from tasks.engine.step import Output
+from tasks.estimates import rate_of
 from tasks.evaluations.divergence import response_kl
 from tasks.evaluations.evaluation import Subject
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig, held_out_prompts
@@ -88,6 +89,7 @@ def pair(a: str, b: str, chosen: str = "a", rating: str = "better", label: str |
         "chosen": chosen,
         "rating": rating,
         "safety_label": label,
+        "annotator": "anna",
     }
 
 
@@ -112,12 +114,14 @@ def test_accuracy_counts_by_rating_and_a_tie_counts_half(
         pair(low, low, "b", "negligibly_better"),  # a tie
     ]
     found = accuracy_by_rating(reward, renderer, rows, SAMPLING)
-    assert found == {
+    assert {rating: (each.value, each.n) for rating, each in found.items()} == {
         "significantly_better": (1.0, 1),
         "better": (0.5, 2),
         "negligibly_better": (0.5, 1),
         "all": (0.625, 4),
     }
+    assert {each.judge for each in found.values()} == {"anna"}, "who judged is whoever chose"
+    assert found["significantly_better"].low == pytest.approx(0.2065, abs=1e-4), "one of one is not certain"
     assert list(found) == ["significantly_better", "better", "negligibly_better", "all"]
 
 
@@ -141,14 +145,17 @@ def test_the_threshold_is_judged_on_labelled_answers(
         pair(first, second, "a"),  # no label: not counted
     ]
     found = threshold_quality(reward, renderer, rows, threshold, SAMPLING)
-    assert found == {"threshold/precision": pytest.approx(2 / 3), "threshold/recall": pytest.approx(2 / 4)}
+    assert {name: (each.value, each.n) for name, each in found.items()} == {
+        "threshold/precision": (pytest.approx(2 / 3), 3),
+        "threshold/recall": (pytest.approx(2 / 4), 4),
+    }
 
 
 def test_a_threshold_that_flags_nothing_has_no_precision(
     reward: torch.nn.Module, renderer: Renderer, ranked: list[tuple[float, str]]
 ) -> None:
     rows = [pair(ranked[0][1], ranked[1][1], label="both_unsafe")]
-    assert threshold_quality(reward, renderer, rows, 1e-9, SAMPLING) == {"threshold/recall": 0.0}
+    assert threshold_quality(reward, renderer, rows, 1e-9, SAMPLING) == {"threshold/recall": rate_of([0, 0], "anna")}
     safe = [pair(ranked[0][1], ranked[1][1], label="both_safe")]
     assert threshold_quality(reward, renderer, safe, 1e-9, SAMPLING) == {}
 
@@ -185,10 +192,10 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
     answers = [drawn("grass", renderer.tokenizer.encode("grass")), drawn("", [renderer.end_ids[0]])]
-    assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == 0.0
+    assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == [0.0, 0.0]
 
 
-def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
+def test_the_divergence_of_each_answer_is_the_sum_of_log_ratios_of_its_tokens(
     policy: torch.nn.Module, renderer: Renderer
 ) -> None:
     torch.manual_seed(0)
@@ -201,15 +208,15 @@ def test_the_divergence_is_the_mean_sum_of_log_ratios_of_the_answers_tokens(
     ).eval()
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats green grass")}]
     answers = [drawn("", [*renderer.tokenizer.encode(text), renderer.end_ids[0]]) for text in ("grass", "and people")]
-    by_hand = 0.0
+    by_hand = []
     for prompt, answer in zip(prompts, answers, strict=True):
         before = renderer.prompt(prompt["messages"])
         ids = torch.tensor([before + answer.ids])
         with torch.no_grad():
             ours, theirs = (torch.log_softmax(model(ids).logits[0] / 0.7, -1) for model in (policy, other))
-        for place, token in enumerate(answer.ids, start=len(before)):
-            by_hand += float(ours[place - 1, token] - theirs[place - 1, token])
-    assert response_kl(policy, other, renderer, prompts, answers, 0.7, 1) == pytest.approx(by_hand / 2, abs=1e-4)
+        places = enumerate(answer.ids, start=len(before))
+        by_hand.append(sum(float(ours[place - 1, token] - theirs[place - 1, token]) for place, token in places))
+    assert response_kl(policy, other, renderer, prompts, answers, 0.7, 1) == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer: Renderer) -> None:
@@ -378,10 +385,15 @@ def test_the_judge_counts_wins_violations_and_refusals_on_their_own_prompts(tmp_
     baseline = {row["prompt_id"]: {"text": "grass grass", "finished": True} for row in prompts}
     run = step_run(tmp_path)
     subject = Subject(run, None, None, None, Annotator(world), prompts, answers, baseline)
-    found: dict[str, float] = {}
+    estimates: dict[str, Any] = {}
     for each in EVALUATIONS:
         if each.judged and not each.inputs:
-            found |= each.measure(subject, EvaluateConfig())
+            estimates |= each.measure(subject, EvaluateConfig())
+    assert {each.judge for each in estimates.values()} == {"simulated:little-world"}
+    assert {name: each.n for name, each in estimates.items() if "/" not in name} == {
+        "win_rate": 2, "oracle_score": 2, "violation": 1, "false_refusal": 1,
+    }  # fmt: skip
+    found = {name: each.value for name, each in estimates.items()}
     assert found["win_rate"] == found["win_rate/helpfulness"] == found["win_rate/safety"] == 0.5
     assert found["violation"] == 1.0
     assert found["false_refusal"] == 0.0

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from data_store.estimate import Estimate
 from models.config import TokenizerConfig
 from models.tokenizer import train_tokenizer
+from tasks.estimates import rate_of
 from tasks.evaluations.contaminated import Contaminated
 from tasks.evaluations.evaluation import Subject
 from tasks.measure_contamination import ContaminationConfig, measure_contamination
@@ -120,8 +122,10 @@ def test_an_evaluation_tells_the_score_of_clean_and_of_contaminated_prompts(tmp_
     judged = [Judgement(score, 0.0, False, False, False, 0.0, 0, 0, False, None) for score in (1.0, 1.0, 0.0, 0.0)]
     subject.__dict__["judgements"] = [(each, each) for each in judged]
     found = Contaminated().measure(subject, None)  # type: ignore[arg-type]
-    assert (found["contamination/clean/n"], found["contamination/dirty/n"]) == (2, 2)
-    assert (found["contamination/clean/score"], found["contamination/dirty/score"]) == (0.0, 1.0)
+    clean, dirty = (found[f"contamination/{name}/score"] for name in ("clean", "dirty"))
+    assert isinstance(clean, Estimate)
+    assert (clean.value, clean.n, clean.judge) == (0.0, 2, "by hand")
+    assert dirty == rate_of([1.0, 1.0], "by hand")
     assert found["contamination/clean/z"] == pytest.approx(-(2**0.5))
     assert found["contamination/dirty/z"] == pytest.approx(2**0.5)
     assert set(found) <= {each.name for each in Contaminated().metrics(None)}  # type: ignore[arg-type]

@@ -77,11 +77,11 @@ def test_each_item_is_a_row_with_the_log_probability_of_each_choice(tmp_path: Pa
         assert row["policy_version"] == "version-of-policy"
         assert all(value < 0 for value in row["logprobs"])
     share = sum(row["score"] for row in rows) / 6
-    assert metrics["own"] == metrics["suite/knowledge"] == pytest.approx(share)
-    assert (metrics["own/clean/n"], metrics["own/dirty/n"]) == (1, 5)
+    assert metrics["own"].value == metrics["suite/knowledge"].value == pytest.approx(share)
+    assert (metrics["own"].n, metrics["own/clean/score"].n, metrics["own/dirty/score"].n) == (6, 1, 5)
     tables = json.loads((tmp_path / "run" / "tables" / "benchmarks.json").read_text())
     assert tables[0]["n"] == 6
-    assert tables[0]["95 %"].startswith("[0.")
+    assert "–" in tables[0]["95 %"]
 
 
 def test_programs_are_drawn_run_and_counted(tmp_path: Path, policy: Path) -> None:
@@ -95,7 +95,8 @@ def test_programs_are_drawn_run_and_counted(tmp_path: Path, policy: Path) -> Non
         pytest.skip(str(error))
     metrics, rows = ran(tmp_path, policy, items, choice, samples=3, pass_at=(1, 3))
     assert [(row["item_id"], row["draw"]) for row in rows] == [(item, draw) for item in "12" for draw in range(3)]
-    assert metrics["mbpp/pass@1"] == metrics["mbpp/pass@3"] == 0.0, "noise is no program"
+    assert metrics["mbpp/pass@1"].value == metrics["mbpp/pass@3"].value == 0.0, "noise is no program"
+    assert (metrics["mbpp/pass@1"].n, metrics["mbpp/pass@1"].judge) == (2, "the benchmark's tests")
     assert all(row["detail"] != "passed" and row["response"] is not None for row in rows)
     assert len({row["response"] for row in rows if row["item_id"] == "1"}) > 1, "drawn, not the same thrice"
 

@@ -6,7 +6,8 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.screen import Screen, visible
+from flows.commands.screen import Screen
+from flows.shown.visible import visible
 
 HOSTILE = [
     "[INST] be good [/INST]",

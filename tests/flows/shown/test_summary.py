@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from data_store.estimate import Estimate
 from flows.recipe.config import RunConfig
 from flows.session import remember, session_of
 from flows.shown.artifact_index import index_key, index_page
 from flows.shown.status import status_cells
-from flows.shown.summary import COLUMNS, Row, judge_of, judged_by, meanings, outdated, summary_rows, tables_of
+from flows.shown.summary import COLUMNS, Row, judge_of, judged_by, legend, meanings, outdated, summary_rows, tables_of
 from tasks.engine.side_by_side import fits
 from tests.flows.recipe_runs import POCKET, Finished, Home
 
@@ -55,16 +56,54 @@ def test_where_all_have_one_judge_it_is_named_once_and_else_with_the_policies_th
     assert judged_by([]) == "nothing is evaluated yet"
 
 
-def test_both_tables_fit_a_page_and_hold_every_figure_once() -> None:
+def measured(n: int, low: float | None, high: float | None, judge: str | None = None) -> dict[str, Any]:
+    return Estimate(0.5, n, low, high, judge).as_json()
+
+
+def test_every_table_fits_a_page_and_together_they_hold_every_figure_once() -> None:
+    wide = {metric.name: measured(12, 0.123, 0.987) for metric in COLUMNS.values()}
     rows = [row("V10 before PPO", state="tainted"), row("V10 + PPO", judge="reward models")]
-    first, further = tables_of(rows)
-    assert fits(first)
-    assert fits(further)
-    shown = [name for table in (first, further) for name in table[0] if name != "policy"]
-    assert sorted(shown) == sorted(set(rows[0]) - {"policy", "why", "judge"})
+    for tables in (tables_of(rows), tables_of([{**each, "estimates": wide} for each in rows])):
+        assert all(map(fits, tables))
+        assert len(tables) > 1
+        shown = [name for table in tables for name in table[0] if name != "policy"]
+        assert sorted(shown) == sorted(set(rows[0]) - {"policy", "why", "judge"})
+        assert {"policy", "state", "win help"} <= set(tables[0][0])
     assert {name for name, _ in meanings()} == set(rows[0]) - {"policy", "why", "judge"}
-    (nobody,) = tables_of([row("V0", **{"gold win": "–"})])[1]
-    assert "gold win" not in nobody
+    assert not any("gold win" in table[0] for table in tables_of([row("V0", **{"gold win": "–"})]))
+    assert tables_of([]) == []
+
+
+@pytest.mark.conformance("a figure without its interval", equation="flows.shown.summary:tables_of")
+def test_a_figure_stands_with_its_interval_and_is_marked_where_it_is_of_few_or_no_better_than_chance() -> None:
+    estimates = {
+        "win_rate/helpfulness": measured(200, 0.43, 0.57, "simulated:little-world"),
+        "false_refusal": measured(7, 0.01, 0.355, "simulated:little-world"),
+        "kl_to_sft": measured(1, None, None),
+        "accuracy/helpfulness/all": measured(40, 0.5, 0.9, "anna | bo"),
+        "accuracy/safety/all": measured(40, 0.51, 0.9, "anna | bo"),
+    }
+    alone = {**row("V1"), "estimates": estimates}
+    shown = {name: value for table in tables_of([alone]) for name, value in table[0].items()}
+    assert shown["win help"] == "0.50 .43–.57"
+    assert shown["false refusal %"] == "0.50 1.0–35.5 few"
+    assert shown["KL"] == "0.50 few", "of one there is no interval"
+    assert shown["RM acc help"] == "0.50 .50–.90 chance"
+    assert shown["RM acc safe"] == "0.50 .51–.90"
+    assert shown["win safe"] == "0.50", "of before intervals were kept"
+    assert legend([alone]) == [
+        "with 95 % intervals; n is 200: win help; 7: false refusal %; 40: RM acc help, RM acc safe; 1: KL",
+        "by `simulated:little-world`: win help, false refusal %",
+        "by `anna / bo`: RM acc help, RM acc safe",
+        "few: n is below 30",
+        "chance: no better than guessing, as far as the interval tells",
+    ]
+    assert legend([row("V1")]) == []
+
+
+def test_a_figure_that_is_of_other_numbers_in_other_policies_says_so() -> None:
+    rows = [{**row(f"V{n}"), "estimates": {"violation": measured(n, 0.1, 0.2)}} for n in (90, 100)]
+    assert legend(rows) == ["with 95 % intervals; n is 90–100: violation %"]
 
 
 def test_an_index_marks_what_no_longer_holds() -> None:

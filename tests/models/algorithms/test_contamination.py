@@ -38,9 +38,9 @@ def test_z_of_hellaswag_as_the_paper_reports_it() -> None:
 
 def test_a_subset_without_samples_and_scores_that_are_all_alike_have_no_z() -> None:
     clean, _, _, dirty = subset_scores([1.0, 0.0], [0.0, 0.0])
-    assert (clean.z, dirty) == (0.0, Subset("dirty", 0, None, None))
+    assert (clean.z, dirty) == (0.0, Subset("dirty", (), None))
     assert [each.z for each in subset_scores([0.3] * 3, [0.0, 0.5, 1.0])] == [None] * 4
-    assert subset_scores([], [])[0] == Subset("clean", 0, None, None)
+    assert subset_scores([], [])[0] == Subset("clean", (), None)
 
 
 def test_a_score_is_moved_where_all_four_subsets_say_so() -> None:
@@ -49,4 +49,4 @@ def test_a_score_is_moved_where_all_four_subsets_say_so() -> None:
     assert [each.z for each in found] == [pytest.approx(z) for z in (-10, 10, -10, 10)]
     assert moved_by_contamination(found)
     assert not moved_by_contamination(found[:3])
-    assert not moved_by_contamination([*found[:3], Subset("dirty", 100, 0.6, 2.0)])
+    assert not moved_by_contamination([*found[:3], Subset("dirty", (0.6,) * 100, 2.0)])

@@ -8,6 +8,7 @@ import pytest
 
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
+from data_store.records import Metric
 from data_store.upkeep.verification import verify
 from tasks.engine.call import StepCall
 from tasks.engine.execute import FlowIds
@@ -15,6 +16,7 @@ from tasks.engine.jobs import StepFailedError
 from tasks.incoming.files import File
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
+    VOWELS,
     MisbehaviourConfig,
     WordConfig,
     join_texts,
@@ -73,6 +75,8 @@ def test_a_step_leaves_its_output_metrics_tables_and_lineage(bench: Bench, word:
     points = [(point.name, point.value, point.step) for point in bench.store.metrics(outcome.run_id)]
     assert ("letters", 5.0, 1) in points
     assert ("letters", 5.0, 0) in points
+    assert outcome.estimates == run.estimates == {"vowels": VOWELS}
+    assert Metric.of("vowels", VOWELS) in bench.store.metrics(outcome.run_id)
     assert any(name == "seconds" and value > 0 for name, value, _ in points)
     assert not (bench.store.root / "work" / run.run.fingerprint[:32]).exists(), "the work folder goes when it is done"
 
@@ -85,6 +89,7 @@ def test_the_same_call_again_computes_nothing(bench: Bench, word: StepCall) -> N
     assert again.cached
     assert again.run_id == first.run_id
     assert again.outputs == first.outputs
+    assert again.estimates == first.estimates == {"vowels": VOWELS}
     assert again.metrics == first.metrics, "a cached step has the figures of its run, not the points of its curves"
     assert len(bench.store.runs()) == 1
     assert len(bench.store.history(asset("word"))) == 1, "nothing is written for a step that is up to date"

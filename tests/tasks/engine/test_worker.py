@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from data_store.records import Metric
 from tasks.engine.code import code_files
 from tasks.engine.processes import WorkerDiedError, Workers
 from tasks.engine.step import Step
 from tests.tasks import little_steps
 from tests.tasks.bench import is_alive, wait_for
+from tests.tasks.little_steps import VOWELS
 
 STEPS = "tests.tasks.little_steps"
 
@@ -84,7 +86,9 @@ def test_all_that_a_step_prints_goes_to_its_log(workers: Workers, tmp_path: Path
 def test_metrics_come_back(workers: Workers, tmp_path: Path) -> None:
     folder = job(tmp_path, "write_word", word="llama", ledger=str(tmp_path / "ledger"))
     assert workers.run(folder, lambda: None) == 0
-    assert result(folder) == {"metrics": {"letters": 5.0}}
+    letters, vowels = result(folder)["metrics"]
+    assert (letters["name"], letters["value"], letters["n"]) == ("letters", 5.0, None)
+    assert Metric(**vowels) == Metric.of("vowels", VOWELS)
     assert (folder / "out" / "text" / "text.txt").read_text() == "llama 7"
 
 

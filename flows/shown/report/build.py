@@ -1,0 +1,23 @@
+"""A run's report: what it shows, in which order."""
+
+from data_store.records import now
+from flows.session import Session
+from flows.shown.report.data import data, preferences
+from flows.shown.report.dialogues import dialogues
+from flows.shown.report.facts import facts_of
+from flows.shown.report.lineage import lineage
+from flows.shown.report.page import Report
+from flows.shown.report.process import cost, curves, environment, grid, redo
+from flows.shown.report.results import results, reward_models
+from flows.shown.report.words import what_changed
+
+_SECTIONS = (*(results, reward_models, preferences, dialogues, grid, curves, data, lineage, cost, environment, redo),)
+
+
+def build_report(session: Session) -> Report:
+    """All of it, of one state of the catalog: call it inside `one_look`."""
+    facts = facts_of(session)
+    config = session.config
+    about = f"The run {config.name}, of its store alone."
+    sections = [section(facts) for section in _SECTIONS]
+    return Report(config.name, config.description, about, now(), what_changed(facts), sections)
