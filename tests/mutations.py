@@ -54,6 +54,8 @@ AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
+CONTINUATIONS = "tests/models/test_continuations.py::"
+BENCHMARKED = "tests/tasks/test_run_benchmarks.py::"
 SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
@@ -1621,6 +1623,78 @@ MUTATIONS: tuple[Mutation, ...] = (
         'return "memory" if pages',
         'return "memory" if 0 * pages',
         (SANDBOX + "test_ten_gigabytes_are_not_given_to_one_process_nor_to_many_together",),
+    ),
+    Mutation(
+        "a continuation of a text stands without a beginning of sequence",
+        "models/continuations.py",
+        "Continuation([*([] if bos is None else [bos]), *whole",
+        "Continuation([*whole",
+        (CONTINUATIONS + "test_a_text_is_encoded_as_one_with_one_beginning_of_sequence",),
+    ),
+    Mutation(
+        "the end of the turn is part of a choice",
+        "models/continuations.py",
+        "if ids and ids[-1] in renderer.end_ids:",
+        "if not ids:",
+        (CONTINUATIONS + "test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template",),
+    ),
+    Mutation(
+        "a choice begins with the benchmark's blank beside the template's",
+        "models/continuations.py",
+        '"content": continuation.strip()}',
+        '"content": continuation}',
+        (CONTINUATIONS + "test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template",),
+    ),
+    Mutation(
+        "a choice is the likelier the longer it is",
+        "tasks/run_benchmarks.py",
+        "value / len(option)",
+        "value * len(option)",
+        (BENCHMARKED + "test_each_item_is_a_row_with_the_log_probability_of_each_choice",),
+    ),
+    Mutation(
+        "prompts that were cut are not told",
+        "tasks/benchmarks/answering.py",
+        "if len(row.before) + len(row.ids) > limit:",
+        "if len(row.before) > 1000 * limit:",
+        (BENCHMARKED + "test_a_question_that_the_context_does_not_hold_loses_its_beginning",),
+    ),
+    Mutation(
+        "a program that ends early with 0 has passed",
+        "tasks/benchmarks/code.py",
+        "code = 64 + secrets.randbelow(64)",
+        "code = 0 * secrets.randbelow(64)",
+        ("tests/tasks/benchmarks/test_code.py::test_a_program_that_ends_before_its_tests_has_not_passed",),
+    ),
+    Mutation(
+        "a suite's interval is as wide as that of one benchmark",
+        "models/algorithms/intervals.py",
+        "return mean - below / k, mean + above / k",
+        "return mean - below, mean + above",
+        (
+            INTERVALS + "test_the_interval_of_a_mean_of_figures_by_hand",
+            INTERVALS + "test_the_interval_of_a_mean_of_figures_covers_what_it_should",
+        ),
+    ),
+    Mutation(
+        "a suite counts each item once",
+        "tasks/estimates.py",
+        "return Estimate(statistics.fmean(values), n, low, high, figures[0].judge)",
+        "return Estimate(sum(each.value * each.n for each in figures) / n, n, low, high, figures[0].judge)",
+        (
+            "tests/tasks/benchmarks/test_results.py::"
+            "test_accuracy_has_its_items_and_interval_and_a_suite_counts_each_benchmark_once",
+        ),
+    ),
+    Mutation(
+        "nothing waits for the benchmarks to be read",
+        "flows/recipe/table.py",
+        "after=(check_base, import_benchmarks)",
+        "after=(check_base,)",
+        (
+            "tests/flows/recipe/test_table.py::"
+            "test_every_policy_is_put_to_the_benchmarks_and_nothing_is_done_before_they_are_read",
+        ),
     ),
     Mutation(
         "differences of two answers are taken the wrong way round",

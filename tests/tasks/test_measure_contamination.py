@@ -84,7 +84,8 @@ def test_planted_prompts_are_found_with_their_documents_and_others_are_clean(tmp
         "prompts/safety",
         "prompts/borderline",
     ]
-    assert (metrics["items"], metrics["not_clean"], metrics["dirty"], metrics["too_short"]) == (4, 0.5, 0.25, 1)
+    assert (metrics["items"], metrics["too_short"]) == (4, 1)
+    assert (metrics["not_clean"], metrics["dirty"]) == (rate_of([1, 1, 0, 0]), rate_of([1, 0, 0, 0]))
     assert metrics["documents"] == 201
 
 
@@ -93,7 +94,7 @@ def test_without_a_corpus_the_demonstrations_alone_are_looked_at_and_without_bot
 ) -> None:
     metrics, rows = measured(tmp_path, tokenizer, prompts=("prompt", [prompt("one", text(1, 30))]))
     assert rows["one"]["share"] == 0.0
-    assert (metrics["documents"], metrics["not_clean"]) == (0, 0)
+    assert (metrics["documents"], metrics["not_clean"].value) == (0, 0)
 
 
 class Judge:

@@ -74,6 +74,8 @@ def test_each_item_is_a_row_with_the_log_probability_of_each_choice(tmp_path: Pa
         best = max(range(2), key=row["logprobs"].__getitem__)
         assert row["score"] == float(best == item["answer"])
         assert row["response"] == item["choices"][best]
+        by_letter = [value / len(option) for value, option in zip(row["logprobs"], item["choices"], strict=True)]
+        assert row["normalised_score"] == float(max(range(2), key=by_letter.__getitem__) == item["answer"])
         assert row["policy_version"] == "version-of-policy"
         assert all(value < 0 for value in row["logprobs"])
     share = sum(row["score"] for row in rows) / 6
@@ -84,6 +86,7 @@ def test_each_item_is_a_row_with_the_log_probability_of_each_choice(tmp_path: Pa
     assert "–" in tables[0]["95 %"]
 
 
+@pytest.mark.slow
 def test_programs_are_drawn_run_and_counted(tmp_path: Path, policy: Path) -> None:
     tasks = tmp_path / "mbpp.jsonl"
     record = {"task_id": 1, "text": "Write add.", "code": "", "test_list": ["assert add(1, 1) == 2"]}

@@ -86,6 +86,7 @@ def test_the_question_holds_the_task_and_goes_on_where_nobody_is_asked() -> None
     assert question_of(MBPP, chat=False).endswith("[BEGIN]\n")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_reference_programs_of_real_tasks_pass_and_empty_ones_do_not(sandbox: Sandbox) -> None:
     if not DATA.is_file():

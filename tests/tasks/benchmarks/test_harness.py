@@ -95,6 +95,7 @@ def hflm(policy: Path, batch_size: int = 2) -> Any:
     return HFLM(pretrained=model, tokenizer=renderer.tokenizer, batch_size=batch_size, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("log-probabilities of choices are not the harness's", equation="models.continuations:of_text")
 def test_log_probabilities_are_those_of_the_harness_on_the_same_checkpoint(
     policy: Path, folder: Path, answerer: Answerer, tmp_path: Path
