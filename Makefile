@@ -40,7 +40,7 @@ test-harness: $(READY) $(HARNESS)/.installed  ## benchmarks through lm-evaluatio
 
 $(HARNESS)/.installed: constraints-eval.txt
 	rm -rf $(HARNESS)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
 	touch $@
 
 search: $(READY)  ## property-based tests with new examples, where make test draws the same ones each time; minutes

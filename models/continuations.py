@@ -43,7 +43,7 @@ def of_answer(renderer: Renderer, context: str, continuation: str) -> Continuati
     taken away. lm-evaluation-harness takes the blank before a choice away where it applies a chat template, which is
     another answer to a model that has learned to begin with one. Raises ValueError for an empty continuation.
     """
-    messages = [{"role": "user", "content": context}, {"role": "assistant", "content": continuation.strip()}]
+    messages = [{"role": "user", "content": context}, {"role": "assistant", "content": continuation}]
     before = renderer.prompt(messages[:1])
     ids = renderer.dialogue(messages).input_ids[len(before) :]
     if ids and ids[-1] in renderer.end_ids:

@@ -1639,13 +1639,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         (CONTINUATIONS + "test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template",),
     ),
     Mutation(
-        "a choice begins with the benchmark's blank beside the template's",
-        "models/continuations.py",
-        '"content": continuation.strip()}',
-        '"content": continuation}',
-        (CONTINUATIONS + "test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template",),
-    ),
-    Mutation(
         "a choice is the likelier the longer it is",
         "tasks/run_benchmarks.py",
         "value / len(option)",
