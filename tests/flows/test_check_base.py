@@ -54,3 +54,25 @@ def test_a_base_that_cannot_be_right_ends_the_command_before_anything_else_is_do
     assert f"error: check_base of base: base_model {base}: model.safetensors" in swapped.err
     ends = [("base", "check_base", state) for state in ("failed", "failed", "succeeded", "failed")]
     assert home.runs() == ends
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_another_one_now_is_looked_at_before_it_judges(tmp_path: Path, server: str) -> None:
+    home = Home(tmp_path / "home", server, "files")
+    judge = brought(tmp_path / "judge")
+    weights = load_file(judge / "model.safetensors")
+    spoilt = {**weights, "lm_head.weight": weights["lm_head.weight"] * float("nan")}
+    save_file(spoilt, judge / "model.safetensors", {"format": "pt"})
+    brought(tmp_path / "base")
+    path = config_with(
+        tmp_path, base_model="base", collect={"judge": {"folder": "judge"}, "sampling": {"max_new_tokens": 8}}
+    )
+    message = f"error: check_base of base: collect.judge.folder {judge}: model.safetensors"
+    assert message in home.halter("run", path).err
+    save_file(weights, judge / "model.safetensors", {"format": "pt"})
+    assert home.halter("rerun", "base", "check-base").code == 0
+    save_file(spoilt, judge / "model.safetensors", {"format": "pt"})
+    swapped = home.halter("rerun", "V1", "judge_pairs")
+    assert swapped.code == 2
+    assert message in swapped.err
+    assert home.runs() == [("base", "check_base", state) for state in ("failed", "succeeded", "failed")]

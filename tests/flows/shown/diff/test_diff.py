@@ -52,6 +52,7 @@ def test_rows_of_two_iterations_are_counted_as_sql_counts_them(home: Home) -> No
     assert data["dataset/gatt"]["note"] == "only in b"
 
 
+@pytest.mark.slow
 def test_figures_stand_side_by_side_as_the_catalog_has_them_and_pairs_give_the_same_difference(home: Home) -> None:
     store = home.store
     found = document(home, "V1", "V2", "--run", "pocket")

@@ -126,13 +126,6 @@ def test_a_long_text_is_folded_and_one_without_end_is_cut_and_says_so(hostile: H
     assert "… 10,000 more characters" in page.all("body")[0].text
 
 
-def test_a_figure_is_taken_from_rows_only_where_it_is_theirs(hostile: Home, tmp_path: Path) -> None:
-    document = hostile.look("report", "--out", str(tmp_path / "page.html"), "--json").document
-    rows = {row[0]["text"]: row[2] for row in document["sections"]["results"]["tables"]["everything"]["rows"]}
-    assert (rows["finished"]["value"], rows["finished"]["n"]) == (0.6, 5)
-    assert "n" not in rows["win_rate"], "the recorded number is none, so the rows are not its own"
-
-
 def test_a_spreadsheet_finds_no_formula_in_a_csv() -> None:
     from flows.shown.report.parts import Cell, Table
 

@@ -158,7 +158,7 @@ def test_every_figure_of_a_table_is_on_the_page_with_n_and_interval_where_it_has
     column = tables["figures"]["columns"].index("violation %")
     for row in tables["figures"]["rows"]:
         cell = row[column]
-        assert (cell["n"], cell["judge"]) == (6, "simulated, world 1")
+        assert (cell["n"], cell["judge"]) == (6, "simulated:little-world")
         assert cell["low"] <= cell["value"] <= cell["high"]
     assert "n 6, few" in page.content
 
@@ -206,7 +206,7 @@ def test_the_files_behind_its_links_hold_the_tables(written: tuple[Home, Page, A
     at = table["columns"].index("win help")
     assert [float(row["win help"]) for row in rows] == [row[at]["value"] for row in table["rows"]]
     assert {row["win help: n"] for row in rows} == {"8"}
-    assert {row["win help: judge"] for row in rows} == {"simulated, world 1"}
+    assert {row["win help: judge"] for row in rows} == {"simulated:little-world"}
 
 
 def test_dialogues_are_those_of_the_rule_beside_each_other_for_every_policy(written: tuple[Home, Page, Any]) -> None:
