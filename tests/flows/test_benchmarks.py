@@ -84,6 +84,16 @@ def test_a_finished_run_is_put_to_benchmarks_and_nothing_is_trained_again(
             assert told[part, "harness"] == pytest.approx(told[part, "harness/eats/acc"])
     assert told["V2", "items"] == home.store.rows(home.head("dataset/benchmark-items@base")).num_rows
 
+    report = home.look("report", "--out", str(tmp_path / "report.html"), "--json").document
+    table = report["sections"]["benchmarks"]["tables"]["benchmarks"]
+    assert table["columns"] == ["figure", "judge", *parts]
+    for line in table["rows"]:
+        for part, cell in zip(parts, line[2:], strict=True):
+            assert cell["value"] == told[part, line[0]["text"]]
+    (lamps,) = (line for line in table["rows"] if line[0]["text"] == "lamps")
+    assert (lamps[1]["text"], lamps[2]["n"]) == ("the benchmark's answers", 9)
+    assert lamps[2]["low"] < lamps[2]["value"] + 1e-9 < lamps[2]["high"] + 1e-9
+
     again = home.halter("run", config, "--json")
     assert again.code == 0, again.err
     assert len(home.runs()) == len(before) + 4, "nothing is measured twice"
