@@ -71,12 +71,12 @@ def _checked(record: Record, read: _Choice) -> dict[str, Any]:
 
 
 def _number(record: Record, field: str, of: Sequence[str] = ()) -> int:
-    """A whole number, or one of `of` by its place."""
+    """A whole number, or a text of `of` by its place: a number is never taken for a choice that is one."""
     value = record.fields[field]
     if isinstance(value, bool):
         return int(value)
-    if str(value) in of:
-        return list(of).index(str(value))
+    if isinstance(value, str) and value in of:
+        return list(of).index(value)
     try:
         return int(str(value))
     except ValueError:
@@ -102,6 +102,8 @@ def _plain(record: Record) -> _Choice:
     choices = _texts(record, "choices", record.fields["choices"])
     answer = _number(record, "answer", choices)
     if "subject" in record.fields:
+        if len(choices) > len(_LETTERS):
+            raise InputError(f"{record.where}: field 'choices' has {len(choices)}; {len(_LETTERS)} have a letter")
         return _lettered(record.text("question"), choices, answer, "Answer:")
     return _Choice(f"Question: {record.text('question').strip()}\nAnswer:", choices, answer)
 
@@ -156,10 +158,11 @@ def _boolq(record: Record) -> _Choice:
 def _truthful(record: Record) -> _Choice:
     """TruthfulQA's mc1: one choice is true."""
     targets = record.fields["mc1_targets"]
-    if not isinstance(targets, Mapping) or not {"choices", "labels"} <= set(targets) or 1 not in targets["labels"]:
+    labels = targets.get("labels") if isinstance(targets, Mapping) else None
+    if not isinstance(labels, list) or "choices" not in targets or 1 not in labels:
         raise InputError(f"{record.where}: field 'mc1_targets' must hold choices and labels, one label 1")
     choices = _texts(record, "mc1_targets.choices", targets["choices"])
-    return _Choice(f"Q: {record.text('question')}\nA:", choices, targets["labels"].index(1))
+    return _Choice(f"Q: {record.text('question')}\nA:", choices, labels.index(1))
 
 
 def _kmmlu(record: Record) -> _Choice:
@@ -211,7 +214,8 @@ def _mbpp(record: Record) -> dict[str, Any]:
     tests = _texts(record, "test_list", record.fields["test_list"])
     if not tests:
         raise InputError(f"{record.where}: field 'test_list' is empty; without tests nothing can be told")
-    setup = [str(record.fields.get("test_setup_code") or ""), *(record.fields.get("test_imports") or [])]
+    imports = _texts(record, "test_imports", record.fields.get("test_imports") or [])
+    setup = [str(record.fields.get("test_setup_code") or ""), *imports]
     before = "\n".join(each for each in setup if each.strip())
     asked = f"{record.text('text' if 'text' in record.fields else 'prompt')} Your code should pass these tests:\n\n"
     joined = "\n".join(tests)

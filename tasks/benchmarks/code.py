@@ -50,7 +50,8 @@ def program_of(item: Mapping[str, Any], answer: str, chat: bool) -> str:
 
 def judge_programs(sandbox: Sandbox, programs: Sequence[str], limits: SandboxConfig, at_a_time: int) -> list[Verdict]:
     """Each program's verdict, in order. A program passes that comes to its end: one that stops before its tests (by
-    `sys.exit(0)`, say) does not, for it cannot know the exit code that is asked for."""
+    `sys.exit(0)`, say) does not, for the exit code that is asked for is another each time. One that looks for it in its
+    own source, or bends the tests, is not found out."""
 
     def judge(program: str) -> Verdict:
         code = 64 + secrets.randbelow(64)

@@ -124,6 +124,11 @@ BROKEN = [
         "'answer' is 'c'; a whole number or one of a, b is wanted",
     ),
     ({"question": "q", "choices": ["a"], "answer": 0}, "two choices or more are wanted"),
+    (
+        {"question": "q", "choices": list("abcdefghijk"), "answer": 0, "subject": "s"},
+        "'choices' has 11; 10 have a letter",
+    ),
+    ({"text": "t", "test_list": ["assert f()"], "test_imports": "import re"}, "'test_imports' must be a list of texts"),
     ({"question": "q", "choices": "ab", "answer": 0}, "field 'choices' must be a list of texts"),
     ({**ARC, "answerKey": "9"}, "'answerKey' is '9'; the labels are"),
     ({**COPA, "question": "왜"}, "'question' is '왜'; use one of 원인, 결과"),
@@ -134,6 +139,13 @@ BROKEN = [
     ({"question": "q", "options": "bank", "answer": "bank"}, "lines such as 'A. bank'"),
     ({"question": "q", "options": "A. b\nB. c", "answer": "C. d"}, "none of the options"),
 ]
+
+
+def test_a_number_is_the_place_of_the_answer_even_where_choices_are_numbers(tmp_path: Path) -> None:
+    """As of MMLU's abstract algebra: answer 1 of 0, 4, 2, 1 is 4; the text "1" is the last one."""
+    own = {"question": "q", "choices": ["0", "4", "2", "1"], "answer": 1}
+    read = read_benchmark([written(tmp_path, own, {**own, "subject": "s"}, {**own, "answer": "1"})], "set", "suite")
+    assert read.rows.column("answer").to_pylist() == [1, 1, 3]
 
 
 @pytest.mark.parametrize(("record", "message"), BROKEN, ids=[message[:30] for _, message in BROKEN])

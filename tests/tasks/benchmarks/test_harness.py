@@ -176,6 +176,17 @@ def test_the_examples_before_a_question_are_the_same_each_time(
     assert found[0] != [row["logprobs"] for row in rows], "there are examples"
 
 
+def test_a_group_stands_for_its_tasks(folder: Path, answerer: Answerer, tmp_path: Path) -> None:
+    (folder / "both.yaml").write_text("group: both\ntask: [eats, says]\n")
+    asked = choice("both", limit=2)
+    tasks = load_tasks(folder, asked, tmp_path / "cache")
+    expected = [f"{name}/{n}" for name in ("eats", "says") for n in range(2)]
+    assert [item["item_id"] for item in items_of(tasks, asked)] == expected
+    rows, told = run_tasks(tasks, asked, answerer)
+    assert sorted(row["item_id"] for row in rows) == expected
+    assert {"eats/acc", "says/exact_match"} <= set(told)
+
+
 def test_items_are_told_before_any_model_is_there(folder: Path, tmp_path: Path) -> None:
     items = [*items_of(load_tasks(folder, choice("eats", "says"), tmp_path / "cache"), choice("eats", "says", limit=3))]
     assert [item["item_id"] for item in items] == [*(f"eats/{n}" for n in range(3)), *(f"says/{n}" for n in range(3))]
