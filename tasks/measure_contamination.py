@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from data_store.estimate import Estimate
-from data_store.figures import interval, percent
+from data_store.figures import interval, percent, size
 from models.algorithms.contamination import in_subset
 from models.config import Config
 from tasks.benchmarks.results import benchmark_set
@@ -56,17 +56,17 @@ def measure_contamination(run: StepRun, config: ContaminationConfig) -> Measurem
         texts.append(text)
     ids = encode(texts)
     search = OverlapSearch(ids, config.ngram, config.skips)
-    documents, tokens, size, started = 0, 0, 0, time.monotonic()
+    documents, tokens, total, started = 0, 0, 0, time.monotonic()
     for role, identity in TRAINED_ON.items():
         for batch in run.batches(role):
             passages = [_text_of(row) for row in batch]
             read = encode(passages)
             search.add([f"{role}/{row[identity]}" for row in batch], read)
             documents, tokens = documents + len(batch), tokens + sum(map(len, read))
-            size += sum(len(passage.encode()) for passage in passages)
+            total += sum(len(passage.encode()) for passage in passages)
             run.progress(0.5, f"{documents} documents held against {len(texts)} items")
     found = search.overlaps()
-    run.log(f"{size / 1e6:.1f} MB at {size / 1e6 / max(time.monotonic() - started, 1e-9):.1f} MB/s")
+    run.log(f"{size(total)} at {size(total / max(time.monotonic() - started, 1e-9))} a second")
     rows = [
         {
             "evaluation_set": name,
