@@ -18,16 +18,19 @@ from flows.commands import (
     deploy_cli,
     diff_cli,
     export_cli,
+    forecast_cli,
     preferences_cli,
     query_cli,
     red_team_cli,
     rename_cli,
     report_cli,
     status_cli,
+    study_cli,
     upkeep_cli,
     withdraw_cli,
 )
 from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
+from flows.commands.dry_run import show_dry_run
 from flows.commands.help_panels import InPanels
 from flows.commands.terminal import StepDisplay, print_figures
 from flows.orders import read_order, rerun_command
@@ -54,6 +57,8 @@ app.command("deploy")(deploy_cli.deploy)
 app.command("status")(status_cli.status)
 app.command("lineage")(status_cli.lineage)
 app.command("query")(query_cli.query)
+app.command("study")(study_cli.study)
+app.command("plan")(forecast_cli.plan)
 app.command("report")(report_cli.report)
 app.command("diff")(diff_cli.diff)
 for command in (upkeep_cli.stale, upkeep_cli.verify, upkeep_cli.repair, upkeep_cli.gc):
@@ -81,10 +86,17 @@ def run(
     keep_server: Annotated[
         bool, typer.Option("--keep-server", help="Keep the Prefect UI up at the end, until Ctrl-C.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only say which steps would be computed, and why; nothing is started or written."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole recipe; what is finished is taken up again. Where all is, no Prefect server is started."""
     config = load_config(config_file)
+    if plan:
+        show_dry_run(config, as_json)
+        return
     with sole_config(config), session_of(config) as session:
         session.remember()
         session.adopt()

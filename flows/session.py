@@ -24,6 +24,7 @@ from flows.recipe.config import RunConfig, dump_config, parse_config
 from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from flows.recipe.table import STEPS
 from flows.server.supervision import end_with
+from flows.trackers import Trackers, check_trackers
 from tasks.engine.execute import adopt_inputs
 from tasks.engine.processes import Workers
 
@@ -35,15 +36,18 @@ Listener = Callable[[str, str, float, str], None]
 
 class Session:
     """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process; `taken_in`
-    says what the recipe has taken in, where the config has it do so."""
+    says what the recipe has taken in, where the config has it do so. `kin`: stores of other runs, whose finished steps
+    this one takes over where it would compute the same."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.store = Store.open(store_root(config.name))
         self.store.source_hashes.on_large = _tell_of_reading
         self.workers = Workers(step.module for step in STEPS.values())
+        self.trackers = Trackers(config.trackers, config.name, self.store.root)
         self.listeners: list[Listener] = []
         self.taken_in = ""
+        self.kin: tuple[Store, ...] = ()
         self._planned: tuple[int, Plan, list[str]] | None = None
 
     @property
@@ -178,6 +182,7 @@ def remember(config: RunConfig, store: Store | None = None) -> None:
     root = store_root(config.name)
     speak_of(config.name)
     check_writable(root)
+    check_trackers(config.trackers)
     check_gates(config.gates, build_plan(config, intakes=intakes_of(store or Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)

@@ -9,6 +9,7 @@ from prefect.context import TagsContext
 
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.incoming.sharing import share_finished
 from flows.gates import StoppedAtGateError, stops_of
 from flows.recipe.plan import groups_of
 from flows.session import Session
@@ -36,6 +37,9 @@ def bring_up_to_date(session: Session, part: str) -> Wait | None:
     for group in groups_of(session.plan, part):
         waits = {call.step.name: prepare(session, call) for call in group}
         ready = [step for step, wait in waits.items() if wait is None]
+        for call in group if session.kin else ():
+            if call.step.name in ready:
+                _share(session, call)
         if len(ready) == 1:
             step_of(session, part, ready[0])
         elif ready:
@@ -49,6 +53,14 @@ def prepare(session: Session, call: StepCall) -> Wait | None:
     """What must happen before a step can read what comes from outside: an endpoint is asked, people's judgements are
     taken over. Gives what it has to wait for."""
     return execute.prepare(session.store, call, lambda share, text: session.heard(*call.key, share, text))
+
+
+def _share(session: Session, call: StepCall) -> None:
+    """Take the step's finished run over from a run of the same kin, where this one lacks it."""
+    inputs = execute.resolve_inputs(session.store, call)
+    found = share_finished(session.store, session.kin, execute.fingerprint_of(call, inputs), inputs)
+    if found is not None:
+        session.heard(*call.key, 0.0, f"taken over from run {found.root.name}")
 
 
 def side_by_side(session: Session, part: str, steps: Sequence[str]) -> None:
@@ -89,4 +101,4 @@ def _context(session: Session, part: str, step: str) -> StepContext:
     plan = session.plan
     if (part, step) not in plan:
         raise InputError(f"the plan has no step {step} in {part}; `{halter('status')}` shows the steps there are")
-    return StepContext(session.store, session.workers, plan[part, step], session.heard)
+    return StepContext(session.store, session.workers, plan[part, step], session.heard, session.trackers.follow)

@@ -275,6 +275,29 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row("stale stops at the next iteration", "a change in V2 marks V3 … Vn"),
         Row(
+            "a dry run that says other than the run does",
+            "what `halter run --plan` takes up is taken up, what it computes is all that the run computes, also where "
+            "an old result becomes the head again, content is gone, or a gate or people stop the run",
+        ),
+        Row(
+            "a variant's shared steps lose what made them",
+            "a step that another variant has computed comes with its id, record, curves and code, is computed once "
+            "over a study that was killed, and the store that it comes from stays as it was",
+        ),
+        Row(
+            "costs of another model than the one that runs",
+            "parameters are those of the model that is built and of the published ones, operations those that torch "
+            "counts",
+        ),
+        Row(
+            "costs that the paper's own figures contradict",
+            "hours and tonnes of CO2 of Llama 2 at 7B, 13B, 34B and 70B follow from the formulas and the defaults",
+        ),
+        Row(
+            "an interval that is not one of the mean over seeds",
+            "Student's t by hand for two and three seeds, each point of t against its density; one seed has none",
+        ),
+        Row(
             "checkpoints fill the disk",
             "retention keeps what is referenced and the newest; never deletes a referenced file",
         ),

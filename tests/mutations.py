@@ -61,6 +61,12 @@ PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
+COSTS = "tests/models/test_costs.py::"
+SHARING = "tests/data_store/incoming/test_sharing.py::"
+WITH_ITS_RECORD = (
+    "test_a_run_comes_with_its_record_its_curves_and_its_content_and_lineage_is_said_in_words_of_this_store"
+)
+RESULTS = "tests/flows/study/test_results.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 ANSWERED = "tests/flows/shown/test_answered.py::"
@@ -1688,6 +1694,68 @@ MUTATIONS: tuple[Mutation, ...] = (
             "tests/flows/recipe/test_table.py::"
             "test_every_policy_is_put_to_the_benchmarks_and_nothing_is_done_before_they_are_read",
         ),
+    ),
+    Mutation(
+        "a shared step without what it measured",
+        "data_store/incoming/sharing.py",
+        "tuple(writes), tuple(finished.metrics))",
+        "tuple(writes), ())",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that does not know who made what it read",
+        "data_store/incoming/sharing.py",
+        "i.version_id, i.producer_run_id) for i in inputs]",
+        "i.version_id, None) for i in inputs]",
+        (SHARING + WITH_ITS_RECORD,),
+    ),
+    Mutation(
+        "a shared step that is known here already comes a second time",
+        "data_store/incoming/sharing.py",
+        "steps = [] if store.runs(run_id=run_id) else [step]",
+        "steps = [step]",
+        (SHARING + "test_content_that_was_collected_here_comes_back_under_the_run_that_is_known",),
+    ),
+    Mutation(
+        "an interval over seeds of the deviation of the seeds alone",
+        "flows/study/results.py",
+        "statistics.stdev(values) / math.sqrt(len(values))",
+        "statistics.pstdev(values) / math.sqrt(len(values))",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "an interval with a degree of freedom too many",
+        "flows/study/results.py",
+        "T_95[len(values) - 2]",
+        "T_95[len(values) - 1]",
+        (RESULTS + "test_the_interval_is_students_t_by_hand",),
+    ),
+    Mutation(
+        "a backward pass that costs once",
+        "models/costs.py",
+        "passes = 1 + (1 if frozen else 2)",
+        "passes = 1 + (1 if frozen else 1)",
+        (
+            COSTS + "test_operations_are_those_that_torch_counts",
+            COSTS + "test_training_is_three_forward_passes_two_with_frozen_weights_and_one_more_with_checkpointing",
+        ),
+    ),
+    Mutation(
+        "steps side by side that do not slow each other down",
+        "flows/forecast/forecast.py",
+        "max(1.0, sum(speeds[each] for each in running) / whole)",
+        "1.0",
+        (
+            "tests/flows/forecast/test_forecast.py::"
+            "test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full",
+        ),
+    ),
+    Mutation(
+        "tied embeddings counted twice",
+        "models/costs.py",
+        "(1 if shape.tie_embeddings else 2)",
+        "2",
+        (COSTS + "test_parameters_are_those_of_the_model_that_is_built",),
     ),
     Mutation(
         "differences of two answers are taken the wrong way round",

@@ -25,6 +25,7 @@ from data_store.identity import check_run_name
 from data_store.reading.preference_formats.registry import FORMATS
 from flows.cli import app
 from flows.recipe.config import RunConfig
+from flows.study.config import StudyConfig
 from models.llama_presets import PRESETS
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
@@ -36,7 +37,15 @@ COMMAND = "make reference"
 
 REQUIRED = "required"
 EMPTY = "empty"
-WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", date: "date"}
+WORDS = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    Path: "path",
+    date: "date",
+    Any: "value",
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def _default(field: FieldInfo) -> object:
 
 
 def _plain(value: object) -> object:
-    if value is None or value == () or value == "":
+    if value in (None, (), "", {}):
         return EMPTY
     if isinstance(value, date):
         return value.isoformat()
@@ -116,6 +125,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{each}`" for each in inside)
     if origin is tuple:
         return f"list of {_kind(inside[0])}"
+    if origin is dict:
+        return f"{_kind(inside[0])} to {_kind(inside[1])}"
     return WORDS[annotation]
 
 
@@ -174,6 +185,13 @@ def config_page() -> str:
             ]
         if section.path in MEMBERS:
             lines += ["", *MEMBERS[section.path]()]
+    lines += ["", "## Study files", "", "A study file (docs/studies.md) is YAML of its own: `halter study FILE`.", ""]
+    lines += ["| key | type | default | bounds | what it means |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {_kind(field.annotation)} | {_default_cell(_default(field))} | {_bounds(field)} "
+        f"| {_cell(field.description or '')} |"
+        for name, field in StudyConfig.model_fields.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 PANELS: Mapping[str, tuple[str, ...]] = {
-    "Run the recipe": ("run", "status", "rerun", "stale", "serve", "deploy"),
+    "Run the recipe": ("plan", "run", "status", "rerun", "stale", "study", "serve", "deploy"),
     "Ask what there is": ("report", "diff", "lineage", "query"),
     "People": ("annotators", "annotate", "preferences", "red-team"),
     "Look after a store": ("backup", "restore", "verify", "repair", "gc", "rename"),

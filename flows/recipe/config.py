@@ -17,7 +17,7 @@ from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig
 from flows.recipe.schedule_config import ScheduleConfig
-from flows.recipe.watch_config import GateConfig, NotifyConfig
+from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
 from models.config import (
     TEMPLATE_DATE,
@@ -111,6 +111,9 @@ class RunConfig(Config):
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
     notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
+    trackers: tuple[TrackerName, ...] = Field(
+        default=(), description="Whom training steps report to besides the store; see docs/trackers.md"
+    )
 
     @field_validator("ppo", "dpo", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 import math
 import os
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -9,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from data_store.errors import InputError
 from data_store.figures import figure
 from models.config import Config
+
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 
 
 class GateConfig(Config):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,11 @@ from data_store.store import Store
 from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version
 from tasks.engine.code_today import CodeToday
-from tasks.engine.jobs import StepFailedError, lines_of, run_in_worker
+from tasks.engine.jobs import CurvesFile, StepFailedError, run_in_worker
 from tasks.engine.processes import StepCode, Workers
 from tasks.engine.reading import Progress, Wait
+
+Points = Callable[[RunRecord, Sequence[Metric]], None]
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ def execute(
     force: bool = False,
     ids: FlowIds | None = None,
     on_progress: Progress = lambda _fraction, _text: None,
+    on_points: Points = lambda _record, _points: None,
 ) -> Outcome:
-    """Bring the outputs of one step call up to date. `force` computes even where a finished run is there.
+    """Bring the outputs of one step call up to date. `force` computes even where a finished run is there. `on_points`
+    hears of the points of curves while they come, and at the end of the numbers of the whole run, as step 0.
 
     Raises InputError for inputs that are missing or that the step refuses, StepFailedError for everything else that
     goes wrong in it.
@@ -124,7 +128,7 @@ def execute(
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
         code = _code(workers, call)
         record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds(), code)
-        return _compute(store, workers, call, inputs, code, record, folder, on_progress, started)
+        return _compute(store, workers, call, inputs, code, record, folder, on_progress, on_points, started)
 
 
 def _code(workers: Workers, call: StepCall) -> StepCode:
@@ -163,11 +167,14 @@ def _compute(
     record: RunRecord,
     folder: Path,
     on_progress: Progress,
+    on_points: Points,
     started: float,
 ) -> Outcome:
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
-        measured = run_in_worker(store, workers, call, inputs, code, folder, on_progress)
+        measured = run_in_worker(
+            store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points)
+        )
         forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
         if forgotten:  # the old heads would stay, and look as if this run had made them
             raise StepFailedError(
@@ -184,6 +191,7 @@ def _compute(
         curves = _curves(folder / "metrics.jsonl")
         points = [*measured, Metric("seconds", seconds)]
         store.commit_run(record, inputs, outputs, [*curves, *points])
+        on_points(record, points)
     except BaseException as error:
         cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in (
             "CancelledError",
@@ -238,15 +246,8 @@ def _folder(store: Store, fingerprint: str) -> Path:
 
 
 def _curves(path: Path) -> list[Metric]:
-    """The points of every attempt, the last one of each name and step; a line that a kill cut short is passed over."""
-    points: dict[tuple[str, int], Metric] = {}
-    for line in lines_of(path):
-        try:
-            point = Metric(**json.loads(line))
-        except ValueError:
-            continue
-        points[point.name, point.step] = point
-    return list(points.values())
+    """The points of every attempt, the last one of each name and step."""
+    return list({(point.name, point.step): point for point in CurvesFile(path).new_points()}.values())
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ def run_in_worker(
     code: StepCode,
     folder: Path,
     on_progress: Progress,
+    on_points: Callable[[Sequence[Metric]], None],
 ) -> list[Metric]:
-    """Have the worker run a step in its folder; gives the metrics. The outputs lie in `folder/out`.
+    """Have the worker run a step in its folder; gives the metrics. The outputs lie in `folder/out`. `on_points` hears
+    of the points of its curves while they come.
 
     Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
     everything else that goes wrong in it.
@@ -39,6 +41,7 @@ def run_in_worker(
     for name in ("result.json", "progress.json"):
         (folder / name).unlink(missing_ok=True)
     last = ""
+    curves = CurvesFile(folder / "metrics.jsonl")
     with OutsideFiles(call, inputs, folder) as outside:
         paths = _paths(store, inputs, outside)
         atomic_write(folder / "job.json", json.dumps(_job(store, call, inputs, paths, code)))
@@ -46,6 +49,8 @@ def run_in_worker(
         def look() -> None:
             nonlocal last
             outside.look()
+            if points := curves.new_points():
+                on_points(points)
             try:
                 text = (folder / "progress.json").read_text()
             except FileNotFoundError:
@@ -57,6 +62,8 @@ def run_in_worker(
 
         ended = workers.run(folder, look)
         outside.check()
+    if points := curves.new_points():
+        on_points(points)
     try:
         result = json.loads((folder / "result.json").read_text())
     except (FileNotFoundError, ValueError):
@@ -70,6 +77,32 @@ def run_in_worker(
             raise InputError(error)
         raise StepFailedError(f"{error} (log: {folder / 'log.txt'})")
     return [Metric(**metric) for metric in result["metrics"]]
+
+
+class CurvesFile:
+    """The points that a step has written so far, over all attempts. A line that a kill cut short is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+
+    def new_points(self) -> list[Metric]:
+        """Those of lines that were completed since it was asked last."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        points = []
+        for line in whole.splitlines():
+            try:
+                points.append(Metric(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return points
 
 
 def lines_of(path: Path) -> list[str]:

@@ -1,9 +1,10 @@
 """The Prefect task that brings one step call up to date, and what a person sees of it in the Prefect UI."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -13,6 +14,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
 from data_store.figures import seconds
+from data_store.records import Metric, RunRecord
 from data_store.store import Store
 from tasks.engine.artifacts import publish_artifacts
 from tasks.engine.call import StepCall
@@ -22,13 +24,27 @@ from tasks.engine.processes import Workers
 _SECONDS_BETWEEN_UPDATES = 2.0
 
 
+class Follower(Protocol):
+    """Whoever hears of the points of a step's curves; `problems` are complete when the step has ended."""
+
+    problems: list[str]
+
+    def points(self, record: RunRecord, points: Sequence[Metric]) -> None:
+        """Some more of them."""
+
+
 class StepContext:
     """Where a step runs. A plain class: Prefect would walk through a dataclass looking for futures."""
 
     def __init__(
-        self, store: Store, workers: Workers, call: StepCall, heard: Callable[[str, str, float, str], None]
+        self,
+        store: Store,
+        workers: Workers,
+        call: StepCall,
+        heard: Callable[[str, str, float, str], None],
+        follow: Callable[[], AbstractContextManager[Follower]],
     ) -> None:
-        self.store, self.workers, self.call, self.heard = store, workers, call, heard
+        self.store, self.workers, self.call, self.heard, self.follow = store, workers, call, heard, follow
 
 
 @task(name="step", task_run_name="{step} {part}", cache_policy=NO_CACHE, retries=0)
@@ -43,9 +59,18 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
 
     context.heard(part, step, 0.0, "started")
     ids = FlowIds(_text(flow_run.id), _text(task_run.id), _root_of(flow_run.id))
-    outcome: Outcome = execute(
-        context.store, context.workers, context.call, force=force, ids=ids, on_progress=on_progress
-    )
+    with context.follow() as followed:
+        outcome: Outcome = execute(
+            context.store,
+            context.workers,
+            context.call,
+            force=force,
+            ids=ids,
+            on_progress=on_progress,
+            on_points=followed.points,
+        )
+    for problem in followed.problems:
+        logger.warning("%s", problem)
     for role, (asset, version) in outcome.outputs.items():
         logger.info("%s → %s (%s)%s", role, asset, version[:12], " taken up again" if outcome.cached else "")
     if outcome.edited:

@@ -28,6 +28,8 @@ from tests.reference import commands
 # Words that each command takes, for the run in the folder FOLDER; a new command has to be entered here.
 WORDS: Mapping[str, str] = {
     "run": "FOLDER.yaml",
+    "plan": "FOLDER.yaml --hardware a100",
+    "study": "FOLDER.yaml --vary reward.margins=none",
     "rerun": "V1 safety-reward --run FOLDER",
     "serve": "FOLDER.yaml",
     "deploy": "FOLDER.yaml",

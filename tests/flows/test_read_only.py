@@ -30,6 +30,7 @@ from tests.reference import commands
 READERS = {
     "status": "status --json",
     "lineage": "lineage model/policy@V1 --json",
+    "plan": "plan OUT/pocket.yaml --hardware a100 --json",
     "query": "query|SELECT annotator, count(*) FROM preferences GROUP BY 1 ORDER BY 1|--json",
     "report": "report --out OUT/report.html --json",
     "diff": "diff V0 V1 --json",
@@ -49,6 +50,7 @@ READERS = {
 }
 WRITERS = {
     "run": "run OUT/pocket.yaml",
+    "study": "study OUT/pocket.yaml --vary reward.margins=none",
     "rerun": "rerun V1 evaluate",
     "serve": "serve",
     "annotate": "annotate",

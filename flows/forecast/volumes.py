@@ -1,0 +1,135 @@
+"""How much there is to read and to answer, before anything was read: counts and mean lengths of the raw material.
+
+Of a little world some rows are made and measured; of files the records are counted (lines, or what a Parquet file says
+of itself), and a large one is measured by its beginning.
+"""
+
+import gzip
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from flows.recipe.config import RunConfig
+from world.content import World
+from world.demonstrations import make_demonstrations
+from world.documents import make_documents
+
+_SAMPLE = 200  # rows of a world
+_MOST_BYTES = 64 << 20  # that are read of a file
+# Mean characters of a token: a tokenizer of few pieces cuts finer (measured on the little world; the last is English
+# under vocabularies of 32,000 and more).
+_CHARACTERS = ((512, 1.6), (900, 3.1), (4096, 3.5), (1 << 62, 4.2))
+_AROUND = 8  # tokens that a chat format puts around a turn
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Counts, and mean tokens of each: of a document, of a whole demonstration, of a prompt, and of an answer."""
+
+    documents: float
+    document_tokens: float
+    demonstrations: float
+    demonstration_tokens: float
+    prompt_tokens: float
+    answer_tokens: float
+    helpfulness_pairs: float
+    safety_pairs: float
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Records of a role, and their characters."""
+
+    records: float = 0.0
+    characters: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.characters / self.records if self.records else 0.0
+
+
+def characters_per_token(vocab_size: int) -> float:
+    """A rule of thumb for text under a vocabulary of this size."""
+    return next(value for most, value in _CHARACTERS if vocab_size <= most)
+
+
+def volume_of(config: RunConfig, vocab_size: int) -> Volume:
+    """What the config's data come to under a vocabulary of this size."""
+    per_token = characters_per_token(vocab_size)
+    return _of_world(config, per_token) if config.data.world is not None else _of_files(config, per_token)
+
+
+def _of_world(config: RunConfig, per_token: float) -> Volume:
+    size = config.data.world
+    if size is None:
+        raise ValueError("the config has no world")
+    world = World(size.seed)
+    documents = [row["text"] for row in make_documents(world, _SAMPLE, size.seed)]
+    demonstrations = make_demonstrations(world, _SAMPLE, size.seed)
+    dialogues = [cast(list[Mapping[str, str]], row["messages"]) for row in demonstrations]
+
+    def said(role: str) -> float:
+        texts = [each["content"] for messages in dialogues for each in messages if each["role"] == role]
+        return statistics.fmean(map(len, texts)) / per_token
+
+    prompt, answer = said("user") + _AROUND, said("assistant")
+    turns = statistics.fmean(len(messages) / 2 for messages in dialogues)
+    return Volume(
+        documents=size.documents * (1 + size.defect_share),
+        document_tokens=statistics.fmean(map(len, documents)) / per_token,
+        demonstrations=size.demonstrations,
+        demonstration_tokens=turns * (prompt + answer),
+        prompt_tokens=prompt,
+        answer_tokens=answer,
+        helpfulness_pairs=0,
+        safety_pairs=0,
+    )
+
+
+def _of_files(config: RunConfig, per_token: float) -> Volume:
+    found = {role: _count(paths) for role, paths in config.data.files().items()}
+    none = _Count()
+    documents, demonstrations = found.get("documents", none), found.get("demonstrations", none)
+    helpful, safe = found.get("helpfulness_preferences", none), found.get("safety_preferences", none)
+    # a record of preferences holds the dialogue twice, with one answer and with the other
+    pairs = [each.mean / 2 / per_token for each in (helpful, safe) if each.records]
+    dialogue = statistics.fmean(pairs) if pairs else demonstrations.mean / per_token
+    return Volume(
+        documents=documents.records,
+        document_tokens=documents.mean / per_token,
+        demonstrations=demonstrations.records,
+        demonstration_tokens=demonstrations.mean / per_token + _AROUND,
+        prompt_tokens=dialogue / 2 + _AROUND,
+        answer_tokens=dialogue / 2,
+        helpfulness_pairs=helpful.records,
+        safety_pairs=safe.records,
+    )
+
+
+def _count(paths: Iterable[Path]) -> _Count:
+    records = characters = 0.0
+    for path in paths:
+        found = _of_parquet(path) if path.suffix == ".parquet" else _of_lines(path)
+        records, characters = records + found.records, characters + found.characters
+    return _Count(records, characters)
+
+
+def _of_parquet(path: Path) -> _Count:
+    import pyarrow.parquet as pq
+
+    about = pq.ParquetFile(path).metadata
+    groups = [about.row_group(number).total_byte_size for number in range(about.num_row_groups)]
+    return _Count(about.num_rows, float(sum(groups)))
+
+
+def _of_lines(path: Path) -> _Count:
+    lines = read = 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        while read < _MOST_BYTES and (part := text.read(1 << 20)):
+            lines, read = lines + part.count(b"\n"), read + len(part)
+        share = 1.0 if read < _MOST_BYTES else max(file.tell() / size, 1e-9)
+    return _Count(max(lines, 1) / share, read / share)

@@ -1,0 +1,194 @@
+"""What a study has found: one row a variant, each figure the mean over its seeds with an interval, and what the variant
+cost beyond what it shares with the others."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data_store.estimate import Estimate
+from data_store.figures import NOT_MEASURED, figure, interval, seconds
+from data_store.incoming.sharing import computed_here
+from data_store.layout import MARKER
+from data_store.names import AssetName
+from data_store.store import Store
+from flows.recipe.config import RunConfig
+from flows.recipe.plan import parts_of, plan_today
+from flows.session import store_root
+from flows.shown.status import status_cells
+from flows.shown.summary import COLUMNS, judge_of
+from flows.study.config import Study, Variant
+
+# Two-sided 95 % points of Student's t for 1 … 29 degrees of freedom (Fisher and Yates, table III).
+T_95 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045),
+)
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """Mean and Student's t interval, t(n - 1) · s / √n to each side; raises ValueError for less than two values, and
+    for more than the table has."""
+    if not 2 <= len(values) <= len(T_95) + 1:
+        raise ValueError(f"{len(values)} values: an interval is made of 2 to {len(T_95) + 1}")
+    mean = statistics.fmean(values)
+    half = T_95[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
+    return Estimate(mean, len(values), mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run came to: the evaluation of its last policy (empty where that is not there, or not of today's
+    config), how well each figure is known by itself, who judged, how many of its steps and seconds were computed for
+    it, and how many it shares."""
+
+    run: str
+    seed: int
+    metrics: Mapping[str, float]
+    estimates: Mapping[str, Estimate]
+    judge: str
+    computed: int
+    computed_seconds: float
+    shared: int
+    shared_seconds: float
+    missing: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of the table."""
+
+    label: str
+    runs: tuple[RunResult, ...]
+
+    @property
+    def finished(self) -> tuple[RunResult, ...]:
+        """The runs that have been evaluated."""
+        return tuple(run for run in self.runs if run.metrics)
+
+    def values(self, metric: str) -> list[float]:
+        """A metric of each finished run that measured it."""
+        return [run.metrics[metric] for run in self.finished if metric in run.metrics]
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """A metric over the seeds, n being their number; of one seed alone as its evaluation knows it, n being that of
+        prompts or pairs. None where no run measured it."""
+        values = self.values(metric)
+        if len(values) > 1:
+            return over_seeds(values)
+        known = (run.estimates.get(metric, Estimate(values[0], 1)) for run in self.finished if metric in run.metrics)
+        return next(known, None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: every metric with mean, interval and n, and each seed's value."""
+        found = {name: self.estimate(name) for name in sorted({name for run in self.finished for name in run.metrics})}
+        metrics = {
+            name: {**each.as_json(), "seeds": self.values(name)} for name, each in found.items() if each is not None
+        }
+        return {"variant": self.label, "metrics": metrics, "runs": [asdict(run) for run in self.runs]}
+
+
+def rows_of(study: Study) -> list[Row]:
+    """All variants, as their stores are now; nothing is written."""
+    return [_row(variant) for variant in study.variants]
+
+
+def _row(variant: Variant) -> Row:
+    return Row(variant.label, tuple(_result(config) for config in variant.runs))
+
+
+def _result(config: RunConfig) -> RunResult:
+    root = store_root(config.name)
+    if not (root / MARKER).exists():
+        return RunResult(config.name, config.seed, {}, {}, "", 0, 0.0, 0, 0.0, 1)
+    store = Store.open(root)
+    with store.one_state():
+        plan = plan_today(config, store)
+        cells = {(cell.part, cell.step): cell for cell in status_cells(store, plan)}
+        heads, runs = store.heads(), {run.run.run_id: run for run in store.runs()}
+        here = computed_here(store)
+    made = {key: heads[asset].run_id for key, call in plan.items() for asset in call.outputs.values() if asset in heads}
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for run_id in {run_id for run_id in made.values() if run_id is not None}:
+        took[run_id in here].append(runs[run_id].metrics.get("seconds", 0.0))
+    part = ("V0", *parts_of(config, ()))[-1]
+    head = heads.get(AssetName("report", "evaluation", part))
+    is_current = head is not None and head.run_id is not None and cells[part, "evaluate"].state == "fresh"
+    evaluated = runs[str(head.run_id)] if head is not None and is_current else None
+    return RunResult(
+        run=config.name,
+        seed=config.seed,
+        metrics={} if evaluated is None else evaluated.metrics,
+        estimates={} if evaluated is None else evaluated.estimates,
+        judge="" if evaluated is None else judge_of(evaluated.run.config),
+        computed=len(took[True]),
+        computed_seconds=sum(took[True]),
+        shared=len(took[False]),
+        shared_seconds=sum(took[False]),
+        missing=sum(cell.state != "fresh" for cell in cells.values()),
+    )
+
+
+def tables(rows: Sequence[Row]) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
+    """The figures that matter most, the others, and the costs, for people."""
+    titles = [title for title, of in COLUMNS.items() if any(row.estimate(of.name) is not None for row in rows)]
+    first = [_figures(row, [title for title in titles if COLUMNS[title].first]) for row in rows]
+    further = [_figures(row, [title for title in titles if not COLUMNS[title].first]) for row in rows]
+    return first, further if further and len(further[0]) > 2 else [], [_costs(row) for row in rows]
+
+
+def _figures(row: Row, titles: Iterable[str]) -> dict[str, object]:
+    """One row of a table: «0.53 .41–.65», and of one seed «0.53 .41–.65 (80)», which is n."""
+    found: dict[str, object] = {"variant": row.label, "seeds": f"{len(row.finished)} of {len(row.runs)}"}
+    for title in titles:
+        of, form = row.estimate(COLUMNS[title].name), COLUMNS[title].form
+        found[title] = NOT_MEASURED if of is None else form(of.value)
+        if of is not None and of.low is not None and of.high is not None:
+            found[title] = f"{form(of.value)} {interval(of.low, of.high, form)}"
+        if of is not None and len(row.finished) == 1 and of.n > 1:
+            found[title] = f"{found[title]} ({figure(of.n)})"
+    return found
+
+
+def _costs(row: Row) -> dict[str, object]:
+    count = {name: sum(getattr(run, name) for run in row.runs) for name in ("computed", "shared", "missing")}
+    return {
+        "variant": row.label,
+        "steps computed": count["computed"],
+        "took": seconds(sum(run.computed_seconds for run in row.runs)),
+        "steps shared": count["shared"],
+        "these took": seconds(sum(run.shared_seconds for run in row.runs)),
+        "steps to do": count["missing"],
+    }
+
+
+def saved_in_words(rows: Sequence[Row]) -> str:
+    """What sharing has saved, over all variants."""
+    own = sum(run.computed_seconds for row in rows for run in row.runs)
+    shared = sum(run.shared_seconds for row in rows for run in row.runs)
+    computed = sum(run.computed for row in rows for run in row.runs)
+    count = computed + sum(run.shared for row in rows for run in row.runs)
+    if not count:
+        return "nothing is computed yet"
+    return (
+        f"computed for this study: {computed} of {count} steps in {seconds(own)}; each variant by itself would have "
+        f"taken {seconds(own + shared)}"
+    )
+
+
+def interval_in_words(rows: Sequence[Row]) -> str:
+    """What the intervals are of, and whose judgement the figures are."""
+    judges = sorted({run.judge for row in rows for run in row.finished})
+    who = f"judge: {', '.join(judges)}" if judges else "nothing is evaluated yet"
+    counts = sorted({len(row.finished) for row in rows} - {0})
+    told = []
+    if several := [str(count) for count in counts if count > 1]:
+        told.append(f"mean over {' or '.join(several)} seeds with the 95 % interval of the mean by Student's t")
+    if 1 in counts:
+        told.append(
+            "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "
+            "would change is not known"
+        )
+    return "; ".join([*told, who])

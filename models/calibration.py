@@ -1,0 +1,134 @@
+"""How fast this machine is with the very kernels that the steps use, measured in some seconds."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from models.costs import forward_flops, parameters, training_flops
+from models.devices import use_threads
+from models.hardware import KINDS, Hardware, Rate
+from models.llama import build_llama
+from models.llama_presets import Architecture
+
+_MOST_PARAMETERS = 40_000_000  # of the model that is measured
+_SMALL, _LARGE = (1, 64), (4, 256)  # rows and tokens of a row of two passes
+_FEW, _MANY, _PROMPT = 8, 128, 32  # rows that are decoded together, and tokens before
+CPU_WATTS = 15.0  # of a core under load: a guess, for want of a meter
+
+
+def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
+    """This machine, measured with a model of this shape in float32 on one thread, as steps compute. `seconds` is about
+    what it takes; the shares of the kinds of passes are equal. Seconds are those of this process on a processor, so
+    that other work on the machine changes little: what comes out holds for a machine that has nothing else to do."""
+    use_threads(1)
+    measured = measurable(shape)
+    model = build_llama(measured, 0, 0, 1, 2)
+    model.config.use_cache = False
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    share = seconds / (2 * len(KINDS))
+
+    def train(rows: int, tokens: int) -> float:
+        ids = torch.randint(3, measured.vocab_size, (rows, tokens))
+
+        def once() -> None:
+            model(input_ids=ids, labels=ids).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return _time(once, share)
+
+    @torch.inference_mode()
+    def read(rows: int, tokens: int) -> float:
+        ids = torch.randint(3, measured.vocab_size, (rows, tokens))
+        return _time(lambda: model(input_ids=ids), share)
+
+    @torch.inference_mode()
+    def decode(rows: int, tokens: int) -> float:
+        start = torch.randint(3, measured.vocab_size, (rows, tokens))
+        past = model(input_ids=start, use_cache=True).past_key_values
+        token, last = start[:, -1:], torch.zeros(1)
+
+        def once() -> None:
+            nonlocal last
+            logits = model(input_ids=token, past_key_values=past, use_cache=True).logits[:, -1]
+            last = torch.multinomial(logits.softmax(-1), 1)
+            past.crop(-1)
+
+        return _time(once, share)
+
+    rates = {
+        "train": _rate(measured, train, _SMALL, _LARGE, lambda rows, t: training_flops(measured, rows * t, t / 2)),
+        "read": _rate(measured, read, _SMALL, _LARGE, lambda rows, t: forward_flops(measured, rows * t, t / 2)),
+        "decode": _rate(
+            measured, decode, (_FEW, _PROMPT), (_MANY, _PROMPT), lambda rows, t: forward_flops(measured, rows, t)
+        ),
+    }
+    cores = len(os.sched_getaffinity(0))
+    return Hardware(
+        name="this machine",
+        rates={kind: {"float32": rate, "bfloat16": rate} for kind, rate in rates.items()},
+        bandwidth=_bandwidth(),
+        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        watts=CPU_WATTS * cores,
+        step_seconds=0.4,
+        is_measured=True,
+        cores=cores,
+    )
+
+
+def measurable(shape: Architecture) -> Architecture:
+    """The shape, or one that stands for it in a few seconds and a few hundred MB: with fewer blocks, of which a pass
+    takes so much less; where one is too many with fewer tokens to choose from, and then narrower, since products of
+    that size are as fast as larger ones."""
+    small = shape
+    while parameters(small) > _MOST_PARAMETERS:
+        if small.num_layers > 1:
+            small = replace(small, num_layers=small.num_layers // 2)
+        elif small.vocab_size > 4096:
+            small = replace(small, vocab_size=small.vocab_size // 2)
+        else:
+            heads, kv_heads = max(1, small.num_heads // 2), max(1, small.num_kv_heads // 2)
+            width, ffn = heads * (small.hidden_size // small.num_heads), small.ffn_size // 2
+            small = replace(small, hidden_size=width, num_heads=heads, num_kv_heads=kv_heads, ffn_size=ffn)
+    return replace(small, context_length=max(_LARGE[1], 512))
+
+
+def _rate(
+    shape: Architecture,
+    measure: Callable[[int, int], float],
+    small: tuple[int, int],
+    large: tuple[int, int],
+    flops: Callable[[int, int], float],
+) -> Rate:
+    """What a pass costs whatever its size, and how fast the rest is, from two sizes: the line through both."""
+    short, long = measure(*small), measure(*large)
+    speed = (flops(*large) - flops(*small)) / max(long - short, 1e-9)
+    return Rate(max(short - flops(*small) / speed, 0.0) / shape.num_layers, speed)
+
+
+def _time(once: Callable[[], object], seconds: float) -> float:
+    """The median of as many runs as there is time for, three at least where they are not long, after one that does not
+    count."""
+    once()
+    taken: list[float] = []
+    began = time.perf_counter()
+    for number in itertools.count():
+        spent = time.perf_counter() - began
+        if number and spent > seconds and (number >= 3 or spent > 3 * seconds):
+            break
+        started = time.process_time()
+        once()
+        taken.append(time.process_time() - started)
+    return sorted(taken)[len(taken) // 2]
+
+
+def _bandwidth() -> float:
+    """Bytes a second that a core reads and writes, copying more than its caches hold."""
+    source = torch.zeros(32 * 2**20)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * source.element_size() / _time(lambda: target.copy_(source), 0.3)
