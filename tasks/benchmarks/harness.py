@@ -89,10 +89,10 @@ def run_tasks(
     harness's own figures as `TASK/METRIC`."""
     from lm_eval.evaluator import evaluate
 
-    from tasks.benchmarks.harness_model import HarnessModel
+    from tasks.benchmarks.harness_model import as_harness_model
 
     done: Any = evaluate(
-        HarnessModel(answerer, choice.chat),
+        as_harness_model(answerer, choice.chat),
         {"tasks": dict(tasks)},
         limit=choice.limit,
         bootstrap_iters=0,

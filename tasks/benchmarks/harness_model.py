@@ -1,15 +1,24 @@
-"""A policy as lm-evaluation-harness asks it. Imported where the harness is there alone."""
+"""A policy as lm-evaluation-harness asks it. A step's modules are loaded whether or not the harness is there, so it is
+imported where it is asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lm_eval.api.model import LM
-
 from tasks.benchmarks.answering import GREEDY, Answerer, before_stops
 
 
-class HarnessModel(LM):  # type: ignore[misc]  # the harness has no types here
+def as_harness_model(answerer: Answerer, chat: bool) -> Any:
+    """The same as the harness knows models."""
+    from lm_eval.api.model import LM
+
+    class Asked(HarnessModel, LM):  # type: ignore[misc]  # the harness has no types here
+        """With what the harness asks of every model."""
+
+    return Asked(answerer, chat)
+
+
+class HarnessModel:
     """The harness is never told of a chat template: it would take the blank before a choice away. In a dialogue the
     context is the user's message, and the continuation an answer as the template writes it."""
 

@@ -1,7 +1,9 @@
 """Benchmarks from files to rows and figures, with a policy that says noise."""
 
 import builtins
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,8 @@ def test_tasks_of_the_harness_without_it_are_refused_with_what_to_install(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "tasks.benchmarks.harness_model", raising=False)
+    importlib.import_module("tasks.benchmarks.harness_model")  # as the worker does, for it is code of the step
     with pytest.raises(InputError, match=r"pip install 'halter\[eval\]'"):
         harness.load_tasks(tmp_path, BenchmarkChoice(name="x", tasks=("t",)), tmp_path)
 
