@@ -17,6 +17,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "gatt": {},
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
+        "contamination": {},
         "final_stage": "ppo",
     }
 )
@@ -26,6 +27,7 @@ ONE_OR_THE_OTHER = (
     "collect.judge.",
     "collect.sources.",
     "distill.",
+    "benchmarks.sets.",
 )  # sections that go without others of the config above
 
 
