@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test test-slow test-duckdb2 search pythons lint conformance reference audit sbom pins clean
+.PHONY: demo smoke test test-slow test-duckdb2 test-harness search pythons lint conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -29,6 +29,18 @@ test-duckdb2: $(READY) $(DUCKDB2)/.installed  ## the store's tests, and those of
 $(DUCKDB2)/.installed: Makefile
 	rm -rf $(DUCKDB2)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target $(DUCKDB2) duckdb==2.0.1
+	touch $@
+
+# lm-evaluation-harness, in a folder of its own too: what it brings would take part in every start of Prefect.
+HARNESS := build/harness
+
+test-harness: $(READY) $(HARNESS)/.installed  ## benchmarks through lm-evaluation-harness
+	PYTHONPATH=$(HARNESS) $(VENV)/bin/python -c 'import lm_eval'
+	PYTHONPATH=$(HARNESS) $(PYTEST) -m 'not soak' tests/tasks/benchmarks tests/flows/test_benchmarks.py
+
+$(HARNESS)/.installed: constraints-eval.txt
+	rm -rf $(HARNESS)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
 	touch $@
 
 search: $(READY)  ## property-based tests with new examples, where make test draws the same ones each time; minutes

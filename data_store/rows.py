@@ -1,4 +1,4 @@
-"""The kinds of rows: their pyarrow schemas, keys and allowed words, and the check that a table is of its kind.
+"""The kinds of rows: their pyarrow schemas, keys and allowed words. `row_checks.py` holds tables against them.
 
 Every id is text. Ratings and labels are stored as the annotator's word, never as a number. A response that was sampled
 here is its token ids: `token_ids` with the identity of the tokenizer that they are ids of (`tokenizer`), and whether
@@ -6,12 +6,12 @@ the model said its end (`finished`). All three are null for what was not sampled
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data_store.encoding import text_hash
 from data_store.errors import InputError
-from data_store.row_kind import RowKind, schema_of
 
 MESSAGES = pa.list_(pa.field("element", pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])))
 ROLES = ("system", "user", "assistant")
@@ -35,19 +35,50 @@ QUESTIONS = ("score", "better", "unsafe", "refused")
 # Of what was found of a model: the recipe goes its usual way, or trains without several dialogues in one row.
 ONE_DIALOGUE_A_ROW = "one_dialogue_a_row"
 CONSEQUENCES = ("none", ONE_DIALOGUE_A_ROW)
+# How an item of a benchmark is answered: by the likeliest of some choices, or by code in the manner of two benchmarks.
+BENCHMARK_FORMS = ("choice", "humaneval", "mbpp", "task")
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of rows: schema (nullability included), columns whose values together are unique, and allowed words."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ends_with_user: bool = False
+
+    @property
+    def schema_hash(self) -> str:
+        """sha256 over the field names, types and nullability, in order of name."""
+        fields = sorted((f.name, str(f.type), f.nullable) for f in self.schema)
+        return text_hash(repr((self.name, fields)))
+
+
+def _schema(**types: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
+    """A schema; a type inside a 1-tuple is nullable."""
+    return pa.schema(
+        [
+            pa.field(name, kind[0], nullable=True) if isinstance(kind, tuple) else pa.field(name, kind, nullable=False)
+            for name, kind in types.items()
+        ]
+    )
 
 
 _S, _I32, _I64, _F64, _BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 _IDS = (pa.list_(pa.field("element", pa.int32())),)
+_NAMES = pa.list_(pa.field("element", pa.string()))
+_FLOATS = pa.list_(pa.field("element", pa.float64()))
 
 ROW_KINDS: Mapping[str, RowKind] = {
     kind.name: kind
     for kind in (
-        RowKind("document", schema_of(doc_id=_S, source=_S, text=_S), ("doc_id",)),
-        RowKind("dropped", schema_of(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
+        RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
+        RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
         RowKind(
             "dialogue",  # ids and finished are of the last message
-            schema_of(
+            _schema(
                 dialogue_id=_S,
                 source=_S,
                 kind=_S,
@@ -60,26 +91,26 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "finding",
-            schema_of(check=_S, found=_S, consequence=_S),
+            _schema(check=_S, found=_S, consequence=_S),
             ("check",),
             {"consequence": CONSEQUENCES},
         ),
         RowKind(
             "prompt",
-            schema_of(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
+            _schema(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
             ("prompt_id",),
             {"axis": AXES, "split": ("train", "validation", "heldout")},
             ends_with_user=True,
         ),
         RowKind(
             "instruction",
-            schema_of(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
+            _schema(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
             ("instruction_id",),
             {"split": ("train", "heldout")},
         ),
         RowKind(
             "pair",
-            schema_of(
+            _schema(
                 pair_id=_S,
                 source=_S,
                 prompt_id=_S,
@@ -104,7 +135,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "preference",
-            schema_of(
+            _schema(
                 preference_id=_S,
                 source=_S,
                 prompt_id=_S,
@@ -140,12 +171,12 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "answer",
-            schema_of(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
+            _schema(pair_id=_S, question=_S, answer=(_S,), refused=(_S,)),
             ("pair_id", "question"),
         ),
         RowKind(
             "attack",
-            schema_of(
+            _schema(
                 attack_id=_S,
                 source=_S,
                 iteration=_S,
@@ -167,7 +198,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "response",
-            schema_of(
+            _schema(
                 response_id=_S,
                 prompt_id=_S,
                 iteration=_S,
@@ -184,7 +215,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(  # what a judge said of a policy's answer to a held-out prompt
             "judgement",
-            schema_of(
+            _schema(
                 prompt_id=_S,
                 judge=_S,
                 question=_S,
@@ -199,7 +230,7 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(  # what judges of evaluations are asked; `other` is the answer that the response is compared with
             "question",
-            schema_of(
+            _schema(
                 question_id=_S,
                 prompt_id=_S,
                 question=_S,
@@ -218,9 +249,59 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "score",
-            schema_of(response_id=_S, reward_version=_S, kind=_S, value=_F64),
+            _schema(response_id=_S, reward_version=_S, kind=_S, value=_F64),
             ("response_id", "reward_version", "kind"),
             {"kind": AXES},
+        ),
+        RowKind(
+            "item_overlap",  # of an item of an evaluation set with training data; lengths in tokens
+            _schema(
+                evaluation_set=_S,
+                item_id=_S,
+                tokens=_I32,
+                contaminated=_I32,
+                share=_F64,
+                longest=_I32,
+                longest_share=_F64,
+                longest_text=_S,
+                documents=_NAMES,
+            ),
+            ("evaluation_set", "item_id"),
+        ),
+        RowKind(
+            "benchmark_item",
+            _schema(
+                benchmark=_S,
+                suite=_S,
+                item_id=_S,
+                source=_S,
+                form=_S,
+                prompt=_S,
+                choices=(_NAMES,),
+                answer=(_I32,),
+                tests=(_S,),
+                entry_point=(_S,),
+            ),
+            ("benchmark", "item_id"),
+            {"form": BENCHMARK_FORMS},
+        ),
+        RowKind(
+            # log-probabilities of the choices in nats; `detail` is how a program ended; `cut`: not read whole
+            "benchmark_result",
+            _schema(
+                benchmark=_S,
+                suite=_S,
+                item_id=_S,
+                draw=_I32,
+                policy_version=_S,
+                score=_F64,
+                normalised_score=(_F64,),
+                logprobs=(_FLOATS,),
+                response=(_S,),
+                detail=(_S,),
+                cut=_BOOL,
+            ),
+            ("benchmark", "item_id", "draw"),
         ),
     )
 }
@@ -231,107 +312,3 @@ def row_kind(name: str) -> RowKind:
     if name not in ROW_KINDS:
         raise InputError(f"there is no row kind {name!r}: use one of {', '.join(ROW_KINDS)}")
     return ROW_KINDS[name]
-
-
-def conform(table: pa.Table, kind: RowKind, where: str) -> pa.Table:
-    """The table in the kind's columns and types, every rule checked. `where` names the file in messages.
-
-    Raises InputError naming the row (counted from 0) and the field for: a missing or foreign column, a type that cannot
-    be cast without loss, a null where none may be, a word that is not allowed, messages that are empty, have an unknown
-    role or do not end as they must, token ids without their tokenizer, and a key that comes twice.
-    """
-    missing = [name for name in kind.schema.names if name not in table.column_names]
-    foreign = [name for name in table.column_names if name not in kind.schema.names]
-    if missing or foreign:
-        raise InputError(
-            f"{where}: not the columns of a {kind.name} row: missing {missing}, unknown {foreign}; "
-            f"wanted are {', '.join(kind.schema.names)}"
-        )
-    columns = []
-    for wanted in kind.schema:
-        try:
-            column = table.column(wanted.name).cast(wanted.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            raise InputError(f"{where}: field {wanted.name!r} must be {wanted.type}: {error}") from None
-        if not wanted.nullable and column.null_count:
-            row = pc.index(column.is_null(), value=True).as_py()
-            raise InputError(f"{where}: row {row}: field {wanted.name!r} is empty; give it a value")
-        columns.append(column)
-    conformed = pa.table(columns, schema=kind.schema)
-    for name, words in kind.words.items():
-        _check_words(conformed.column(name), name, words, where)
-    if "messages" in kind.schema.names:
-        _check_messages(conformed.column("messages"), kind, where)
-    if "tokenizer" in kind.schema.names:
-        _check_sampled(conformed, where)
-    _check_key(conformed, kind, where)
-    return conformed
-
-
-def _check_words(column: pa.ChunkedArray, name: str, words: tuple[str, ...], where: str) -> None:
-    allowed = pc.or_(pc.is_in(column, value_set=pa.array(words)), column.is_null())
-    row = pc.index(allowed, value=False).as_py()
-    if row >= 0:
-        raise InputError(
-            f"{where}: row {row}: field {name!r} is {column[row].as_py()!r}; use one of {', '.join(words)}"
-        )
-
-
-def _check_sampled(table: pa.Table, where: str) -> None:
-    """Ids say nothing without the tokenizer that they are of, nor whether an answer with ids was cut."""
-    for name in table.column_names:
-        if not name.startswith("token_ids"):
-            continue
-        sampled = table.column(name).is_valid()
-        for beside in ("tokenizer", name.replace("token_ids", "finished")):
-            row = pc.index(pc.and_(sampled, table.column(beside).is_null()), value=True).as_py()
-            if row >= 0:
-                raise InputError(f"{where}: row {row}: field {name!r} has ids, {beside!r} is empty; give both or none")
-
-
-def _check_messages(column: pa.ChunkedArray, kind: RowKind, where: str) -> None:
-    row = 0
-    for chunk in column.chunks:
-        lengths = chunk.value_lengths().to_pylist()
-        messages = chunk.flatten()
-        roles, contents = messages.field("role").to_pylist(), messages.field("content")
-        if 0 in lengths:
-            raise InputError(
-                f"{where}: row {row + lengths.index(0)}: field 'messages' is an empty list; give a user turn"
-            )
-        if contents.null_count or messages.null_count or not set(roles) <= set(ROLES):
-            row += _first_broken(lengths, [r in ROLES and c.is_valid for r, c in zip(roles, contents, strict=True)])
-            raise InputError(
-                f"{where}: row {row}: field 'messages' needs a role ({', '.join(ROLES)}) and a content in each turn"
-            )
-        if kind.ends_with_user:
-            end = 0
-            for offset, length in enumerate(lengths):
-                end += length
-                if roles[end - 1] != "user":
-                    raise InputError(
-                        f"{where}: row {row + offset}: field 'messages' ends with role {roles[end - 1]!r}; "
-                        f"a {kind.name} must end with a user turn"
-                    )
-        row += len(chunk)
-
-
-def _first_broken(lengths: list[int], sound: list[bool]) -> int:
-    """The index of the list that holds the first unsound item."""
-    item, end = sound.index(False), 0
-    for row, length in enumerate(lengths):
-        end += length
-        if item < end:
-            return row
-    return len(lengths)
-
-
-def _check_key(table: pa.Table, kind: RowKind, where: str) -> None:
-    keys = table.select(kind.key)
-    if keys.group_by(list(kind.key)).aggregate([]).num_rows == table.num_rows:
-        return
-    seen: dict[tuple[object, ...], int] = {}
-    for row, key in enumerate(zip(*(keys.column(name).to_pylist() for name in kind.key), strict=True)):
-        first = seen.setdefault(key, row)
-        if first != row:
-            raise InputError(f"{where}: row {row}: {kind.key} {key} is already the key of row {first}; make it unique")

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from data_store.errors import InputError
-from data_store.figures import figure
+from data_store.figures import figure, seconds
 from data_store.records import Metric, RunRecord
 from flows.recipe.watch_config import TrackerName
 
@@ -88,7 +88,7 @@ class Followed:
         except (queue.Full, subprocess.TimeoutExpired):
             process.kill()
             told, _ = process.communicate()
-            self.problems.append(f"trackers did not end within {_SECONDS_TO_END:.0f} s and were stopped")
+            self.problems.append(f"trackers did not end within {seconds(_SECONDS_TO_END)} and were stopped")
         self.problems += told.decode(errors="replace").splitlines()
         if self._lost:
             self.problems.append(f"trackers were too slow for {figure(self._lost)} points, which the store alone has")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_store.estimate import Estimate
-from models.algorithms.intervals import bootstrap_interval, wilson_interval
+from models.algorithms.contamination import Subset
+from models.algorithms.intervals import bootstrap_interval, interval_of_mean, wilson_interval
 
 _NAMED = 3
 
@@ -28,6 +29,31 @@ def mean_of(values: Sequence[float], judge: str | None = None) -> Estimate:
     """The mean; one value alone has no interval."""
     low, high = bootstrap_interval(values) if len(values) > 1 else (None, None)
     return Estimate(statistics.fmean(values), len(values), low, high, judge)
+
+
+def score_of(scores: Sequence[float], judge: str | None = None) -> Estimate:
+    """The mean score: a rate where all are 0 or 1, or all alike between them, where the bootstrap sees no spread."""
+    is_rate = set(scores) <= {0.0, 1.0} or (len(set(scores)) == 1 and 0 <= scores[0] <= 1)
+    return rate_of(scores, judge) if is_rate else mean_of(scores, judge)
+
+
+def mean_of_figures(figures: Sequence[Estimate]) -> Estimate:
+    """The mean of independent figures of one judge, each counted once, of all that they are of."""
+    values, n = [each.value for each in figures], sum(each.n for each in figures)
+    known = [(each.low, each.high) for each in figures if each.low is not None and each.high is not None]
+    low, high = interval_of_mean(values, known) if len(known) == len(figures) else (None, None)
+    return Estimate(statistics.fmean(values), n, low, high, figures[0].judge)
+
+
+def of_subsets(subsets: Iterable[Subset], prefix: str, judge: str) -> dict[str, float | Estimate]:
+    """`PREFIX/SUBSET/score` and `PREFIX/SUBSET/z` of clean and of contaminated samples; of no sample there is none."""
+    found: dict[str, float | Estimate] = {}
+    for each in subsets:
+        if each.scores:
+            found[f"{prefix}/{each.name}/score"] = score_of(each.scores, judge)
+        if each.z is not None:
+            found[f"{prefix}/{each.name}/z"] = each.z
+    return found
 
 
 def value_of(measured: float | Estimate) -> float:

@@ -247,6 +247,37 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "weighing the same, and marked where it is no better than chance",
             "who says «safe» of 90 safe and 10 unsafe ones has ½",
         ),
+        Row(
+            "evaluation items in the training data",
+            "a token is contaminated if it is in a run of at least 10 equal tokens that goes on over at most 4 unequal "
+            "ones, as a slow search by the definition finds it; planted items are found whole, with 4 tokens changed "
+            "in 95 of 100, and under 1 of 100 unrelated ones is touched; Z is that of Llama 2's table 51",
+            "a match of one n-gram in a boilerplate opening counts for the whole item, or a hash stands for the tokens",
+        ),
+        Row(
+            "a program that a model wrote does harm",
+            "a loop without end, 10 GB, forks without end, a connection, reading and writing outside and a look at the "
+            "environment all end in the sandbox, by bubblewrap and by namespaces; nothing of it is left on the host",
+        ),
+        Row(
+            "a program that ends before its tests passes",
+            "sys.exit(0), os._exit(0) and SystemExit before the tests do not pass",
+        ),
+        Row(
+            "benchmarks that cannot be run",
+            "a record that cannot be read stops the run before anything is trained, with file and line",
+            "harnesses load their tasks once the model is trained",
+        ),
+        Row(
+            "a choice loses the blank that answers begin with",
+            "what is scored of a choice are the ids that the template gives it as an answer, in six chat formats",
+            "lm-evaluation-harness strips it with apply_chat_template: .52 in place of .75 for a demo policy",
+        ),
+        Row(
+            "log-probabilities of choices are not the harness's",
+            "they are those of lm-evaluation-harness's HFLM on the same checkpoint and tokens to 1e-4",
+        ),
+        Row("pass@k is biased", "it is the share of all ways to take k of n programs that hold a correct one"),
     ),
     "Resume and rerun": (
         Row(

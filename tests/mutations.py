@@ -54,6 +54,13 @@ AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
+CONTINUATIONS = "tests/models/test_continuations.py::"
+BENCHMARKED = "tests/tasks/test_run_benchmarks.py::"
+SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
+PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
+OVERLAP = "tests/models/algorithms/test_overlap.py::"
+CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
+BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
 COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
 WITH_ITS_RECORD = (
@@ -1556,6 +1563,139 @@ MUTATIONS: tuple[Mutation, ...] = (
         "together=packs(run)",
         "together=True",
         ("tests/tasks/test_check_base.py::test_trainings_heed_what_was_found",),
+    ),
+    # models/algorithms/overlap.py, models/algorithms/contamination.py
+    Mutation(
+        "one more token than the skip-gram budget is skipped",
+        "models/algorithms/overlap.py",
+        "(skipped[going] <= self._skips)",
+        "(skipped[going] <= self._skips + 1)",
+        (OVERLAP + "test_four_tokens_may_be_skipped_and_are_not_counted_themselves", BY_DEFINITION),
+    ),
+    Mutation(
+        "skipped tokens count as contaminated",
+        "models/algorithms/overlap.py",
+        "self._covered[places[equal]] = True",
+        "self._covered[places] = True",
+        (OVERLAP + "test_four_tokens_may_be_skipped_and_are_not_counted_themselves", BY_DEFINITION),
+    ),
+    Mutation(
+        "a match goes over the end of a document",
+        "models/algorithms/overlap.py",
+        "_BETWEEN_SAMPLES, _BETWEEN_DOCUMENTS = -2, -1",
+        "_BETWEEN_SAMPLES, _BETWEEN_DOCUMENTS = -1, -1",
+        (BY_DEFINITION,),
+    ),
+    Mutation(
+        "Z by the deviation of one score",
+        "models/algorithms/contamination.py",
+        "(sigma / math.sqrt(len(mine)))",
+        "sigma",
+        (
+            CONTAMINATION + "test_z_by_hand",
+            CONTAMINATION + "test_z_of_hellaswag_as_the_paper_reports_it",
+        ),
+    ),
+    Mutation(
+        "contaminated from a fifth of the tokens on, the fifth itself not",
+        "models/algorithms/contamination.py",
+        "return low <= share < high",
+        "return low < share <= high",
+        (CONTAMINATION + "test_the_limits_are_a_fifth_and_four_fifths_and_belong_to_the_contaminated_side",),
+    ),
+    # models/algorithms/pass_at_k.py, tasks/sandbox/
+    Mutation(
+        "pass@k as if programs were drawn anew",
+        "models/algorithms/pass_at_k.py",
+        "none *= 1 - k / i",
+        "none *= (1 - correct / n) ** (k / correct)",
+        (PASS_AT_K + "test_by_hand", PASS_AT_K + "test_it_is_the_share_of_all_choices_that_hold_a_correct_one"),
+    ),
+    Mutation(
+        "programs keep the host's network",
+        "tasks/sandbox/namespaces.py",
+        "NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET |",
+        "NEWNS | NEWUTS | NEWIPC | NEWPID |",
+        (SANDBOX + "test_there_is_no_network_not_even_to_this_machine",),
+    ),
+    Mutation(
+        "the libraries of the host can be written",
+        "tasks/sandbox/namespaces.py",
+        "(RDONLY | NOSUID | NODEV, 0, 0, 0)",
+        "(NOSUID | NODEV, 0, 0, 0)",
+        (SANDBOX + "test_nothing_outside_is_read_or_written",),
+    ),
+    Mutation(
+        "memory of many processes together is not looked at",
+        "tasks/sandbox/sandbox.py",
+        'return "memory" if pages',
+        'return "memory" if 0 * pages',
+        (SANDBOX + "test_ten_gigabytes_are_not_given_to_one_process_nor_to_many_together",),
+    ),
+    Mutation(
+        "a continuation of a text stands without a beginning of sequence",
+        "models/continuations.py",
+        "Continuation([*([] if bos is None else [bos]), *whole",
+        "Continuation([*whole",
+        (CONTINUATIONS + "test_a_text_is_encoded_as_one_with_one_beginning_of_sequence",),
+    ),
+    Mutation(
+        "the end of the turn is part of a choice",
+        "models/continuations.py",
+        "if ids and ids[-1] in renderer.end_ids:",
+        "if not ids:",
+        (CONTINUATIONS + "test_an_answer_is_what_the_model_would_say_with_the_blank_of_its_template",),
+    ),
+    Mutation(
+        "a choice is the likelier the longer it is",
+        "tasks/run_benchmarks.py",
+        "value / len(option)",
+        "value * len(option)",
+        (BENCHMARKED + "test_each_item_is_a_row_with_the_log_probability_of_each_choice",),
+    ),
+    Mutation(
+        "prompts that were cut are not told",
+        "tasks/benchmarks/answering.py",
+        "if len(row.before) + len(row.ids) > limit:",
+        "if len(row.before) > 1000 * limit:",
+        (BENCHMARKED + "test_a_question_that_the_context_does_not_hold_loses_its_beginning",),
+    ),
+    Mutation(
+        "a program that ends early with 0 has passed",
+        "tasks/benchmarks/code.py",
+        "code = 64 + secrets.randbelow(64)",
+        "code = 0 * secrets.randbelow(64)",
+        ("tests/tasks/benchmarks/test_code.py::test_a_program_that_ends_before_its_tests_has_not_passed",),
+    ),
+    Mutation(
+        "a suite's interval is as wide as that of one benchmark",
+        "models/algorithms/intervals.py",
+        "return mean - below / k, mean + above / k",
+        "return mean - below, mean + above",
+        (
+            INTERVALS + "test_the_interval_of_a_mean_of_figures_by_hand",
+            INTERVALS + "test_the_interval_of_a_mean_of_figures_covers_what_it_should",
+        ),
+    ),
+    Mutation(
+        "a suite counts each item once",
+        "tasks/estimates.py",
+        "return Estimate(statistics.fmean(values), n, low, high, figures[0].judge)",
+        "return Estimate(sum(each.value * each.n for each in figures) / n, n, low, high, figures[0].judge)",
+        (
+            "tests/tasks/benchmarks/test_results.py::"
+            "test_accuracy_has_its_items_and_interval_and_a_suite_counts_each_benchmark_once",
+        ),
+    ),
+    Mutation(
+        "nothing waits for the benchmarks to be read",
+        "flows/recipe/table.py",
+        "after=(check_base, import_benchmarks)",
+        "after=(check_base,)",
+        (
+            "tests/flows/recipe/test_table.py::"
+            "test_every_policy_is_put_to_the_benchmarks_and_nothing_is_done_before_they_are_read",
+        ),
     ),
     Mutation(
         "a shared step without what it measured",

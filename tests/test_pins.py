@@ -15,6 +15,16 @@ def test_every_pin_is_an_exact_version_that_the_public_index_holds() -> None:
     assert faults_of(requirements(CONSTRAINTS.read_text())) == []
 
 
+def test_what_the_harness_brings_is_pinned_too_and_nowhere_otherwise() -> None:
+    pins = requirements((ROOT / "constraints-eval.txt").read_text())
+    assert faults_of(pins) == []
+    others = {pin.name: str(pin.specifier) for pin in requirements(CONSTRAINTS.read_text())}
+    assert all(others.get(pin.name, str(pin.specifier)) == str(pin.specifier) for pin in pins)
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["eval"]
+    (version,) = (str(pin.specifier).removeprefix("==") for pin in pins if pin.name == "lm_eval")
+    assert [Requirement(one).specifier.contains(version) for one in asked] == [True]
+
+
 def test_the_project_asks_for_nothing_by_address_or_local_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [

@@ -17,6 +17,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "gatt": {},
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
+        "contamination": {},
         "final_stage": "ppo",
     }
 )
@@ -27,6 +28,7 @@ ONE_OR_THE_OTHER = (
     "collect.sources.",
     "distill.",
     "evaluate.judges.",
+    "benchmarks.sets.",
 )  # sections that go without others of the config above, or are entries of a list
 
 

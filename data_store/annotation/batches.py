@@ -14,7 +14,8 @@ from data_store.closest import did_you_mean
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import InputError
 from data_store.names import AssetName
-from data_store.rows import AXES, ROW_KINDS, conform
+from data_store.row_checks import conform
+from data_store.rows import AXES, ROW_KINDS
 
 Message = Mapping[str, str]
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")

@@ -11,7 +11,8 @@ from data_store.annotation.batches import Batch, batch_of, finished_in, preferen
 from data_store.annotation.book import Book
 from data_store.encoding import content_hash
 from data_store.errors import InputError
-from data_store.rows import ROW_KINDS, conform
+from data_store.row_checks import conform
+from data_store.rows import ROW_KINDS
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from data_store.encoding import content_hash
 from data_store.incoming.sources import register_rows
 from data_store.names import AssetName
 from data_store.records import Head
+from data_store.row_checks import conform
 from data_store.row_sources import without
-from data_store.rows import ROW_KINDS, conform
+from data_store.rows import ROW_KINDS
 from data_store.store import Store
 
 

@@ -19,7 +19,8 @@ from data_store.files import remove_tree, sync_folder
 from data_store.locks import locked
 from data_store.read_only import Scratch
 from data_store.records import ObjectRef, Publication, VersionInfo
-from data_store.rows import conform, row_kind
+from data_store.row_checks import conform
+from data_store.rows import row_kind
 
 FILES_SCHEMA = content_hash("files")
 _VERSION = re.compile(r"[0-9a-f]{64}")

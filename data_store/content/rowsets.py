@@ -17,8 +17,8 @@ from data_store.content.objects import Objects, way_out
 from data_store.content.row_hashing import ROW_HASH, hash_order, hashes_in, packed_hashes, row_hashes
 from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef
-from data_store.row_kind import RowKind
-from data_store.rows import conform
+from data_store.row_checks import conform
+from data_store.rows import RowKind
 
 ROWS_FILE = "rows.parquet"
 _HASH_FIELD = pa.field("row_hash", ROW_HASH, nullable=False)

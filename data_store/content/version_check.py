@@ -14,8 +14,7 @@ from data_store.content.objects import Objects
 from data_store.content.row_hashing import ROW_HASH, hashes_in, row_hashes
 from data_store.errors import StoreError
 from data_store.records import VersionInfo
-from data_store.row_kind import RowKind
-from data_store.rows import ROW_KINDS
+from data_store.rows import ROW_KINDS, RowKind
 
 _BATCH = 65_536
 _RATIO, _SPARE = 1000, 1 << 24  # Parquet that claims to grow more than this when it is unpacked is no data of ours

@@ -9,7 +9,8 @@ import pyarrow as pa
 from data_store.encoding import content_hash
 from data_store.errors import InputError
 from data_store.reading.source_files import Record
-from data_store.rows import ROLES, conform, row_kind
+from data_store.row_checks import conform
+from data_store.rows import ROLES, row_kind
 
 Messages = list[dict[str, str]]
 

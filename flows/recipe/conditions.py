@@ -77,3 +77,13 @@ def has_final_stage(at: Place) -> bool:
 def is_iteration(at: Place) -> bool:
     """V1 … Vn; V0 is what these are compared with."""
     return at.number > 0
+
+
+def has_contamination(at: Place) -> bool:
+    """What trains the models is held against what evaluates them."""
+    return at.config.contamination is not None
+
+
+def has_benchmarks(at: Place) -> bool:
+    """Policies are put to benchmarks."""
+    return bool(at.config.benchmarks.sets)

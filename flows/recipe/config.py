@@ -32,12 +32,14 @@ from models.config import (
     SFTConfig,
     TokenizerConfig,
 )
+from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.registry import judges_of
+from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.synthesize_gatt import GattConfig
 
@@ -102,6 +104,10 @@ class RunConfig(Config):
     ppo: PPOConfig = Field(default=PPOConfig(), description="How PPO is done, with final_stage: ppo")
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
     evaluate: EvaluationConfig = Field(default=EvaluationConfig(), description="How each policy is evaluated")
+    benchmarks: BenchmarksConfig = Field(default=BenchmarksConfig(), description="What each policy is put to, too")
+    contamination: ContaminationConfig | None = Field(
+        default=None, description="What of the evaluation sets stands in the training data; empty: not looked at"
+    )
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
@@ -267,6 +273,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "base_model": base,
             "collect": resolved_collect(config.collect, folder),
             "evaluate": resolved_evaluate(config.evaluate, folder),
+            "benchmarks": config.benchmarks.beside(folder),
         }
     )
     _check_files(config, where)
@@ -281,6 +288,8 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
+    if missing := config.benchmarks.missing():
+        raise InputError(f"{where}: benchmarks.sets: {missing}")
     known = None if config.collect.people is None else config.collect.people.known_pairs
     if known is not None and not known.is_file():
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")

@@ -13,7 +13,7 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig, with_values
 from flows.recipe.judge_rows import judge_rows
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
-from flows.recipe.table import EVALUATION_ROW, FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS
+from flows.recipe.table import FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS, LAST_ROWS
 from models.seeds import derive_seed
 from tasks.engine.call import StepCall
 
@@ -92,9 +92,9 @@ def _calls(config: RunConfig, intakes: Mapping[str, Intake]) -> dict[tuple[str, 
             )
     table: list[tuple[str, int, tuple[Row, ...]]] = [
         (FOUNDATION, 0, FOUNDATION_ROWS),
-        (FIRST, 0, (*FIRST_ROWS, EVALUATION_ROW, *judge_rows(config, 0))),
+        (FIRST, 0, (*FIRST_ROWS, *LAST_ROWS, *judge_rows(config, 0))),
         *(
-            (part, n, (*ITERATION_ROWS, EVALUATION_ROW, *judge_rows(config, n)))
+            (part, n, (*ITERATION_ROWS, *LAST_ROWS, *judge_rows(config, n)))
             for n, part in enumerate(parts_of(config, intakes), start=1)
         ),
     ]

@@ -7,6 +7,7 @@ foundation stand once in a run, those of an iteration once in each of V1 … Vn,
 from collections.abc import Callable, Mapping
 
 from data_store.rows import AXES
+from flows.recipe.benchmark_rows import BENCHMARKS_ROW, CONTAMINATION, CONTAMINATION_ROW, ITEMS_ROW
 from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
@@ -73,6 +74,7 @@ from tasks.extend_prompts import extend_prompts
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, fit_context
+from tasks.import_benchmarks import import_benchmarks
 from tasks.import_data import import_data
 from tasks.imported_files import ROLES
 from tasks.judge_answers import judge_answers
@@ -99,6 +101,7 @@ EVALUATED: Mapping[str, Reads] = {
     "preferences": where(collects, so_far("dataset/preferences")),
     "reference": where(is_iteration, first("model/policy")),
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
+    "contamination": CONTAMINATION,
     "base": under_adapters,
 }
 JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
@@ -146,8 +149,16 @@ RAW: Mapping[str, Reads] = {
 FOUNDATION_ROWS = (
     CHECK_ROW,
     CLASSIFIER_ROW,
-    # whatever follows reads what is imported: nothing is done for a model that cannot be right
-    Row(import_data, reading, {role: data_files(role) for role in ROLES}, _raw, after=(check_base,)),
+    # whatever follows reads what is imported: nothing is done for a model that cannot be right, or for benchmarks that
+    # cannot be run
+    ITEMS_ROW,
+    Row(
+        import_data,
+        reading,
+        {role: data_files(role) for role in ROLES},
+        _raw,
+        after=(check_base, import_benchmarks),
+    ),
     Row(
         filter_corpus,
         section("filter"),
@@ -163,6 +174,7 @@ FOUNDATION_ROWS = (
         when=trains_base,
     ),
     Row(fit_context, fitting, RAW, _fitted),
+    CONTAMINATION_ROW,
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
@@ -308,9 +320,10 @@ EVALUATION_ROW = Row(
     {"policy": here("model/policy"), **EVALUATED},
     _evaluated(),
 )
+LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW)
 
 STEPS: Mapping[str, Step] = {
-    **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)},
+    **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)},
     **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers)},
 }
 

@@ -6,7 +6,7 @@ a process of its own; tasks/engine/execute.py decides whether it has to run at a
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +188,13 @@ class StepRun:
     def records(self, role: str) -> list[dict[str, Any]]:
         """The same as dictionaries; none where the plan gives no such input."""
         return self.rows(role).to_pylist() if self.all_inputs(role) else []
+
+    def batches(self, role: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
+        """The same, at most `rows` at a time: of what is too large to be held."""
+        for entry in self.all_inputs(role):
+            with pq.ParquetFile(entry.path / "rows.parquet") as file:
+                for batch in file.iter_batches(rows):
+                    yield batch.to_pylist()
 
     def wants(self, role: str) -> bool:
         """Whether the plan asks for this output."""

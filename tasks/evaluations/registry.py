@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.evaluations.answers import Answers
+from tasks.evaluations.contaminated import Contaminated
 from tasks.evaluations.divergence import Divergence
 from tasks.evaluations.diversity import Diversity
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows
@@ -29,6 +30,7 @@ EVALUATIONS: tuple[Evaluation, ...] = (
     RewardModels(),
     GoldReward(),
     Divergence(),
+    Contaminated(),
     Diversity(),
 )
 

@@ -82,7 +82,7 @@ def test_a_tracker_that_hangs_holds_nobody_up_and_what_it_missed_is_counted(
         followed.points(RECORD, [Metric("loss", 0.5, step) for step in range(2, 30_000)])
     assert time.monotonic() - began < 10
     stop, lost = followed.problems
-    assert stop == "trackers did not end within 1 s and were stopped"
+    assert stop == "trackers did not end within 1.0 s and were stopped"
     assert lost.startswith("trackers were too slow for ")
     assert followed._process is not None
     assert followed._process.returncode == -signal.SIGKILL

@@ -2,6 +2,7 @@
 
 from data_store.records import now
 from flows.session import Session
+from flows.shown.report.benchmarks import benchmarks
 from flows.shown.report.data import data, preferences
 from flows.shown.report.dialogues import dialogues
 from flows.shown.report.facts import facts_of
@@ -11,7 +12,9 @@ from flows.shown.report.process import cost, curves, environment, grid, redo
 from flows.shown.report.results import results, reward_models
 from flows.shown.report.words import what_changed
 
-_SECTIONS = (*(results, reward_models, preferences, dialogues, grid, curves, data, lineage, cost, environment, redo),)
+_SECTIONS = (
+    *(results, benchmarks, reward_models, preferences, dialogues, grid, curves, data, lineage, cost, environment, redo),
+)
 
 
 def build_report(session: Session) -> Report:

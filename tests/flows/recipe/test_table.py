@@ -12,10 +12,10 @@ from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.places import Row, base, here
 from flows.recipe.plan import Plan, build_plan, groups_of
-from flows.recipe.table import EVALUATION_ROW, FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS, STEPS
+from flows.recipe.table import FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS, LAST_ROWS, STEPS
 from tests.flows.recipe.test_plan import PLANS, config_of, imported, on_base
 
-ROWS = (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, EVALUATION_ROW)
+ROWS = (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)
 
 
 def groups(plan: Plan, part: str) -> list[set[str]]:
@@ -94,6 +94,48 @@ def test_models_that_somebody_brings_are_looked_at_before_anything_else(tmp_path
 @pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
 def test_where_nobody_brings_a_model_there_is_nothing_to_look_at(changes: dict[str, Any]) -> None:
     assert "check_base" not in {step for _, step in build_plan(config_of(**changes))}
+
+
+@pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+def test_training_data_are_held_against_evaluation_sets_where_the_config_asks_for_it_alone(
+    changes: dict[str, Any],
+) -> None:
+    without = build_plan(config_of(**changes))
+    assert "measure_contamination" not in {step for _, step in without}
+    plan = build_plan(config_of(**changes, contamination={"ngram": 8}))
+    call = plan["base", "measure_contamination"]
+    assert set(call.inputs) == {"prompts", "corpus", "demonstrations", "tokenizer"}
+    assert call.config.model_dump() == {"ngram": 8, "skips": 4}
+    evaluations = [key for key in plan if key[1].startswith("evaluate")]
+    for key in evaluations:
+        assert [str(asset) for asset in plan[key].assets["contamination"]] == ["dataset/contamination@base"]
+        assert "contamination" not in without[key].inputs, "what nobody asked for is in no fingerprint"
+    assert len(evaluations) >= 2
+
+
+@pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+def test_every_policy_is_put_to_the_benchmarks_and_nothing_is_done_before_they_are_read(
+    changes: dict[str, Any],
+) -> None:
+    without = build_plan(config_of(**changes))
+    sets = [
+        {"name": "own", "suite": "reading", "files": ["/data/a.jsonl", "/data/b.jsonl"]},
+        {"name": "tasks", "files": ["/data/tasks"], "tasks": ["eats"]},
+    ]
+    plan = build_plan(config_of(**changes, benchmarks={"sets": sets}, contamination={}))
+    assert groups(plan, "base")[0] == {"import_benchmarks"}, "all others wait"
+    assert plan["base", "import_benchmarks"].config.files == (2, 1)
+    policies = {part for part, _ in without} - {"base"}
+    assert {part for part, step in plan if step == "run_benchmarks"} == policies
+    for part in policies:
+        call = plan[part, "run_benchmarks"]
+        assert [str(path) for path in call.files["folders"]] == ["/data/tasks"], "items are read once, tasks by all"
+        assert str(call.assets["policy"][0]) == f"model/policy@{part}"
+        assert call.metrics == ("items", "cut", "suite/reading", "suite/other", "seconds")
+        assert "/data" not in call.config.model_dump_json(), "where a file lies is in no fingerprint"
+    assert [str(each) for each in plan["base", "measure_contamination"].assets["benchmarks"]] == [
+        "dataset/benchmark-items@base"
+    ]
 
 
 def test_steps_that_wait_for_one_another_are_named(two: Plan) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
-from data_store.rows import ROW_KINDS, conform
+from data_store.row_checks import conform
+from data_store.rows import ROW_KINDS
 from tasks.engine.step import StepRun
 from tasks.estimates import rate_of, win_rate_of
 from tasks.evaluation_judges.measures import measures_of
