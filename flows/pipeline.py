@@ -62,6 +62,7 @@ def recipe(
         if standing.nothing_to_do:
             rows, where = publish_index(session)
             return up_to_date(f"{in_words(standing)}; {where}", rows)
+        session.check()
         waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):

@@ -25,7 +25,7 @@ from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from flows.recipe.table import STEPS
 from flows.server.supervision import end_with
 from flows.trackers import Trackers, check_trackers
-from tasks.engine.execute import adopt_inputs
+from tasks.engine.execute import adopt_inputs, check_inputs
 from tasks.engine.processes import Workers
 
 LOCK_FILE = "config.lock"
@@ -74,6 +74,12 @@ class Session:
         with self.store.one_state():
             remember(self.config, self.store)
             self._plan()
+
+    def check(self) -> None:
+        """Look what will be missing later, before anything is trained. Raises InputError that names it."""
+        heads = self.store.heads()
+        for call in self.plan.values():
+            check_inputs(self.store, heads, call)
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they

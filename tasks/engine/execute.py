@@ -20,7 +20,7 @@ from typing import Any
 
 from data_store.estimate import Estimate
 from data_store.names import AssetName, one_name
-from data_store.records import Metric, RunInput, RunOutput, RunRecord
+from data_store.records import Head, Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version
@@ -68,6 +68,12 @@ def prepare(store: Store, call: StepCall, on_progress: Progress = lambda _fracti
     InputError and StepFailedError, as what is read says."""
     waits = [each.prepare(at, on_progress) for each, at in readings(store, store.heads(), call)]
     return next(filter(None, waits), None)
+
+
+def check_inputs(store: Store, heads: Mapping[AssetName, Head], call: StepCall) -> None:
+    """Look what will be missing when the call comes to be run. Raises InputError that names it."""
+    for each, at in readings(store, heads, call):
+        each.check(at)
 
 
 def adopt_inputs(store: Store, call: StepCall) -> None:

@@ -13,7 +13,7 @@ from data_store.names import AssetName, slug
 from tasks.engine.jobs import StepFailedError
 from tasks.engine.reading import Progress, Reading, Wait
 from tasks.incoming.of_pairs import OfPairs
-from tasks.judging.endpoint import EndpointConfig
+from tasks.judging.endpoint import EndpointConfig, key_of
 from tasks.judging.judge import Rows
 from tasks.judging.of_answers import asks_of, for_endpoint
 from tasks.judging.shares import SharesConfig
@@ -52,6 +52,12 @@ class AskedOf(OfPairs):
     def said(self, at: Reading) -> str:
         """By the model."""
         return f"what {self.endpoint.model} answered"
+
+    def check(self, at: Reading) -> None:
+        """Whether the endpoint can be asked, where it will have to be. Raises InputError for a key that is missing."""
+        pairs = at.heads.get(self.pairs)
+        if pairs is None or self.source(at.part, pairs.version_id) not in at.heads:
+            key_of(self.endpoint, self.key)
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """Ask what is to be answered and has no answer yet.

@@ -1,7 +1,6 @@
 """Asking an endpoint that speaks OpenAI's chat completions: bounded retries, timeouts, a limit of requests at the same
 time. The key is read from the environment when a request is made, and stands in nothing that is written."""
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ import httpx
 
 from data_store.errors import InputError
 from data_store.incoming.answers import EndpointAnswer, Key
-from tasks.judging.endpoint import EndpointConfig
+from tasks.judging.endpoint import EndpointConfig, key_of
 
 LONGEST_WAIT = 60.0
 _AGAIN = (408, 409, 429)
@@ -28,19 +27,11 @@ class ChatClient:
     """One endpoint. Use as a context; it may be asked from several threads."""
 
     def __init__(self, config: EndpointConfig, section: str) -> None:
-        """`section` names the endpoint in the config. Raises InputError where the environment has no key under the name
-        that the config gives."""
+        """`section` names the endpoint in the config. Raises InputError as `key_of` does."""
         self.config, self.section = config, section
         self._stopped = threading.Event()
-        headers = {}
-        if config.key_variable is not None:
-            key = os.environ.get(config.key_variable, "").strip()
-            if not key:
-                raise InputError(
-                    f"{section}.key_variable: the environment has no {config.key_variable}; "
-                    f"export {config.key_variable}=… before the run"
-                )
-            headers["Authorization"] = f"Bearer {key}"
+        key = key_of(config, section)
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         limits = httpx.Limits(max_connections=config.concurrency)
         self._client = httpx.Client(headers=headers, timeout=config.timeout_seconds, limits=limits)
 

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from data_store.encoding import text_hash
+from data_store.errors import InputError
 from data_store.reading.row_import import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config
@@ -65,6 +67,20 @@ class EndpointConfig(Config):
         if pair["axis"] == "safety":
             asked |= {f"safety_{side}": safety_by_word(messages, response_in(pair, side)) for side in "ab"}
         return asked
+
+
+def key_of(config: EndpointConfig, section: str) -> str | None:
+    """The endpoint's key, None where it needs none. `section` names the endpoint in the config. Raises InputError where
+    the environment has no key under the name that the config gives."""
+    if config.key_variable is None:
+        return None
+    key = os.environ.get(config.key_variable, "").strip()
+    if not key:
+        raise InputError(
+            f"{section}.key_variable: the environment has no {config.key_variable}; "
+            f"export {config.key_variable}=… before the run"
+        )
+    return key
 
 
 class EndpointChoice(Config):

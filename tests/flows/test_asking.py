@@ -104,6 +104,21 @@ def test_the_endpoint_is_asked_once_in_both_orders_and_never_again(
     assert len(server.asked) == QUESTIONS, "patience decides no answer, so nobody is asked anew"
 
 
+def test_a_key_that_is_missing_is_found_before_anything_runs_and_only_where_it_will_be_needed(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = sessions()
+    session.check()
+    monkeypatch.delenv("JUDGE_KEY")
+    missing = "collect.judge.endpoint.key_variable: the environment has no JUDGE_KEY; export JUDGE_KEY=… before"
+    with pytest.raises(InputError, match=missing):
+        session.check()
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
+    ask_judge(session, *KEY)
+    monkeypatch.delenv("JUDGE_KEY")
+    session.check()
+
+
 def test_the_answers_are_a_source_that_says_who_was_asked_and_the_key_stands_nowhere(
     sessions: Sessions, server: ChatServer
 ) -> None:

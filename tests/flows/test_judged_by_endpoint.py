@@ -47,5 +47,21 @@ def test_a_run_learns_from_what_an_endpoint_says_and_the_next_one_asks_nothing(
     assert not any(SECRET in text for text in written)
 
 
+@pytest.mark.slow
+def test_a_run_whose_judge_of_evaluations_has_no_key_ends_before_anything_is_trained(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    home, config = Home(tmp_path / "home", server), tmp_path / "judged.yaml"
+    content = yaml.safe_load(POCKET)
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "big", "key_variable": "JUDGE_KEY"}
+    content["evaluate"] |= {"judges": [{"name": "big", "endpoint": endpoint}]}
+    config.write_text(yaml.safe_dump(content))
+    finished = home.halter("run", config)
+    assert finished.code == 2
+    assert "evaluate.judges endpoint.key_variable: the environment has no JUDGE_KEY" in finished.err
+    assert home.runs() == []
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
