@@ -58,7 +58,10 @@ def record(
     store.commit_run(
         RunRecord(step, part, f"{step} {part} {sorted(outputs)}", "1", config, 1),
         inputs,
-        {f"out {n}": RunOutput(AssetName.parse(name), made) for n, (name, made) in enumerate(outputs.items())},
+        {
+            "responses" if "responses" in name else f"out {n}": RunOutput(AssetName.parse(name), made)
+            for n, (name, made) in enumerate(outputs.items())
+        },
         [Metric(name, value) for name, value in metrics.items()],
     )
 
