@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from data_store.estimate import Estimate
 from data_store.figures import FEW, NOT_MEASURED, figure, interval, marks, named
 from data_store.names import AssetName
-from data_store.records import RunSummary
+from data_store.records import Head, RunSummary
 from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import Plan
 from flows.session import Session
 from flows.shown.status import Cell, status_cells
+from tasks.engine.call import StepCall
 from tasks.engine.side_by_side import fits
 from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
 from tasks.evaluations.evaluation import Measure
@@ -109,14 +110,7 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             if head is None or head.run_id is None:
                 continue
             run, judges = runs[head.run_id], judges_of(plan, part, step)
-            judged = [
-                runs[str(heads[asset].run_id)]
-                for call in judges.values()
-                for asset in call.outputs.values()
-                if asset in heads and heads[asset].run_id in runs
-            ]
-            measured = {**run.metrics, **_theirs(each.metrics for each in judged)}
-            known = {**run.estimates, **_theirs(each.estimates for each in judged)}
+            measured, known = figures_of(run, judges.values(), heads, runs)
             estimates = {name: each.as_json() for name, each in known.items()}
             behind = [states[part, step], *(states[call.key] for call in judges.values())]
             cell = next((each for each in behind if each.state != "fresh"), behind[0])
@@ -130,6 +124,19 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             row |= {"judge": judge_of(run.run.config), "judges": tuple(judges), "why": why, "estimates": estimates}
             rows.append(row)
     return rows
+
+
+def figures_of(
+    evaluated: RunSummary, judges: Iterable[StepCall], heads: Mapping[AssetName, Head], runs: Mapping[str, RunSummary]
+) -> tuple[dict[str, float], dict[str, Estimate]]:
+    """All figures of an evaluated policy, and what is known of them: its evaluation's own and those of the calls of
+    judges, as far as they are there."""
+    made = (heads.get(asset) for call in judges for asset in call.outputs.values())
+    judged = [runs[str(head.run_id)] for head in made if head is not None and head.run_id in runs]
+    return (
+        {**evaluated.metrics, **_theirs(each.metrics for each in judged)},
+        {**evaluated.estimates, **_theirs(each.estimates for each in judged)},
+    )
 
 
 def _theirs(found: Iterable[Mapping[str, T]]) -> dict[str, T]:

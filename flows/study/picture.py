@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from data_store.estimate import Estimate
-from flows.shown.summary import COLUMNS
-from flows.study.results import Row, interval_in_words
+from flows.study.results import Row, columns_in, interval_in_words
 from tasks.engine.curves import ticks
 from tasks.evaluations.evaluation import Measure
 
@@ -19,7 +18,7 @@ _MOST_LETTERS = 52
 def picture(title: str, rows: Sequence[Row]) -> str | None:
     """SVG of the metrics of a run's first table; None where no variant has any."""
     panels, top = [], _HEAD + 22
-    for name, of in COLUMNS.items():
+    for name, of in columns_in(rows).items():
         estimates = [row.estimate(of.name) for row in rows]
         if of.first and any(each is not None and math.isfinite(each.value) for each in estimates):
             panels.append(f'<g transform="translate(0,{top})">{_panel(name, of, rows, estimates)}</g>')

@@ -14,11 +14,14 @@ from data_store.layout import MARKER
 from data_store.names import AssetName
 from data_store.store import Store
 from flows.recipe.config import RunConfig
+from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import parts_of, plan_today
 from flows.session import store_root
 from flows.shown.status import status_cells
-from flows.shown.summary import COLUMNS, judge_of
+from flows.shown.summary import columns_of, figures_of, judge_of
 from flows.study.config import Study, Variant
+from tasks.evaluation_judges.measures import JUDGE_MARK
+from tasks.evaluations.evaluation import Measure
 
 # Two-sided 95 % points of Student's t for 1 … 29 degrees of freedom (Fisher and Yates, table III).
 T_95 = (
@@ -117,11 +120,13 @@ def _result(config: RunConfig) -> RunResult:
     head = heads.get(AssetName("report", "evaluation", part))
     is_current = head is not None and head.run_id is not None and cells[part, "evaluate"].state == "fresh"
     evaluated = runs[str(head.run_id)] if head is not None and is_current else None
+    fresh = [call for call in judges_of(plan, part, "evaluate").values() if cells[call.key].state == "fresh"]
+    metrics, estimates = ({}, {}) if evaluated is None else figures_of(evaluated, fresh, heads, runs)
     return RunResult(
         run=config.name,
         seed=config.seed,
-        metrics={} if evaluated is None else evaluated.metrics,
-        estimates={} if evaluated is None else evaluated.estimates,
+        metrics=metrics,
+        estimates=estimates,
         judge="" if evaluated is None else judge_of(evaluated.run.config),
         computed=len(took[True]),
         computed_seconds=sum(took[True]),
@@ -133,17 +138,24 @@ def _result(config: RunConfig) -> RunResult:
 
 def tables(rows: Sequence[Row]) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
     """The figures that matter most, the others, and the costs, for people."""
-    titles = [title for title, of in COLUMNS.items() if any(row.estimate(of.name) is not None for row in rows)]
-    first = [_figures(row, [title for title in titles if COLUMNS[title].first]) for row in rows]
-    further = [_figures(row, [title for title in titles if not COLUMNS[title].first]) for row in rows]
+    columns = columns_in(rows)
+    first = [_figures(row, {title: of for title, of in columns.items() if of.first}) for row in rows]
+    further = [_figures(row, {title: of for title, of in columns.items() if not of.first}) for row in rows]
     return first, further if further and len(further[0]) > 2 else [], [_costs(row) for row in rows]
 
 
-def _figures(row: Row, titles: Iterable[str]) -> dict[str, object]:
+def columns_in(rows: Iterable[Row]) -> dict[str, Measure]:
+    """The columns that some run has a figure for, those of judges of evaluations among them."""
+    names = {name for row in rows for run in row.finished for name in run.metrics}
+    judges = sorted({name.partition(JUDGE_MARK)[2] for name in names if JUDGE_MARK in name})
+    return {title: of for title, of in columns_of(judges).items() if of.name in names}
+
+
+def _figures(row: Row, columns: Mapping[str, Measure]) -> dict[str, object]:
     """One row of a table: «0.53 .41–.65», and of one seed «0.53 .41–.65 (80)», which is n."""
     found: dict[str, object] = {"variant": row.label, "seeds": f"{len(row.finished)} of {len(row.runs)}"}
-    for title in titles:
-        of, form = row.estimate(COLUMNS[title].name), COLUMNS[title].form
+    for title, measure in columns.items():
+        of, form = row.estimate(measure.name), measure.form
         found[title] = NOT_MEASURED if of is None else form(of.value)
         if of is not None and of.low is not None and of.high is not None:
             found[title] = f"{form(of.value)} {interval(of.low, of.high, form)}"

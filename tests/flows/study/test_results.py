@@ -55,6 +55,17 @@ def test_the_points_of_t_have_their_probability() -> None:
         assert beyond(point, freedom) == pytest.approx(0.025, abs=3e-5), freedom
 
 
+def test_figures_of_judges_of_evaluations_have_columns_with_their_names_and_panels_of_their_own() -> None:
+    figures = {"violation": 0.2, "violation@own": 0.3, "win_rate/safety@big": 0.75}
+    row = Row("large", (result(1, figures),))
+    (first,), _, _ = tables([row])
+    assert {"violation %", "violation %@own", "win safe@big"} <= set(first)
+    assert first["violation %@own"] == "30.0 20.0–40.0 (80)"
+    drawn = picture("study", [row])
+    assert drawn is not None
+    assert "win safe@big" in drawn
+
+
 def test_a_row_is_made_of_the_runs_that_have_ended_and_says_how_many() -> None:
     row = Row("large", (result(1, {"win_rate": 0.5}), result(2, {"win_rate": 0.7}), result(3, {})))
     first, _, costs = tables([row])
