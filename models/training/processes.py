@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -22,6 +22,8 @@ from torch import distributed
 
 from models.devices import require_devices
 from models.training.reporting import Quiet
+
+_SECONDS_TO_SEE_WHO = 1.0
 
 P = ParamSpec("P")
 Metrics = dict[str, float]
@@ -65,9 +67,14 @@ def _supervise(train: Callable[..., Metrics], arguments: dict[str, Any], process
         while running:
             ready = [connection for connection in wait(list(running)) if isinstance(connection, Connection)]
             answers = {connection: _answer(connection, *running[connection], processes) for connection in ready}
-            errors = [answer for answer in answers.values() if isinstance(answer[1], BaseException)]
+            errors = _errors(answers.values())
             if errors:
-                raise min(errors, key=lambda answer: answer[0])[1]  # the others only lost the connection to this one
+                # The one that failed first; the others only lost the connection to it. A process that was killed
+                # closes that connection before its pipe, so what it comes to may be known a little later.
+                late = [connection for connection in running if connection not in answers]
+                ready = [each for each in wait(late, _SECONDS_TO_SEE_WHO) if isinstance(each, Connection)]
+                errors += _errors(_answer(connection, *running[connection], processes) for connection in ready)
+                raise min(errors, key=lambda answer: answer[0])[1]
             for connection, (_, metrics) in answers.items():
                 rank, process = running.pop(connection)
                 process.join()
@@ -79,6 +86,10 @@ def _supervise(train: Callable[..., Metrics], arguments: dict[str, Any], process
             process.join()
         del store  # an error keeps this frame: its thread must not be collected in a process forked later
     return result
+
+
+def _errors(answers: Iterable[tuple[float, Any]]) -> list[tuple[float, BaseException]]:
+    return [(when, answer) for when, answer in answers if isinstance(answer, BaseException)]
 
 
 def _answer(connection: Connection, rank: int, process: ForkProcess, processes: int) -> tuple[float, Any]:

@@ -141,6 +141,7 @@ def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: 
     made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.jsonl", "report.html", "tables"]
     assert written == made, "no folder is left over"
     (folder / "again").mkdir()
+    shutil.copy(folder / "out" / "pocket.yaml", folder / "again")
     for command, line in READERS.items():
         if told[command] == LACKS_PYTHON:
             continue
