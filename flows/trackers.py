@@ -23,12 +23,6 @@ from data_store.records import Metric, RunRecord
 from flows.recipe.watch_config import TrackerName
 
 FOLDER = "trackers"  # beside the store's own folders
-MODULES: Mapping[TrackerName, str] = {
-    "tensorboard": "tensorboard",
-    "trackio": "trackio",
-    "wandb": "wandb",
-    "mlflow": "mlflow",
-}
 _MOST_WAITING = 10_000  # points
 _SECONDS_TO_END = 60.0  # of mlflow's first use half is gone on making its database
 
@@ -36,8 +30,8 @@ _SECONDS_TO_END = 60.0  # of mlflow's first use half is gone on making its datab
 def check_trackers(names: Sequence[TrackerName]) -> None:
     """Raises InputError for a tracker whose package is not installed here."""
     for name in names:
-        if find_spec(MODULES[name]) is None:
-            raise InputError(f"trackers: {name} is not installed here: `pip install {MODULES[name]}`, or take it out")
+        if find_spec(name) is None:  # packages and trackers have the same names
+            raise InputError(f"trackers: {name} is not installed here: `pip install {name}`, or take it out")
 
 
 class Trackers:

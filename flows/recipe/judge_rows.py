@@ -47,12 +47,8 @@ def is_judge(step: str) -> bool:
 
 def judges_of(plan: Mapping[tuple[str, str], StepCall], part: str, evaluation: str) -> dict[str, StepCall]:
     """The calls by which the answers of an evaluation of a part are judged, by the judge's name."""
-    prefix = _PREFIXES.get(evaluation, "")
-    return {
-        step.removeprefix(prefix): call
-        for (each, step), call in plan.items()
-        if each == part and prefix and step.startswith(prefix)
-    }
+    mine = ((judge_in(evaluation, step), call) for (each, step), call in plan.items() if each == part)
+    return {judge: call for judge, call in mine if judge is not None}
 
 
 def judge_in(evaluation: str, step: str) -> str | None:

@@ -11,7 +11,7 @@ from flows.recipe.judge_rows import judge_in, judges_of
 from flows.recipe.plan import Plan
 from flows.shown.answered import NOTHING, Answered, AnswerReader
 from flows.shown.status import Cell
-from flows.shown.summary import evaluations_of, judge_of
+from flows.shown.summary import evaluations_of, judge_of, judged_in, with_judges
 from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
@@ -68,12 +68,7 @@ def evaluations(whole: WholeCatalog, plan: Plan, parts: Sequence[str], stage: st
         for step, name, label in evaluations_of(plan, part, stage):
             head = whole.heads.get(AssetName("report", name, part))
             if head is not None and head.run_id in whole.runs:
-                judged = {
-                    judge: whole.runs[str(made.run_id)]
-                    for judge, call in judges_of(plan, part, step).items()
-                    for asset in call.outputs.values()
-                    if (made := whole.heads.get(asset)) is not None and made.run_id in whole.runs
-                }
+                judged = judged_in(judges_of(plan, part, step), whole.heads, whole.runs)
                 found.append(Evaluation(label, part, step, whole.runs[str(head.run_id)], judged))
     return found
 
@@ -89,9 +84,7 @@ def policies(answers: AnswerReader, found: Iterable[Evaluation], cells: Iterable
             why = f"{cell.step}: {why}"
         judges = {judge: run.run.run_id for judge, run in each.judged.items()}
         measured = answers.whole.measured
-        figures = {**measured.get(run_id, {})}
-        for judged_in in judges.values():
-            figures |= {name: one for name, one in measured.get(judged_in, {}).items() if JUDGE_MARK in name}
+        figures = with_judges(measured.get(run_id, {}), (measured.get(each, {}) for each in judges.values()))
         answered = answers.read(run_id, judges)
         made.append(Policy(each.label, each.part, each.step, each.run, each.judged, state, why, figures, answered))
     return made

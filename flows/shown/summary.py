@@ -110,7 +110,9 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             if head is None or head.run_id is None:
                 continue
             run, judges = runs[head.run_id], judges_of(plan, part, step)
-            measured, known = figures_of(run, judges.values(), heads, runs)
+            judged = judged_in(judges, heads, runs).values()
+            measured = with_judges(run.metrics, (each.metrics for each in judged))
+            known = with_judges(run.estimates, (each.estimates for each in judged))
             estimates = {name: each.as_json() for name, each in known.items()}
             behind = [states[part, step], *(states[call.key] for call in judges.values())]
             cell = next((each for each in behind if each.state != "fresh"), behind[0])
@@ -126,22 +128,18 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
     return rows
 
 
-def figures_of(
-    evaluated: RunSummary, judges: Iterable[StepCall], heads: Mapping[AssetName, Head], runs: Mapping[str, RunSummary]
-) -> tuple[dict[str, float], dict[str, Estimate]]:
-    """All figures of an evaluated policy, and what is known of them: its evaluation's own and those of the calls of
-    judges, as far as they are there."""
-    made = (heads.get(asset) for call in judges for asset in call.outputs.values())
-    judged = [runs[str(head.run_id)] for head in made if head is not None and head.run_id in runs]
-    return (
-        {**evaluated.metrics, **_theirs(each.metrics for each in judged)},
-        {**evaluated.estimates, **_theirs(each.estimates for each in judged)},
-    )
+def judged_in(
+    judges: Mapping[str, StepCall], heads: Mapping[AssetName, Head], runs: Mapping[str, RunSummary]
+) -> dict[str, RunSummary]:
+    """Judge of evaluations → the run in which its call judged, as far as it is there."""
+    made = ((judge, heads.get(asset)) for judge, call in judges.items() for asset in call.outputs.values())
+    return {judge: runs[str(head.run_id)] for judge, head in made if head is not None and head.run_id in runs}
 
 
-def _theirs(found: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """The figures of judges; a step has others, such as how long it took, which are not the policy's."""
-    return {name: each for figures in found for name, each in figures.items() if JUDGE_MARK in name}
+def with_judges(own: Mapping[str, T], theirs: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    """An evaluation's figures and those of judges; a judge's step has others, such as how long it took, which are not
+    the policy's."""
+    return {**own, **{name: each for figures in theirs for name, each in figures.items() if JUDGE_MARK in name}}
 
 
 def evaluations_of(plan: Plan, part: str, stage: str) -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import parts_of, plan_today
 from flows.session import store_root
 from flows.shown.status import status_cells
-from flows.shown.summary import columns_of, figures_of, judge_of
+from flows.shown.summary import columns_of, judge_of, judged_in, with_judges
 from flows.study.config import Study, Variant
 from tasks.evaluation_judges.measures import JUDGE_MARK
 from tasks.evaluations.evaluation import Measure
@@ -120,13 +120,14 @@ def _result(config: RunConfig) -> RunResult:
     head = heads.get(AssetName("report", "evaluation", part))
     is_current = head is not None and head.run_id is not None and cells[part, "evaluate"].state == "fresh"
     evaluated = runs[str(head.run_id)] if head is not None and is_current else None
-    fresh = [call for call in judges_of(plan, part, "evaluate").values() if cells[call.key].state == "fresh"]
-    metrics, estimates = ({}, {}) if evaluated is None else figures_of(evaluated, fresh, heads, runs)
+    judges = judges_of(plan, part, "evaluate").items()
+    fresh = {judge: call for judge, call in judges if cells[call.key].state == "fresh"}
+    judged = judged_in(fresh, heads, runs).values()
     return RunResult(
         run=config.name,
         seed=config.seed,
-        metrics=metrics,
-        estimates=estimates,
+        metrics={} if evaluated is None else with_judges(evaluated.metrics, (each.metrics for each in judged)),
+        estimates={} if evaluated is None else with_judges(evaluated.estimates, (each.estimates for each in judged)),
         judge="" if evaluated is None else judge_of(evaluated.run.config),
         computed=len(took[True]),
         computed_seconds=sum(took[True]),
