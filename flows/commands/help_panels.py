@@ -1,31 +1,86 @@
-"""The commands as `halter --help` shows them: in the order in which people come to need them, in groups."""
+"""The commands as `halter --help` shows them: in the order in which people come to need them, in groups; and the file
+that each is in, which is imported when its command is asked for: all of them take as long as an answer does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
+import typer.main
 from typer.core import TyperGroup
 
-PANELS: Mapping[str, tuple[str, ...]] = {
-    "Run the recipe": ("plan", "run", "status", "rerun", "stale", "study", "serve", "deploy"),
-    "Ask what there is": ("report", "diff", "lineage", "query"),
-    "People": ("annotators", "annotate", "preferences", "red-team"),
-    "Look after a store": ("backup", "restore", "verify", "repair", "gc", "rename"),
-    "Take rows out again": ("withdraw", "withdrawals"),
-    "Other stores, other tools": ("import", "export"),
+# panel → command → where it is, a function or a group of commands
+PANELS: Mapping[str, Mapping[str, str]] = {
+    "Run the recipe": {
+        "plan": "forecast_cli:plan",
+        "run": "run_cli:run",
+        "status": "status_cli:status",
+        "rerun": "run_cli:rerun",
+        "stale": "upkeep_cli:stale",
+        "study": "study_cli:study",
+        "serve": "serve_cli:serve",
+        "deploy": "deploy_cli:deploy",
+    },
+    "Ask what there is": {
+        "report": "report_cli:report",
+        "diff": "diff_cli:diff",
+        "lineage": "status_cli:lineage",
+        "query": "query_cli:query",
+    },
+    "People": {
+        "annotators": "annotate_cli:people",
+        "annotate": "annotate_cli:annotate",
+        "preferences": "preferences_cli:preferences",
+        "red-team": "red_team_cli:commands",
+    },
+    "Look after a store": {
+        "backup": "upkeep_cli:backup",
+        "restore": "upkeep_cli:restore",
+        "verify": "upkeep_cli:verify",
+        "repair": "upkeep_cli:repair",
+        "gc": "upkeep_cli:gc",
+        "rename": "rename_cli:rename",
+    },
+    "Take rows out again": {"withdraw": "withdraw_cli:rows", "withdrawals": "withdraw_cli:withdrawals"},
+    "Other stores, other tools": {"import": "export_cli:import_run", "export": "export_cli:exports"},
 }
-_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
-_ORDER = list(_PANEL_OF)
+_PLACES = {name: (panel, place) for panel, places in PANELS.items() for name, place in places.items()}
+
+
+class _Commands(Mapping[str, Any]):
+    """name → command, in the order of PANELS; its file is imported when it is taken."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.taken:
+            panel, place = _PLACES[name]
+            module, attribute = place.split(":")
+            self.taken[name] = _command(name, getattr(import_module(f"flows.commands.{module}"), attribute))
+            self.taken[name].rich_help_panel = panel
+        return self.taken[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+def _command(name: str, found: Any) -> Any:
+    if isinstance(found, typer.Typer):
+        command: Any = typer.main.get_group(found)
+    else:
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name)(found)
+        command = typer.main.get_command(alone)
+    command.name = name
+    return command
 
 
 class InPanels(TyperGroup):
-    """A group whose commands stand in the order of PANELS; what is not there comes last."""
+    """The group of all commands of `halter`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: _ORDER.index(name) if name in _PANEL_OF else len(_ORDER))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        command: Any = super().get_command(ctx, cmd_name)
-        if command is not None and cmd_name in _PANEL_OF:
-            command.rich_help_panel = _PANEL_OF[cmd_name]
-        return command
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = _Commands()

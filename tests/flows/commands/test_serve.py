@@ -234,7 +234,8 @@ def test_a_server_of_the_users_own_is_not_taken_over(first_run: tuple[Home, Fini
 @pytest.mark.slow
 def test_the_command_knows_no_prefect_before_its_server_is_there() -> None:
     """Prefect reads its settings once, at import: an address that comes later would not be heard."""
-    code = "import sys, flows.cli; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"
+    named = "[name for name in sys.modules if name.split('.')[0] == 'prefect']"
+    code = f"import sys, flows.commands.run_cli, flows.commands.serve_cli; print({named})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
