@@ -18,9 +18,11 @@ from tempfile import TemporaryDirectory
 from data_store.annotation.schema import check_schema, migrate
 from data_store.commands import halter
 from data_store.errors import InputError, StoreError
+from data_store.files import sync_folder
 from data_store.read_only import Scratch, check_writable, is_read_only
 
 BOOK_FILE = "annotation.sqlite"
+BOOK_FILES = (BOOK_FILE, f"{BOOK_FILE}-wal", f"{BOOK_FILE}-shm")
 WAIT_SECONDS = 30.0  # for another process that writes
 
 
@@ -126,19 +128,47 @@ class Book:
                 return
 
 
-def check_book(root: Path) -> None:
-    """Look at a book that may come from elsewhere: raises StoreError where it is damaged, or has tables, triggers or
-    views that halter never made. A trigger would act whenever a judgement is written."""
-    connection = sqlite3.connect(root / BOOK_FILE)
+def take_book(root: Path, target: Path) -> bool:
+    """Copy the book of one store in the place of another's, which stays as it is where the copy is not sound; False
+    where there is none. Raises StoreError for a book that is damaged, or has tables, triggers or views that halter
+    never made: a trigger would act whenever a judgement is written."""
+    if not (root / BOOK_FILE).exists():
+        return False
+    drafts = target / "tmp"  # what a killed process leaves there is cleared away
+    drafts.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=drafts) as folder:
+        _copy_sound(root, Path(folder))
+        for name in BOOK_FILES[1:]:  # they speak of the book that was there
+            (target / name).unlink(missing_ok=True)
+        (Path(folder) / BOOK_FILE).replace(target / BOOK_FILE)
+        sync_folder(target)
+    return True
+
+
+def book_trouble(root: Path) -> str | None:
+    """What is wrong with the book of a store, every page of it read; None where it is sound or not there."""
+    if not (root / BOOK_FILE).exists():
+        return None
+    try:
+        with TemporaryDirectory() as folder:
+            _copy_sound(root, Path(folder))
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _copy_sound(root: Path, target: Path) -> None:
+    copy_book(root, target)
+    connection = sqlite3.connect(target / BOOK_FILE)
     try:
         for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
             connection.execute(f"PRAGMA {setting}")
         check_schema(connection)
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise StoreError(f"the annotation book is damaged: {found}")
+            raise StoreError(f"{root / BOOK_FILE}: the book of judgements is damaged: {found}")
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"the annotation book is damaged: {error}") from None
+        raise StoreError(f"{root / BOOK_FILE}: the book of judgements is damaged: {error}") from None
     finally:
         connection.close()
 
@@ -149,9 +179,9 @@ def copy_book(root: Path, target: Path) -> bool:
         return False
     try:
         _copy(root / BOOK_FILE, target / BOOK_FILE)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         if not is_read_only(root):
-            raise
+            raise StoreError(f"{root / BOOK_FILE}: the book of judgements cannot be copied: {error}") from None
         # SQLite wants to lay files of its own beside the book, and cannot. What nobody can write to can be copied as
         # files, with the newest judgements, which a killed process may have left in the second one.
         with TemporaryDirectory() as folder:

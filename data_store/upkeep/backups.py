@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_store.annotation.book import copy_book
+from data_store.annotation.book import take_book
 from data_store.catalog.projection import build_in_memory, tail
 from data_store.commands import halter
 from data_store.content.contents import uses_by_object
@@ -19,12 +19,20 @@ from data_store.store import Store
 from data_store.upkeep import seals
 from data_store.upkeep.foreign import check_is_store, take_store
 from data_store.upkeep.foreign_files import refuse_links
-from data_store.upkeep.verification import Fault, Progress, Verification, broken_objects, damages_of, verify
+from data_store.upkeep.verification import (
+    Fault,
+    Progress,
+    Verification,
+    book_faults,
+    broken_objects,
+    damages_of,
+    verify,
+)
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What was copied, and what could not be, one sentence each: objects that are damaged or missing here."""
+    """What was copied, and what could not be, one sentence each: objects that are damaged or missing here, the book."""
 
     files: int
     bytes: int
@@ -85,6 +93,7 @@ def verify_backup(
     try:
         if missing := seals.what_is_missing(folder, store.catalog.journal):
             faults.append(Fault("journal", str(folder), missing))
+        faults += book_faults(store)
         connection = build_in_memory(store.catalog.journal.whole())
     except StoreError as error:  # without the journal nobody knows what the objects are
         return Verification(0, 0, 0, (), (Fault("journal", str(folder), str(error)),))
@@ -166,14 +175,18 @@ def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress
         if not place.exists():
             write_durably(place, segment.read_bytes(), journal.drafts)
             files += 1
-    files += copy_book(store.root, copy.root)
+    troubles = list[str]()
+    try:
+        files += take_book(store.root, copy.root)
+    except StoreError as error:
+        troubles.append(f"{error}; what the backup had of it is kept")
     shutil.copyfile(store.root / MARKER, copy.root / MARKER)
     sync_folder(copy.root)
     copy.catalog.settle()
     with copy.catalog.reading() as connection:
         uses = uses_by_object(connection)
-    problems = tuple(
+    troubles += [
         f"{'; '.join(map(str, uses.get(sha256, ()))) or sha256}: {store.objects.path(sha256)} is damaged"
         for sha256 in damaged
-    )
-    return Backup(files, done, problems)
+    ]
+    return Backup(files, done, tuple(troubles))

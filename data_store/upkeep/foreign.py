@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from data_store.annotation.book import BOOK_FILE, check_book, copy_book
+from data_store.annotation.book import BOOK_FILES, take_book
 from data_store.catalog import runs
 from data_store.catalog.journal import Entry, Journal
 from data_store.content.contents import uses_by_object
@@ -187,12 +187,17 @@ def take_store(root: Path, target: Store, on_progress: Progress) -> tuple[str, .
     on_progress(total, total)
     if not problems:
         check_rows(target.objects, (version for version in versions if version), str(root))
-    for name in (BOOK_FILE, f"{BOOK_FILE}-wal", f"{BOOK_FILE}-shm"):
+    take_foreign_book(root, target.root)
+    return tuple(problems)
+
+
+def take_foreign_book(root: Path, target: Path) -> bool:
+    """The book of the store at `root`, which may come from elsewhere, as that of the store at `target`; False where
+    there is none. Raises InputError for a link, StoreError as `take_book`."""
+    for name in BOOK_FILES:
         with suppress(FileNotFoundError):
             open_inside(root, name).close()
-    if copy_book(root, target.root):
-        check_book(target.root)
-    return tuple(problems)
+    return take_book(root, target)
 
 
 def require_room(folder: Path, wanted: Iterable[ObjectRef]) -> None:

@@ -1,4 +1,4 @@
-"""Is a store sound, and if not: what is broken, what depends on it, and putting it right.
+"""Is a store sound, and if not: what is broken, and what depends on it.
 
 Three things are held against each other: the journal against its own chain of hashes, the catalog against the journal,
 and every object against its name. Checkouts that are no links to objects are held against their versions.
@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_store.annotation.book import BOOK_FILE, book_trouble
 from data_store.catalog import lineage, runs
 from data_store.catalog.events import TABLES
 from data_store.catalog.journal import Entry
@@ -25,15 +26,9 @@ from data_store.content.publishing import files_in
 from data_store.content.row_hashing import row_hashes, set_hash
 from data_store.content.rowsets import ROWS_FILE
 from data_store.errors import InputError, StoreError, UnwritableError
-from data_store.files import write_durably
-from data_store.layout import DAMAGED_FOLDER
-from data_store.locks import locked
-from data_store.read_only import check_writable
 from data_store.records import VersionInfo
 from data_store.results import first_row
 from data_store.store import Store
-from data_store.upkeep.foreign import check_is_store, checked_entries, segments_inside, take_object
-from data_store.upkeep.seals import recover_journal
 
 ObjectFault = Literal["missing", "damaged"]
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
@@ -87,9 +82,10 @@ class Damage:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something else that is wrong: in the journal, in the catalog, or in a checkout (its version's id is `what`)."""
+    """Something else that is wrong: in the journal, in the catalog, in the book of judgements, or in a checkout (its
+    version's id is `what`)."""
 
-    where: Literal["journal", "catalog", "checkout"]
+    where: Literal["journal", "catalog", "book", "checkout"]
     what: str
     text: str
 
@@ -113,7 +109,8 @@ class Verification:
 def verify(store: Store, *, deep: bool = True, on_progress: Progress = lambda _done, _total: None) -> Verification:
     """Check the journal's chain, that the catalog has read all of it, that every edge leads somewhere, and every object
     of a version that is not retired: with `deep` its bytes against its name, else its size only. `deep` also holds the
-    catalog against the journal, row by row, and the checkouts against their versions.
+    catalog against the journal, row by row, the checkouts against their versions, and reads every page of the book of
+    judgements.
     """
     with suppress(UnwritableError):  # it can be read all the same
         store.catalog.settle()
@@ -131,7 +128,7 @@ def verify(store: Store, *, deep: bool = True, on_progress: Progress = lambda _d
     faults += more
     total, broken = broken_objects(store, wanted, deep, on_progress)
     if deep:
-        faults += _verify_checkouts(store)
+        faults += [*_verify_checkouts(store), *book_faults(store)]
     with store.catalog.reading() as connection:
         damages = damages_of(store, connection, wanted, broken)
     return Verification(n_events, len(wanted), total, damages, tuple(faults))
@@ -228,6 +225,12 @@ def _verify_journal(
     return count, [Fault("catalog", name, text.format(file=store.catalog.file, name=name)) for name in other]
 
 
+def book_faults(store: Store) -> list[Fault]:
+    """What is wrong with the book of human judgements."""
+    trouble = book_trouble(store.root)
+    return [] if trouble is None else [Fault("book", BOOK_FILE, trouble)]
+
+
 def _sum_of(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int]:
     """How many rows a table has, and a sum over them that is free of their order."""
     sql = f"SELECT count(*), coalesce(bit_xor(hash(each)), 0) FROM {table} each"  # noqa: S608  (a table of ours)
@@ -261,87 +264,3 @@ def _is_checkout_of(store: Store, version: VersionInfo, folder: Path) -> bool:
         if not linked and file_sha256(there[ref.path]) != ref.sha256:
             return False
     return True
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What `repair` did, by readable names, what is left to do, and what is to be said of the backup."""
-
-    restored: tuple[str, ...]
-    set_aside: tuple[str, ...]
-    remade: tuple[str, ...]
-    left: Verification
-    notes: tuple[str, ...] = ()
-
-
-def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = lambda _done, _total: None) -> Repair:
-    """Put right what can be: objects and journal segments from a backup of this store, the catalog from the journal,
-    checkouts from objects. An object that is damaged and in no backup is moved to `damaged/`, so that its step makes it
-    anew. Raises InputError for a folder that is no backup, or one of another history.
-    """
-    if backup is not None:
-        check_is_store(backup, "backup; give a folder that `halter backup` wrote")
-    check_writable(store.root)
-    restored, notes = recover_journal(store, backup) if backup else ([], [])
-    found = verify(store, on_progress=on_progress)
-    set_aside: list[str] = []
-    remade: list[str] = []
-    with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
-        if backup is not None and any(fault.where == "journal" for fault in found.faults):
-            restored += _restore_segments(store, backup)
-        if any(fault.where == "catalog" for fault in found.faults):
-            store.rebuild()
-            remade.append(str(store.catalog.file))
-        for damage in found.damages:
-            name = "; ".join(map(str, damage.uses))
-            moved = _set_aside(store, damage.sha256)
-            if backup is not None and _restore_object(store, backup, damage):
-                restored.append(name)
-                if moved:
-                    moved.unlink()
-            elif moved:
-                set_aside.append(name)
-        lost = {use.version_id for damage in found.damages for use in damage.uses}
-        lost |= {fault.what for fault in found.faults if fault.where == "checkout"}
-        for version_id, _ in store.checkouts.cached():
-            if version_id in lost:  # a checkout is a link to the object, and broken with it
-                store.checkouts.evict(version_id)
-                remade.append(f"checkout of {version_id[:12]}")
-    left = verify(store, deep=False)
-    return Repair(tuple(restored), tuple(set_aside), tuple(remade), left, tuple(notes))
-
-
-def _set_aside(store: Store, sha256: str) -> Path | None:
-    place = store.objects.path(sha256)
-    if not place.is_file():
-        return None
-    target = store.root / DAMAGED_FOLDER / sha256
-    target.parent.mkdir(exist_ok=True)
-    place.rename(target)
-    return target
-
-
-def _restore_object(store: Store, backup: Path, damage: Damage) -> bool:
-    """Whether the backup had the object, sound."""
-    try:
-        take_object(backup, damage.sha256, store.objects, size=damage.uses[0].bytes)
-    except (StoreError, InputError):
-        return False
-    return True
-
-
-def _restore_segments(store: Store, backup: Path) -> list[str]:
-    """Take those segments of the backup's journal that are what the catalog once read, and differ from ours."""
-    journal = store.catalog.journal
-    known = set(store.catalog.read("SELECT seq, sha256 FROM applied_event"))
-    taken = []
-    for name, content in segments_inside(backup):
-        target = journal.segments / name
-        try:
-            entries = [(entry.seq, entry.sha256) for entry in checked_entries(journal, content, f"{backup}: {name}")]
-        except StoreError:
-            continue
-        if entries and set(entries) <= known and not (target.exists() and target.read_bytes() == content):
-            write_durably(target, content, journal.drafts)
-            taken.append(f"journal segment {name}")
-    return taken

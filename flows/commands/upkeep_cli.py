@@ -16,7 +16,7 @@ from data_store.identity import CONFIG_FILE, check_run_name, run_of
 from data_store.layout import DAMAGED_FOLDER, MARKER
 from data_store.read_only import check_writable
 from data_store.store import Store
-from data_store.upkeep import backups, verification
+from data_store.upkeep import backups, repairs, verification
 from data_store.upkeep.foreign_files import read_inside
 from data_store.upkeep.retention import Retention
 from data_store.upkeep.seals import notes_of
@@ -137,7 +137,7 @@ def repair(
         config = recall(name)
         store = Store(store_root(config.name))
     with ByteDisplay("verified") as display:
-        done = verification.repair(store, backup_folder, on_progress=display.heard)
+        done = repairs.repair(store, backup_folder, on_progress=display.heard)
     document = _document(config, store, done.left)
     if as_json:
         changes = {
@@ -311,7 +311,7 @@ def _commands(damage: Damage, plan: Plan, run: str) -> list[str]:
 
 
 def _command(fault: Fault) -> str:
-    return _from_backup() if fault.where == "journal" else halter("repair")
+    return _from_backup() if fault.where in ("journal", "book") else halter("repair")
 
 
 def _from_backup() -> str:

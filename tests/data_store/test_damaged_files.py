@@ -13,6 +13,10 @@ from data_store.incoming.intakes import Intake, TakenFile, intake_asset, read_in
 from data_store.layout import MARKER
 from data_store.names import AssetName
 from data_store.store import Store
+from data_store.upkeep.backups import backup, verify_backup
+from data_store.upkeep.repairs import repair
+from data_store.upkeep.upkeep import collect
+from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
 
@@ -41,6 +45,38 @@ def test_a_book_that_is_cut_short_is_named(bench: Bench, kept: float) -> None:
     file.write_bytes(content[: int(len(content) * kept)] if kept else b"no book at all, but long enough" * 40)
     with pytest.raises(StoreError, match=re.escape(f"{file} is cut short or damaged")):
         annotators(Book.open(bench.store.root))
+
+
+def test_a_damaged_page_of_the_book_is_found_before_anybody_reads_it_and_put_right_from_a_backup(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.run("train", {"model/policy@V1": "weights"})
+    book = Book.open(bench.store.root)
+    for number in range(200):
+        add_annotator(book, f"annotator-{number}", adjudicator=False)
+    book.close()  # the last connection writes everything into the one file
+    copy, file = tmp_path / "backup", bench.store.root / BOOK_FILE
+    assert backup(bench.store, copy).problems == ()
+    assert (verify(bench.store).problems, verify_backup(copy).problems) == ((), ())
+
+    content = bytearray(file.read_bytes())
+    page = content.index(b"annotator-150") // 4096 * 4096
+    content[page : page + 64] = b"\xff" * 64
+    file.write_bytes(content)
+    kept = (copy / BOOK_FILE).read_bytes()
+    (fault,) = verify(bench.store).faults
+    assert (fault.where, str(file) in fault.text) == ("book", True)
+    (problem,) = backup(bench.store, copy).problems
+    assert "what the backup had of it is kept" in problem
+    assert (copy / BOOK_FILE).read_bytes() == kept, "damage is reported and never copied"
+    assert repair(bench.store).restored == ()
+    assert file.exists(), "without a backup it is the only one there is"
+    assert repair(bench.store, copy).restored == ("the book of judgements, as it was when the backup was made",)
+    assert verify(bench.store).problems == ()
+    assert len(annotators(Book.open(bench.store.root))) == 200
+    assert (bench.store.root / "damaged" / BOOK_FILE).exists()
+    collect(bench.store, dry_run=False)
+    assert not (bench.store.root / "damaged" / BOOK_FILE).exists()
 
 
 def test_an_answer_that_is_damaged_is_named_by_its_line(bench: Bench) -> None:

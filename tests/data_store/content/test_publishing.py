@@ -14,7 +14,8 @@ from data_store.content.rowsets import ROWS_FILE
 from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef, VersionInfo
 from data_store.store import Store
-from data_store.upkeep.verification import repair, verify
+from data_store.upkeep.repairs import repair
+from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
 A = "dataset/documents@V1"

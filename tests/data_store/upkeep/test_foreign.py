@@ -25,8 +25,9 @@ from data_store.incoming.sources import register_file
 from data_store.names import AssetName
 from data_store.store import Store
 from data_store.upkeep.backups import backup, restore
+from data_store.upkeep.repairs import repair
 from data_store.upkeep.transfer import import_store
-from data_store.upkeep.verification import repair, verify
+from data_store.upkeep.verification import verify
 from tasks.engine.execute import is_at_work
 from tests.data_store.fixture_store import STORES, unpack
 from tests.data_store.forged import forge, rehash, renamed_file, replace_everywhere

@@ -11,8 +11,9 @@ from data_store.names import AssetName
 from data_store.store import Store
 from data_store.upkeep import backups
 from data_store.upkeep.backups import backup, restore, verify_backup
+from data_store.upkeep.repairs import repair
 from data_store.upkeep.seals import SEAL_FILE, UNFINISHED_FILE, notes_of, read_seal, was_cut_short
-from data_store.upkeep.verification import repair, verify
+from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
@@ -93,7 +94,7 @@ def test_a_backup_that_was_cut_short_is_known_by_it_and_finished_by_the_next(
     bench.run("train", {"model/policy@V1": "weights"})
     copy = tmp_path / "backup"
     with monkeypatch.context() as patch:
-        patch.setattr(backups, "copy_book", None)  # after the objects and the journal, before the end
+        patch.setattr(backups, "take_book", None)  # after the objects and the journal, before the end
         with pytest.raises(TypeError):
             backup(bench.store, copy)
     with pytest.raises(StoreError, match=r"is no whole backup: it was cut short; finish it by `halter backup "):

@@ -8,9 +8,10 @@ from data_store.names import AssetName
 from data_store.records import RunRecord
 from data_store.store import Store
 from data_store.upkeep.backups import backup
+from data_store.upkeep.repairs import repair
 from data_store.upkeep.retention import Retention
 from data_store.upkeep.upkeep import collect
-from data_store.upkeep.verification import repair, verify
+from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 
 POLICY = AssetName.parse("model/policy@V1")
