@@ -107,16 +107,7 @@ def check_overrides(
     before = {o.key: json.loads(o.value_json) for o in held if (o.part, o.step) == (part, step)}
     together = {**before, **values}
     for key in values:
-        if key.split(".")[0] in (
-            "name",
-            "iterations",
-            "final_stage",
-            "data",
-            "base_model",
-            "template_date",
-            "distill",
-            "schedule",
-        ):
+        if key.split(".")[0] in OF_THE_RUN:
             raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
     where = "--set " + " ".join(values)
     recipe = build_plan(with_values(config, together, where), intakes=intakes)[part, step].recipe()

@@ -63,9 +63,11 @@ def rerun(
         later = descendants(session.plan, *order.key) if downstream else []
         is_wanted_itself = not any(before[key].state in ("stale", "tainted") for key in later)
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
+        places = [*_unchecked(before, order), order.key, *later]
+        session.check(places)
         stop = None
         try:
-            for place in [*_unchecked(before, order), order.key, *later]:
+            for place in places:
                 if (wait := prepare(session, session.plan[place])) is not None:
                     break
                 step_of(session, *place, force=force and place == order.key)

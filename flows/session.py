@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,11 +75,11 @@ class Session:
             remember(self.config, self.store)
             self._plan()
 
-    def check(self) -> None:
-        """Look what will be missing later, before anything is trained. Raises InputError that names it."""
-        heads = self.store.heads()
-        for call in self.plan.values():
-            check_inputs(self.store, heads, call)
+    def check(self, places: Iterable[tuple[str, str]] | None = None) -> None:
+        """Look what the steps there, or all of them, will miss later, before anything is trained. Raises InputError
+        that names it."""
+        plan = self.plan
+        check_inputs(self.store.heads(), (plan[place] for place in (plan if places is None else places)))
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they
@@ -184,14 +184,19 @@ def outside_home(target: Path) -> Path:
 
 def remember(config: RunConfig, store: Store | None = None) -> None:
     """Keep the config beside its store, and make this run the one that other commands speak of. Raises InputError for
-    gates that do not fit it."""
+    what `check_fits` refuses."""
     root = store_root(config.name)
     speak_of(config.name)
     check_writable(root)
-    check_trackers(config.trackers)
-    check_gates(config.gates, build_plan(config, intakes=intakes_of(store or Store.open(root))))
+    check_fits(config, build_plan(config, intakes=intakes_of(store or Store.open(root))))
     atomic_write(root / CONFIG_FILE, dump_config(config))
     atomic_write(home() / CURRENT_FILE, config.name)
+
+
+def check_fits(config: RunConfig, plan: Plan) -> None:
+    """Raises InputError for gates that the plan does not have, and for trackers that this machine does not have."""
+    check_trackers(config.trackers)
+    check_gates(config.gates, plan)
 
 
 def opened(name: str | None = None) -> tuple[RunConfig, Store]:

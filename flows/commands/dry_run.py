@@ -6,12 +6,12 @@ from rich.table import Table
 from data_store.figures import seconds
 from data_store.layout import MARKER
 from flows.commands.command import console, print_json
-from flows.gates import check_gates
 from flows.intakes import foretell
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan
-from flows.session import Session, store_root
+from flows.session import Session, check_fits, store_root
 from flows.shown.dry_run import Foreseen, foresee, foresee_new, in_words
+from tasks.engine.execute import check_inputs
 
 TAKES_IN = "new preferences, or another round of judging, would be taken in first; the plan is the one without them"
 _COLOURS = {"compute": "yellow", "wait": "magenta", "not reached": "dim", "take up": "green"}
@@ -20,7 +20,7 @@ _COLOURS = {"compute": "yellow", "wait": "magenta", "not reached": "dim", "take 
 def show_dry_run(config: RunConfig, as_json: bool) -> None:
     """Print it. Nothing is started and no store is made. Raises InputError where a run would before its first step."""
     steps, plan, taken_in = _foreseen(config)
-    check_gates(config.gates, plan)
+    check_fits(config, plan)
     if as_json:
         document = {"run": config.name, "steps": [step.as_json() for step in steps], "taken_in": taken_in}
         print_json({**document, "computed": sum(step.does == "compute" for step in steps)})
@@ -44,7 +44,11 @@ def _foreseen(config: RunConfig) -> tuple[list[Foreseen], Plan, str]:
     root = store_root(config.name)
     if not (root / MARKER).exists():
         plan = build_plan(config)
+        check_inputs({}, plan.values())
         return foresee_new(plan), plan, ""
     session = Session(config)
     told = foretell(session)
-    return foresee(session.store, session.plan, config.gates), session.plan, TAKES_IN if told is None else told
+    steps = foresee(session.store, session.plan, config.gates)
+    if any(step.does == "compute" for step in steps):
+        session.check()
+    return steps, session.plan, TAKES_IN if told is None else told

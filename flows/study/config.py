@@ -15,10 +15,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_store.errors import InputError
 from data_store.names import slug
-from flows.gates import check_gates
 from flows.recipe.config import RunConfig, RunName, load_config, with_values
 from flows.recipe.plan import Plan, build_plan
 from flows.recipe.yaml_text import read_yaml_file, read_yaml_value
+from flows.session import check_fits
 from models.config import Config
 
 AS_CONFIGURED = "as configured"
@@ -206,12 +206,12 @@ def _named(study: str, label: str, config: RunConfig, seed: int) -> RunConfig:
 
 
 def _check_plans(config: StudyConfig, variants: Iterable[Variant]) -> None:
-    """Raises InputError for a value of `vary` that no step reads, and for gates that a variant's plan does not have."""
+    """Raises InputError for a value of `vary` that no step reads, and for what `check_fits` refuses."""
     recipes: dict[str, str] = {}
     for variant in variants:
         run = variant.runs[0]
         plan = build_plan(run)
-        check_gates(run.gates, plan)
+        check_fits(run, plan)
         recipe = recipe_of(plan)
         if recipe in recipes:
             raise InputError(

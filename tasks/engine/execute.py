@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,11 @@ def prepare(store: Store, call: StepCall, on_progress: Progress = lambda _fracti
     return next(filter(None, waits), None)
 
 
-def check_inputs(store: Store, heads: Mapping[AssetName, Head], call: StepCall) -> None:
-    """Look what will be missing when the call comes to be run. Raises InputError that names it."""
-    for each, at in readings(store, heads, call):
-        each.check(at)
+def check_inputs(heads: Mapping[AssetName, Head], calls: Iterable[StepCall]) -> None:
+    """Look what will be missing when the calls come to be run. Raises InputError that names it."""
+    for call in calls:
+        for each in chain.from_iterable(call.inputs.values()):
+            each.check(heads, call.part)
 
 
 def adopt_inputs(store: Store, call: StepCall) -> None:

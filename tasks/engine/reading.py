@@ -118,8 +118,9 @@ class Incoming(ABC):
         """The same of what comes from outside, writing nothing; None for what does not, or cannot be told yet."""
         return None
 
-    def check(self, at: Reading) -> None:  # noqa: B027  (most have nothing to look for)
-        """What can be told before anything runs. Raises InputError for what will be missing later."""
+    def check(self, heads: Mapping[AssetName, Head], part: str) -> None:  # noqa: B027  (most have nothing to look for)
+        """What can be told before anything runs, also where there is no store yet. Raises InputError for what will be
+        missing later."""
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """What must happen before it can be read. Gives what has to be waited for. May be repeated, and cut off."""

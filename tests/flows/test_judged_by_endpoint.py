@@ -46,6 +46,13 @@ def test_a_run_learns_from_what_an_endpoint_says_and_the_next_one_asks_nothing(
     written = [first.out, first.err, *(path.read_bytes().decode(errors="replace") for path in _files(home.folder))]
     assert not any(SECRET in text for text in written)
 
+    monkeypatch.delenv("JUDGE_KEY")
+    before = home.runs()
+    redone = home.halter("rerun", "V1", "draw-pairs", "--set", "seed=7", "--downstream")
+    assert redone.code == 2
+    assert "collect.judge.endpoint.key_variable: the environment has no JUDGE_KEY" in redone.err
+    assert home.runs() == before, "what would have to be asked later ends it before its first step"
+
 
 @pytest.mark.slow
 def test_a_run_whose_judge_of_evaluations_has_no_key_ends_before_anything_is_trained(

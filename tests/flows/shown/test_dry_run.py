@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.gates import GateConfig
 from flows.recipe.config import load_config, with_values
@@ -40,6 +41,24 @@ def test_of_a_run_without_a_store_every_step_is_new_and_no_store_is_made(pocket_
     assert [(each["part"], each["step"]) for each in steps] == list(build_plan(load_config(pocket_file)))
     assert {(each["does"], each["state"]) for each in steps} == {("compute", "new")}
     assert said.document["computed"] == len(steps) == 24
+    assert not home.folder.exists()
+
+
+def test_what_a_run_would_refuse_before_its_first_step_is_refused_here(
+    pocket_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    home, config = Home(tmp_path / "nowhere"), tmp_path / "other.yaml"
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "big", "key_variable": "JUDGE_KEY"}
+    content = yaml.safe_load(pocket_file.read_text())
+    content["evaluate"] |= {"judges": [{"name": "big", "endpoint": endpoint}]}
+    config.write_text(yaml.safe_dump(content))
+    keyless = home.look("run", str(config), "--plan")
+    assert (keyless.code, "endpoint.key_variable: the environment has no JUDGE_KEY" in keyless.err) == (2, True)
+    monkeypatch.setenv("JUDGE_KEY", "sk-x")
+    config.write_text(yaml.safe_dump(content | {"trackers": ["wandb"]}))
+    trackerless = home.look("run", str(config), "--plan")
+    assert (trackerless.code, "trackers: wandb is not installed here" in trackerless.err) == (2, True)
     assert not home.folder.exists()
 
 
