@@ -17,6 +17,7 @@ from flows.recipe.config import RunConfig, load_config
 from flows.server.cancellation import cancellable
 from flows.session import recall, session_of, sole_config
 from flows.shown.artifact_index import publish_index
+from flows.shown.dry_run import computed, foresee
 from flows.shown.summary import summary_rows
 from flows.up_to_date import in_words, look
 from tasks.incoming.judged import waits_of
@@ -62,7 +63,7 @@ def recipe(
         if standing.nothing_to_do:
             rows, where = publish_index(session)
             return up_to_date(f"{in_words(standing)}; {where}", rows)
-        session.check()
+        session.check(computed(foresee(session.store, session.plan, config.gates)))
         waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):

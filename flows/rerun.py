@@ -15,6 +15,7 @@ from flows.orders import Order, descendants, read_order, rerun_command
 from flows.server.cancellation import cancellable
 from flows.session import Session, recall, session_of
 from flows.shown.artifact_index import publish_index
+from flows.shown.dry_run import computed, foresee
 from flows.shown.lineage_text import lineage_lines
 from flows.shown.lineage_view import lineage_document
 from flows.shown.status import Cell, status_cells
@@ -64,7 +65,8 @@ def rerun(
         is_wanted_itself = not any(before[key].state in ("stale", "tainted") for key in later)
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
         places = [*_unchecked(before, order), order.key, *later]
-        session.check(places)
+        mine = [place for place in computed(foresee(session.store, session.plan)) if place in places]
+        session.check(dict.fromkeys([*mine, *([order.key] if force else [])]))
         stop = None
         try:
             for place in places:

@@ -75,11 +75,11 @@ class Session:
             remember(self.config, self.store)
             self._plan()
 
-    def check(self, places: Iterable[tuple[str, str]] | None = None) -> None:
-        """Look what the steps there, or all of them, will miss later, before anything is trained. Raises InputError
-        that names it."""
-        plan = self.plan
-        check_inputs(self.store.heads(), (plan[place] for place in (plan if places is None else places)))
+    def check(self, computed: Iterable[tuple[str, str]]) -> None:
+        """Look what these steps, which are to be computed, will miss when their turn comes: InputError names it."""
+        calls = [self.plan[place] for place in computed]
+        anew = {asset for call in calls for asset in call.outputs.values()}
+        check_inputs({asset: head for asset, head in self.store.heads().items() if asset not in anew}, calls)
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they

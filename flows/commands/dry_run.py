@@ -10,7 +10,7 @@ from flows.intakes import foretell
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan
 from flows.session import Session, check_fits, store_root
-from flows.shown.dry_run import Foreseen, foresee, foresee_new, in_words
+from flows.shown.dry_run import Foreseen, computed, foresee, foresee_new, in_words
 from tasks.engine.execute import check_inputs
 
 TAKES_IN = "new preferences, or another round of judging, would be taken in first; the plan is the one without them"
@@ -49,6 +49,5 @@ def _foreseen(config: RunConfig) -> tuple[list[Foreseen], Plan, str]:
     session = Session(config)
     told = foretell(session)
     steps = foresee(session.store, session.plan, config.gates)
-    if any(step.does == "compute" for step in steps):
-        session.check()
+    session.check(computed(steps))
     return steps, session.plan, TAKES_IN if told is None else told

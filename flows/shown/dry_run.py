@@ -6,7 +6,7 @@ computes is not known yet. A step that reads such a result may turn out to be fi
 comes out as it was; here it counts as one to compute.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -133,6 +133,11 @@ class _Walk:
         gate = "; ".join(stop.found for stop in stops_of(self.gates, self.plan, *call.key, metrics))
         reason = f"finished before, by run {finished.run_id[:12]}, which becomes the head again" if moved else ""
         return Foreseen(*call.key, "take up", state, reason, took, gate)
+
+
+def computed(steps: Iterable[Foreseen]) -> list[tuple[str, str]]:
+    """The places of those that a run would compute."""
+    return [(step.part, step.step) for step in steps if step.does == "compute"]
 
 
 def in_words(steps: Sequence[Foreseen]) -> str:

@@ -108,15 +108,17 @@ def test_a_key_that_is_missing_is_found_before_anything_runs_and_only_where_it_w
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = sessions()
-    session.check()
+    session.check([KEY])
     monkeypatch.delenv("JUDGE_KEY")
     missing = "collect.judge.endpoint.key_variable: the environment has no JUDGE_KEY; export JUDGE_KEY=… before"
     with pytest.raises(InputError, match=missing):
-        session.check()
+        session.check([KEY])
     monkeypatch.setenv("JUDGE_KEY", SECRET)
     ask_judge(session, *KEY)
     monkeypatch.delenv("JUDGE_KEY")
-    session.check()
+    session.check([KEY])
+    with pytest.raises(InputError, match=missing):
+        session.check([("V1", "draw_pairs"), KEY])  # other pairs, which nobody has answered
 
 
 def test_the_answers_are_a_source_that_says_who_was_asked_and_the_key_stands_nowhere(
