@@ -65,7 +65,7 @@ def _by_set(found: Mapping[str, Figures], sets: Sequence[str]) -> Table:
         "chance: an accuracy whose interval reaches it is not shown to be better than that. helpfulness and safety are "
         "the run's own held-out pairs, of all batches so far. As the paper's table 7."
     ]
-    return Table("sets", "Reward-model accuracy by test set", ["iteration", "reward model", *sets], rows, notes)
+    return Table("test-sets", "Reward-model accuracy by test set", ["iteration", "reward model", *sets], rows, notes)
 
 
 def _by_rating(found: Mapping[str, Figures], sets: Sequence[str]) -> Table:
