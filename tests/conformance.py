@@ -232,15 +232,15 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "a reward model that is surer than it is right",
-            "the probability of the preferred answer is held against what people said: the expected calibration error by "
-            "hand, equal to one from a histogram of numpy, with an interval that goes down to 0 for 9 of 10 calibrated "
+            "the probability of the preferred answer is held against what people said: the expected calibration error "
+            "by hand, equal to one from a histogram of numpy, with an interval that goes down to 0 for 9 of 10 calibrated "
             "models and for hardly a vain one",
             "an error of .1 on 50 pairs is what chance makes",
         ),
         Row(
             "a test set of reward models that they have learned",
-            "prompts, demonstrations, pairs and longer dialogues with a text of a test set are refused by name; what any "
-            "pair trains on all the same is left out of the test and counted",
+            "prompts, demonstrations, pairs and longer dialogues with a text of a test set are refused by name; what "
+            "any pair trains on all the same is left out of the test and counted",
         ),
         Row(
             "a judge that goes by the place",

@@ -979,8 +979,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "demonstrations answer held-out prompts",
         "tasks/import_data.py",
-        "apart = _without_held_out(read, held_out) if",
-        "apart = read if",
+        "read = without_texts(read, held_out, HELD_OUT) if",
+        "read = read if",
         ("tests/tasks/test_held_out.py::test_evaluation_and_borderline_prompts_are_held_out_wherever_they_stand",),
     ),
     Mutation(

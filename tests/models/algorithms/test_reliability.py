@@ -15,9 +15,6 @@ from models.algorithms.reliability import (
     reliability,
 )
 
-ECE = "models.algorithms.reliability:expected_calibration_error"
-TRAP = "a reward model that is surer than it is right"
-
 
 def test_the_preferred_answer_has_the_greater_probability_whoever_chose_it() -> None:
     # sigmoid(ln 3) = 3/4
@@ -27,7 +24,10 @@ def test_the_preferred_answer_has_the_greater_probability_whoever_chose_it() -> 
     assert preferred(800.0)[0] == preferred(-800.0)[0] == 1.0, "no overflow"
 
 
-@pytest.mark.conformance(TRAP, equation=ECE)
+@pytest.mark.conformance(
+    "a reward model that is surer than it is right",
+    equation="models.algorithms.reliability:expected_calibration_error",
+)
 def test_the_error_by_hand() -> None:
     """Two bins, [½, ¾) and [¾, 1]: .6 and .7 of which one is right, and .75, .8, .95, 1 of which three are. The means
     are .65 and .875, the gaps .15 and .125, the error 2/6 · .15 + 4/6 · .125."""
@@ -43,7 +43,10 @@ def test_the_error_by_hand() -> None:
 pairs = st.lists(st.tuples(st.floats(-6, 6), st.booleans()), min_size=1, max_size=60)
 
 
-@pytest.mark.conformance(TRAP, equation=ECE)
+@pytest.mark.conformance(
+    "a reward model that is surer than it is right",
+    equation="models.algorithms.reliability:expected_calibration_error",
+)
 @given(pairs, st.integers(2, 15))
 def test_the_error_is_that_of_a_histogram_of_numpy(of: list[tuple[float, bool]], bins: int) -> None:
     """The definition as sums over a histogram of the weighted differences: |Σ hits - Σ probabilities| of each bin."""
@@ -67,7 +70,9 @@ def test_who_stood_first_and_which_order_the_pairs_have_change_nothing(of: list[
     assert 0 <= errors[0] <= 1
 
 
-@pytest.mark.conformance(TRAP, equation="models.algorithms.reliability:calibration_interval")
+@pytest.mark.conformance(
+    "a reward model that is surer than it is right", equation="models.algorithms.reliability:calibration_interval"
+)
 def test_a_model_that_is_as_sure_as_it_is_right_is_not_told_from_one_without_error_and_a_vain_one_is() -> None:
     rng = np.random.default_rng(5)
     reach = []
