@@ -71,6 +71,29 @@ _IDS = (pa.list_(pa.field("element", pa.int32())),)
 _NAMES = pa.list_(pa.field("element", pa.string()))
 _FLOATS = pa.list_(pa.field("element", pa.float64()))
 
+_PREFERENCE: Mapping[str, pa.DataType | tuple[pa.DataType]] = {
+    **dict.fromkeys(("preference_id", "source", "prompt_id", "axis", "iteration"), _S),
+    "split": (_S,),
+    "messages": MESSAGES,
+    **{f"response_{side}": _S for side in "ab"},
+    **{f"token_ids_{side}": _IDS for side in "ab"},
+    **{f"finished_{side}": (_BOOL,) for side in "ab"},
+    "tokenizer": (_S,),
+    **{f"policy_version_{side}": (_S,) for side in "ab"},
+    **{f"temperature_milli_{side}": (_I32,) for side in "ab"},
+    "chosen": _S,
+    "rating": _S,
+    "safety_label": (_S,),
+    "annotator": _S,
+}
+_JUDGED: Mapping[str, tuple[str, ...]] = {
+    "axis": AXES,
+    "split": ("train", "heldout"),
+    "chosen": ("a", "b"),
+    "rating": RATINGS,
+    "safety_label": SAFETY_LABELS,
+}
+
 ROW_KINDS: Mapping[str, RowKind] = {
     kind.name: kind
     for kind in (
@@ -133,41 +156,29 @@ ROW_KINDS: Mapping[str, RowKind] = {
             {"axis": AXES},
             ends_with_user=True,
         ),
-        RowKind(
-            "preference",
+        RowKind("preference", _schema(**_PREFERENCE), ("preference_id",), _JUDGED, ends_with_user=True),
+        RowKind(  # of a test set of reward models
+            "test_pair",
+            _schema(test_set=_S, **_PREFERENCE),
+            ("test_set", "preference_id"),
+            _JUDGED,
+            ends_with_user=True,
+        ),
+        RowKind(  # what a reward model says of both answers of a pair that no model learned from
+            "pair_score",
             _schema(
+                test_set=_S,
                 preference_id=_S,
-                source=_S,
-                prompt_id=_S,
-                axis=_S,
                 iteration=_S,
-                split=(_S,),
-                messages=MESSAGES,
-                response_a=_S,
-                response_b=_S,
-                token_ids_a=_IDS,
-                token_ids_b=_IDS,
-                finished_a=(_BOOL,),
-                finished_b=(_BOOL,),
-                tokenizer=(_S,),
-                policy_version_a=(_S,),
-                policy_version_b=(_S,),
-                temperature_milli_a=(_I32,),
-                temperature_milli_b=(_I32,),
-                chosen=_S,
+                model=_S,
+                reward_version=_S,
+                chosen_score=_F64,
+                rejected_score=_F64,
                 rating=_S,
-                safety_label=(_S,),
                 annotator=_S,
             ),
-            ("preference_id",),
-            {
-                "axis": AXES,
-                "split": ("train", "heldout"),
-                "chosen": ("a", "b"),
-                "rating": RATINGS,
-                "safety_label": SAFETY_LABELS,
-            },
-            ends_with_user=True,
+            ("test_set", "iteration", "preference_id", "model"),
+            {"model": AXES, "rating": RATINGS},
         ),
         RowKind(
             "answer",

@@ -38,6 +38,7 @@ class ExtendConfig(RedTeamConfig):
         "prompts": Input("dataset", "prompt"),
         "tokenizer": Input("tokenizer"),
         "attacks": Input("dataset", "attack", many=True),
+        "reward_tests": Input("dataset", "test_pair", optional=True),
     },
     outputs={"prompts": Output("dataset", "prompt")},
     metrics=("prompts", "prompts/red_team"),
@@ -47,10 +48,11 @@ class ExtendConfig(RedTeamConfig):
 )
 def extend_prompts(run: StepRun, config: ExtendConfig) -> Mapping[str, float]:
     """All prompts of the foundation, and each prompt of a red team once: what is there already, in whatever case and
-    spacing, is left out, also where it is held out. They serve for training; evaluation keeps its own."""
+    spacing, is left out, also where it is held out, and so is what tests reward models. They serve for training;
+    evaluation keeps its own."""
     renderer = open_renderer(run.path("tokenizer"), config.template_date)
     rows = run.records("prompts")
-    seen = {plain(row["messages"]) for row in rows}
+    seen = {plain(row["messages"]) for row in [*rows, *run.records("reward_tests")]}
     outcomes: dict[str, Counter[str]] = {}
     added: list[dict[str, Any]] = []
     for attack in sorted(run.records("attacks"), key=lambda row: (int(row["iteration"][1:]), row["attack_id"])):

@@ -1,8 +1,7 @@
 """The recipe's raw material: from the user's files, or from the little world."""
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,13 +12,14 @@ from data_store.errors import InputError
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.preference_readers import RECOGNISE, read_preferences
 from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_prompts
-from data_store.reading.row_import import Imported, Messages
+from data_store.reading.row_import import Messages
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from models.config import Config
 from tasks.engine.step import Files, Input, Output, StepRun, step
-from tasks.held_out import begins_with, is_held_out, plain, texts
-from tasks.imported_files import ROLES, ImportedFiles
+from tasks.held_out import is_held_out, plain, texts
+from tasks.imported_files import ROLES, ImportedFiles, annotators_of
+from tasks.set_apart import HELD_OUT, IN_REWARD_TEST, without_texts
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -53,7 +53,6 @@ class ImportConfig(Config):
     )
 
 
-HELD_OUT = "held_out"  # why a demonstration is refused
 WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
 PAIRS = tuple(role for role in ROLES if role.endswith("_preferences"))
 
@@ -66,27 +65,19 @@ def _imports(config: ImportConfig, sources: Files, what: str, name: str) -> bool
         return any(is_named(path, name) for role in ROLES for path in sources.get(role, ()))
     pairs = tuple(path for role in PAIRS for path in sources.get(role, ()))
     # of a file that is not there nothing can be said; what was read of it may have been theirs
-    return any(not path.is_file() or name in annotators_of(path, config) for path in pairs)
-
-
-def annotators_of(path: Path, config: ImportConfig) -> frozenset[str]:
-    """Who judged the pairs of a file; it is read once per process as long as it does not change."""
-    about = path.stat()
-    options = config.preference_options.model_dump_json()
-    looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-    return _annotators_of(path, config.preference_format, options, looks)
-
-
-@cache
-def _annotators_of(path: Path, preference_format: str, options: str, _looks: tuple[int, ...]) -> frozenset[str]:
-    read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
-    return frozenset(read.rows.column("annotator").to_pylist())
+    return any(
+        not path.is_file() or name in annotators_of(path, config.preference_format, config.preference_options)
+        for path in pairs
+    )
 
 
 @step(
     version=3,
     config=ImportConfig,
-    inputs={role: Input("file", optional=True, many=True) for role in ROLES},
+    inputs={
+        **{role: Input("file", optional=True, many=True) for role in ROLES},
+        "reward_tests": Input("dataset", "test_pair", optional=True),
+    },
     outputs={
         "documents": Output("dataset", "document"),
         "demonstrations": Output("dataset", "dialogue"),
@@ -134,6 +125,7 @@ def _from_world(run: StepRun, config: WorldConfig) -> dict[str, int]:
 
 def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
     files = ImportedFiles(run)
+    tested = texts(run.records("reward_tests"))
     if run.wants("documents"):
         documents = pa.Table.from_batches(read_documents(files.paths("documents"), config.text_field))
         files.write("documents", [files.renamed("documents", documents)])
@@ -152,28 +144,31 @@ def _from_files(run: StepRun, config: ImportConfig) -> dict[str, int]:
                 default_rating=config.default_rating,
                 options=config.preference_options,
             )
-            preferences.append(files.accepted(role, read))
+            preferences.append(files.accepted(role, without_texts(read, tested, IN_REWARD_TEST)))
     if run.wants("preferences"):
         withdrawn = run.withdrawn("annotator")
         files.write("preferences", [without(table, "annotator", withdrawn) for table in preferences])
     if run.wants("prompts"):
-        prompts = _prompts(files, preferences, config)
+        prompts = _prompts(files, preferences, config, tested)
         files.write("prompts", [pa.Table.from_pylist(prompts, row_kind("prompt").schema)])
         held_out = texts(prompts)
     if run.wants("demonstrations"):
         read = read_dialogues(files.paths("demonstrations"), config.prompt_field, config.response_field)
-        apart = _without_held_out(read, held_out) if run.wants("prompts") else read
-        files.write("demonstrations", [files.accepted("demonstrations", apart)])
+        read = without_texts(read, held_out, HELD_OUT) if run.wants("prompts") else read
+        files.write("demonstrations", [files.accepted("demonstrations", without_texts(read, tested, IN_REWARD_TEST))])
     return files.finish()
 
 
-def _prompts(files: ImportedFiles, preferences: list[pa.Table], config: ImportConfig) -> list[dict[str, Any]]:
+def _prompts(
+    files: ImportedFiles, preferences: list[pa.Table], config: ImportConfig, tested: frozenset[str]
+) -> list[dict[str, Any]]:
     """All prompts, each with its split. One that both axes name is a safety prompt: there the safety model decides."""
     rows: dict[str, dict[str, Any]] = {}
     for axis in AXES[::-1]:
         if found := files.paths(role := f"{axis}_prompts"):
             read = read_prompts(found, config.prompt_field, axis=axis, split_of=_split_of(files, axis, config))
-            rows = {row["prompt_id"]: row for row in files.accepted(role, read).to_pylist()} | rows
+            accepted = files.accepted(role, without_texts(read, tested, IN_REWARD_TEST))
+            rows = {row["prompt_id"]: row for row in accepted.to_pylist()} | rows
     rows = rows or {row["prompt_id"]: row for row in _prompts_of(preferences, files, config)}
     if not rows:
         raise InputError(
@@ -209,30 +204,6 @@ def _once_held_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return "heldout" if text in held_out else "validation" if text in validation else str(row["split"])
 
     return [{**row, "split": split(row)} for row in found.values()]
-
-
-def _without_held_out(read: Imported, held_out: frozenset[str]) -> Imported:
-    """Demonstrations that answer no prompt that is held out; the others are refused."""
-    rows = read.rows.to_pylist()
-    answers = [begins_with(row["messages"], held_out) for row in rows]
-    refused = [
-        {
-            "doc_id": row["dialogue_id"],
-            "source": row["source"],
-            "reason": HELD_OUT,
-            "detail": "answers a held-out prompt",
-        }
-        for row, is_told in zip(rows, answers, strict=True)
-        if is_told
-    ]
-    if all(answers):
-        raise InputError(
-            "every demonstration answers a prompt that is held out for evaluation: give others, or other prompts to "
-            "evaluate on"
-        )
-    kept = read.rows.filter(pa.array([not is_told for is_told in answers], pa.bool_()))
-    more = pa.Table.from_pylist(refused, schema=read.refused.schema)
-    return Imported(kept, pa.concat_tables([read.refused, more]))
 
 
 def _prompts_of(preferences: list[pa.Table], files: ImportedFiles, config: ImportConfig) -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
 """The files of one import: names that tell them apart over all roles, and counts by file and outcome."""
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.reading.preference_formats.registry import PreferenceOptions
+from data_store.reading.preference_readers import read_preferences
 from data_store.reading.row_import import Imported
 from data_store.reading.source_files import source_files
 from data_store.rows import AXES
@@ -19,6 +22,19 @@ ROLES = (
     *(f"{axis}_{kind}" for kind in ("prompts", "preferences", "evaluation_prompts") for axis in AXES),
     "borderline_prompts",
 )
+
+
+def annotators_of(path: Path, preference_format: str, options: PreferenceOptions) -> frozenset[str]:
+    """Who judged the pairs of a file; it is read once per process as long as it does not change."""
+    about = path.stat()
+    looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return _annotators_of(path, preference_format, options.model_dump_json(), looks)
+
+
+@cache
+def _annotators_of(path: Path, preference_format: str, options: str, _looks: tuple[int, ...]) -> frozenset[str]:
+    read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
+    return frozenset(read.rows.column("annotator").to_pylist())
 
 
 class ImportedFiles:

@@ -57,6 +57,8 @@ LOADING = "tests/models/test_loading_report.py::"
 CONTINUATIONS = "tests/models/test_continuations.py::"
 BENCHMARKED = "tests/tasks/test_run_benchmarks.py::"
 SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
+RELIABILITY = "tests/models/algorithms/test_reliability.py::"
+MEASURED = "tests/tasks/test_measure_reward_models.py::"
 PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
@@ -977,8 +979,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "demonstrations answer held-out prompts",
         "tasks/import_data.py",
-        "apart = _without_held_out(read, held_out) if",
-        "apart = read if",
+        "read = without_texts(read, held_out, HELD_OUT) if",
+        "read = read if",
         ("tests/tasks/test_held_out.py::test_evaluation_and_borderline_prompts_are_held_out_wherever_they_stand",),
     ),
     Mutation(
@@ -1524,6 +1526,52 @@ MUTATIONS: tuple[Mutation, ...] = (
         "values = logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float()",
         "values = 4 * (logits[:, tokens.ids[0]].float() - logits[:, tokens.ids[1]].float())",
         (FAMILIES + "test_a_judge_is_read_by_the_logits_that_its_model_makes",),
+    ),
+    # models/algorithms/reliability.py, tasks/measure_reward_models.py, tasks/set_apart.py
+    Mutation(
+        "bins weigh the same, however many pairs they hold",
+        "models/algorithms/reliability.py",
+        "return math.fsum(each.n / n * each.gap for each in bins)",
+        "return math.fsum(each.gap / len(bins) for each in bins if n)",
+        (
+            RELIABILITY + "test_the_error_by_hand",
+            RELIABILITY + "test_the_error_is_that_of_a_histogram_of_numpy",
+            MEASURED + "test_figures_of_one_model_on_one_set_by_hand",
+        ),
+    ),
+    Mutation(
+        "the probability of the preferred answer lies half as far from 1",
+        "models/algorithms/reliability.py",
+        "return 1 / (1 + math.exp(-abs(difference))), hit",
+        "return 0.5 + 0.5 / (1 + math.exp(-min(abs(difference), 700))), hit",
+        (
+            RELIABILITY + "test_the_preferred_answer_has_the_greater_probability_whoever_chose_it",
+            MEASURED + "test_figures_of_one_model_on_one_set_by_hand",
+        ),
+    ),
+    Mutation(
+        "an error that chance makes is taken for one",
+        "models/algorithms/reliability.py",
+        "low = 0.0 if error <= error_of_chance(predicted, count) else max",
+        "low = max",
+        (
+            RELIABILITY + "test_a_model_that_is_as_sure_as_it_is_right_is_not_told_from_one_without_error_and_a_vain_"
+            "one_is",
+        ),
+    ),
+    Mutation(
+        "pairs on texts that are trained on test the models",
+        "tasks/measure_reward_models.py",
+        'unseen = [row for row in pairs if plain(row["messages"]) not in learned]',
+        "unseen = pairs",
+        (MEASURED + "test_both_models_are_measured_on_every_set_and_what_any_pair_trains_on_is_left_out",),
+    ),
+    Mutation(
+        "a longer dialogue that begins with a text of a test trains",
+        "tasks/set_apart.py",
+        'told = [begins_with(_answered(row["messages"]), texts) for row in rows]',
+        'told = [begins_with(_answered(row["messages"])[-2:], texts) for row in rows]',
+        ("tests/tasks/test_held_out.py::test_what_tests_reward_models_trains_nothing_wherever_it_stands",),
     ),
     # models/algorithms/intervals.py, tasks/estimates.py
     Mutation(

@@ -36,6 +36,7 @@ class Volume:
     answer_tokens: float
     helpfulness_pairs: float
     safety_pairs: float
+    test_pairs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,9 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         answer_tokens=dialogue / 2,
         helpfulness_pairs=helpful.records,
         safety_pairs=safe.records,
+        test_pairs=sum(
+            min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
+        ),
     )
 
 

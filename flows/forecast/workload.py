@@ -169,6 +169,13 @@ def _reward(axis: int) -> Callable[[At], Work]:
     return work
 
 
+def _measure_reward_models(at: At) -> Work:
+    of, tokens = at.config.reward_tests, _dialogue(at)
+    own = max(at.number, 1) * sum(_pairs(at)) * at.config.collect.heldout_percent / 100
+    pairs = own + at.volume.test_pairs
+    return Work((scoring(of.sampling, pairs * _HELD_OUT_READS, tokens, 2),), read=2, records=pairs)
+
+
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
     drawn = of.prompts * of.samples
@@ -283,6 +290,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "collect_preferences": _collect,
     "train_helpfulness_reward": _reward(0),
     "train_safety_reward": _reward(1),
+    "measure_reward_models": _measure_reward_models,
     "rejection_sample": _rejection_sample,
     "synthesize_gatt": _synthesize_gatt,
     "fine_tune": _fine_tune,

@@ -84,6 +84,11 @@ def has_contamination(at: Place) -> bool:
     return at.config.contamination is not None
 
 
+def has_reward_tests(at: Place) -> bool:
+    """Reward models are put to test sets of files."""
+    return bool(at.config.reward_tests.sets)
+
+
 def has_benchmarks(at: Place) -> bool:
     """Policies are put to benchmarks."""
     return bool(at.config.benchmarks.sets)

@@ -41,6 +41,7 @@ from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
+from tasks.reward_tests import RewardTestsConfig
 from tasks.synthesize_gatt import GattConfig
 
 RunName = Annotated[str, AfterValidator(check_run_name)]
@@ -88,6 +89,9 @@ class RunConfig(Config):
     sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
     collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
     reward: RewardConfig = Field(default=RewardConfig(), description="How the reward models are trained")
+    reward_tests: RewardTestsConfig = Field(
+        default=RewardTestsConfig(), description="What the reward models are tested on, beside their held-out pairs"
+    )
     rejection: RejectionConfig = Field(
         default=RejectionConfig(), description="How candidates are drawn and the best ones picked"
     )
@@ -133,6 +137,8 @@ class RunConfig(Config):
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self._has_its_judges()
         self._has_pairs_to_choose_among()
+        if self.reward_tests.sets and self.data.world is not None:
+            raise ValueError("reward_tests.sets: a little world has no pairs in files; give data of files, or no sets")
         if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
             raise ValueError(
                 f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
@@ -196,6 +202,8 @@ class RunConfig(Config):
             )
         if self.collect.red_team is not None:
             raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
+        if self.reward_tests.sets:
+            raise ValueError("distill trains no reward models to test: take reward_tests.sets out")
         if self.schedule.take_in != "nothing":
             raise ValueError("distill takes in no preferences: set schedule.take_in: nothing")
         if self.collect.people is not None or self.collect.judge is not None:
@@ -274,6 +282,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "collect": resolved_collect(config.collect, folder),
             "evaluate": resolved_evaluate(config.evaluate, folder),
             "benchmarks": config.benchmarks.beside(folder),
+            "reward_tests": config.reward_tests.beside(folder),
         }
     )
     _check_files(config, where)
@@ -290,6 +299,8 @@ def _check_files(config: RunConfig, where: str) -> None:
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
     if missing := config.benchmarks.missing():
         raise InputError(f"{where}: benchmarks.sets: {missing}")
+    if missing := config.reward_tests.missing():
+        raise InputError(f"{where}: reward_tests.sets: {missing}")
     known = None if config.collect.people is None else config.collect.people.known_pairs
     if known is not None and not known.is_file():
         raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")

@@ -52,6 +52,7 @@ from flows.recipe.places import (
     under_adapters,
     where,
 )
+from flows.recipe.reward_test_rows import MEASURING_ROW, REWARD_TESTS, TESTS_ROW
 from flows.recipe.step_configs import (
     chooses,
     collecting,
@@ -104,6 +105,7 @@ EVALUATED: Mapping[str, Reads] = {
     "contamination": CONTAMINATION,
     "base": under_adapters,
 }
+IMPORTED: Mapping[str, Reads] = {**{role: data_files(role) for role in ROLES}, "reward_tests": REWARD_TESTS}
 JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
 
 
@@ -152,10 +154,11 @@ FOUNDATION_ROWS = (
     # whatever follows reads what is imported: nothing is done for a model that cannot be right, or for benchmarks that
     # cannot be run
     ITEMS_ROW,
+    TESTS_ROW,
     Row(
         import_data,
         reading,
-        {role: data_files(role) for role in ROLES},
+        IMPORTED,
         _raw,
         after=(check_base, import_benchmarks),
     ),
@@ -202,7 +205,12 @@ ITERATION_ROWS = (
     Row(
         extend_prompts,
         extending,
-        {"prompts": base("dataset/prompts"), "tokenizer": the_tokenizer, "attacks": attacks},
+        {
+            "prompts": base("dataset/prompts"),
+            "tokenizer": the_tokenizer,
+            "attacks": attacks,
+            "reward_tests": REWARD_TESTS,
+        },
         {"prompts": "prompts"},
         when=has_red_team,
     ),
@@ -232,7 +240,7 @@ ITERATION_ROWS = (
     Row(
         import_data,
         reading,
-        {role: data_files(role) for role in ROLES},
+        IMPORTED,
         {"preferences": "raw-preferences", "refused": "refused"},
         when=takes_in_pairs,
     ),
@@ -320,7 +328,7 @@ EVALUATION_ROW = Row(
     {"policy": here("model/policy"), **EVALUATED},
     _evaluated(),
 )
-LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW)
+LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW, MEASURING_ROW)
 
 STEPS: Mapping[str, Step] = {
     **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)},

@@ -13,7 +13,7 @@ from tests.flows.recipe_runs import Finished, Home, ask
 
 FOUNDATION = ["import_data", "filter_corpus", "train_tokenizer", "fit_context", "pretrain"]
 REWARDS = ["train_safety_reward", "train_helpfulness_reward"]
-ITERATION = ["draw_pairs", "collect_preferences", *REWARDS, "rejection_sample", "fine_tune"]
+ITERATION = ["draw_pairs", "collect_preferences", *REWARDS, "rejection_sample", "fine_tune", "measure_reward_models"]
 STEPS = {
     *(("base", step) for step in FOUNDATION),
     ("V0", "sft"),
@@ -165,7 +165,7 @@ def test_a_second_run_trains_nothing(
     home, finished, before = second_run
     assert home.runs() == before
     assert home.heads() == first_run[0].heads()
-    assert "24 of 24 steps are finished" in finished.err
+    assert "26 of 26 steps are finished" in finished.err
     assert finished.document == first_run[1].document
     assert "done in" not in finished.err
 

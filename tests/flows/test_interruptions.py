@@ -96,7 +96,7 @@ def test_a_run_that_is_killed_and_interrupted_again_and_again_ends_at_the_same_b
     runs = home.runs()
     assert "running" not in {state for _, _, state in runs}
     succeeded = [(part, step) for part, step, state in runs if state == "succeeded"]
-    assert len(succeeded) == len(set(succeeded)) == 24
+    assert len(succeeded) == len(set(succeeded)) == 26
     assert home.heads() == first_run[0].heads()
 
 

@@ -29,7 +29,7 @@ from tests.tasks.bench import wait_for
 pytestmark = pytest.mark.slow  # each stands on runs that are killed and go on
 
 READS_THEM = ["collect_preferences", "train_safety_reward", "train_helpfulness_reward"]
-AFTER = {("V1", step) for step in [*READS_THEM, "rejection_sample", "fine_tune", "evaluate"]}
+AFTER = {("V1", step) for step in [*READS_THEM, "rejection_sample", "fine_tune", "evaluate", "measure_reward_models"]}
 SHARES = {"anna": 30, "ben": 18}
 
 

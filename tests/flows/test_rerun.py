@@ -18,6 +18,7 @@ FED = {
     ("V1", "rejection_sample"),
     ("V1", "fine_tune"),
     ("V1", "evaluate"),
+    ("V1", "measure_reward_models"),
     ("V2", "draw_pairs"),
     ("V2", "collect_preferences"),
     ("V2", "train_safety_reward"),
@@ -28,6 +29,7 @@ FED = {
     ("V2", "ppo"),
     ("V2", "evaluate_sampled"),
     ("V2", "evaluate"),
+    ("V2", "measure_reward_models"),
 }
 
 

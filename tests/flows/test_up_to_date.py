@@ -50,7 +50,7 @@ def test_the_catalog_is_opened_a_few_times_and_not_for_each_step(
     finished = copy.look(command, *([str(pocket_file)] if command == "run" else []), "--json")
     assert finished.code == 0, finished.err
     assert 0 < len(openings) <= OPENINGS
-    assert len(copy.states()) == 24, "steps"
+    assert len(copy.states()) == 26, "steps"
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_what_it_prints_is_what_the_run_printed_that_went_through_all_steps(
     finished = copy.halter("run", pocket_file, "--json")
     assert finished.code == 0, finished.err
     assert finished.document == first_run[1].document
-    assert "pocket: 24 of 24 steps are finished" in finished.err
+    assert "pocket: 26 of 26 steps are finished" in finished.err
     assert "there is nothing to do, and no Prefect server was started" in finished.err
 
 
@@ -97,7 +97,7 @@ def test_with_a_server_of_ones_own_people_see_the_same_table_and_prefect_the_run
     (newest,) = ask(server, "flow_runs/filter", sort="START_TIME_DESC", limit=1)
     assert (newest["name"], newest["state_type"], newest["state_name"]) == ("pocket", "COMPLETED", "Up to date")
     assert newest["state"]["message"].startswith(
-        "all 24 steps are finished: there is nothing to do; all that pocket has"
+        "all 26 steps are finished: there is nothing to do; all that pocket has"
     )
     mine = {"flow_runs": {"id": {"any_": [newest["id"]]}}}
     assert ask(server, "task_runs/filter", **mine) == [], "neither tasks nor subflows"

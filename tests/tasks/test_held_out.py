@@ -129,6 +129,40 @@ def test_evaluation_and_borderline_prompts_are_held_out_wherever_they_stand(tmp_
     assert_nothing_trains_on_it(rows, written(tmp_path, "demonstrations"))
 
 
+@pytest.mark.conformance("a test set of reward models that they have learned", equation="tasks.set_apart:without_texts")
+def test_what_tests_reward_models_trains_nothing_wherever_it_stands(tmp_path: Path) -> None:
+    """Among prompts, demonstrations and pairs, in other letters, and as the beginning of a longer dialogue."""
+    tests = [
+        {"test_set": "own", **preference(number), "split": "heldout", "messages": user(f"Test {number}")}
+        for number in range(3)
+    ]
+    longer = [*user("TEST 2"), {"role": "assistant", "content": "1"}, *user("and then?")]
+    pairs = [{"prompt": "test  1", "response_a": "a", "response_b": "b", "chosen": "a"}]
+    pairs += [{"prompt": "another", "response_a": "a", "response_b": "b", "chosen": "a"}]
+    pairs += [{"messages": longer, "response_a": "a", "response_b": "b", "chosen": "a"}]
+    roles = ("prompts", "demonstrations", "preferences", "refused")
+    written_by = {
+        "safety_prompts": [{"prompt": "test 0"}, {"prompt": "question"}, {"messages": longer}],
+        "demonstrations": [{"prompt": "test 1", "response": "yes"}, {"prompt": "fine", "response": "yes"}],
+        "helpfulness_preferences": pairs,
+    }
+    run = step_run(
+        tmp_path,
+        inputs={
+            "reward_tests": ("test_pair", tests),
+            **{role: lines(tmp_path / f"{role}.jsonl", *rows) for role, rows in written_by.items()},
+        },
+        outputs={role: import_data.outputs[role] for role in roles},
+    )
+    import_data.function(run, ImportConfig(heldout_percent=0))
+    assert [row["messages"][0]["content"] for row in written(tmp_path, "prompts")] == ["question"]
+    assert [row["messages"][0]["content"] for row in written(tmp_path, "demonstrations")] == ["fine"]
+    assert [row["messages"][0]["content"] for row in written(tmp_path, "preferences")] == ["another"]
+    refused = written(tmp_path, "refused")
+    assert [row["reason"] for row in refused] == ["in_reward_test"] * 5
+    assert {row["doc_id"].split("/")[0] for row in refused} == set(written_by)
+
+
 def test_demonstrations_that_are_all_held_out_are_an_error_that_says_so(tmp_path: Path) -> None:
     one = lines(tmp_path / "e.jsonl", {"prompt": "question"})
     with pytest.raises(InputError, match="every demonstration answers a prompt that is held out"):

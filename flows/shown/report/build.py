@@ -9,7 +9,8 @@ from flows.shown.report.facts import facts_of
 from flows.shown.report.lineage import lineage
 from flows.shown.report.page import Report
 from flows.shown.report.process import cost, curves, environment, grid, redo
-from flows.shown.report.results import results, reward_models
+from flows.shown.report.results import results
+from flows.shown.report.reward_models import reward_models
 from flows.shown.report.words import what_changed
 
 _SECTIONS = (

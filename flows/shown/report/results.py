@@ -1,22 +1,18 @@
-"""What came out: the figures of each policy and of each reward model, as tables and plots."""
+"""What came out: the figures of each policy, as tables and plots."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
-from data_store.catalog.whole import Measured
-from data_store.figures import figure, percent, rate
-from data_store.rows import AXES, RATINGS
+from data_store.figures import figure, percent
+from data_store.rows import AXES
 from flows.shown.policies import Policy, measure_of, outcomes, place
 from flows.shown.report.facts import Facts
+from flows.shown.report.judged_plots import INTERVALS, judged_plot
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
-from flows.shown.report.plots import COLOURS, Series, plot
+from flows.shown.report.plots import COLOURS, Series
 from flows.shown.summary import Row, columns_of, judged_by, outdated
 from tasks.evaluation_judges.measures import JUDGE_MARK, at_judge
-from tasks.evaluations.evaluation import Measure
-from tasks.train_reward import CHANCE
 
-_INTERVALS = "Small below a figure: its 95 % interval and over how many it was taken. Intervals of shares are \
-Wilson's, others are bootstrapped over prompts. «few»: fewer than 30."
 _ONE_SEED = (
     "An interval tells what other prompts could have changed. What another seed would have changed it does not tell."
 )
@@ -27,60 +23,10 @@ def results(facts: Facts) -> Section:
     found = facts.policies
     if not found:
         return Section("results", "Policies", ["No policy has been evaluated yet, so there are no figures of any."])
-    texts = [f"Figures are {judged_by(_rows(found))}. {_INTERVALS} {_ONE_SEED}"]
+    texts = [f"Figures are {judged_by(_rows(found))}. {INTERVALS} {_ONE_SEED}"]
     texts += [f"{line}." for line in outdated(_rows(found))]
     tables = [*_figures(found), *_outcomes(found), _everything(found)]
     return Section("results", "Policies", texts, list(_plots(found)), tables)
-
-
-def reward_models(facts: Facts) -> Section:
-    """How often a reward model agrees with those who judged (the paper's tables 7 and 8, figure 6)."""
-    rows: list[list[Cell]] = []
-    totals: dict[str, list[Measured | None]] = {axis: [] for axis in AXES}
-    newest: Mapping[str, Measured] = {}
-    parts = []
-    for policy in _last_of_each_part(facts.policies):
-        if not any(name.startswith("accuracy/") for name in policy.figures):
-            continue
-        parts.append(policy.part)
-        newest = policy.figures
-        for axis in AXES:
-            found = [policy.figures.get(f"accuracy/{axis}/{rating}") for rating in (*RATINGS, "all")]
-            totals[axis].append(found[-1])
-            if any(found):
-                rows.append([text(policy.part), text(axis), *(measured(each, _RATE) for each in found)])
-    if not rows:
-        return Section("reward-models", "Reward models", ["No accuracy of a reward model is known."])
-    columns = ["iteration", "reward model", *(rating.replace("_", " ") for rating in RATINGS), "all"]
-    notes = [
-        "Share of held-out pairs of which the chosen answer scores higher, ties half; chosen by those who judged them. "
-        ".5 is chance: an accuracy whose interval reaches it is not shown to be better than that.",
-        "Llama 2 reports of its own pairs 94.3 / 76.3 / 65.7 / 55.3 % by rating (safety) and 80.7 / 67.5 / 60.9 / "
-        "54.7 % (helpfulness).",
-    ]
-    table = Table(
-        "accuracy", "Reward-model accuracy by how much better the chosen answer was rated", columns, rows, notes
-    )
-    by_rating = [Series(axis, [newest.get(f"accuracy/{axis}/{rating}") for rating in RATINGS]) for axis in AXES]
-    over = [Series(axis, values) for axis, values in totals.items()]
-    short = [rating.replace("_better", "").replace("_", " ") for rating in RATINGS]
-    plots = [
-        _plot(
-            "accuracy-over-iterations", "Reward-model accuracy over iterations", "share of pairs", parts, over, (0.5, 1)
-        ),
-        _plot(
-            "accuracy-by-rating",
-            f"Reward-model accuracy by rating, {parts[-1]}",
-            "share of pairs",
-            short,
-            by_rating,
-            (0.5, 1),
-        ),
-    ]
-    return Section("reward-models", "Reward models", [_INTERVALS], [each for each in plots if each.picture], [table])
-
-
-_RATE = Measure("", "", form=rate, chance=CHANCE)
 
 
 def _figures(found: Sequence[Policy]) -> Iterator[Table]:
@@ -164,7 +110,7 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
         form: Callable[[float], str] = figure,
     ) -> Plot:
         series = [Series(said, [policy.figures.get(name) for policy in found]) for name, said in names.items()]
-        return _plot(key, title, unit, places, series, within, form)
+        return judged_plot(key, title, unit, places, series, within, form)
 
     def shares(value: float) -> str:
         return percent(value)
@@ -239,30 +185,14 @@ def _turns(found: Sequence[Policy]) -> Plot:
         for policy in chosen
     ]
     title = "Instruction of turn 1 kept, not trained on"
-    return _plot("turns", title, "share of dialogues", [f"turn {number}" for number in turns], series, (0, 1), percent)
-
-
-def _plot(
-    key: str,
-    title: str,
-    unit: str,
-    places: Sequence[str],
-    series: Sequence[Series],
-    within: tuple[float, float] | None,
-    form: Callable[[float], str] = figure,
-) -> Plot:
-    judges = sorted({point.judge for each in series for point in each.points if point is not None and point.judge})
-    caption = f"Judged by: {', '.join(judges)}." if judges else ""
-    return Plot(key, title, plot(title, unit, places, series, within=within, form=form), caption)
+    return judged_plot(
+        "turns", title, "share of dialogues", [f"turn {number}" for number in turns], series, (0, 1), percent
+    )
 
 
 def _judges(found: Sequence[Policy]) -> list[str]:
     """The judges of evaluations, in the order of the config."""
     return list(dict.fromkeys(judge for policy in found for judge in policy.judged))
-
-
-def _last_of_each_part(found: Sequence[Policy]) -> list[Policy]:
-    return list({policy.part: policy for policy in found}.values())
 
 
 def _rows(found: Sequence[Policy]) -> list[Row]:

@@ -165,14 +165,15 @@ def test_a_step_started_in_the_ui_is_the_only_one_that_runs_and_its_run_shows_wh
     over = served.end(run)
     assert (over["state_type"], over["name"]) == ("COMPLETED", "rerun train-safety-reward V2")
     assert served.home.runs()[len(before) :] == [("V2", "train_safety_reward", "succeeded")]
-    fed = {("V2", step) for step in ("rejection_sample", "fine_tune", "ppo", "evaluate_sampled", "evaluate")}
+    after = ("rejection_sample", "fine_tune", "ppo", "evaluate_sampled", "evaluate", "measure_reward_models")
+    fed = {("V2", step) for step in after}
     states = served.home.states()
     assert {key for key, state in states.items() if state == "stale"} == fed
     assert {state for key, state in states.items() if key not in fed} == {"fresh"}
 
     artifacts = ask(served.url, "artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
     (shown,) = (each["data"] for each in artifacts if each["key"] == "rerun-train-safety-reward-v2")
-    assert "5 steps are stale now" in shown
+    assert "6 steps are stale now" in shown
     assert "| V2 | rejection_sample | a newer model/reward-safety@V2 is there |" in shown
     assert 'set by hand: `reward.margins="large"`' in shown
     assert served.home.head("model/reward-safety@V2") in shown

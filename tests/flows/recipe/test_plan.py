@@ -83,9 +83,10 @@ def test_the_parts_and_steps_of_five_iterations(five: Plan) -> None:
     assert steps["V0"] == ["sft", "evaluate"]
     rewards = ["train_safety_reward", "train_helpfulness_reward"]
     plain = ["draw_pairs", "collect_preferences", *rewards, "rejection_sample"]
-    assert steps["V1"] == steps["V2"] == [*plain, "fine_tune", "evaluate"]
-    assert steps["V3"] == steps["V4"] == [*plain, "synthesize_gatt", "fine_tune", "evaluate"]
-    assert steps["V5"] == [*plain, "synthesize_gatt", "fine_tune", "ppo", "evaluate_sampled", "evaluate"]
+    assert steps["V1"] == steps["V2"] == [*plain, "fine_tune", "evaluate", "measure_reward_models"]
+    assert steps["V3"] == steps["V4"] == [*plain, "synthesize_gatt", "fine_tune", "evaluate", "measure_reward_models"]
+    last = ["ppo", "evaluate_sampled", "evaluate", "measure_reward_models"]
+    assert steps["V5"] == [*plain, "synthesize_gatt", "fine_tune", *last]
 
 
 def test_each_iteration_starts_from_the_policy_before_it(five: Plan) -> None:
@@ -329,6 +330,7 @@ def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_pat
         "ppo",
         "evaluate",
         "evaluate_sampled",
+        "measure_reward_models",
     }
     given = build_plan(on_base(tmp_path, lora={"rank": 4}))
     assert {step for (_, step), call in given.items() if call.files.get("base") == (tmp_path,)} == opening
@@ -377,6 +379,7 @@ def test_the_descendants_of_a_step_are_all_that_it_feeds_in_later_iterations_too
         ("V1", "rejection_sample"),
         ("V1", "fine_tune"),
         ("V1", "evaluate"),
+        ("V1", "measure_reward_models"),
         ("V2", "draw_pairs"),
         ("V2", "collect_preferences"),
         ("V2", "train_safety_reward"),
@@ -387,6 +390,7 @@ def test_the_descendants_of_a_step_are_all_that_it_feeds_in_later_iterations_too
         ("V2", "ppo"),
         ("V2", "evaluate_sampled"),
         ("V2", "evaluate"),
+        ("V2", "measure_reward_models"),
     ]
     assert descendants(plan, "V2", "evaluate") == []
     assert set(descendants(plan, "base", "import_data")) == set(plan) - {("base", "import_data")}

@@ -52,7 +52,7 @@ def test_what_does_not_need_each_other_runs_side_by_side(two: Plan) -> None:
         {"draw_pairs"},
         {"collect_preferences"},
         {"train_safety_reward", "train_helpfulness_reward", "train_gold_reward"},
-        {"rejection_sample", "synthesize_gatt"},
+        {"rejection_sample", "synthesize_gatt", "measure_reward_models"},
         {"fine_tune"},
         {"ppo", "evaluate_sampled"},
         {"evaluate"},

@@ -40,7 +40,7 @@ def test_of_a_run_without_a_store_every_step_is_new_and_no_store_is_made(pocket_
     steps = said.document["steps"]
     assert [(each["part"], each["step"]) for each in steps] == list(build_plan(load_config(pocket_file)))
     assert {(each["does"], each["state"]) for each in steps} == {("compute", "new")}
-    assert said.document["computed"] == len(steps) == 24
+    assert said.document["computed"] == len(steps) == 26
     assert not home.folder.exists()
 
 
@@ -70,7 +70,7 @@ def test_of_a_finished_run_every_step_is_taken_up_and_nothing_is_written(
     seq = home.store.catalog.seq()
     said = home.look("run", str(pocket_file), "--plan")
     assert said.code == 0, said.err
-    assert "0 of 24 steps would be computed, 24 taken up; nothing was started" in said.out
+    assert "0 of 26 steps would be computed, 26 taken up; nothing was started" in said.out
     assert home.store.catalog.seq() == seq
     assert not (home.folder / ".prefect").exists()
     assert home.processes() == []
@@ -131,7 +131,7 @@ def test_what_comes_after_a_gate_that_does_not_hold_is_not_reached(
     assert steps["V1", "fine_tune"].does == "take up"
     assert "must be" in steps["V1", "fine_tune"].gate
     missed = [key for key, each in steps.items() if each.does == "not reached"]
-    assert missed == [key for key in plan if key[0] == "V2" or key == ("V1", "evaluate")]
+    assert sorted(missed) == sorted(key for key in plan if key[0] == "V2" or key == ("V1", "evaluate"))
     assert {steps[key].reason for key in missed} == {"fine_tune of V1 is at a gate"}
 
 

@@ -15,7 +15,7 @@ from tests.flows.recipe_runs import Finished, Home, ask
 
 VARIED = ("--vary", "reward.margins=small,large", "--vary", "ppo.kl_coef=.3")
 AS_CONFIGURED, LARGE, KL = "pocket.as-configured-s3", "pocket.reward.margins-large-s3", "pocket.ppo.kl_coef-0.3-s3"
-STEPS = 24
+STEPS = 26
 
 
 def computed(home: Home, run: str) -> list[str]:

@@ -243,7 +243,7 @@ def test_a_run_of_which_nothing_was_made_yet_has_a_report_that_says_so(
     finished = home.look("report", "--out", str(tmp_path / "new.html"), "--json")
     assert finished.code == 0, finished.err
     said = " ".join(finished.document["what_changed"])
-    assert said.startswith("This run is not finished: 24 of 24 steps are not up to date (24 missing)")
+    assert said.startswith("This run is not finished: 26 of 26 steps are not up to date (26 missing)")
     assert "nothing can be said of what changed" in said
     Page((tmp_path / "new.html").read_text())
 
@@ -262,7 +262,7 @@ def test_a_step_that_failed_and_a_policy_that_went_stale_are_named(
     finished = home.look("report", "--out", str(tmp_path / "stale.html"), "--json")
     assert finished.code == 0, finished.err
     said = " ".join(finished.document["what_changed"])
-    assert "This run is not finished: 2 of 24" in said
+    assert "This run is not finished: 2 of 26" in said
     assert "No longer of today's config and inputs: V2 + PPO." in said
     failures = finished.document["sections"]["cost"]["tables"]["failures"]["rows"]
     assert [cell["text"] for cell in failures[0]][:3] == ["V2", "ppo", "failed"]
@@ -294,4 +294,4 @@ def test_the_catalog_is_read_whole_once(written: tuple[Home, Page, Any]) -> None
     home, _, document = written
     whole = home.store.catalog.ask("whole", read_whole)
     rows = document["sections"]["cost"]["tables"]["cost"]["rows"]
-    assert len(rows) == len(whole.runs) == 24
+    assert len(rows) == len(whole.runs) == 26
