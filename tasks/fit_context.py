@@ -10,6 +10,7 @@ from data_store.errors import InputError
 from models.config import TEMPLATE_DATE, Config
 from tasks.answers import dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import Input, Output, StepRun, step
+from tasks.safety_preprompts import Preprompts, PrepromptsConfig
 from tasks.synthesize_gatt import trained_on
 
 if TYPE_CHECKING:
@@ -50,12 +51,25 @@ class FitStepConfig(FitConfig):
     template_date: date = TEMPLATE_DATE
 
 
+class PrepromptRoom(PrepromptsConfig):
+    """The pre-prompts of context distillation."""
+
+    tokens: int = Field(description="Most tokens of a prompt with its pre-prompt")
+
+
+class FitPrepromptsConfig(FitStepConfig):
+    """The same with pre-prompts. Where there is no context distillation the step's fingerprint knows nothing of it."""
+
+    preprompts: PrepromptRoom | None = None
+
+
 @step(
     version=2,
-    config=FitStepConfig,
+    config=FitPrepromptsConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
         "instructions": Input("dataset", "instruction", optional=True),
+        "preprompts": Input("file", optional=True),
         "tokenizer": Input("tokenizer"),
     },
     outputs={
@@ -67,7 +81,7 @@ class FitStepConfig(FitConfig):
     about="Checks what the context can hold.",
     tags=("foundation",),
 )
-def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
+def fit_context(run: StepRun, config: FitPrepromptsConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""
     renderer = open_renderer(run.path("tokenizer"), config.template_date)
     dropped: list[dict[str, Any]] = []
@@ -119,6 +133,8 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     )
     if config.gatt is not None:
         _check_gatt(run, renderer, config.gatt)
+    if config.preprompts is not None:
+        _check_preprompts(run, renderer, config.preprompts)
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
@@ -145,6 +161,25 @@ def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:
             f"{tokens} tokens, {room.dialogue_tokens} fit. Lower gatt.min_turns or gatt.sampling.max_new_tokens, or "
             "raise fine_tune.training.sequence_length where the context has room"
         )
+
+
+def _check_preprompts(run: StepRun, renderer: "Renderer", room: PrepromptRoom) -> None:
+    """Each pre-prompt must have room before half of the adversarial prompts: the one in the middle is taken."""
+    asked = [row for row in run.records("prompts") if row["split"] == "train" and row["axis"] == "safety"]
+    if not asked:
+        raise InputError("there is no adversarial prompt to train on: give some, or set context_distillation: null")
+    middle = sorted((row["messages"] for row in asked), key=lambda m: len(m[-1]["content"]))[len(asked) // 2]
+    preprompts = Preprompts(room, run.optional_path("preprompts"))
+    for text in preprompts.all():
+        try:
+            tokens = len(renderer.prompt(preprompts.before(middle, text)))
+        except ValueError as error:
+            raise InputError(f"context_distillation.place: {room.place}: {error}. Set it to user") from None
+        if tokens > room.tokens:
+            raise InputError(
+                f"context_distillation: the pre-prompt {text[:60]!r} takes {tokens} tokens with a prompt of middle "
+                f"length, {room.tokens} fit: shorten it, or lower context_distillation.sampling.max_new_tokens"
+            )
 
 
 def _tokens(row: dict[str, Any], name: str, length: Callable[[dict[str, Any]], int]) -> int:

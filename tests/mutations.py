@@ -72,9 +72,43 @@ HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
 JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
+CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
+DISTILLED = "tests/tasks/test_distill_context.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
+    # models/algorithms/context_distillation.py, tasks/distill_context.py
+    Mutation(
+        "an equal score counts as a rise",
+        "models/algorithms/context_distillation.py",
+        "if after > before]",
+        "if after >= before]",
+        (CONTEXT + "test_only_a_higher_score_is_a_rise",),
+    ),
+    Mutation(
+        "distilled answers are learned whatever they score",
+        "tasks/distill_context.py",
+        "fate = NO_RISE if i not in rising else",
+        "fate = NO_RISE if i < 0 else",
+        (DISTILLED + "test_exactly_those_answers_are_learned_whose_score_rose_and_that_came_to_their_end",),
+    ),
+    Mutation(
+        "the pre-prompt is forgotten when answers are drawn",
+        "tasks/distill_context.py",
+        'behind = [preprompts.before(row["messages"], text) for row, text in asked]',
+        'behind = [row["messages"] for row, text in asked]',
+        (DISTILLED + "test_the_answers_are_drawn_behind_the_preprompt",),
+    ),
+    Mutation(
+        "the pre-prompt stays in what is scored",
+        "tasks/distill_context.py",
+        'pairs = [(row["messages"], each) for (row, _), group',
+        'pairs = [(preprompts.before(row["messages"], _), each) for (row, _), group',
+        (
+            DISTILLED
+            + "test_what_is_scored_and_learned_is_the_prompt_without_the_preprompt_and_the_very_ids_that_were_drawn",
+        ),
+    ),
     # models/algorithms/logprobs.py
     Mutation(
         "temperature forgotten in log-probabilities",

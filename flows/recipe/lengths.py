@@ -27,6 +27,8 @@ def limits(config: RunConfig) -> dict[str, int]:
         pairs = min(pairs, stage.pair_tokens(config) or pairs)
     if config.distill is None:
         answers.append(config.rejection.sampling)
+        if config.context_distillation is not None:
+            answers.append(config.context_distillation.sampling)
         if config.draws_pairs:
             answers.append(config.collect.sampling)
             learned = min(learned, pairs)
@@ -43,6 +45,13 @@ def limits(config: RunConfig) -> dict[str, int]:
 def gatt_tokens(config: RunConfig) -> int:
     """Of a Ghost Attention dialogue: what the context holds and fine-tuning learns from."""
     return min(context_length(config), config.fine_tune.training.sequence_length)
+
+
+def preprompt_tokens(config: RunConfig) -> int:
+    """Of a prompt behind its pre-prompt: what the context holds beside the answer and its end. Fine-tuning never sees
+    the pre-prompt."""
+    answer = 0 if config.context_distillation is None else config.context_distillation.sampling.max_new_tokens
+    return context_length(config) - answer - 1
 
 
 def splits(config: RunConfig) -> tuple[str, ...]:
