@@ -40,7 +40,7 @@ class GattRoom(Config):
     instructions: int = Field(description="At most so many stand before a question")
 
 
-class FitStepConfig(FitConfig):
+class FitLimitsConfig(FitConfig):
     """The same, with the limits, in tokens, that the other sections of the config ask for."""
 
     splits: tuple[str, ...] = Field(default=("train", "heldout"), description="Splits that need a prompt")
@@ -57,7 +57,7 @@ class PrepromptRoom(PrepromptsConfig):
     tokens: int = Field(description="Most tokens of a prompt with its pre-prompt")
 
 
-class FitPrepromptsConfig(FitStepConfig):
+class FitStepConfig(FitLimitsConfig):
     """The same with pre-prompts. Where there is no context distillation the step's fingerprint knows nothing of it."""
 
     preprompts: PrepromptRoom | None = None
@@ -65,7 +65,7 @@ class FitPrepromptsConfig(FitStepConfig):
 
 @step(
     version=2,
-    config=FitPrepromptsConfig,
+    config=FitStepConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
         "instructions": Input("dataset", "instruction", optional=True),
@@ -81,7 +81,7 @@ class FitPrepromptsConfig(FitStepConfig):
     about="Checks what the context can hold.",
     tags=("foundation",),
 )
-def fit_context(run: StepRun, config: FitPrepromptsConfig) -> Mapping[str, float]:
+def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     """Refuse or drop what is too long for its place; nothing is ever cut silently."""
     renderer = open_renderer(run.path("tokenizer"), config.template_date)
     dropped: list[dict[str, Any]] = []
@@ -197,7 +197,8 @@ def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:
     """Later steps cannot do without these; they would say so only after hours of training."""
     lacking = {
         "train": "no prompt is left to train on: lower data.heldout_percent or give more prompts",
-        "validation": "no prompt is left for PPO's validation, a tenth of those to train on: give more prompts",
+        "validation": "no prompt is left for validation (PPO's looks, rejection.temperatures: auto), a tenth of "
+        "those to train on: give more prompts",
         "heldout": "no prompt is held out for evaluation: raise data.heldout_percent or give more prompts",
     }
     for split in wanted:

@@ -195,6 +195,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "have zero loss",
         ),
         Row(
+            "the temperature of another round",
+            "with `auto` the temperature is that whose best of as many answers as are drawn has the highest mean "
+            "reward, on validation prompts answered by this round's policy; the curve is kept with its intervals",
+            "the best temperature moves with each round",
+        ),
+        Row(
             "context distillation of every answer",
             "an answer behind a safety pre-prompt is learned exactly where the safety model scores it higher than the "
             "answer without one, and where it came to its end",

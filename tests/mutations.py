@@ -73,10 +73,29 @@ CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
 JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
+TUNING = "tests/tasks/test_temperature_tuning.py::test_"
 DISTILLED = "tests/tasks/test_distill_context.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
+    # models/algorithms/selection.py and tasks/temperature_tuning.py: temperatures: auto
+    Mutation(
+        "the worst temperature is taken",
+        "models/algorithms/selection.py",
+        "key=lambda i: (-means[i], i))[:2]",
+        "key=lambda i: (means[i], i))[:2]",
+        (
+            SELECTION + "test_the_best_setting_has_the_highest_mean_and_the_runner_up_the_next",
+            TUNING + "the_temperature_is_that_of_the_highest_best_of_n_and_all_candidates_are_drawn_at_it",
+        ),
+    ),
+    Mutation(
+        "the temperature is tuned on the prompts that are trained on",
+        "tasks/temperature_tuning.py",
+        'if row["split"] == "validation"]',
+        'if row["split"] == "train"]',
+        (TUNING + "it_is_found_on_validation_prompts_alone",),
+    ),
     # models/algorithms/context_distillation.py, tasks/distill_context.py
     Mutation(
         "an equal score counts as a rise",

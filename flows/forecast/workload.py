@@ -8,6 +8,7 @@ from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
 from models.config import SamplingConfig, SFTConfig, TrainerConfig
 from tasks.engine.call import StepCall
+from tasks.temperature_tuning import AUTO
 
 _HELD_OUT_READS = 2  # both answers of a pair
 _DPO_PAIRS = 0.6  # share of pairs with the ratings that DPO learns from, for want of a count
@@ -172,10 +173,13 @@ def _reward(axis: int) -> Callable[[At], Work]:
 
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
-    drawn = of.prompts * of.samples
-    for _ in of.temperatures:
+    temperatures = 1 if of.temperatures == AUTO else len(of.temperatures)
+    rounds = [of.prompts * of.samples] * temperatures
+    if of.temperatures == AUTO:
+        rounds += [of.tuning.prompts * of.samples] * len(of.tuning.grid)
+    for drawn in rounds:
         passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
-    pool = drawn * len(of.temperatures) + max(at.number - 1, 0) * of.prompts * of.keep
+    pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
     tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 

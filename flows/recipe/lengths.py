@@ -8,6 +8,7 @@ from data_store.errors import InputError
 from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
 from models.llama_presets import PRESETS
+from tasks.temperature_tuning import AUTO
 
 _CONTEXT = ("max_position_embeddings", "n_positions")  # GPT-2 has its own word
 
@@ -57,7 +58,8 @@ def preprompt_tokens(config: RunConfig) -> int:
 def splits(config: RunConfig) -> tuple[str, ...]:
     """The splits without which some step has no prompt."""
     stage = stages().get(config.final_stage)
-    return ("train", *(stage.splits if stage else ()), "heldout")
+    tuned = ("validation",) if config.distill is None and config.rejection.temperatures == AUTO else ()
+    return tuple(dict.fromkeys(("train", *(stage.splits if stage else ()), *tuned, "heldout")))
 
 
 def context_length(config: RunConfig) -> int:

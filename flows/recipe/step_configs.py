@@ -7,7 +7,7 @@ from tasks.draw_pairs import DrawConfig, DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.extend_prompts import ExtendConfig
-from tasks.fit_context import FitPrepromptsConfig, FitStepConfig, GattRoom, PrepromptRoom
+from tasks.fit_context import FitLimitsConfig, FitStepConfig, GattRoom, PrepromptRoom
 from tasks.import_data import ImportConfig
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import model_of
@@ -20,7 +20,7 @@ def reading(at: Place) -> ImportConfig:
     return ImportConfig(**only(ImportConfig, at.config.data))
 
 
-def fitting(at: Place) -> FitStepConfig:
+def fitting(at: Place) -> FitLimitsConfig:
     c = at.config
     room = None
     if c.gatt is not None and not at.number:
@@ -30,13 +30,13 @@ def fitting(at: Place) -> FitStepConfig:
             dialogue_tokens=gatt_tokens(c),
             instructions=1 + (c.gatt.combined_share > 0),
         )
-    plain = FitStepConfig(
+    plain = FitLimitsConfig(
         **{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room, template_date=c.template_date
     )
     if c.context_distillation is None or at.number:
         return plain
     texts = PrepromptRoom(**only(PrepromptsConfig, c.context_distillation), tokens=preprompt_tokens(c))
-    return FitPrepromptsConfig(**plain.model_dump(), preprompts=texts)
+    return FitStepConfig(**plain.model_dump(), preprompts=texts)
 
 
 def synthesizing(at: Place) -> GattStepConfig:

@@ -18,7 +18,7 @@ from tasks.answers import Drawn, dialogue_ids, last_answer_of
 from tasks.distill_context import DistillContextStepConfig, distill_context
 from tasks.engine.step import Output
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
-from tasks.fit_context import FitPrepromptsConfig, PrepromptRoom, fit_context
+from tasks.fit_context import FitStepConfig, PrepromptRoom, fit_context
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.sampling import draw, score
 from tests.tasks.bench import step_run, written
@@ -285,7 +285,7 @@ def _fit(folder: Path, policy: Path, room: PrepromptRoom, file: Path | None = No
         **({} if file is None else {"preprompts": file}),
     }
     outputs = {"prompts": Output("dataset", "prompt"), "dropped": Output("dataset", "dropped")}
-    config = FitPrepromptsConfig(dialogue_tokens=128, prompt_tokens=100, pair_tokens=128, preprompts=room)
+    config = FitStepConfig(dialogue_tokens=128, prompt_tokens=100, pair_tokens=128, preprompts=room)
     fit_context.function(step_run(folder, inputs=inputs, outputs=outputs), config)
 
 

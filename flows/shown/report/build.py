@@ -11,10 +11,11 @@ from flows.shown.report.lineage import lineage
 from flows.shown.report.page import Report
 from flows.shown.report.process import cost, curves, environment, grid, redo
 from flows.shown.report.results import results, reward_models
+from flows.shown.report.sampling import sampling
 from flows.shown.report.words import what_changed
 
 _SECTIONS = (
-    *(results, benchmarks, reward_models, context_distillation, preferences, dialogues),
+    *(results, benchmarks, reward_models, sampling, context_distillation, preferences, dialogues),
     *(grid, curves, data, lineage, cost, environment, redo),
 )
 

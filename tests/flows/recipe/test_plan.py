@@ -334,6 +334,16 @@ def test_distilled_answers_are_drawn_from_the_policy_before_and_learned_from_the
         assert "rejection_sample" in {call.step.name for call in group}
 
 
+def test_a_temperature_that_is_tuned_needs_prompts_to_tune_it_on() -> None:
+    for changes, wanted in (
+        ({}, ("train", "heldout")),
+        ({"rejection": {"temperatures": "auto"}}, ("train", "validation", "heldout")),
+        ({"rejection": {"temperatures": "auto"}, "final_stage": "ppo"}, ("train", "validation", "heldout")),
+    ):
+        plan = build_plan(config_of(**{"final_stage": "none", **changes}))
+        assert plan["base", "fit_context"].config.model_dump()["splits"] == wanted
+
+
 def test_without_context_distillation_no_step_knows_of_it() -> None:
     """Its key in the config makes nothing of an earlier run stale."""
     for call in build_plan(config_of()).values():
