@@ -264,6 +264,21 @@ ROW_KINDS: Mapping[str, RowKind] = {
             ("response_id", "reward_version", "kind"),
             {"kind": AXES},
         ),
+        RowKind(  # an adversarial prompt answered with and without a safety pre-prompt; scores as the model gives them
+            "distillation",
+            _schema(
+                prompt_id=_S,
+                category=_S,
+                preprompt=_S,
+                plain=_S,
+                plain_score=_F64,
+                distilled=_S,
+                distilled_score=_F64,
+                fate=_S,
+            ),
+            ("prompt_id",),
+            {"fate": ("kept", "no_rise", "cut")},
+        ),
         RowKind(
             "item_overlap",  # of an item of an evaluation set with training data; lengths in tokens
             _schema(

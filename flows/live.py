@@ -13,7 +13,7 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.places import FOUNDATION
 from flows.recipe.plan import plan_today
-from tasks.fit_context import FitStepConfig, fit_context
+from tasks.fit_context import FitLimitsConfig, fit_context
 from tasks.live.live_answers import LiveAnswerer, LiveConfig, LiveModel
 
 
@@ -43,7 +43,7 @@ def open_answerer(
     variants = tuple(policy_head(store, name).version_id for name in compared)
     versions = dict.fromkeys((*variants, *(session.spec.policy_version for session in attacked)))
     fitted = plan_today(config, store)[FOUNDATION, fit_context.name].config
-    if not isinstance(fitted, FitStepConfig):
+    if not isinstance(fitted, FitLimitsConfig):
         raise AssertionError("the plan gives fit_context a config of another step")
     sampling = config.collect.sampling
     return LiveAnswerer(

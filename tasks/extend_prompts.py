@@ -32,7 +32,7 @@ class ExtendConfig(RedTeamConfig):
 
 
 @step(
-    version=2,
+    version=3,
     config=ExtendConfig,
     inputs={
         "prompts": Input("dataset", "prompt"),
@@ -83,7 +83,7 @@ def _prompt(attack: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "prompt_id": prompt_id_of(attack["messages"]),
         "source": f"red-team@{attack['iteration']}",
-        "kind": "red-team",
+        "kind": attack["risk"],
         "axis": "safety",
         "split": "train",
         "messages": attack["messages"],

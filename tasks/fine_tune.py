@@ -1,5 +1,5 @@
-"""The policy of an iteration: fine-tuned on the best responses, on Ghost Attention dialogues, and on some
-demonstrations."""
+"""The policy of an iteration: fine-tuned on the best responses, on what safety context distillation keeps, on Ghost
+Attention dialogues, and on some demonstrations."""
 
 import random
 from collections.abc import Mapping
@@ -38,12 +38,13 @@ class FineTuneStepConfig(FineTuneConfig):
         "policy": Input("model"),
         "picks": Input("dataset", "dialogue"),
         "gatt": Input("dataset", "dialogue", optional=True),
+        "distilled": Input("dataset", "dialogue", optional=True),
         "demonstrations": Input("dataset", "dialogue", optional=True),
         "base": BASE,
         "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
-    metrics=("loss", "dialogues", "steps", "picks", "replay", "gatt", "read_from_text", "too_long"),
+    metrics=("loss", "dialogues", "steps", "picks", "distilled", "replay", "gatt", "read_from_text", "too_long"),
     headline="loss",
     about="Fine-tunes the policy of one iteration on the picks and the dialogues.",
     tags=("trainer",),
@@ -61,8 +62,8 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         row for row in run.records("demonstrations") if not config.replay_kinds or row["kind"] in config.replay_kinds
     ]
     replay = rng.sample(demonstrations, min(config.replay, len(demonstrations)))
-    gatt = run.records("gatt")
-    generated = [dialogue_ids(renderer, *last_answer_of(row)) for row in picks]
+    gatt, distilled = run.records("gatt"), run.records("distilled")
+    generated = [dialogue_ids(renderer, *last_answer_of(row)) for row in [*picks, *distilled]]
     generated += [render_gatt(renderer, last_answer_of(row)) for row in gatt]
     # What was drawn fits; picks of another tokenizer are read from their text, and that can take more tokens here.
     fitting = [row for row in generated if len(row.input_ids) <= config.training.sequence_length]
@@ -88,9 +89,10 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
     return {
         **metrics,
         "picks": float(len(picks)),
+        "distilled": float(len(distilled)),
         "replay": float(len(replay)),
         "gatt": float(len(gatt)),
-        "read_from_text": float(sum(row["tokenizer"] != renderer.identity for row in [*picks, *gatt])),
+        "read_from_text": float(sum(row["tokenizer"] != renderer.identity for row in [*picks, *distilled, *gatt])),
         "too_long": float(len(generated) - len(fitting)),
     }
 

@@ -10,6 +10,7 @@ from data_store.errors import InputError
 from models.config import TEMPLATE_DATE, Config
 from tasks.answers import dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import Input, Output, StepRun, step
+from tasks.safety_preprompts import Preprompts, PrepromptsConfig
 from tasks.synthesize_gatt import trained_on
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class GattRoom(Config):
     instructions: int = Field(description="At most so many stand before a question")
 
 
-class FitStepConfig(FitConfig):
+class FitLimitsConfig(FitConfig):
     """The same, with the limits, in tokens, that the other sections of the config ask for."""
 
     splits: tuple[str, ...] = Field(default=("train", "heldout"), description="Splits that need a prompt")
@@ -50,12 +51,25 @@ class FitStepConfig(FitConfig):
     template_date: date = TEMPLATE_DATE
 
 
+class PrepromptRoom(PrepromptsConfig):
+    """The pre-prompts of context distillation."""
+
+    tokens: int = Field(description="Most tokens of a prompt with its pre-prompt")
+
+
+class FitStepConfig(FitLimitsConfig):
+    """The same with pre-prompts. Where there is no context distillation the step's fingerprint knows nothing of it."""
+
+    preprompts: PrepromptRoom | None = None
+
+
 @step(
     version=2,
     config=FitStepConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
         "instructions": Input("dataset", "instruction", optional=True),
+        "preprompts": Input("file", optional=True),
         "tokenizer": Input("tokenizer"),
     },
     outputs={
@@ -119,6 +133,8 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     )
     if config.gatt is not None:
         _check_gatt(run, renderer, config.gatt)
+    if config.preprompts is not None:
+        _check_preprompts(run, renderer, config.preprompts)
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
@@ -147,6 +163,25 @@ def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:
         )
 
 
+def _check_preprompts(run: StepRun, renderer: "Renderer", room: PrepromptRoom) -> None:
+    """Each pre-prompt must have room before half of the adversarial prompts: the one in the middle is taken."""
+    asked = [row for row in run.records("prompts") if row["split"] == "train" and row["axis"] == "safety"]
+    if not asked:
+        raise InputError("there is no adversarial prompt to train on: give some, or set context_distillation: null")
+    middle = sorted((row["messages"] for row in asked), key=lambda m: len(m[-1]["content"]))[len(asked) // 2]
+    preprompts = Preprompts(room, run.optional_path("preprompts"))
+    for text in preprompts.all():
+        try:
+            tokens = len(renderer.prompt(preprompts.before(middle, text)))
+        except ValueError as error:
+            raise InputError(f"context_distillation.place: {room.place}: {error}. Set it to user") from None
+        if tokens > room.tokens:
+            raise InputError(
+                f"context_distillation: the pre-prompt {text[:60]!r} takes {tokens} tokens with a prompt of middle "
+                f"length, {room.tokens} fit: shorten it, or lower context_distillation.sampling.max_new_tokens"
+            )
+
+
 def _tokens(row: dict[str, Any], name: str, length: Callable[[dict[str, Any]], int]) -> int:
     """The length of a row. Raises InputError naming it where the chat template does not serve its roles."""
     try:
@@ -162,7 +197,8 @@ def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:
     """Later steps cannot do without these; they would say so only after hours of training."""
     lacking = {
         "train": "no prompt is left to train on: lower data.heldout_percent or give more prompts",
-        "validation": "no prompt is left for PPO's validation, a tenth of those to train on: give more prompts",
+        "validation": "no prompt is left for validation (PPO's looks, rejection.temperatures: auto), a tenth of "
+        "those to train on: give more prompts",
         "heldout": "no prompt is held out for evaluation: raise data.heldout_percent or give more prompts",
     }
     for split in wanted:

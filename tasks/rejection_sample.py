@@ -2,23 +2,27 @@
 
 import random
 import statistics
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from data_store.figures import figure
+from data_store.estimate import Estimate
 from models.config import Config, SafetyThreshold, SamplingConfig
-from models.seeds import derive_seed
-from tasks.answers import answered, open_renderer, response_of, row_id
-from tasks.engine.step import BASE, Input, Output, StepRun, step
+from tasks.answers import answered, open_renderer, response_of
+from tasks.candidates import combined, draw_candidates
+from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
+from tasks.estimates import mean_of, score_of
+from tasks.reward_curves import JUDGE, metrics_of, reward_curves, table_of
 from tasks.safety_level import threshold_of
-from tasks.sampling import draw, score
+from tasks.sampling import score
+from tasks.temperature_tuning import AUTO, Temperature, TuningConfig, tuned_temperature
 
 if TYPE_CHECKING:
     from torch import nn
 
     from models.dialogue import Renderer
+    from tasks.engine.call import StepCall
 
 
 REWARDS = {"safety_reward": "safety", "helpfulness_reward": "helpfulness"}  # role → the axis that it scores
@@ -32,9 +36,10 @@ class RejectionConfig(Config):
     repeat_share: float = Field(
         default=0.25, ge=0, le=1, description="Share of prompts taken up again from earlier iterations"
     )
-    temperatures: tuple[float, ...] = Field(
-        default=(0.7, 1.0, 1.2), min_length=1, description="Each draws its own samples"
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1)] | Literal["auto"] = Field(
+        default=(0.7, 1.0, 1.2), description="Each draws its own samples; auto: one, found anew in each iteration"
     )
+    tuning: TuningConfig = Field(default=TuningConfig(), description="How `temperatures: auto` finds it")
     samples: int = Field(
         default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures"
     )
@@ -49,8 +54,16 @@ class RejectionConfig(Config):
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="How the candidates are drawn")
 
 
+def _metrics_of(call: "StepCall") -> Iterator[str]:
+    config: Any = call.config  # a RejectionConfig
+    yield from ("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations")
+    yield from ("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold")
+    if config.temperatures == AUTO:
+        yield from ("temperature", "temperature/lead")
+
+
 @step(
-    version=4,
+    version=5,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),
@@ -65,15 +78,12 @@ class RejectionConfig(Config):
         "scores": Output("dataset", "score"),
         "picks": Output("dataset", "dialogue"),
     },
-    metrics=(
-        *("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations"),
-        *("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold"),
-    ),
+    metrics=_metrics_of,
     headline="reward/max_minus_median",
     about="Samples, scores and selects answers, over all iterations.",
     tags=("data",),
 )
-def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, float]:
+def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
     """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per
     prompt."""
     from models.algorithms.selection import best_per_prompt, top_n_per_group
@@ -87,19 +97,22 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
     policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
-    drawn = _draw(run, config, policy, renderer, batch)
+    models = [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
+    threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
+    temperatures, tuned = _temperatures(run, config, policy, models, renderer, threshold)
+    drawn = draw_candidates(
+        run, policy, renderer, batch, config.sampling, temperatures, config.samples, progress=(0.3 if tuned else 0, 0.6)
+    )
     able = [i for i, row in enumerate(drawn) if _may_stay(row, config)]
     if not able and not earlier:
         raise ValueError(
             f"none of {len(drawn)} candidates ended within {config.sampling.max_new_tokens} tokens, and there is none "
             "to pick: raise rejection.sampling.max_new_tokens, or set rejection.unfinished: score to learn cut answers"
         )
-    models = [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
     everything = earlier + drawn
-    threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
     raw = score(models, renderer, list(map(response_of, everything)), config.sampling)
-    combined = _combine(everything, raw, prompts, threshold)
-    of_drawn = combined[len(earlier) :]
+    rewards = combined(everything, raw, prompts, threshold)
+    of_drawn = rewards[len(earlier) :]
     best_of_able = top_n_per_group(
         [drawn[i]["prompt_id"] for i in able],
         [of_drawn[i] for i in able],
@@ -110,7 +123,7 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
     best = best_per_prompt(
         [everything[i]["prompt_id"] for i in pool],
-        [combined[i] for i in pool],
+        [rewards[i] for i in pool],
         [everything[i]["response_id"] for i in pool],
     )
     picks = [everything[pool[i]] for i in best]
@@ -118,60 +131,59 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Mapping[str, floa
     run.write_rows("candidates", [drawn[i] for i in kept])
     run.write_rows("scores", [row for i in pool for row in _scores(run, everything[i]["response_id"], raw[i])])
     run.write_rows("picks", [_picked(pick, prompts[pick["prompt_id"]]["axis"]) for pick in picks])
-    curves = reward_against_samples(drawn, of_drawn, config)
-    run.table("reward-against-samples", curves)
-    k8 = max(
-        (row for row in curves if row["samples"] <= 8 and row["temperature"] == "all"), key=lambda row: row["samples"]
-    )
+    curves = reward_curves(drawn, of_drawn, temperatures)
+    run.table("reward-against-samples", table_of(curves))
+    of_all = [point for point in curves if len(temperatures) == 1 or point.temperature is None]
+    k8 = max((point for point in of_all if point.samples <= 8), key=lambda point: point.samples)
     return {
         "candidates": float(len(drawn)),
-        "finished": statistics.fmean(row["finished"] for row in drawn),
+        "finished": score_of(_by_prompt(drawn, [float(row["finished"]) for row in drawn])),
         "prompts/without_finished": float(len(batch) - len({row["prompt_id"] for row in drawn if row["finished"]})),
         "pool": float(len(pool)),
         "picks": float(len(picks)),
         "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
-        "reward/max_minus_median": k8["max"] - k8["median"],
-        "reward/picks": statistics.fmean(combined[pool[i]] for i in best),
-        "reward/mean": statistics.fmean(of_drawn),
+        "reward/max_minus_median": k8.spread,
+        "reward/picks": mean_of([rewards[pool[i]] for i in best], JUDGE),
+        "reward/mean": mean_of(_by_prompt(drawn, of_drawn), JUDGE),
         "safety_threshold": threshold,
+        **tuned,
+        **metrics_of(curves, "reward"),
     }
 
 
-def _draw(
-    run: StepRun, config: RejectionConfig, policy: "nn.Module", renderer: "Renderer", batch: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """The candidates: rows of kind response, with the `messages` that they answer."""
-    drawn: list[dict[str, Any]] = []
-    for number, temperature in enumerate(config.temperatures):
-        seed = derive_seed(run.seed, "temperature", number)
-        answers = draw(
-            policy,
-            renderer,
-            [prompt["messages"] for prompt in batch],
-            config.sampling,
-            temperature=temperature,
-            num_samples=config.samples,
-            seed=seed,
-            on_progress=lambda part, n=number: run.progress(  # type: ignore[misc]
-                0.6 * (n + part) / len(config.temperatures), f"drawing at {config.temperatures[n]}"
-            ),
-        )
-        drawn += [
-            {
-                "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
-                "prompt_id": prompt["prompt_id"],
-                "iteration": run.part,
-                "policy_version": run.version("policy"),
-                "temperature_milli": round(1000 * temperature),
-                "seed": seed,
-                "text": response.text,
-                **response.columns(),
-                "messages": prompt["messages"],
-            }
-            for prompt, responses in zip(batch, answers, strict=True)
-            for k, response in enumerate(responses)
-        ]
-    return drawn
+def _temperatures(
+    run: StepRun,
+    config: RejectionConfig,
+    policy: "nn.Module",
+    models: "Sequence[nn.Module]",
+    renderer: "Renderer",
+    threshold: float,
+) -> tuple[tuple[float, ...], dict[str, float | Estimate]]:
+    """Those of the config, or the one that is best today, with what was measured to find it."""
+    if config.temperatures != AUTO:
+        return config.temperatures, {}
+    chosen, measured = tuned_temperature(
+        run,
+        config.tuning,
+        config.sampling,
+        policy,
+        models,
+        renderer,
+        samples=config.samples,
+        safety_share=config.safety_share,
+        threshold=threshold,
+        cut_counts=config.unfinished == "score",
+    )
+    return (chosen,), measured
+
+
+def _by_prompt(rows: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
+    """The mean of each prompt's values: answers to one prompt are alike, so that it is prompts that count in an
+    interval."""
+    groups: dict[str, list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        groups.setdefault(row["prompt_id"], []).append(value)
+    return list(map(statistics.fmean, groups.values()))
 
 
 def _scores(run: StepRun, response_id: str, values: tuple[float, ...]) -> list[dict[str, Any]]:
@@ -213,55 +225,3 @@ def _batch(
         again = rng.sample(old, min(len(old), round(count * config.repeat_share)))
         batch += again + rng.sample(new, min(len(new), count - len(again)))
     return batch
-
-
-def _combine(
-    rows: list[dict[str, Any]],
-    raw: list[tuple[float, ...]],
-    prompts: dict[str, dict[str, Any]],
-    threshold: float,
-) -> list[float]:
-    import torch
-
-    from models.algorithms.reward import combine_rewards
-
-    safety, helpfulness = (torch.tensor(column) for column in zip(*raw, strict=True))
-    is_safety = torch.tensor([prompts[row["prompt_id"]]["axis"] == "safety" for row in rows])
-    values: list[float] = combine_rewards(safety, helpfulness, is_safety, threshold).tolist()
-    return values
-
-
-def reward_against_samples(
-    rows: list[dict[str, Any]], rewards: list[float], config: RejectionConfig
-) -> list[dict[str, Any]]:
-    """Max and median reward of the first N responses, cut ones too, mean over prompts (Llama 2, figures 7 and 8), by
-    temperature.
-
-    In the row of all temperatures these take turns, so that no small N stands for one of them alone.
-    """
-    turns: dict[tuple[str, int], int] = {}
-    place = []
-    for row in rows:
-        key = (row["prompt_id"], row["temperature_milli"])
-        turns[key] = turns.get(key, -1) + 1
-        place.append(turns[key])
-    order = sorted(range(len(rows)), key=lambda i: place[i])
-    rows, rewards = [rows[i] for i in order], [rewards[i] for i in order]
-    table = []
-    groups: dict[str, list[float]] = {}
-    for temperature in (None, *(round(1000 * t) for t in config.temperatures)):
-        groups = {}
-        for row, reward in zip(rows, rewards, strict=True):
-            if temperature in (None, row["temperature_milli"]):
-                groups.setdefault(row["prompt_id"], []).append(reward)
-        for n in sorted({2**k for k in range(8)} & set(range(1, 1 + min(map(len, groups.values()))))):
-            firsts = [values[:n] for values in groups.values()]
-            table.append(
-                {
-                    "temperature": "all" if temperature is None else figure(temperature / 1000),
-                    "samples": n,
-                    "max": statistics.fmean(map(max, firsts)),
-                    "median": statistics.fmean(map(statistics.median, firsts)),
-                }
-            )
-    return table

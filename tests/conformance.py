@@ -195,6 +195,23 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "have zero loss",
         ),
         Row(
+            "the temperature of another round",
+            "with `auto` the temperature is that whose best of as many answers as are drawn has the highest mean "
+            "reward, on validation prompts answered by this round's policy; the curve is kept with its intervals",
+            "the best temperature moves with each round",
+        ),
+        Row(
+            "context distillation of every answer",
+            "an answer behind a safety pre-prompt is learned exactly where the safety model scores it higher than the "
+            "answer without one, and where it came to its end",
+            "learned everywhere it teaches to refuse what only sounds dangerous",
+        ),
+        Row(
+            "the pre-prompt stays in what is scored or learned",
+            "both answers are scored as answers to the bare prompt, and what is learned are the prompt's ids and those "
+            "that were drawn behind the pre-prompt",
+        ),
+        Row(
             "over-optimisation unseen",
             "a reward model that training never sees is reported beside the one that is optimised",
             "beside it stands the annotator's own score of held-out answers, where there is an annotator",

@@ -74,9 +74,62 @@ HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
 JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
+CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
+TUNING = "tests/tasks/test_temperature_tuning.py::test_"
+DISTILLED = "tests/tasks/test_distill_context.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
+    # models/algorithms/selection.py and tasks/temperature_tuning.py: temperatures: auto
+    Mutation(
+        "the worst temperature is taken",
+        "models/algorithms/selection.py",
+        "key=lambda i: (-means[i], i))[:2]",
+        "key=lambda i: (means[i], i))[:2]",
+        (
+            SELECTION + "test_the_best_setting_has_the_highest_mean_and_the_runner_up_the_next",
+            TUNING + "the_temperature_is_that_of_the_highest_best_of_n_and_all_candidates_are_drawn_at_it",
+        ),
+    ),
+    Mutation(
+        "the temperature is tuned on the prompts that are trained on",
+        "tasks/temperature_tuning.py",
+        'if row["split"] == "validation"]',
+        'if row["split"] == "train"]',
+        (TUNING + "it_is_found_on_validation_prompts_alone",),
+    ),
+    # models/algorithms/context_distillation.py, tasks/distill_context.py
+    Mutation(
+        "an equal score counts as a rise",
+        "models/algorithms/context_distillation.py",
+        "if after > before]",
+        "if after >= before]",
+        (CONTEXT + "test_only_a_higher_score_is_a_rise",),
+    ),
+    Mutation(
+        "distilled answers are learned whatever they score",
+        "tasks/distill_context.py",
+        "fate = NO_RISE if i not in rising else",
+        "fate = NO_RISE if i < 0 else",
+        (DISTILLED + "test_exactly_those_answers_are_learned_whose_score_rose_and_that_came_to_their_end",),
+    ),
+    Mutation(
+        "the pre-prompt is forgotten when answers are drawn",
+        "tasks/distill_context.py",
+        'behind = [preprompts.before(row["messages"], text) for row, text in asked]',
+        'behind = [row["messages"] for row, text in asked]',
+        (DISTILLED + "test_the_answers_are_drawn_behind_the_preprompt",),
+    ),
+    Mutation(
+        "the pre-prompt stays in what is scored",
+        "tasks/distill_context.py",
+        'pairs = [(row["messages"], each) for (row, _), group',
+        'pairs = [(preprompts.before(row["messages"], _), each) for (row, _), group',
+        (
+            DISTILLED
+            + "test_what_is_scored_and_learned_is_the_prompt_without_the_preprompt_and_the_very_ids_that_were_drawn",
+        ),
+    ),
     # models/algorithms/logprobs.py
     Mutation(
         "temperature forgotten in log-probabilities",

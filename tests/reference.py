@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import click
@@ -118,6 +118,8 @@ def _plain(value: object) -> object:
 
 
 def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         return " or ".join(_kind(each) for each in inside if each is not NoneType)

@@ -15,6 +15,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "data": {"world": {}},
         "annotator": {"world_seed": 0},
         "gatt": {},
+        "context_distillation": {},
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
         "contamination": {},

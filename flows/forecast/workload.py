@@ -8,9 +8,11 @@ from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
 from models.config import SamplingConfig, SFTConfig, TrainerConfig
 from tasks.engine.call import StepCall
+from tasks.temperature_tuning import AUTO
 
 _HELD_OUT_READS = 2  # both answers of a pair
 _DPO_PAIRS = 0.6  # share of pairs with the ratings that DPO learns from, for want of a count
+_KEPT = 0.5  # share of distilled answers that score higher, for want of a count
 _PACKED = 0.9  # how full packed rows are
 
 
@@ -178,10 +180,13 @@ def _measure_reward_models(at: At) -> Work:
 
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
-    drawn = of.prompts * of.samples
-    for _ in of.temperatures:
+    temperatures = 1 if of.temperatures == AUTO else len(of.temperatures)
+    rounds = [of.prompts * of.samples] * temperatures
+    if of.temperatures == AUTO:
+        rounds += [of.tuning.prompts * of.samples] * len(of.tuning.grid)
+    for drawn in rounds:
         passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
-    pool = drawn * len(of.temperatures) + max(at.number - 1, 0) * of.prompts * of.keep
+    pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
     tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 
@@ -205,12 +210,28 @@ def _going_on(turn: int, least: int, most: int) -> float:
     return 1.0 if turn <= least else (most - turn + 1) / (most - least + 1)
 
 
+def _distill_context(at: At) -> Work:
+    of = at.config.context_distillation
+    if of is None:
+        return Work()
+    borderline = of.borderline_prompts if at.config.annotator is not None else 0
+    passes, prompt = list[Passes](), at.volume.prompt_tokens
+    for asked in (of.prompts, borderline):
+        for tokens in (prompt, 2 * prompt) if asked else ():  # the pre-prompt is about as long as a prompt
+            passes += answering(of.sampling, asked * of.samples, tokens, at.volume.answer_tokens)
+    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, prompt + _answer(at, of.sampling), 1))
+    return Work(tuple(passes), read=2, records=of.prompts)
+
+
 def _fine_tune(at: At) -> Work:
     of = at.config.fine_tune
     picks = min(of.picks, at.config.rejection.prompts * max(at.number, 1))
     replay = min(of.replay, at.volume.demonstrations)
     short = at.volume.prompt_tokens + _answer(at, at.config.rejection.sampling)
     tokens, dialogues = picks * short + replay * at.volume.demonstration_tokens, picks + replay
+    context = at.config.context_distillation
+    if context is not None and at.number >= context.first_iteration:
+        tokens, dialogues = tokens + _KEPT * context.prompts * short, dialogues + _KEPT * context.prompts
     if at.config.gatt is not None and at.number >= at.config.gatt.first_iteration:
         turns = (at.config.gatt.min_turns + at.config.gatt.max_turns) / 2
         tokens += at.config.gatt.dialogues * (turns * short + at.volume.prompt_tokens)
@@ -293,6 +314,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "measure_reward_models": _measure_reward_models,
     "rejection_sample": _rejection_sample,
     "synthesize_gatt": _synthesize_gatt,
+    "distill_context": _distill_context,
     "fine_tune": _fine_tune,
     "ppo": _ppo,
     "dpo": _dpo,

@@ -69,6 +69,12 @@ def has_gatt(at: Place) -> bool:
     return collects(at) and at.config.gatt is not None and at.number >= at.config.gatt.first_iteration
 
 
+def has_context_distillation(at: Place) -> bool:
+    """Answers behind a safety pre-prompt are learned, from their first iteration on."""
+    section = at.config.context_distillation
+    return collects(at) and section is not None and at.number >= section.first_iteration
+
+
 def has_final_stage(at: Place) -> bool:
     """A stage follows fine-tuning."""
     return at.final_stage != "none"

@@ -16,7 +16,14 @@ from data_store.errors import InputError, StoreError
 from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig
-from flows.recipe.given_models import check_model, folders_of, resolved_collect, resolved_evaluate
+from flows.recipe.given_models import (
+    check_model,
+    check_preprompts,
+    folders_of,
+    resolved_collect,
+    resolved_evaluate,
+    resolved_preprompts,
+)
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -34,6 +41,7 @@ from models.config import (
 )
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
+from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
@@ -96,6 +104,9 @@ class RunConfig(Config):
         default=RejectionConfig(), description="How candidates are drawn and the best ones picked"
     )
     gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
+    context_distillation: ContextDistillationConfig | None = Field(
+        default=None, description="Safety context distillation; empty: none"
+    )
     fine_tune: FineTuneConfig = Field(
         default=FineTuneConfig(), description="How each iteration's policy learns from the picks"
     )
@@ -195,10 +206,12 @@ class RunConfig(Config):
     def _distils(self, distill: DistillConfig) -> None:
         if distill.run == self.name:
             raise ValueError(f"distill.run must be the name of another run, not {distill.run!r}")
-        if self.gatt is not None or self.final_stage != "none" or self.reward.gold_percent:
+        others = (self.gatt, self.context_distillation)
+        if any(others) or self.final_stage != "none" or self.reward.gold_percent:
             raise ValueError(
-                "distill trains no reward models, which Ghost Attention, PPO, DPO's preferences and the gold reward "
-                "model need: set gatt: null, final_stage: none and no reward.gold_percent"
+                "distill trains no reward models, which Ghost Attention, context distillation, PPO, DPO's preferences "
+                "and the gold reward model need: set gatt: null, context_distillation: null, final_stage: none and no "
+                "reward.gold_percent"
             )
         if self.collect.red_team is not None:
             raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
@@ -283,6 +296,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "evaluate": resolved_evaluate(config.evaluate, folder),
             "benchmarks": config.benchmarks.beside(folder),
             "reward_tests": config.reward_tests.beside(folder),
+            "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
     _check_files(config, where)
@@ -297,6 +311,8 @@ def _check_files(config: RunConfig, where: str) -> None:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
+    if config.context_distillation is not None and config.context_distillation.file is not None:
+        check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
     if missing := config.benchmarks.missing():
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():

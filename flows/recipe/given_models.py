@@ -1,9 +1,11 @@
-"""Paths of a config that lead to models and judges: made absolute, and looked at."""
+"""Paths of a config that lead to models, judges and pre-prompts: made absolute, and looked at."""
 
 from pathlib import Path
 
 from data_store.errors import InputError
+from data_store.reading.preprompts import read_preprompts
 from tasks.collect_preferences import CollectConfig
+from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.judging.registry import LMJudgeConfig
 
@@ -26,6 +28,20 @@ def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationCon
         for judge in evaluate.judges
     )
     return evaluate.model_copy(update={"judges": tuple(judges)})
+
+
+def resolved_preprompts(section: ContextDistillationConfig | None, folder: Path) -> ContextDistillationConfig | None:
+    """The same of the file with pre-prompts."""
+    if section is None or section.file is None:
+        return section
+    return section.model_copy(update={"file": (folder / section.file).resolve()})
+
+
+def check_preprompts(file: Path, where: str) -> None:
+    """Raises InputError for a file of pre-prompts that is not there or cannot be read."""
+    if not file.is_file():
+        raise InputError(f"{where}: there is no file {file}")
+    read_preprompts(file)
 
 
 def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:

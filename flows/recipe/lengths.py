@@ -8,6 +8,7 @@ from data_store.errors import InputError
 from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
 from models.llama_presets import PRESETS
+from tasks.temperature_tuning import AUTO
 
 _CONTEXT = ("max_position_embeddings", "n_positions")  # GPT-2 has its own word
 
@@ -27,6 +28,8 @@ def limits(config: RunConfig) -> dict[str, int]:
         pairs = min(pairs, stage.pair_tokens(config) or pairs)
     if config.distill is None:
         answers.append(config.rejection.sampling)
+        if config.context_distillation is not None:
+            answers.append(config.context_distillation.sampling)
         if config.draws_pairs:
             answers.append(config.collect.sampling)
             learned = min(learned, pairs)
@@ -45,10 +48,18 @@ def gatt_tokens(config: RunConfig) -> int:
     return min(context_length(config), config.fine_tune.training.sequence_length)
 
 
+def preprompt_tokens(config: RunConfig) -> int:
+    """Of a prompt behind its pre-prompt: what the context holds beside the answer and its end. Fine-tuning never sees
+    the pre-prompt."""
+    answer = 0 if config.context_distillation is None else config.context_distillation.sampling.max_new_tokens
+    return context_length(config) - answer - 1
+
+
 def splits(config: RunConfig) -> tuple[str, ...]:
     """The splits without which some step has no prompt."""
     stage = stages().get(config.final_stage)
-    return ("train", *(stage.splits if stage else ()), "heldout")
+    tuned = ("validation",) if config.distill is None and config.rejection.temperatures == AUTO else ()
+    return tuple(dict.fromkeys(("train", *(stage.splits if stage else ()), *tuned, "heldout")))
 
 
 def context_length(config: RunConfig) -> int:

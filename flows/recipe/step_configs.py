@@ -1,16 +1,17 @@
 """The config of each step of the recipe that is put together from several sections of the run's."""
 
-from flows.recipe.lengths import gatt_tokens, limits, splits
+from flows.recipe.lengths import gatt_tokens, limits, preprompt_tokens, splits
 from flows.recipe.places import Place, only
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig
 from tasks.draw_pairs import DrawConfig, DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.extend_prompts import ExtendConfig
-from tasks.fit_context import FitStepConfig, GattRoom
+from tasks.fit_context import FitLimitsConfig, FitStepConfig, GattRoom, PrepromptRoom
 from tasks.import_data import ImportConfig
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import model_of
+from tasks.safety_preprompts import PrepromptsConfig
 from tasks.synthesize_gatt import GattStepConfig
 from tasks.train_reward import RewardStepConfig
 
@@ -19,7 +20,7 @@ def reading(at: Place) -> ImportConfig:
     return ImportConfig(**only(ImportConfig, at.config.data))
 
 
-def fitting(at: Place) -> FitStepConfig:
+def fitting(at: Place) -> FitLimitsConfig:
     c = at.config
     room = None
     if c.gatt is not None and not at.number:
@@ -29,9 +30,13 @@ def fitting(at: Place) -> FitStepConfig:
             dialogue_tokens=gatt_tokens(c),
             instructions=1 + (c.gatt.combined_share > 0),
         )
-    return FitStepConfig(
+    plain = FitLimitsConfig(
         **{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room, template_date=c.template_date
     )
+    if c.context_distillation is None or at.number:
+        return plain
+    texts = PrepromptRoom(**only(PrepromptsConfig, c.context_distillation), tokens=preprompt_tokens(c))
+    return FitStepConfig(**plain.model_dump(), preprompts=texts)
 
 
 def synthesizing(at: Place) -> GattStepConfig:

@@ -13,6 +13,7 @@ from flows.recipe.conditions import (
     collects,
     draws,
     has_annotator,
+    has_context_distillation,
     has_demonstrations,
     has_final_stage,
     has_gatt,
@@ -26,6 +27,7 @@ from flows.recipe.conditions import (
     takes_in_pairs,
     trains_base,
 )
+from flows.recipe.context_row import CONTEXT_ROW, preprompts
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.judge_rows import CLASSIFIER_ROW, is_judge
 from flows.recipe.places import (
@@ -143,6 +145,7 @@ def _raw_of(role: str) -> Reads:
 RAW: Mapping[str, Reads] = {
     **{role: _raw_of(role) for role in FITTED},
     "instructions": where(has_instructions, here("dataset/instructions")),
+    "preprompts": preprompts,
     "tokenizer": the_tokenizer,
 }
 
@@ -298,6 +301,7 @@ ITERATION_ROWS = (
         {"dialogues": "gatt"},
         when=has_gatt,
     ),
+    CONTEXT_ROW,
     Row(
         fine_tune,
         lambda at: FineTuneStepConfig(**at.config.fine_tune.model_dump(), lora=at.config.lora),
@@ -305,6 +309,7 @@ ITERATION_ROWS = (
             "policy": POLICY,
             "picks": picks,
             "gatt": where(has_gatt, here("dataset/gatt")),
+            "distilled": where(has_context_distillation, here("dataset/context-distilled")),
             "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
             "base": under_adapters,
             "findings": FINDINGS,

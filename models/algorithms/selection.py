@@ -54,3 +54,30 @@ def best_per_prompt(prompt_ids: Sequence[str], scores: Sequence[float], tie_brea
     Args, Raises: as there. Returns: one position per prompt, in order of the prompts' first appearance.
     """
     return top_n_per_group(prompt_ids, scores, tie_break_ids, n=1)
+
+
+def best_setting(outcomes: Sequence[Sequence[float]]) -> tuple[int, int]:
+    """Of several settings, each tried on the same prompts, the place of the best one and of the runner-up by their mean
+    outcome; of equals the earlier one comes first.
+
+    Args:
+        outcomes: (S, P) S >= 2 settings, P >= 1 outcomes of each in the order of the prompts, for example the highest
+            reward among N samples at a temperature.
+
+    Raises:
+        ValueError: fewer than two settings, no prompt, settings of unequal lengths, or an outcome that is not finite.
+
+    Source: Llama 2 (arXiv 2307.09288), section 3.2.3, figure 8: the temperature that maximises the mean over prompts of
+    the max reward among N samples.
+    """
+    if len(outcomes) < 2:
+        raise ValueError(f"{len(outcomes)} settings leave no choice")
+    lengths = {len(each) for each in outcomes}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"every setting must be tried on the same prompts, at least one: there are {sorted(lengths)}")
+    for i, each in enumerate(outcomes):
+        if not all(map(math.isfinite, each)):
+            raise ValueError(f"setting {i} has an outcome that is no finite number")
+    means = [math.fsum(each) / len(each) for each in outcomes]
+    first, second = sorted(range(len(means)), key=lambda i: (-means[i], i))[:2]
+    return first, second

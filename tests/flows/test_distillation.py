@@ -76,6 +76,7 @@ def test_the_picks_take_the_place_of_preferences_reward_models_and_sampling() ->
         ({"distill": {"run": "../pocket"}}, "cannot name a run"),
         ({"final_stage": "ppo"}, "final_stage: none"),
         ({"gatt": {"first_iteration": 1}}, "gatt: null"),
+        ({"context_distillation": {}}, "context_distillation: null"),
         ({"reward": {"gold_percent": 20}}, "no reward.gold_percent"),
         ({"collect": {"people": {}}}, "take collect.people and collect.judge out"),
         ({"data": {"documents": ["a"], "demonstrations": ["b"], "safety_preferences": ["c"]}}, "reads no preferences"),

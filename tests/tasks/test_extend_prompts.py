@@ -78,7 +78,7 @@ def test_prompts_of_red_teams_join_once_and_never_what_is_held_out_or_too_long(
     metrics = extend_prompts.function(run, ExtendConfig(attacks=which, prompt_tokens=40))
     rows = written(tmp_path, "prompts")
     assert metrics == {"prompts": 2.0 + len(added), "prompts/red_team": float(len(added))}
-    new = [row for row in rows if row["kind"] == "red-team"]
+    new = [row for row in rows if row["source"].startswith("red-team@")]
     assert [row["messages"][0]["content"] for row in new] == added
     assert {(row["axis"], row["split"], row["source"]) for row in new} == {("safety", "train", "red-team@V1")}
     first, second = json.loads((tmp_path / "tables" / "red-team.json").read_text())

@@ -337,7 +337,7 @@ def test_dropping_all_rows_is_an_error(tmp_path: Path, tokenizer_folder: Path) -
     ("split", "message"),
     [
         ("heldout", r"no prompt is held out .* raise data\.heldout_percent"),
-        ("validation", "no prompt is left for PPO's validation"),
+        ("validation", "no prompt is left for validation"),
         ("train", "no prompt is left to train on"),
     ],
 )

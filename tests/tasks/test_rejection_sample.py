@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tasks.rejection_sample import RejectionConfig, _batch, _combine, reward_against_samples
+from tasks.candidates import combined
+from tasks.rejection_sample import RejectionConfig, _batch
 from tasks.train_reward import mix, sides
 from tests.tasks.bench import PAIR_NOT_SAMPLED
 
@@ -55,31 +56,8 @@ def test_the_safety_model_decides_on_adversarial_prompts_and_below_the_threshold
     prompts = prompts_of(1, 1)
     rows = [{"prompt_id": name} for name in ("s0", "h0", "h0")]
     raw = [(2.0, 5.0), (-1.73, 6.0), (-1.74, 7.0)]
-    assert _combine(rows, raw, prompts, 0.15) == pytest.approx([2.0, 6.0, -1.74])
-    assert _combine(rows, raw, prompts, 0.0) == pytest.approx([2.0, 6.0, 7.0]), "without a level only the prompt counts"
-
-
-def test_maximum_and_median_of_the_first_responses_are_means_over_prompts() -> None:
-    config = RejectionConfig(temperatures=(0.7, 1.0), samples=2)
-    rewards = {("p", 700): [1.0, 3.0], ("q", 700): [5.0, 2.0], ("p", 1000): [9.0, 0.0], ("q", 1000): [4.0, 4.0]}
-    rows, values = [], []
-    for (prompt, milli), each in rewards.items():
-        for value in each:
-            rows.append({"prompt_id": prompt, "temperature_milli": milli})
-            values.append(value)
-    table = {
-        (row["temperature"], row["samples"]): (row["max"], row["median"])
-        for row in reward_against_samples(rows, values, config)
-    }
-    assert table == {
-        ("all", 1): (3.0, 3.0),  # (1 + 5) / 2
-        ("all", 2): (7.0, 4.75),  # one of each temperature: max (9 + 5) / 2, median (5 + 4.5) / 2
-        ("all", 4): (7.0, 3.0),  # max (9 + 5) / 2, median of 0 1 3 9 and of 2 4 4 5: (2 + 4) / 2
-        ("0.7", 1): (3.0, 3.0),
-        ("0.7", 2): (4.0, 2.75),
-        ("1", 1): (6.5, 6.5),
-        ("1", 2): (6.5, 4.25),  # median (4.5 + 4) / 2
-    }
+    assert combined(rows, raw, prompts, 0.15) == pytest.approx([2.0, 6.0, -1.74])
+    assert combined(rows, raw, prompts, 0.0) == pytest.approx([2.0, 6.0, 7.0]), "without a level only the prompt counts"
 
 
 def pairs(axis: str, number: int) -> list[dict[str, Any]]:

@@ -127,6 +127,40 @@ def test_every_step_of_the_shipped_recipe_has_a_figure_and_more_iterations_cost_
     )
 
 
+def test_tuning_the_temperature_costs_what_is_drawn_for_it() -> None:
+    """60 prompts at each of four temperatures, nine answers each, beside 170 prompts of nine answers: as many more."""
+    one, auto = (
+        rows_of(with_values(load_config(SMOKE), {"rejection.samples": 9, "rejection.temperatures": given}, "test"))
+        for given in ([1.0], "auto")
+    )
+    grid = rows_of(
+        with_values(
+            load_config(SMOKE),
+            {
+                "rejection.samples": 9,
+                "rejection.temperatures": "auto",
+                "rejection.tuning": {"prompts": 80, "grid": [0.7, 0.9, 1.1, 1.3]},
+            },
+            "test",
+        )
+    )
+    at = ("V1", "rejection_sample")
+    assert one[at].seconds < auto[at].seconds < grid[at].seconds
+    drawn = [one[at].seconds, auto[at].seconds - one[at].seconds, grid[at].seconds - auto[at].seconds]
+    assert drawn[1] == pytest.approx(drawn[2], rel=0.2), "40 prompts more cost about what the first 40 do"
+
+
+def test_context_distillation_costs_a_step_and_longer_fine_tuning_from_its_first_iteration_on() -> None:
+    without, with_it = (
+        rows_of(with_values(load_config(SMOKE), values, "test"))
+        for values in ({}, {"context_distillation": {"first_iteration": 2, "prompts": 50}})
+    )
+    assert set(with_it) - set(without) == {("V2", "distill_context")}
+    assert with_it["V2", "distill_context"].seconds > 0
+    assert with_it["V2", "fine_tune"].seconds > without["V2", "fine_tune"].seconds
+    assert with_it["V1", "fine_tune"].seconds == without["V1", "fine_tune"].seconds
+
+
 def test_adapters_take_less_memory_than_whole_models_and_both_are_told() -> None:
     config = load_config(SMOKE)
     row = rows_of(config)["V2", "ppo"]

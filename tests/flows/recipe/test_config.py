@@ -179,6 +179,33 @@ def test_ghost_attention_without_instructions_is_refused(tmp_path: Path) -> None
     assert config.data.instructions == (tmp_path / "always.txt",)
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"file": "own.jsonl"}, "context_distillation.file: there is no file"),
+        ({"file": "broken.jsonl"}, "broken.jsonl line 2: field 'preprompt' is empty"),
+        ({"preprompts": []}, "context_distillation.preprompts: Tuple should have at least 1 item"),
+        ({"preprompts": [" "]}, "context_distillation.preprompts.0: String should have at least 1 character"),
+        ({"by_category": {"No Slug": ["be kind"]}}, "context_distillation.by_category.No Slug"),
+        ({"place": "assistant"}, "context_distillation.place: Input should be 'user' or 'system'"),
+    ],
+)
+def test_preprompts_that_cannot_be_used_are_refused(tmp_path: Path, section: dict[str, Any], message: str) -> None:
+    (tmp_path / "broken.jsonl").write_text('{"preprompt": "be kind"}\n{"preprompt": ""}\n')
+    with pytest.raises(InputError) as error:
+        load_config(write(tmp_path, context_distillation=section))
+    assert message in str(error.value)
+
+
+def test_a_file_of_preprompts_is_found_beside_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.txt").write_text("be kind\n")
+    path = write(tmp_path, context_distillation={"file": "own.txt"})
+    monkeypatch.chdir("/")
+    section = load_config(path).context_distillation
+    assert section is not None
+    assert section.file == (tmp_path / "own.txt").resolve()
+
+
 def test_paths_are_relative_to_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "help.jsonl").touch()
     path = write(tmp_path, data__demonstrations=["help.jsonl"])

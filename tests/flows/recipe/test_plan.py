@@ -14,7 +14,7 @@ from data_store.records import Override
 from flows.orders import check_overrides, descendants, find_step
 from flows.recipe.config import RunConfig
 from flows.recipe.lengths import context_length
-from flows.recipe.plan import Plan, build_plan
+from flows.recipe.plan import Plan, build_plan, groups_of
 from models.seeds import derive_seed
 from tasks.incoming.judged import Judged
 from tasks.judging.people import PeopleConfig
@@ -59,6 +59,7 @@ PLANS = {
     "no-final-stage": {"final_stage": "none"},
     "dpo": {"final_stage": "dpo"},
     "no-gatt": {"gatt": None},
+    "context-distillation": {"context_distillation": {"first_iteration": 2}},
     "gold": {"reward": {"gold_percent": 20}},
     "lora": {"lora": {"rank": 4}},
 }
@@ -317,6 +318,46 @@ def test_every_step_that_reads_the_base_models_tokenizer_is_told_the_date_for_it
 def test_the_date_for_the_base_models_template_holds_for_a_whole_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="template_date: this holds for a whole run"):
         check_overrides(on_base(tmp_path), "V0", "sft", {"template_date": "2025-03-09"})
+
+
+def test_distilled_answers_are_drawn_from_the_policy_before_and_learned_from_their_first_iteration_on() -> None:
+    plan = build_plan(config_of(iterations=3, context_distillation={"first_iteration": 2}))
+    assert ("V1", "distill_context") not in plan
+    assert "distilled" not in reads(plan, "V1", "fine_tune")
+    for number in (2, 3):
+        part = f"V{number}"
+        given = reads(plan, part, "distill_context")
+        assert given["policy"] == [f"model/policy@V{number - 1}"]
+        assert given["safety_reward"] == [f"model/reward-safety@{part}"]
+        assert reads(plan, part, "fine_tune")["distilled"] == [f"dataset/context-distilled@{part}"]
+        # beside rejection sampling: neither waits for the other
+        (group,) = (found for found in groups_of(plan, part) if "distill_context" in {call.step.name for call in found})
+        assert "rejection_sample" in {call.step.name for call in group}
+
+
+def test_a_temperature_that_is_tuned_needs_prompts_to_tune_it_on() -> None:
+    for changes, wanted in (
+        ({}, ("train", "heldout")),
+        ({"rejection": {"temperatures": "auto"}}, ("train", "validation", "heldout")),
+        ({"rejection": {"temperatures": "auto"}, "final_stage": "ppo"}, ("train", "validation", "heldout")),
+    ):
+        plan = build_plan(config_of(**{"final_stage": "none", **changes}))
+        assert plan["base", "fit_context"].config.model_dump()["splits"] == wanted
+
+
+def test_without_context_distillation_no_step_knows_of_it() -> None:
+    """Its key in the config makes nothing of an earlier run stale."""
+    for call in build_plan(config_of()).values():
+        assert "preprompts" not in call.config.model_dump()
+        assert "preprompts" not in call.inputs
+
+
+def test_the_file_of_preprompts_is_read_where_their_room_is_checked_and_where_they_are_used(tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("be kind\n")
+    plan = build_plan(config_of(context_distillation={"file": str(own)}))
+    reading = {key for key, call in plan.items() if call.files.get("preprompts") == (own,)}
+    assert reading == {("base", "fit_context"), ("V1", "distill_context"), ("V2", "distill_context")}
 
 
 def test_adapters_find_their_base_model_in_every_step_that_opens_a_model(tmp_path: Path) -> None:

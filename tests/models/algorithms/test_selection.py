@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.algorithms.selection import best_per_prompt, top_n_per_group
+from models.algorithms.selection import best_per_prompt, best_setting, top_n_per_group
 
 CANDIDATES = st.lists(
     st.tuples(st.sampled_from(["p1", "p2", "p3"]), st.integers(0, 3).map(float)), min_size=1, max_size=20
@@ -70,3 +70,25 @@ def test_wrong_arguments_are_refused() -> None:
         best_per_prompt(["p"], [0.0, 1.0], ["a", "b"])
     with pytest.raises(ValueError, match="n must be at least 1"):
         top_n_per_group(["p"], [0.0], ["a"], n=0)
+
+
+def test_the_best_setting_has_the_highest_mean_and_the_runner_up_the_next() -> None:
+    # means 2, 3, 2.5
+    assert best_setting([[1.0, 3.0], [6.0, 0.0], [2.0, 3.0]]) == (1, 2)
+    # turned round, the worst one comes last
+    assert best_setting([[-1.0, -3.0], [-6.0, 0.0], [-2.0, -3.0]]) == (0, 2)
+
+
+def test_of_equal_settings_the_earlier_one_is_taken() -> None:
+    assert best_setting([[1.0, 2.0], [2.0, 1.0], [0.0, 3.0]]) == (0, 1)
+
+
+def test_settings_that_cannot_be_compared_are_refused() -> None:
+    for outcomes, message in (
+        ([[1.0]], "1 settings leave no choice"),
+        ([[1.0], [1.0, 2.0]], "on the same prompts"),
+        ([[], []], "on the same prompts"),
+        ([[1.0], [math.nan]], "setting 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            best_setting(outcomes)

@@ -1,0 +1,79 @@
+"""Candidates of rejection sampling: how they are drawn at several temperatures, and what they are worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from models.config import SamplingConfig
+from models.seeds import derive_seed
+from tasks.answers import row_id
+from tasks.engine.step import StepRun
+from tasks.sampling import draw
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.dialogue import Renderer
+
+Rows = list[dict[str, Any]]
+
+
+def draw_candidates(
+    run: StepRun,
+    policy: "nn.Module",
+    renderer: "Renderer",
+    batch: Sequence[Mapping[str, Any]],
+    sampling: SamplingConfig,
+    temperatures: Sequence[float],
+    samples: int,
+    *,
+    word: str = "temperature",
+    progress: tuple[float, float] = (0.0, 0.6),
+) -> Rows:
+    """`samples` answers to each prompt at each temperature, as rows of kind response. `word` parts their random numbers
+    from others of the step; `progress` is where the step stands before and after."""
+    drawn: Rows = []
+    first, last = progress
+    for number, temperature in enumerate(temperatures):
+        seed = derive_seed(run.seed, word, number)
+        answers = draw(
+            policy,
+            renderer,
+            [prompt["messages"] for prompt in batch],
+            sampling,
+            temperature=temperature,
+            num_samples=samples,
+            seed=seed,
+            on_progress=lambda part, n=number: run.progress(  # type: ignore[misc]
+                first + (last - first) * (n + part) / len(temperatures), f"drawing at {temperatures[n]}"
+            ),
+        )
+        drawn += [
+            {
+                "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
+                "prompt_id": prompt["prompt_id"],
+                "iteration": run.part,
+                "policy_version": run.version("policy"),
+                "temperature_milli": round(1000 * temperature),
+                "seed": seed,
+                "text": response.text,
+                **response.columns(),
+                "messages": prompt["messages"],
+            }
+            for prompt, responses in zip(batch, answers, strict=True)
+            for k, response in enumerate(responses)
+        ]
+    return drawn
+
+
+def combined(
+    rows: Rows, raw: Sequence[tuple[float, ...]], prompts: Mapping[str, Mapping[str, Any]], threshold: float
+) -> list[float]:
+    """The combined reward of each row from its (safety, helpfulness) scores; `prompts` by id tell the axis."""
+    import torch
+
+    from models.algorithms.reward import combine_rewards
+
+    safety, helpfulness = (torch.tensor(column) for column in zip(*raw, strict=True))
+    is_safety = torch.tensor([prompts[row["prompt_id"]]["axis"] == "safety" for row in rows])
+    values: list[float] = combine_rewards(safety, helpfulness, is_safety, threshold).tolist()
+    return values
