@@ -15,6 +15,7 @@ from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.commands import (
     annotate_cli,
+    chat_cli,
     deploy_cli,
     diff_cli,
     export_cli,
@@ -52,6 +53,7 @@ app = typer.Typer(
 
 
 app.command("annotate")(annotate_cli.annotate)
+app.command("chat")(chat_cli.chat)
 app.add_typer(annotate_cli.people, name="annotators")
 app.command("deploy")(deploy_cli.deploy)
 app.command("status")(status_cli.status)

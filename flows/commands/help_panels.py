@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Run the recipe": ("plan", "run", "status", "rerun", "stale", "study", "serve", "deploy"),
     "Ask what there is": ("report", "diff", "lineage", "query"),
-    "People": ("annotators", "annotate", "preferences", "red-team"),
+    "People": ("chat", "annotators", "annotate", "preferences", "red-team"),
     "Look after a store": ("backup", "restore", "verify", "repair", "gc", "rename"),
     "Take rows out again": ("withdraw", "withdrawals"),
     "Other stores, other tools": ("import", "export"),
