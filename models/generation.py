@@ -106,8 +106,7 @@ def _decode(
     alive = torch.arange(total, device=device)
     ends = torch.tensor(end_ids, device=device)
     for step in range(max_new_tokens):
-        scaled = torch.log_softmax(logits.float() / temperature, dim=-1)
-        drawn = torch.multinomial(scaled.exp(), 1, generator=generator)
+        scaled, drawn = next_tokens(logits, temperature, generator)
         tokens[alive, step] = drawn[:, 0]
         logprobs[alive, step] = scaled.gather(1, drawn)[:, 0]
         stopped = torch.isin(drawn[:, 0], ends)
@@ -131,3 +130,11 @@ def _decode(
         for row in range(total)
     ]
     return [responses[start : start + num_samples] for start in range(0, total, num_samples)]
+
+
+def next_tokens(
+    logits: torch.Tensor, temperature: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities (B, V) at this temperature of logits (B, V), and a token (B, 1) drawn from each row of them."""
+    scaled = torch.log_softmax(logits.float() / temperature, dim=-1)
+    return scaled, torch.multinomial(scaled.exp(), 1, generator=generator)

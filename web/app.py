@@ -17,7 +17,7 @@ from web.guard import Guard
 from web.site import NotLoggedInError, Site, redirect
 
 _log = logging.getLogger(__name__)
-_STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parent / "static"
 
 
 def create_app(
@@ -41,7 +41,7 @@ def create_app(
         app.include_router(writing.router)
         app.include_router(attacking.router)
     for file in ("style.css", "page.js", "icon.svg"):  # these and no others: no path comes from the address
-        app.add_api_route(f"/static/{file}", _giving(_STATIC / file))
+        app.add_api_route(f"/static/{file}", giving(STATIC / file))
     app.add_exception_handler(NotLoggedInError, _to_log_in)
     for kind, status in ((FormOutOfDateError, 409), (InputError, 422), (StoreError, 503)):
         app.add_exception_handler(kind, _told_as(status))
@@ -50,7 +50,8 @@ def create_app(
     return Guard(app, hosts=frozenset(host.lower() for host in hosts), https=https)
 
 
-def _giving(file: Path) -> Callable[[], Response]:
+def giving(file: Path) -> Callable[[], Response]:
+    """A route that gives one file."""
     return lambda: FileResponse(file)
 
 

@@ -29,11 +29,15 @@ class Guard:
     """ASGI middleware: the Host must be one of ours (so no foreign name can be pointed at this address), a POST must
     come from our own page, a body must be small. What fails is answered here.
 
-    hosts: the host names, without port, under which the page is reached. https: people reach it by https.
+    hosts: the host names, without port, under which the page is reached. https: people reach it by https. fetches: a
+    script of the page may ask the page itself for more.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], https: bool, fetches: bool = False) -> None:
         self.app, self.hosts, self.https = app, hosts, https
+        self.headers = dict(HEADERS)
+        if fetches:
+            self.headers["Content-Security-Policy"] += "; connect-src 'self'"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +48,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self.headers.items():
                     headers[name] = value
                 if self.https:
                     headers["Strict-Transport-Security"] = "max-age=31536000"

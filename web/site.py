@@ -59,16 +59,11 @@ def problem_of(error: AnswerError | TooLongError) -> Problem:
     return Problem("problem_slow" if isinstance(error, TooSlowError) else "problem_answer", 503)
 
 
-class Site:
-    """The parts of one application."""
+class Pages:
+    """Templates, languages and cookies of one application."""
 
-    def __init__(self, book: Book, https: bool, answerer: Answerer | None) -> None:
-        self.book, self.https, self.answerer = book, https, answerer
-        self.session_cookie = "__Host-halter" if https else "halter"
-        self.failed_log_ins = RateLimit(burst=10, seconds=30)  # by address; after them wrong tokens wait
-        self.log_in_delay = 1.0  # seconds
-        self.requests = RateLimit(burst=120, seconds=0.25)  # by session; a person needs a few a minute
-        self.prompts = RateLimit(burst=10, seconds=6)  # by session; a model answers them
+    def __init__(self, https: bool) -> None:
+        self.https = https
         self._templates = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -78,11 +73,6 @@ class Site:
         )
         self._templates.filters["iso_time"] = lambda seconds: _local(seconds).isoformat()
         self._templates.filters["readable_time"] = lambda seconds: f"{_local(seconds):%Y-%m-%d %H:%M %Z}"
-
-    @property
-    def takes_prompts(self) -> bool:
-        """Whether policies answer what people write."""
-        return self.answerer is not None and self.answerer.answers_prompts
 
     def page(
         self, request: Request, template: str, visitor: Visitor | None = None, *, status: int = 200, **content: Any
@@ -96,23 +86,42 @@ class Site:
         response.headers["Content-Language"] = language
         response.headers["Vary"] = "Accept-Language, Cookie"
         if request.query_params.get("lang") == language:
-            self._set_cookie(response, LANGUAGE_COOKIE, language, 365 * 24 * 3600)
+            self.set_cookie(response, LANGUAGE_COOKIE, language, 365 * 24 * 3600)
         return response
 
     def error_page(self, request: Request, status: int, text: str) -> Response:
         """A page that says what is wrong and leads back."""
         return self.page(request, "error.html", status=status, text=text)
 
+    def set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
+        """One that no script and no other site sees."""
+        response.set_cookie(name, value, seconds, path="/", secure=self.https, httponly=True, samesite="strict")
+
+
+class Site(Pages):
+    """The parts of the annotation page."""
+
+    def __init__(self, book: Book, https: bool, answerer: Answerer | None) -> None:
+        super().__init__(https)
+        self.book, self.answerer = book, answerer
+        self.session_cookie = "__Host-halter" if https else "halter"
+        self.failed_log_ins = RateLimit(burst=10, seconds=30)  # by address; after them wrong tokens wait
+        self.log_in_delay = 1.0  # seconds
+        self.requests = RateLimit(burst=120, seconds=0.25)  # by session; a person needs a few a minute
+        self.prompts = RateLimit(burst=10, seconds=6)  # by session; a model answers them
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether policies answer what people write."""
+        return self.answerer is not None and self.answerer.answers_prompts
+
     def keep_session(self, response: Response, secret: str) -> None:
         """Give the browser its session."""
-        self._set_cookie(response, self.session_cookie, secret, int(SESSION_SECONDS))
+        self.set_cookie(response, self.session_cookie, secret, int(SESSION_SECONDS))
 
     def drop_session(self, response: Response) -> None:
         """Take it back."""
-        self._set_cookie(response, self.session_cookie, "", 0)
-
-    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
-        response.set_cookie(name, value, seconds, path="/", secure=self.https, httponly=True, samesite="strict")
+        self.set_cookie(response, self.session_cookie, "", 0)
 
 
 def site_of(request: Request) -> Site:

@@ -43,9 +43,14 @@ def preference_rows(book: Book, batch_id: str) -> pa.Table:
 
     Raises InputError for a batch that is unknown or still open: what it says could change.
     """
-    batch = batch_of(book, batch_id)
-    if batch.closed is None:
+    if batch_of(book, batch_id).closed is None:
         raise InputError(f"batch {batch_id} is still open: close it first, then its judgements stay what they are")
+    return rows_so_far(book, batch_id)
+
+
+def rows_so_far(book: Book, batch_id: str) -> pa.Table:
+    """The same of a batch that may be open: as its judgements stand now, for a copy that says no more than that."""
+    batch = batch_of(book, batch_id)
     with book.reading() as connection:
         rows = [_preference(row, batch) for row in connection.execute(_ROWS, {"batch": batch_id})]
     table = pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema)

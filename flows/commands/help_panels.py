@@ -27,6 +27,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "query": "query_cli:query",
     },
     "People": {
+        "chat": "chat_cli:chat",
         "annotators": "annotate_cli:people",
         "annotate": "annotate_cli:annotate",
         "preferences": "preferences_cli:preferences",

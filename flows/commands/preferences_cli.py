@@ -5,11 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from data_store.annotation.book import Book
+from data_store.annotation.export import rows_so_far
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.reading.preference_export import export_preferences
 from data_store.reading.preference_formats.registry import EXPORT_FORMATS
+from data_store.row_sources import without
 from data_store.rows import AXES
 from data_store.store import Store
 from flows.commands.command import JsonOption, RunOption, guarded, print_json, say
@@ -30,6 +33,10 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to write: .jsonl, or .json for the tools")],
     format: Annotated[str, typer.Option("--format", help=", ".join(EXPORT_FORMATS))],
     iteration: Annotated[str | None, typer.Option("--iteration", help="V1, V2 …; all of them if not given")] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", help="Of the annotation book, such as chat-v2-1; no iteration then"),
+    ] = None,
     axis: Annotated[str | None, typer.Option("--axis", help="helpfulness or safety; both if not given")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     name: RunOption = None,
@@ -42,7 +49,9 @@ def export(
         raise InputError(f"--format is {format!r}; use one of {', '.join(EXPORT_FORMATS)}")
     config, store = opened(name)
     outside_home(target)
-    rows = _rows(store, parts_of(config, intakes_of(store)), iteration)
+    if batch is not None and iteration is not None:
+        raise InputError("--batch and --iteration each say what is written: give one of them")
+    rows = _rows(store, parts_of(config, intakes_of(store)), iteration) if batch is None else _of_batch(store, batch)
     kept = [row for row in rows if axis in (None, row["axis"])]
     done = export_preferences(kept, format, target, overwrite=overwrite)
     if as_json:
@@ -51,6 +60,14 @@ def export(
     say(as_json, f"{done.rows} judgements in {target}")
     for reason, count in done.left_out.items():
         say(as_json, f"{count} left out: {reason}")
+
+
+def _of_batch(store: Store, batch: str) -> list[dict[str, Any]]:
+    """The judgements of a batch as they stand, without those of people who have withdrawn."""
+    book = Book.open(store.root)
+    gone = [each.name for each in store.withdrawals() if each.what == "annotator"]
+    rows: list[dict[str, Any]] = without(rows_so_far(book, batch), "annotator", gone).to_pylist()
+    return rows
 
 
 def _rows(store: Store, parts: list[str], iteration: str | None) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ READERS = {
     "preferences export": "preferences export OUT/preferences.jsonl --format datasets --json",
     "export parquet": "export parquet OUT/tables --json",
     "export openlineage": "export openlineage OUT/lineage.jsonl --json",
+    "chat": "chat V9",
     "export model": "export model model/policy@V1 OUT/model --json",
     "backup": "backup OUT/backup --json",
     "withdraw annotator": "withdraw annotator ben --dry-run --json",
