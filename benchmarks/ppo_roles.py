@@ -75,7 +75,7 @@ def iteration(roles: Roles, renderer: Renderer, config: PPOConfig, vocabulary: i
 
     def run(number: int) -> None:
         rollouts, _ = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
-        ppo._update(roles, optimizers, rollouts, accelerator, config, seed=number)
+        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
 
     return run
 

@@ -5,7 +5,7 @@ where k <= q < ends[k], with `ends[k]` the column after k's last descendant: tha
 are depths, so every sequence is read as if it stood alone. Nobody names a prompt: the tree shares what is equal.
 
 Order: plan (`share_prefixes`: which sequences make a row; `fill_rows`: which rows stand side by side in one), lay out
-(`lay_trees`: tensors), read (`tree_scores`, `tree_logprobs`). The first two know no model.
+(`lay_trees`: tensors), read (`tree_scores`, `tree_logprobs`, `tree_values`). The first two know no model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -266,19 +266,39 @@ def tree_scores(model: nn.Module, batch: TreeBatch) -> torch.Tensor:
 def tree_logprobs(
     model: nn.Module, batch: TreeBatch, starts: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probabilities (N, T) of each sequence's tokens from `starts` (N,) on, their logits (N, T, V), and the
-    response mask (N, T): with a prompt's length as the start, the response begins at column 0.
+    """Log-probabilities (N, T) of each sequence's tokens from `starts` (N,) on, 0 where there are none; the logits
+    (R, V) before these R tokens, sequence after sequence; and the response mask (N, T): with a prompt's length as the
+    start, the response begins at column 0.
 
     Only these logits are computed, and they are not divided by the temperature. Raises ValueError where a response is
     empty or starts at token 0, before which nothing stands.
     """
+    wanted, mask = _tokens_from(batch, starts)
+    ids = batch.ids.flatten()[batch.places.gather(1, wanted)[mask]]
+    logits = output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])
+    found = token_logprobs(logits[None], ids[None], temperature)[0]
+    return _in_columns(found, mask), logits, mask
+
+
+def tree_values(model: nn.Module, batch: TreeBatch, starts: torch.Tensor) -> torch.Tensor:
+    """The scalar head before each sequence's tokens from `starts` (N,) on: (N, T), 0 where there are none.
+
+    Raises ValueError as `tree_logprobs` does.
+    """
+    wanted, mask = _tokens_from(batch, starts)
+    found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])
+    return _in_columns(found, mask)
+
+
+def _tokens_from(batch: TreeBatch, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which token of its sequence stands in each column, and which columns hold one: both (N, T)."""
     lengths = (batch.places >= 0).sum(1)
     if not bool(((starts >= 1) & (starts < lengths)).all()):
         raise ValueError("each response must have a token, and one before it")
-    T = int((lengths - starts).max())
-    wanted = starts[:, None] + torch.arange(T, device=starts.device)
-    mask = wanted < lengths[:, None]
-    wanted = wanted.minimum(lengths[:, None] - 1)  # padding must hold valid places too
-    ids = batch.ids.flatten()[batch.places.gather(1, wanted)]
-    logits = output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)])
-    return token_logprobs(logits, ids, temperature), logits, mask
+    wanted = starts[:, None] + torch.arange(int((lengths - starts).max()), device=starts.device)
+    return wanted.minimum(lengths[:, None] - 1), wanted < lengths[:, None]  # padding must hold valid places too
+
+
+def _in_columns(found: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Numbers (R,) of the tokens that `mask` (N, T) has, each in its column."""
+    return found.new_zeros(mask.shape).masked_scatter(mask, found)

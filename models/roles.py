@@ -9,6 +9,7 @@ from torch import nn
 from models.checkpoint import is_adapter, load_policy, load_reward
 from models.config import LoraConfig
 from models.devices import CPU
+from models.prefix_tree import RowCost, row_cost
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Roles:
     def models(self) -> tuple[nn.Module, ...]:
         """All five."""
         return self.policy, self.reference, self.value, self.safety, self.helpfulness
+
+    @property
+    def row_cost(self) -> RowCost | None:
+        """What rows cost that all five read; None where prefix trees do not fit one of them."""
+        costs = [row_cost(model) for model in self.models]
+        return None if None in costs else costs[0]
 
     def to(self, device: torch.device) -> None:
         """Move all roles. Weights are moved in place, so shared ones stay shared."""

@@ -18,7 +18,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=5,
+    version=6,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

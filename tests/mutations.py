@@ -23,6 +23,7 @@ SAMPLING = "tests/tasks/test_answers.py::"
 CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
+RESPONSES = "tests/models/test_responses.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
 TEXT = "tests/models/test_text_encoder.py::"
 CHAT = "tests/models/test_chat_families.py::"
@@ -782,8 +783,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a tree's log-probabilities shifted by one",
         "models/prefix_tree.py",
-        "tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)]",
-        "tree_hidden(model, batch)[batch.places.gather(1, wanted)]",
+        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
+        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
         (TREE + "test_logprobs_and_gradients_equal_separate_rows",),
     ),
     # models/generation.py
@@ -952,8 +953,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "accumulated passes each take their own mean",
         "models/training/ppo.py",
-        "mask, config.clip_range, denominator=tokens",
-        "mask, config.clip_range, denominator=None",
+        "        config.clip_range,\n        denominator=tokens,",
+        "        config.clip_range,\n        denominator=None,",
         (
             PPO + "test_accumulated_passes_give_the_policy_of_one_pass",
             ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",
@@ -969,8 +970,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "entropy at temperature 1",
         "models/training/ppo.py",
-        "entropy(logits.detach() / temperature, mask,",
-        "entropy(logits.detach(), mask,",
+        "token_entropy(logits.detach() / temperature)",
+        "token_entropy(logits.detach())",
         (ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",),
     ),
     Mutation(
@@ -1073,30 +1074,45 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     # models/training/rollouts.py
     Mutation(
-        "old log-probabilities at temperature 1",
+        "log-probabilities of rounded passes taken from the sampler",
         "models/training/rollouts.py",
-        "    logprobs, _ = response_logprobs(roles.policy, ids, attention, T, temperature)",
-        "    logprobs, _ = response_logprobs(roles.policy, ids, attention, T, 1.0)",
+        "if torch.is_autocast_enabled(where.type):",
+        "if False:",
         (
-            PPO + "test_the_ratio_of_the_first_epoch_is_one_and_the_first_kl_zero",
-            ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
+            "tests/models/training/test_precision.py::"
+            "test_in_bfloat16_the_first_ratio_is_one_and_the_first_distance_to_the_reference_exactly_zero",
         ),
     ),
     Mutation(
         "values read after the token instead of before it",
-        "models/training/rollouts.py",
+        "models/responses.py",
         "[:, -T - 1 : -1]",
         "[:, -T:]",
+        (RESPONSES + "test_values_are_read_before_each_token_and_scores_after_the_last",),
+    ),
+    Mutation(
+        "values of a tree read after the token instead of before it",
+        "models/prefix_tree.py",
+        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
+        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
         (
+            RESPONSES + "test_values_are_read_before_each_token_and_scores_after_the_last",
             PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
             ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
         ),
     ),
     Mutation(
+        "models that trees do not fit share rows",
+        "models/roles.py",
+        "None if None in costs else costs[0]",
+        "costs[0]",
+        (RESPONSES + "test_five_models_share_rows_only_where_trees_fit_them_all",),
+    ),
+    Mutation(
         "penalty against the policy itself",
         "models/training/rollouts.py",
-        "ref_logprobs, _ = response_logprobs(roles.reference, ids, attention, T, temperature)",
-        "ref_logprobs = logprobs",
+        "ref_logprobs, _ = read_logprobs(roles.reference, batch, sampling.temperature)",
+        "ref_logprobs, _ = read_logprobs(roles.policy, batch, sampling.temperature)",
         (
             PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
             ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
@@ -1112,8 +1128,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "safety and helpfulness read by the same model",
         "models/training/rollouts.py",
-        "safety = score_rows(roles.safety,",
-        "safety = score_rows(roles.helpfulness,",
+        "read_scores(roles.safety, batch)",
+        "read_scores(roles.helpfulness, batch)",
         (ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",),
     ),
     # models/roles.py

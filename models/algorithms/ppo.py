@@ -1,4 +1,4 @@
-"""PPO's clipped policy loss, value loss and entropy, over real response tokens only."""
+"""PPO's clipped policy loss and value loss, over real response tokens only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 
 from models.algorithms.checks import require_mask, require_matrices
 from models.algorithms.kl import kl_k3
-from models.algorithms.logprobs import token_entropy
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor, denominator: float | None = None) -> torch.Tensor:
@@ -130,26 +129,3 @@ def value_loss(
         clipped = old_values + (values - old_values).clamp(-value_clip_range, value_clip_range)
         error = torch.maximum(error, (clipped - returns).square())
     return 0.5 * masked_mean(error, response_mask, denominator)
-
-
-def entropy(logits: torch.Tensor, mask: torch.Tensor, denominator: float | None = None) -> torch.Tensor:
-    """Mean entropy of the next-token distribution over real tokens, in nats.
-
-    Args:
-        logits: (B, T, V), divided by the sampling temperature if that is the policy's.
-        mask: (B, T) bool, True on real response tokens; only these are computed.
-        denominator: see `masked_mean`.
-
-    Returns:
-        A scalar in [0, log V].
-
-    Raises:
-        ValueError: shapes differ, the mask is not bool or empty.
-    """
-    require_mask(mask, "mask")
-    if logits.dim() != 3 or mask.shape != logits.shape[:2]:
-        raise ValueError(
-            f"expected logits (B, T, V) and mask (B, T), got {tuple(logits.shape)} and {tuple(mask.shape)}"
-        )
-    per_token = token_entropy(logits[mask])
-    return masked_mean(per_token, torch.ones_like(per_token, dtype=torch.bool), denominator)

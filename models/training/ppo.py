@@ -20,29 +20,31 @@ from torch import nn
 
 from models.algorithms.gae import gae
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
-from models.algorithms.ppo import entropy, policy_loss, value_loss
+from models.algorithms.logprobs import token_entropy
+from models.algorithms.ppo import policy_loss, value_loss
 from models.algorithms.reward import combine_rewards, truncate_rewards, whiten
 from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.devices import autocast, has_accelerator, use_threads
 from models.dialogue import Renderer
+from models.responses import lay_responses, read_logprobs, read_values
 from models.roles import Roles
-from models.scoring import lay_out, response_logprobs
+from models.scoring import pad_right
 from models.seeds import derive_seed
 from models.training.hf import TrainingDivergedError, require_finite
 from models.training.ppo_looks import is_best, is_too_far
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
-from models.training.rollouts import PPOPrompt, Rollout, answer, state_values
+from models.training.rollouts import PPOPrompt, Rollout, answer
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
 @dataclass
 class _Rollouts:
-    """One batch: B responses of at most T tokens, behind prompts padded on the left to P columns."""
+    """One batch: B responses of at most T tokens, and what is learned from them."""
 
-    ids: torch.Tensor  # (B, P + T)
-    attention: torch.Tensor  # (B, P + T)
+    prompts: list[list[int]]
+    responses: list[list[int]]
     response_mask: torch.Tensor  # (B, T)
     old_logprobs: torch.Tensor  # (B, T)
     ref_logprobs: torch.Tensor  # (B, T)
@@ -104,7 +106,9 @@ def train_ppo(
         rollouts, last = _roll_out(
             roles, batch, renderer, config, accelerator, seed=derive_seed(seed, "rollouts", iteration)
         )
-        last |= _update(roles, optimizers, rollouts, accelerator, config, seed=derive_seed(seed, "update", iteration))
+        last |= _update(
+            roles, optimizers, rollouts, renderer, accelerator, config, seed=derive_seed(seed, "update", iteration)
+        )
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
@@ -153,9 +157,8 @@ def _roll_out(
     """Sample, score, and turn scores into advantages."""
     with autocast(config.dtype):
         answers = answer(roles, batch, renderer, config.sampling, accelerator, seed)
-    ids, attention, response_mask = lay_out(
-        [prompt.ids for prompt in batch], [found.ids for found in answers], renderer.pad_id, accelerator.device
-    )
+    responses = [found.ids for found in answers]
+    response_mask = pad_right(responses, renderer.pad_id)[1].bool().to(accelerator.device)
 
     def columns(rows: Sequence[list[float]]) -> torch.Tensor:
         flat = torch.tensor([number for row in rows for number in row], device=accelerator.device)
@@ -185,8 +188,9 @@ def _roll_out(
         "length": response_mask.sum(1).float().mean().item(),
         "finished": sum(found.finished for found in answers) / len(answers),
     }
+    prompts = [prompt.ids for prompt in batch]
     return _Rollouts(
-        ids, attention, response_mask, old_logprobs, ref_logprobs, old_values, scores, advantages, returns
+        prompts, responses, response_mask, old_logprobs, ref_logprobs, old_values, scores, advantages, returns
     ), stats
 
 
@@ -206,6 +210,7 @@ def _update(
     roles: Roles,
     optimizers: dict[str, torch.optim.Optimizer],
     rollouts: _Rollouts,
+    renderer: Renderer,
     accelerator: Accelerator,
     config: PPOConfig,
     seed: int,
@@ -217,11 +222,11 @@ def _update(
     for model in roles.trained.values():
         model.train()
     for _ in range(config.epochs):
-        for rows in torch.split(torch.randperm(len(rollouts.ids), generator=generator), config.mini_batch_size):
+        for rows in torch.split(torch.randperm(len(rollouts.responses), generator=generator), config.mini_batch_size):
             tokens = int(rollouts.response_mask[rows].sum())
             own = rows[accelerator.process_index :: accelerator.num_processes]
             parts = [
-                _accumulate(roles, rollouts, part, tokens, accelerator, config)
+                _accumulate(roles, rollouts, part, tokens, renderer, accelerator, config)
                 for part in torch.split(own, -(-len(own) // config.accumulation_steps))
             ]
             stats = _whole(gather_object(parts))
@@ -244,26 +249,38 @@ def _accumulate(
     rollouts: _Rollouts,
     rows: torch.Tensor,
     tokens: int,
+    renderer: Renderer,
     accelerator: Accelerator,
     config: PPOConfig,
 ) -> dict[str, float]:
     """Add the gradients of some rows of a mini-batch that holds `tokens` real tokens. Returns their share of its
     means, and their largest ratio."""
-    mask = rollouts.response_mask[rows]
-    ids, attention = rollouts.ids[rows], rollouts.attention[rows]
-    T, temperature = mask.shape[1], config.sampling.temperature
+    batch = lay_responses(
+        [rollouts.prompts[i] for i in rows],
+        [rollouts.responses[i] for i in rows],
+        renderer.pad_id,
+        roles.row_cost,
+        accelerator.device,
+    )
+    mask, temperature = batch.mask, config.sampling.temperature
+    columns = slice(mask.shape[1])
     with autocast(config.dtype):
-        logprobs, logits = response_logprobs(roles.policy, ids, attention, T, temperature)
+        logprobs, logits = read_logprobs(roles.policy, batch, temperature)
     loss, stats = policy_loss(
-        logprobs, rollouts.old_logprobs[rows], rollouts.advantages[rows], mask, config.clip_range, denominator=tokens
+        logprobs,
+        rollouts.old_logprobs[rows, columns],
+        rollouts.advantages[rows, columns],
+        mask,
+        config.clip_range,
+        denominator=tokens,
     )
     accelerator.backward(loss)
     with autocast(config.dtype):
-        values = state_values(roles.value, ids, attention, T)
+        values = read_values(roles.value, batch)
     critic_loss = value_loss(
         values,
-        rollouts.old_values[rows],
-        rollouts.returns[rows],
+        rollouts.old_values[rows, columns],
+        rollouts.returns[rows, columns],
         mask,
         config.value_clip_range,
         denominator=tokens,
@@ -275,7 +292,7 @@ def _accumulate(
         "ratio_max": float(stats["ratio_max"]),
         "policy_loss": float(loss.detach()),
         "value_loss": float(critic_loss.detach()),
-        "entropy": float(entropy(logits.detach() / temperature, mask, denominator=tokens)),
+        "entropy": float(token_entropy(logits.detach() / temperature).sum()) / tokens,
     }
 
 

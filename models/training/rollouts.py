@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
 
 from models.config import SamplingConfig
 from models.devices import device_of
 from models.dialogue import Renderer
-from models.generation import sample
+from models.generation import Response, sample
+from models.responses import lay_responses, read_logprobs, read_scores, read_values
 from models.roles import Roles
-from models.scoring import lay_out, response_logprobs, score_rows, token_values
 from models.seeds import derive_seed
 
 
@@ -70,33 +69,31 @@ def _answer_group(
 ) -> list[Rollout]:
     drawn = sample(roles.policy, prompts, sampling, end_ids=renderer.end_ids, pad_id=renderer.pad_id, seed=seed)
     responses = [response for [response] in drawn]
-    ids, attention, mask = lay_out(
-        prompts, [response.ids for response in responses], renderer.pad_id, device_of(roles.policy)
-    )
-    T, temperature = mask.shape[1], sampling.temperature
+    where = device_of(roles.policy)
+    batch = lay_responses(prompts, [response.ids for response in responses], renderer.pad_id, roles.row_cost, where)
 
-    # log pi(a) and log pi_0(a), both at the temperature that was sampled at
-    logprobs, _ = response_logprobs(roles.policy, ids, attention, T, temperature)
-    ref_logprobs, _ = response_logprobs(roles.reference, ids, attention, T, temperature)
-    values = state_values(roles.value, ids, attention, T)
-
-    rows = [prompt + response.ids for prompt, response in zip(prompts, responses, strict=True)]
-    safety = score_rows(roles.safety, rows, renderer.pad_id, sampling.batch_size)
-    helpfulness = score_rows(roles.helpfulness, rows, renderer.pad_id, sampling.batch_size)
+    # log pi(a) and log pi_0(a), both at the temperature that was sampled at. What the sampler kept is what a reading
+    # gives, to rounding, and that of bfloat16 is too coarse: it would move the first ratio by a hundredth.
+    logprobs = [response.logprobs for response in responses]
+    if torch.is_autocast_enabled(where.type):
+        read, _ = read_logprobs(roles.policy, batch, sampling.temperature)
+        logprobs = _of_each(read, responses)
+    ref_logprobs, _ = read_logprobs(roles.reference, batch, sampling.temperature)
+    values = read_values(roles.value, batch)
     return [
-        Rollout(
-            ids=response.ids,
-            finished=response.finished,
-            logprobs=logprobs[i, : len(response.ids)].tolist(),
-            ref_logprobs=ref_logprobs[i, : len(response.ids)].tolist(),
-            values=values[i, : len(response.ids)].tolist(),
-            safety=safety[i],
-            helpfulness=helpfulness[i],
+        Rollout(response.ids, response.finished, *numbers)
+        for response, *numbers in zip(
+            responses,
+            logprobs,
+            _of_each(ref_logprobs, responses),
+            _of_each(values, responses),
+            read_scores(roles.safety, batch).tolist(),
+            read_scores(roles.helpfulness, batch).tolist(),
+            strict=True,
         )
-        for i, response in enumerate(responses)
     ]
 
 
-def state_values(value: nn.Module, ids: torch.Tensor, attention: torch.Tensor, T: int) -> torch.Tensor:
-    """V(s_t), (B, T): the value before response token t, so read one column earlier."""
-    return token_values(value, ids, attention)[:, -T - 1 : -1]
+def _of_each(numbers: torch.Tensor, responses: Sequence[Response]) -> list[list[float]]:
+    """(N, T) numbers as a list for each response."""
+    return [row[: len(response.ids)] for row, response in zip(numbers.tolist(), responses, strict=True)]

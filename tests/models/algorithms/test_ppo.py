@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.algorithms.ppo import entropy, masked_mean, policy_loss, value_loss
+from models.algorithms.ppo import masked_mean, policy_loss, value_loss
 
 TWO = torch.ones(1, 2, dtype=torch.bool)
 
@@ -96,20 +96,12 @@ def test_masked_mean_by_hand_and_with_a_denominator() -> None:
     assert masked_mean(x, mask, denominator=12).item() == 0.5
 
 
-def test_entropy_is_the_mean_over_real_tokens_only() -> None:
-    logits = torch.stack([torch.zeros(4), torch.tensor([0.0, 0.0, -math.inf, -math.inf]), torch.full((4,), math.nan)])
-    mask = torch.tensor([[True, True, False]])
-    assert entropy(logits[None], mask).item() == pytest.approx((math.log(4) + math.log(2)) / 2)
-
-
 def test_the_mean_of_nothing_is_refused() -> None:
     x, empty = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match="False everywhere"):
         masked_mean(x, empty)
     with pytest.raises(ValueError, match="False everywhere"):
         policy_loss(x, x, x, empty, 0.2)
-    with pytest.raises(ValueError, match="False everywhere"):
-        entropy(torch.zeros(1, 2, 3), empty)
 
 
 @pytest.mark.parametrize("denominator", [0, -1.0, math.nan])
@@ -128,8 +120,6 @@ def test_wrong_shapes_masks_and_ranges_are_refused() -> None:
         policy_loss(x, x, x, TWO, 0.0)
     with pytest.raises(ValueError, match="value_clip_range"):
         value_loss(x, x, x, TWO, 0.0)
-    with pytest.raises(ValueError, match="mask"):
-        entropy(torch.zeros(1, 3, 4), TWO)
 
 
 @pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")

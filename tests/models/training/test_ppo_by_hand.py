@@ -1,6 +1,7 @@
 """One PPO iteration, worked out row by row in Python's own floats: rollouts, losses, mini-batches."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Response
 from models.roles import Roles
-from models.scoring import lay_out
 from models.training import ppo, rollouts
 from models.training.rollouts import PPOPrompt
 
@@ -98,7 +98,10 @@ def test_rollouts_follow_from_the_equations_by_hand(
         safety_threshold=1 / (1 + math.exp(-between)), sampling=SamplingConfig(temperature=TEMPERATURE),
     )  # fmt: skip
 
-    given = {tuple(prompt.ids): [response] for prompt, response in zip(PROMPTS, RESPONSES, strict=True)}
+    given = {  # the sampler's log-probabilities are those of the policy at this temperature
+        tuple(prompt.ids): [replace(response, logprobs=logprobs_of(roles.policy, prompt.ids, response.ids))]
+        for prompt, response in zip(PROMPTS, RESPONSES, strict=True)
+    }
     monkeypatch.setattr(rollouts, "sample", lambda _, prompts, *__, **___: [given[tuple(ids)] for ids in prompts])
     found, stats = ppo._roll_out(roles, PROMPTS, renderer, config, Accelerator(cpu=True), seed=1)
 
@@ -133,9 +136,9 @@ def test_rollouts_follow_from_the_equations_by_hand(
     assert abs(sum(kls)) > 0.1
 
 
-def made_up_rollouts(roles: Roles, renderer: Renderer) -> Any:
+def made_up_rollouts(roles: Roles) -> Any:
     """Rollouts whose numbers are drawn, near enough to the models that some tokens are clipped and some are not."""
-    ids, attention, mask = lay_out([p.ids for p in PROMPTS], [r.ids for r in RESPONSES], renderer.pad_id)
+    mask = torch.arange(6) < torch.tensor([[len(response.ids)] for response in RESPONSES])
     generator = torch.Generator().manual_seed(5)
     old_logprobs, old_values = torch.zeros(mask.shape), torch.zeros(mask.shape)
     for i, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
@@ -144,7 +147,8 @@ def made_up_rollouts(roles: Roles, renderer: Renderer) -> Any:
         old_values[i, :n] = torch.tensor(head_on(roles.value, prompt.ids + response.ids)[len(prompt.ids) - 1 : -1])
     drawn = torch.randn(4, *mask.shape, generator=generator)
     return ppo._Rollouts(
-        ids, attention, mask, old_logprobs + 0.3 * drawn[0], old_logprobs, old_values + 0.3 * drawn[1],
+        [p.ids for p in PROMPTS], [r.ids for r in RESPONSES], mask,
+        old_logprobs + 0.3 * drawn[0], old_logprobs, old_values + 0.3 * drawn[1],
         torch.zeros(4), drawn[2], drawn[3],
     )  # fmt: skip
 
@@ -154,13 +158,13 @@ def made_up_rollouts(roles: Roles, renderer: Renderer) -> Any:
 @pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")
 def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(roles: Roles, renderer: Renderer) -> None:
     """Two of the four rows, in a mini-batch of 17 tokens: sums are divided by those 17."""
-    made_up = made_up_rollouts(roles, renderer)
+    made_up = made_up_rollouts(roles)
     config = PPOConfig(
         batch_size=4, mini_batch_size=4, clip_range=0.15, value_clip_range=0.1,
         sampling=SamplingConfig(temperature=TEMPERATURE),
     )  # fmt: skip
     rows = torch.tensor([1, 2])
-    found = ppo._accumulate(roles, made_up, rows, 17, Accelerator(cpu=True), config)
+    found = ppo._accumulate(roles, made_up, rows, 17, renderer, Accelerator(cpu=True), config)
 
     policy_sum = value_sum = entropy_sum = 0.0
     clipped = 0
@@ -196,7 +200,8 @@ def test_each_mini_batch_begins_with_no_gradient(roles: Roles, renderer: Rendere
         optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.SGD(model.parameters(), lr=0.0) for name, model in roles.trained.items()
         }
-        stats = ppo._update(roles, optimizers, made_up_rollouts(roles, renderer), Accelerator(cpu=True), config, seed=1)
+        made_up = made_up_rollouts(roles)
+        stats = ppo._update(roles, optimizers, made_up, renderer, Accelerator(cpu=True), config, seed=1)
         norms.append([stats["policy_grad_norm"], stats["value_grad_norm"]])
     assert min(norms[0]) > 1e-3
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)

@@ -1,0 +1,100 @@
+"""Two processes that take turns at the same work, so that whatever else the machine does hits both alike.
+
+A side is a process that waits for a line, works, and answers with CPU seconds and what it did. The driver asks the
+sides in turn; the figure is the median over rounds of theirs / ours.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+
+
+class Turn:
+    """The side's end: `begin` waits to be asked, `end` answers. What libraries print goes to the error stream."""
+
+    def __init__(self) -> None:
+        self.answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self.started = 0.0
+
+    def begin(self) -> None:
+        """Ends the process where nobody asks any more."""
+        if not sys.stdin.readline():
+            sys.exit(0)
+        self.started = time.process_time()
+
+    def end(self, **work: float) -> None:
+        """`work` is what both sides must have done alike, by name."""
+        seconds = time.process_time() - self.started
+        self.answers.write(json.dumps({"seconds": seconds, **work}) + "\n")
+        self.answers.flush()
+
+
+@dataclass
+class Side:
+    """The driver's end of a process."""
+
+    name: str
+    command: Sequence[str]
+    tree: Path = ROOT
+    libraries: Path | None = None  # a folder whose packages come before those that are installed
+
+    def start(self) -> None:
+        """Does not wait for it."""
+        path = [str(folder) for folder in (self.libraries, self.tree) if folder]
+        self.process = subprocess.Popen(
+            [sys.executable, *self.command],
+            cwd=self.tree,
+            env={
+                **os.environ,
+                **ENVIRONMENT,
+                "PYTHONPATH": os.pathsep.join(path),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def work(self) -> dict[str, Any]:
+        """One turn. Raises RuntimeError where the process has ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with {self.process.wait()}: its messages stand above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def stop(self) -> None:
+        """Its input ends, and so does it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def alternate(sides: Sequence[Side], rounds: int, warm_up: int = 1) -> dict[str, list[dict[str, Any]]]:
+    """What each side answered, round by round, those of the warm-up left out."""
+    for side in sides:
+        side.start()
+    found: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
+    try:
+        for number in range(warm_up + rounds):
+            for side in sides if number % 2 else reversed(sides):
+                answer = side.work()
+                if number >= warm_up:
+                    found[side.name].append(answer)
+    finally:
+        for side in sides:
+            side.stop()
+    return found
