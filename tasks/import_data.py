@@ -10,10 +10,12 @@ from pydantic import Field
 
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.reading.dialogue_readers import HELD_OUT
+from data_store.reading.messages import Messages
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.preference_readers import RECOGNISE, read_preferences
 from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_prompts
-from data_store.reading.row_import import Imported, Messages
+from data_store.reading.row_import import Imported
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from models.config import Config
@@ -53,7 +55,6 @@ class ImportConfig(Config):
     )
 
 
-HELD_OUT = "held_out"  # why a demonstration is refused
 WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
 PAIRS = tuple(role for role in ROLES if role.endswith("_preferences"))
 
