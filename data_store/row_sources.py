@@ -17,7 +17,7 @@ def is_from(column: pa.ChunkedArray, what: str, name: str) -> pa.ChunkedArray:
     """For each value of the column `annotator` or `source`, whether it is of this annotator or source."""
     if what == "annotator":
         return pc.equal(column, name)
-    return pc.match_substring_regex(column, rf"^(?:(?:.*/)?{re.escape(name)}:\d+(?:#\d+)?|{re.escape(name)}/\d+)$")
+    return pc.match_substring_regex(column, rf"^(?:(?:.*/)?{re.escape(name)}:\d+(?:[#+]\d+)*|{re.escape(name)}/\d+)$")
 
 
 def without(table: pa.Table, what: str, names: Iterable[str]) -> pa.Table:

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from data_store.commands import halter
 from data_store.errors import InputError
+from data_store.reading.messages import Messages
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.preference_readers import RECOGNISE, read_preferences
 from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_prompts
-from data_store.reading.row_import import Messages
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from models.config import Config

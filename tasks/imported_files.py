@@ -10,7 +10,7 @@ import pyarrow as pa
 from data_store.errors import InputError
 from data_store.reading.preference_formats.registry import PreferenceOptions
 from data_store.reading.preference_readers import read_preferences
-from data_store.reading.row_import import Imported
+from data_store.reading.row_import import Imported, row_identity
 from data_store.reading.source_files import source_files
 from data_store.rows import AXES
 from tasks.engine.step import StepRun
@@ -65,9 +65,14 @@ class ImportedFiles:
             return f"{names.get(name, name)}{colon}{line}"
 
         for number, field in enumerate(table.schema):
-            if field.name in ("source", "doc_id", "dialogue_id", "preference_id"):
+            if field.name in ("source", "doc_id", "dialogue_id"):
                 texts = [rename(text) for text in table.column(number).to_pylist()]
                 table = table.set_column(number, field, pa.array(texts, field.type))
+        if "preference_id" in table.column_names:
+            number = table.schema.get_field_index("preference_id")
+            axes, sources = (table.column(name).to_pylist() for name in ("axis", "source"))
+            ids = [row_identity(axis, source) for axis, source in zip(axes, sources, strict=True)]
+            table = table.set_column(number, table.schema.field(number), pa.array(ids, pa.string()))
         return table
 
     def accepted(self, role: str, read: Imported) -> pa.Table:

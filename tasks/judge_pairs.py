@@ -6,7 +6,7 @@ from typing import Any
 
 from data_store.commands import halter
 from data_store.errors import InputError
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from tasks.engine.step import Files, Input, Output, StepRun, step
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import MODELS, JudgePairsConfig

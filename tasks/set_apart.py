@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.reading import dialogue_readers
 from data_store.reading.row_import import Imported
 from tasks.held_out import begins_with
 
@@ -21,7 +22,7 @@ class Kept:
 
 
 HELD_OUT = Kept(
-    "held_out",
+    dialogue_readers.HELD_OUT,
     "answers a held-out prompt",
     "every {} answers a prompt that is held out for evaluation: give others, or other prompts to evaluate on",
 )

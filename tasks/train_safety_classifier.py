@@ -9,8 +9,10 @@ from pydantic import Field
 from data_store.errors import InputError
 from data_store.estimate import Estimate
 from data_store.figures import figure
-from data_store.reading.preference_formats.pairs import prompt_in, word
-from data_store.reading.source_files import Record, read_records, source_files
+from data_store.reading.containers import read_records
+from data_store.reading.messages import prompt_in
+from data_store.reading.source_files import Record, source_files
+from data_store.reading.words import word
 from models.config import Config
 from tasks.engine.step import Input, Measurements, Output, StepRun, step
 from tasks.estimates import mean_of, rate_of

@@ -145,12 +145,9 @@ print(json.dumps(filter_documents(table).counts))
 
 
 def test_the_new_format_is_recognised_and_its_votes_are_read(extended: Path, tmp_path: Path) -> None:
-    def conversation(answer: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": "hello?"}, {"role": "assistant", "content": answer}]
-
-    answers = {"conversation_a": conversation("hi"), "conversation_b": conversation("no")}
+    answers = {"orig_instruction": "hello?", "orig_response_A": "hi", "orig_response_B": "no", "output": "…"}
     file = tmp_path / "votes.jsonl"
-    file.write_text("".join(json.dumps({**answers, "winner": who}) + "\n" for who in ("model_b", "tie")))
+    file.write_text("".join(json.dumps({**answers, "orig_preference": who}) + "\n" for who in ("B", "TIE")))
     code = f"""
 import json
 from pathlib import Path
@@ -160,7 +157,7 @@ print(json.dumps([read.rows.to_pylist(), read.refused.to_pylist()]))
 """
     (row,), (refused,) = asked(extended, code)
     assert (row["response_a"], row["response_b"], row["chosen"]) == ("hi", "no", "b")
-    assert (row["annotator"], refused["reason"]) == ("import:arena", "tie")
+    assert (row["annotator"], refused["reason"]) == ("import:prometheus", "tie")
 
 
 @pytest.mark.slow

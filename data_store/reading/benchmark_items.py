@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_store.errors import InputError
-from data_store.reading.row_import import Imported, RefusedRowError, import_rows
-from data_store.reading.source_files import Record, read_records, source_files
+from data_store.reading.bad_rows import RefusedRowError
+from data_store.reading.containers import read_records
+from data_store.reading.row_import import Imported, import_rows
+from data_store.reading.source_files import Record, source_files
 
 _LETTERS = "ABCDEFGHIJ"
 

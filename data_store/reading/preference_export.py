@@ -1,15 +1,19 @@
 """Writing preference rows in the formats of other tools, so that they read back as the same judgements."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from data_store.errors import InputError
 from data_store.files import atomic_write
+from data_store.reading.bad_rows import RefusedRowError
 from data_store.reading.preference_formats.registry import EXPORT_FORMATS
-from data_store.reading.row_import import RefusedRowError
 
 Row = Mapping[str, Any]
 
@@ -38,14 +42,26 @@ def export_preferences(rows: Iterable[Row], format: str, target: Path, *, overwr
         raise InputError(f"{target} is there already: give another name, or --overwrite")
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
-    lines, left_out = list[str](), Counter[str]()
+    written, left_out = list[dict[str, Any]](), Counter[str]()
     for row in rows:
         try:
-            lines.append(json.dumps(write(row), ensure_ascii=False))
+            written.append(write(row))
         except RefusedRowError as refusal:
             left_out[refusal.reason] += 1
-    if not lines:
+    if not written:
         raise InputError(f"there is no preference to write; left out: {dict(left_out) or 'none'}")
+    schema = EXPORT_FORMATS[format].schema
+    atomic_write(target, _as_json(written, suffix) if schema is None else _as_parquet(written, schema))
+    return Exported(len(written), dict(left_out))
+
+
+def _as_json(written: list[dict[str, Any]], suffix: str) -> str:
+    lines = [json.dumps(each, ensure_ascii=False) for each in written]
     text = "\n".join(lines) if suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
-    atomic_write(target, text + "\n")
-    return Exported(len(lines), dict(left_out))
+    return text + "\n"
+
+
+def _as_parquet(written: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+    found = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(written, schema=schema), found)
+    return found.getvalue()

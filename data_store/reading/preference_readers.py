@@ -1,19 +1,31 @@
 """Reading the user's preference pairs, in whichever format their files have."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
 from data_store.errors import InputError
-from data_store.reading.preference_formats.pairs import NUMBERS, Found
+from data_store.reading.bad_rows import BadRows, Refusal, RefusedRowError
+from data_store.reading.containers import read_records
+from data_store.reading.messages import with_context
+from data_store.reading.preference_formats.format import PreferenceFormat
+from data_store.reading.preference_formats.pairs import NUMBERS, OTHER_AXIS, Found
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
-from data_store.reading.row_import import Imported, Refusal, gather, prompt_id_of
-from data_store.reading.source_files import Record, SourceFile, read_records, source_files
+from data_store.reading.row_import import Imported, gather, prompt_id_of, row_identity
+from data_store.reading.source_files import Record, SourceFile, source_files
 from data_store.rows import AXES, RATINGS
 
 RECOGNISE = "auto"
+_LOOKED_AT = 50  # records that tell a file's format
 _EMPTY = dict.fromkeys(("safety_label", "policy_version_a", "policy_version_b", *NUMBERS))
+
+
+class _Reading(PreferenceOptions):
+    """The options of all formats, with the axis that the file is given for."""
+
+    axis: str
 
 
 def read_preferences(
@@ -23,23 +35,22 @@ def read_preferences(
     iteration: str = "V0",
     default_rating: str = "better",
     options: PreferenceOptions | None = None,
+    bad: BadRows | None = None,
 ) -> Imported:
-    """Rows of kind preference from .jsonl, .jsonl.gz, .json or .csv.
+    """Rows of kind preference from .jsonl, .json, .csv, .tsv, .parquet or .arrow.
 
-    `format` is one of FORMATS, or "auto": each file's first record tells. What a record does not say is taken from the
-    arguments, but for the split: that stays empty, and the prompt's text decides when pairs are collected. The
+    `format` is one of FORMATS, or "auto": the first records of each file tell. What a record does not say is taken from
+    the arguments, but for the split: that stays empty, and the prompt's text decides when pairs are collected. The
     annotator is then "import:<format>". Where a format always names the better answer first, whether it becomes a or b
     is drawn from a hash of its source, so that its place tells nothing. A source is FILE:LINE; with #N where a record
-    gives several pairs.
+    gives several pairs. The id of a row is its source behind its axis, so one file can be given for both.
 
-    Refused by name: prompts_differ, identical_responses, empty_answer, empty_message, turns_do_not_alternate,
-    last_turn_not_assistant, last_turn_not_user, chosen_unsafe_other_safe, tie, no_pair, no_score, no_rank,
-    no_judgement, not_submitted, skipped; of OpenAssistant deleted, synthetic, not_reviewed, failed_review,
-    other_language, tree_not_finished.
+    Refused by name: those reasons that docs/preference-sources.md lists. A row that cannot be read is `bad_row` where
+    `bad` has it dropped.
 
     Raises:
-        InputError: a broken line, a missing or unknown field, an unknown word (the message lists those there are), a
-            file of no known format, or nothing left after refusals.
+        InputError: a row that cannot be read (a broken line, a missing field, an unknown word; the message lists those
+            there are), a file of no known format, or nothing left after refusals.
     """
     for name, value, words in (
         ("format", format, (RECOGNISE, *FORMATS)),
@@ -48,38 +59,103 @@ def read_preferences(
     ):
         if value not in words:
             raise InputError(f"{name} is {value!r}; use one of {', '.join(words)}")
-    reading = options or PreferenceOptions()
+    reading = _Reading(**dict(options or PreferenceOptions()), axis=axis)
     default = {"axis": axis, "iteration": iteration, "split": None, "rating": default_rating, **_EMPTY}
-    found = (each for file in source_files(paths) for each in _read_file(file, format, reading, default))
+    bad = bad or BadRows()
+    found = (each for file in source_files(paths) for each in _read_file(file, format, reading, default, bad))
     return gather(found, "preference")
 
 
 def _read_file(
-    file: SourceFile, format: str, options: PreferenceOptions, default: Mapping[str, Any]
+    file: SourceFile, name: str, options: _Reading, default: Mapping[str, Any], bad: BadRows
 ) -> Iterator[Found]:
-    records: Iterable[Record] = read_records(file)
-    if format == RECOGNISE:
+    records: Iterable[Record] = read_records(file, bad)
+    if name == RECOGNISE:
         records = iter(records)
-        first = next(records, None)
-        if first is None:
+        first = list(islice(records, _LOOKED_AT))
+        yield from bad.taken()
+        if not first:
             return
-        format, records = _format_of(first), chain([first], records)
-    for found in FORMATS[format].read(records, options):
+        name, records = _format_of(first), chain(first, records)
+    format = FORMATS[name]
+    for group in _groups(records, format):
+        for found in _read_group(format, group, options, bad):
+            if isinstance(found, Refusal):
+                yield found
+            elif found.get("axis", options.axis) != options.axis:
+                yield Refusal(found["source"], OTHER_AXIS, f"the file is given for {options.axis}")
+            elif found["response_a"] == found["response_b"]:
+                yield Refusal(found["source"], "identical_responses", "")
+            else:
+                row = {**default, "annotator": f"import:{name}", **found}
+                identity = row_identity(row["axis"], row["source"])
+                yield {**row, "preference_id": identity, "prompt_id": prompt_id_of(row["messages"])}
+        yield from bad.taken()
+    yield from bad.taken()
+
+
+def _groups(records: Iterable[Record], format: PreferenceFormat) -> Iterator[list[Record]]:
+    """Records that belong together."""
+    together = format.together
+    if together is None:
+        yield from ([record] for record in records)
+    elif format.adjacent:
+        yield from (list(group) for _, group in groupby(records, key=lambda record: together(record.fields)))
+    else:
+        found = dict[str, list[Record]]()
+        for record in records:
+            found.setdefault(json.dumps(together(record.fields), sort_keys=True, default=str), []).append(record)
+        yield from found.values()
+
+
+def _read_group(
+    format: PreferenceFormat, group: list[Record], options: PreferenceOptions, bad: BadRows
+) -> Iterator[Found]:
+    """What a format makes of records that belong together, behind what they say beside their dialogue."""
+    try:
+        read = list(format.read(group, options))
+        told = _beside(group[0], format)
+    except RefusedRowError as refusal:
+        yield from (Refusal(record.source, refusal.reason, refusal.detail) for record in group)
+        return
+    except InputError as error:
+        bad.meet(error, *(record.source for record in group))
+        return
+    for found in read:
         if isinstance(found, Refusal):
             yield found
-        elif found["response_a"] == found["response_b"]:
-            yield Refusal(found["source"], "identical_responses", "")
-        else:
-            row = {**default, "annotator": f"import:{format}", "preference_id": found["source"], **found}
-            yield {**row, "prompt_id": prompt_id_of(row["messages"])}
+            continue
+        try:
+            yield {**found, "messages": with_context(told, found["messages"])}
+        except RefusedRowError as refusal:
+            yield Refusal(found["source"], refusal.reason, refusal.detail)
+        except InputError as error:
+            bad.meet(error, found["source"])
 
 
-def _format_of(record: Record) -> str:
-    """The format that a record's fields tell."""
-    for name, each in FORMATS.items():
-        if each.recognises(record.fields):
-            return name
+def _beside(record: Record, format: PreferenceFormat) -> Record:
+    """The record without what its format has read of it. Raises InputError for thoughts that belong to no answer."""
+    if record.fields.get("reasoning_content") not in (None, ""):
+        raise InputError(
+            f"{record.where}: field 'reasoning_content' belongs to neither answer; put it into their messages, or "
+            "remove it"
+        )
+    fields = {name: value for name, value in record.fields.items() if name not in format.reads}
+    return Record(record.where, record.source, fields)
+
+
+def _format_of(records: Sequence[Record]) -> str:
+    """The format of which most of a file's first records are; of two the one that is tried first."""
+    counts = dict.fromkeys(FORMATS, 0)
+    for record in records:
+        fields = {name: value for name, value in record.fields.items() if value is not None}
+        found = next((name for name, each in FORMATS.items() if each.recognises(fields)), None)
+        if found is not None:
+            counts[found] += 1
+    best = max(counts, key=lambda name: counts[name])
+    if counts[best]:
+        return best
     raise InputError(
-        f"{record.where}: no known format of preferences has the fields {', '.join(record.fields) or 'none'}; "
+        f"{records[0].where}: no known format of preferences has the fields {', '.join(records[0].fields) or 'none'}; "
         f"set data.preference_format to one of {', '.join(FORMATS)}"
     )

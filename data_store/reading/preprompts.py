@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data_store.errors import InputError
-from data_store.reading.source_files import Record, read_lines, read_records, source_files
+from data_store.reading.containers import read_records
+from data_store.reading.source_files import Record, read_lines, source_files
 
 CATEGORY = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 """How a category is written: it becomes part of the names of metrics."""

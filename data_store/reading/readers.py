@@ -4,45 +4,39 @@ Broken input (no JSON, a missing field, an unknown word) stops with InputError n
 are well-formed but of no use (an empty answer) are refused by name and counted, never dropped silently.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import BadRows, RefusedRowError
+from data_store.reading.containers import KINDS, read_parquet_column, read_records
+from data_store.reading.dialogue_readers import read_dialogues
+from data_store.reading.messages import Messages, prompt_of, with_context
 from data_store.reading.preference_readers import read_preferences
-from data_store.reading.row_import import (
-    Imported,
-    Messages,
-    RefusedRowError,
-    check_turns,
-    import_rows,
-    messages_of,
-    prompt_id_of,
-)
+from data_store.reading.row_import import Imported, import_rows, prompt_id_of
 from data_store.reading.source_files import (
     Record,
     SourceFile,
     read_lines,
     read_paragraphs,
-    read_parquet_column,
-    read_records,
     source_files,
 )
+from data_store.reading.words import split_of as split_in
 from data_store.rows import AXES, row_kind
 
 __all__ = ["Imported", "read_dialogues", "read_documents", "read_instructions", "read_preferences", "read_prompts"]
 
 _BATCH_ROWS = 1024
 _BATCH_CHARACTERS = 8 << 20
-_SPLITS = ("train", "validation", "heldout")
 
 
 def read_documents(
-    paths: Sequence[Path], text_field: str = "text", txt: str = "paragraphs"
+    paths: Sequence[Path], text_field: str = "text", txt: str = "paragraphs", bad: BadRows | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of kind document, of bounded size, from .jsonl, .jsonl.gz, .csv, .parquet and .txt files.
+    """Batches of kind document, of bounded size, from .jsonl, .json, .csv, .tsv, .parquet, .arrow and .txt files.
 
     Args:
         paths: the files, in the order in which their documents come.
@@ -61,9 +55,9 @@ def read_documents(
         raise InputError(f"txt is {txt!r}; use paragraphs or file")
     files = source_files(paths)
     for file in files:
-        if file.format not in ("jsonl", "csv", "parquet", "txt"):
-            raise InputError(f"{file.path}: unknown kind of file; use .jsonl, .jsonl.gz, .csv, .txt or .parquet")
-    return _document_batches(files, text_field, txt)
+        if file.format not in (*KINDS, "txt"):
+            raise InputError(f"{file.path}: unknown kind of file; use .{', .'.join((*KINDS, 'txt'))}")
+    return _document_batches(files, text_field, txt, bad or BadRows())
 
 
 def read_prompts(
@@ -72,31 +66,32 @@ def read_prompts(
     axis: str = "helpfulness",
     kind: str = "import",
     split_of: Callable[[Messages], str] = lambda _: "train",
+    bad: BadRows | None = None,
 ) -> Imported:
-    """Rows of kind prompt from .jsonl, .jsonl.gz, .csv and .txt (one prompt per line).
+    """Rows of kind prompt from .jsonl, .json, .csv, .tsv, .parquet, .arrow and .txt (one prompt per line).
 
-    A JSON record has `messages` (roles and contents, the user's turn last) or `text_field`; its own fields `axis`,
-    `kind` and `split` go before the arguments. `split_of` tells the split of messages of which the file says none.
-    prompt_id is a hash of the messages, so the same prompt has the same id in every file, also in preferences.
+    A record has `messages` (roles and contents, the user's turn last), `text_field` (text, messages, or an object with
+    a text), or one of `instruction` (with `input`), `question` and `goal`; of a whole `conversation` the prompt is its
+    beginning up to the first answer. Its own fields `axis`, `kind` and `split` go before the arguments; a split may be
+    in the words of the hub. `split_of` tells the split of messages of which the file says none. prompt_id is a hash of
+    the messages, so the same prompt has the same id in every file, also in preferences.
 
-    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user.
+    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user, other_axis, and what `messages_of` refuses.
 
     Raises:
-        InputError: as `read_documents`; unknown axis, split or role; nothing left after refusals.
+        InputError: as `read_documents`; an unknown role; nothing left after refusals.
     """
     _check_word("axis", axis, AXES)
     seen: dict[str, str] = {}
 
     def prompt(record: Record) -> dict[str, Any]:
-        words = {"axis": axis, "kind": kind, "split": ""}
-        words.update({name: record.text(name) for name in words if record.fields.get(name) not in (None, "")})
-        _check_word(f"{record.where}: axis", words["axis"], AXES)
-        if words["split"]:
-            _check_word(f"{record.where}: split", words["split"], _SPLITS)
-        if "messages" in record.fields:
-            messages = messages_of(record)
-        else:
-            messages = [{"role": "user", "content": record.text(text_field).strip()}]
+        words = {"axis": axis, "kind": kind, "split": split_in(record) or ""}
+        if record.fields.get("axis") not in (None, "", *AXES):
+            raise RefusedRowError("other_axis", str(record.fields["axis"])[:40])
+        words["axis"] = record.fields.get("axis") or axis
+        if record.fields.get("kind") not in (None, ""):
+            words["kind"] = str(record.fields["kind"])
+        messages = with_context(record, prompt_of(record, text_field))
         if messages[-1]["role"] != "user":
             raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")
         if not messages[-1]["content"].strip():
@@ -108,38 +103,13 @@ def read_prompts(
         words["split"] = words["split"] or split_of(messages)
         return {"prompt_id": prompt_id, "source": record.source, **words, "messages": messages}
 
-    return import_rows(_text_or_records(paths, text_field), prompt, "prompt")
+    return import_rows(_text_or_records(paths, text_field, bad), prompt, "prompt", bad)
 
 
-def read_dialogues(
-    paths: Sequence[Path],
-    prompt_field: str = "prompt",
-    response_field: str = "response",
-    kind: str = "import",
+def read_instructions(
+    paths: Sequence[Path], split_of: Callable[[Messages], str] = lambda _: "train", bad: BadRows | None = None
 ) -> Imported:
-    """Rows of kind dialogue from .jsonl, .jsonl.gz and .csv.
-
-    A record has `messages`; or `prompt_field` and `response_field` (name them for a CSV of pairs); or `instruction` and
-    `output`, with `input` as a second paragraph of the user's turn if there is one; or `instruction` and `instances`, a
-    list of {input, output}, each of which becomes a dialogue (the shape of the self-instruct seed tasks).
-
-    Refused by name: empty_message, turns_do_not_alternate, last_turn_not_assistant.
-
-    Raises:
-        InputError: as `read_documents`; a record in none of these shapes; nothing left after refusals.
-    """
-
-    def dialogue(record: Record) -> dict[str, Any]:
-        messages = messages_of(record) if "messages" in record.fields else _pair(record, prompt_field, response_field)
-        check_turns(messages)
-        return {"dialogue_id": record.source, "source": record.source, "kind": kind, "messages": messages}
-
-    records = (single for file in source_files(paths) for record in read_records(file) for single in _each(record))
-    return import_rows(records, dialogue, "dialogue")
-
-
-def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str] = lambda _: "train") -> Imported:
-    """Rows of kind instruction from .jsonl, .jsonl.gz, .csv and .txt (one instruction per line).
+    """Rows of kind instruction from the same kinds of files (in .txt one instruction per line).
 
     An instruction holds for every answer of a dialogue, such as "Always answer in rhymes.". A record has `text`. Its
     `short` form is what Ghost Attention learns in a share of the dialogues ("Rhymes."), the text itself where there is
@@ -149,7 +119,7 @@ def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str]
     Refused by name: empty_instruction, duplicate_instruction.
 
     Raises:
-        InputError: as `read_documents`; an unknown split; nothing left after refusals.
+        InputError: as `read_documents`; nothing left after refusals.
     """
     seen: dict[str, str] = {}
 
@@ -164,23 +134,22 @@ def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str]
         seen[identity] = record.source
         said = {
             name: record.text(name).strip() if record.fields.get(name) not in (None, "") else ""
-            for name in ("short", "kind", "split")
+            for name in ("short", "kind")
         }
-        if said["split"]:
-            _check_word(f"{record.where}: split", said["split"], ("train", "heldout"))
+        split = split_in(record)
         return {
             "instruction_id": identity,
             "source": record.source,
             "text": text,
             "short": said["short"] or text,
             "kind": said["kind"] or "import",
-            "split": said["split"] or split_of(messages),
+            "split": "heldout" if split == "validation" else split or split_of(messages),
         }
 
-    return import_rows(_text_or_records(paths, "text"), instruction, "instruction")
+    return import_rows(_text_or_records(paths, "text", bad), instruction, "instruction", bad)
 
 
-def _document_batches(files: list[SourceFile], text_field: str, txt: str) -> Iterator[pa.RecordBatch]:
+def _document_batches(files: list[SourceFile], text_field: str, txt: str, bad: BadRows) -> Iterator[pa.RecordBatch]:
     schema = row_kind("document").schema
     sources, texts, characters, written = list[str](), list[str](), 0, 0
 
@@ -188,7 +157,7 @@ def _document_batches(files: list[SourceFile], text_field: str, txt: str) -> Ite
         return pa.record_batch([pa.array(sources), pa.array(sources), pa.array(texts)], schema=schema)
 
     for file in files:
-        for source, text in _documents(file, text_field, txt):
+        for source, text in _documents(file, text_field, txt, bad):
             if texts and (len(texts) == _BATCH_ROWS or characters + len(text) > _BATCH_CHARACTERS):
                 yield batch()
                 sources, texts, characters = [], [], 0
@@ -201,8 +170,8 @@ def _document_batches(files: list[SourceFile], text_field: str, txt: str) -> Ite
     yield batch()
 
 
-def _documents(file: SourceFile, text_field: str, txt: str) -> Iterator[tuple[str, str]]:
-    if file.format == "parquet":
+def _documents(file: SourceFile, text_field: str, txt: str, bad: BadRows) -> Iterator[tuple[str, str]]:
+    if file.format == "parquet" and not bad.drop:  # one column alone
         for start, texts in read_parquet_column(file, text_field, _BATCH_ROWS):
             yield from ((f"{file.name}:{row}", text) for row, text in enumerate(texts, start))
     elif file.format == "txt" and txt == "file":
@@ -212,44 +181,21 @@ def _documents(file: SourceFile, text_field: str, txt: str) -> Iterator[tuple[st
     elif file.format == "txt":
         yield from ((f"{file.name}:{number}", text) for number, text in read_paragraphs(file))
     else:
-        yield from ((record.source, record.text(text_field)) for record in read_records(file))
+        for record in read_records(file, bad):
+            try:
+                yield record.source, record.text(text_field)
+            except InputError as error:
+                bad.meet(error, record.source)
 
 
-def _text_or_records(paths: Sequence[Path], text_field: str) -> Iterator[Record]:
+def _text_or_records(paths: Sequence[Path], text_field: str, bad: BadRows | None) -> Iterator[Record]:
     for file in source_files(paths):
         if file.format == "txt":
             for number, line in read_lines(file):
                 if line.strip():
                     yield Record(f"{file.path} line {number}", f"{file.name}:{number}", {text_field: line})
         else:
-            yield from read_records(file)
-
-
-def _each(record: Record) -> Iterator[Record]:
-    """The record, or one for each of its instances."""
-    if "instances" not in record.fields:
-        yield record
-        return
-    instances = record.fields["instances"]
-    if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
-        raise InputError(f"{record.where}: field 'instances' must be a list of objects with input and output")
-    for number, instance in enumerate(instances):
-        source = record.source if len(instances) == 1 else f"{record.source}#{number}"
-        fields = {"instruction": record.text("instruction"), **instance}
-        yield Record(f"{record.where} instance {number}", source, fields)
-
-
-def _pair(record: Record, prompt_field: str, response_field: str) -> Messages:
-    if "instruction" in record.fields and prompt_field not in record.fields:
-        prompt, response_field = record.text("instruction"), "output"
-        extra = record.text("input").strip() if record.fields.get("input") is not None else ""
-        prompt = f"{prompt.strip()}\n\n{extra}" if extra else prompt
-    else:
-        prompt = record.text(prompt_field)
-    return [
-        {"role": "user", "content": prompt.strip()},
-        {"role": "assistant", "content": record.text(response_field).strip()},
-    ]
+            yield from read_records(file, bad)
 
 
 def _check_word(name: str, value: str, words: tuple[str, ...]) -> None:

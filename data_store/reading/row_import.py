@@ -1,34 +1,18 @@
 """Turning records into rows of a kind, with what is well-formed but of no use refused by name and counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from data_store.encoding import content_hash
 from data_store.errors import InputError
+from data_store.reading.bad_rows import BadRows, Refusal, RefusedRowError
+from data_store.reading.messages import Messages
 from data_store.reading.source_files import Record
 from data_store.row_checks import conform
-from data_store.rows import ROLES, row_kind
-
-Messages = list[dict[str, str]]
-
-
-class RefusedRowError(Exception):
-    """A row that is well-formed but of no use: a reason from a fixed list, and the detail."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
-class Refusal(NamedTuple):
-    """What was refused: where it stands, a reason from a fixed list, and the detail."""
-
-    source: str
-    reason: str
-    detail: str
+from data_store.rows import row_kind
 
 
 class Imported(NamedTuple):
@@ -42,12 +26,16 @@ class Imported(NamedTuple):
         return dict(Counter(self.refused.column("reason").to_pylist()).most_common())
 
 
-def import_rows(records: Iterable[Record], convert: Callable[[Record], dict[str, Any]], kind: str) -> Imported:
-    """Convert each record to a row of `kind`; what raises RefusedRowError goes to the refused rows.
+def import_rows(
+    records: Iterable[Record], convert: Callable[[Record], dict[str, Any]], kind: str, bad: BadRows | None = None
+) -> Imported:
+    """Convert each record to a row of `kind`; what raises RefusedRowError goes to the refused rows, and so does what
+    cannot be read where `bad` has it dropped.
 
     Raises:
-        InputError: no record, or none that was not refused.
+        InputError: a row that cannot be read; no record, or none that was not refused.
     """
+    bad = bad or BadRows()
 
     def converted() -> Iterator[dict[str, Any] | Refusal]:
         for record in records:
@@ -55,6 +43,10 @@ def import_rows(records: Iterable[Record], convert: Callable[[Record], dict[str,
                 yield convert(record)
             except RefusedRowError as refusal:
                 yield Refusal(record.source, refusal.reason, refusal.detail)
+            except InputError as error:
+                bad.meet(error, record.source)
+            yield from bad.taken()
+        yield from bad.taken()
 
     return gather(converted(), kind)
 
@@ -70,40 +62,20 @@ def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
     refused_table = pa.Table.from_pylist(refused, schema=row_kind("dropped").schema)
     if not rows:
         counts = dict(Counter(row["reason"] for row in refused))
-        raise InputError(f"no {kind} is left of {len(refused)} rows; refused: {counts or 'none, the files are empty'}")
+        first = (
+            f"; the first, {refused[0]['source']}: {refused[0]['detail'] or refused[0]['reason']}" if refused else ""
+        )
+        told = f"{counts or 'none, the files are empty'}{first}"
+        raise InputError(f"no {kind} is left of {len(refused)} rows; refused: {told}")
     schema = row_kind(kind).schema
     return Imported(conform(pa.Table.from_pylist(rows, schema=schema), row_kind(kind), kind), refused_table)
-
-
-def messages_of(record: Record, field: str = "messages") -> Messages:
-    """The messages in `field`; raises InputError where they are not a list of {role, content} with known roles."""
-    value = record.fields.get(field)
-    if not isinstance(value, list) or not value:
-        raise InputError(f"{record.where}: field {field!r} must be a list of messages with role and content")
-    messages: Messages = []
-    for number, message in enumerate(value):
-        name = f"{field}[{number}]"
-        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise InputError(f"{record.where}: field {name!r} must have role and content")
-        role = message["role"]
-        if role not in ROLES:
-            raise InputError(f"{record.where}: field '{name}.role' is {role!r}; use one of {', '.join(ROLES)}")
-        messages.append({"role": role, "content": record.check_text(f"{name}.content", message["content"])})
-    return messages
-
-
-def check_turns(messages: Messages) -> None:
-    """Refuse what is no dialogue: after a system message user and assistant by turns, assistant last, none empty."""
-    turns = [message["role"] for message in messages if message["role"] != "system"]
-    if not turns or turns[-1] != "assistant":
-        raise RefusedRowError("last_turn_not_assistant", f"the turns are {', '.join(turns) or 'none'}")
-    if turns != ["user", "assistant"] * (len(turns) // 2) or any(m["role"] == "system" for m in messages[1:]):
-        raise RefusedRowError("turns_do_not_alternate", f"the turns are {', '.join(m['role'] for m in messages)}")
-    for number, message in enumerate(messages):
-        if not message["content"].strip():
-            raise RefusedRowError("empty_message", f"message {number} of the {message['role']}")
 
 
 def prompt_id_of(messages: Messages) -> str:
     """The id of a prompt, from its messages alone."""
     return f"prompt-{content_hash(messages)[:24]}"
+
+
+def row_identity(axis: str, source: str) -> str:
+    """The id of an imported judgement: a file can be given for both axes."""
+    return f"{axis}/{source}"

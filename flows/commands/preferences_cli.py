@@ -30,7 +30,9 @@ def _group() -> None:
 @preferences.command("export")
 @guarded
 def export(
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to write: .jsonl, or .json for the tools")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="The file to write: .parquet, .json for the tools, .jsonl for hh")
+    ],
     format: Annotated[str, typer.Option("--format", help=", ".join(EXPORT_FORMATS))],
     iteration: Annotated[str | None, typer.Option("--iteration", help="V1, V2 …; all of them if not given")] = None,
     batch: Annotated[

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from data_store.encoding import text_hash
 from data_store.errors import InputError
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config
 from tasks.engine.step import Input, StepRun

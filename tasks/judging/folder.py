@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from models.config import Config
 from tasks.answers import open_renderer
 from tasks.engine.step import Input, StepRun

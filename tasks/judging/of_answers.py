@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from tasks.engine.step import StepRun
 from tasks.judging.endpoint import EndpointConfig
 from tasks.judging.folder import ask_folder

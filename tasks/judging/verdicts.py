@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from models.config import Config
 
 ORDERS_DISAGREE = "orders_disagree"

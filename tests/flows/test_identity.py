@@ -55,7 +55,7 @@ WORDS: Mapping[str, str] = {
     "withdraw annotator": "anna --reason asked --run FOLDER",
     "withdraw source": "prompts.jsonl --reason asked --run FOLDER",
     "withdrawals": "--run FOLDER",
-    "preferences export": "out.jsonl --format datasets --run FOLDER",
+    "preferences export": "out.parquet --format datasets --run FOLDER",
     "red-team open": "--against model/policy@V1 --run FOLDER",
     "red-team close": "session --run FOLDER",
     "red-team status": "--run FOLDER",

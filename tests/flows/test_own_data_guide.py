@@ -10,10 +10,10 @@ import pytest
 
 from data_store.errors import InputError
 from data_store.reading import preference_readers, readers, row_import
+from data_store.reading.dialogue_readers import HELD_OUT
 from data_store.reading.preference_formats import hh, oasst, pairs, rows, scores
 from data_store.reading.preference_formats.registry import FORMATS
 from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_preferences
-from tasks.import_data import HELD_OUT
 from tasks.judging import endpoint, folder, verdicts
 from tests.flows.recipe_runs import ROOT
 

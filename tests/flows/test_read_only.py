@@ -40,7 +40,7 @@ READERS = {
     "withdrawals": "withdrawals --json",
     "annotators list": "annotators list --json",
     "red-team status": "red-team status --json",
-    "preferences export": "preferences export OUT/preferences.jsonl --format datasets --json",
+    "preferences export": "preferences export OUT/preferences.parquet --format datasets --json",
     "export parquet": "export parquet OUT/tables --json",
     "export openlineage": "export openlineage OUT/lineage.jsonl --json",
     "chat": "chat V9",
@@ -139,7 +139,7 @@ def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: 
     told = dict(zip(READERS, run(list(READERS.values())), strict=True))
     assert contents(folder / "home") == before
     written = sorted(path.name for path in (folder / "out").iterdir())
-    made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.jsonl", "report.html", "tables"]
+    made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.parquet", "report.html", "tables"]
     assert written == made, "no folder is left over"
     (folder / "again").mkdir()
     shutil.copy(folder / "out" / "pocket.yaml", folder / "again")

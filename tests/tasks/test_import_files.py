@@ -58,9 +58,9 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     import_files(tmp_path, helpfulness_preferences=[helpful], safety_preferences=[harmless])
     rows = written(tmp_path, "preferences")
     assert [(row["source"], row["preference_id"], row["axis"]) for row in rows] == [
-        ("helpful-base/train.jsonl:1",) * 2 + ("helpfulness",),
-        ("helpful-base/train.jsonl:2",) * 2 + ("helpfulness",),
-        ("harmless-base/train.jsonl:1",) * 2 + ("safety",),
+        ("helpful-base/train.jsonl:1", "helpfulness/helpful-base/train.jsonl:1", "helpfulness"),
+        ("helpful-base/train.jsonl:2", "helpfulness/helpful-base/train.jsonl:2", "helpfulness"),
+        ("harmless-base/train.jsonl:1", "safety/harmless-base/train.jsonl:1", "safety"),
     ]
 
 

@@ -1,27 +1,22 @@
-"""Argilla: records whose ranking question people answered, as its `records.to_json` writes them (a list), or one record
-a line. Records of the older FeedbackDataset are read too."""
+"""Argilla: records whose ranking question people answered.
 
-from collections.abc import Iterable, Iterator, Mapping
+As `records.to_json` writes them (a list), as `records.to_datasets` and `to_list(flatten=True)` do, and as the older
+FeedbackDataset and its `format_as("datasets")` did. Only what says that it was submitted is a judgement.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import Refusal, RefusedRowError
+from data_store.reading.messages import prompt_in
+from data_store.reading.preference_formats.argilla_shapes import Answer, answers_in, is_argilla, nested
 from data_store.reading.preference_formats.format import PreferenceFormat
 from data_store.reading.preference_formats.options import Options, RankOptions
-from data_store.reading.preference_formats.pairs import (
-    NUMBERS,
-    WORDS,
-    Found,
-    Row,
-    attempt,
-    check_answers,
-    placed,
-    prompt_in,
-    said,
-)
-from data_store.reading.row_import import Refusal, RefusedRowError
+from data_store.reading.preference_formats.pairs import NUMBERS, WORDS, Found, Row, attempt, check_answers, placed, said
 from data_store.reading.source_files import Record
 
 _TIE = "tie"
@@ -36,6 +31,9 @@ class ArgillaFields(Options):
 
     prompt: str = Field(default="prompt", description="Field with the prompt: text, or a chat")
     question: str = Field(default="preference", description="Ranking question over the fields with the responses")
+    without_status: Literal["refuse", "keep"] = Field(
+        default="refuse", description="Answers that do not say whether they were submitted, as `to_json` writes them"
+    )
 
 
 class ArgillaOptions(RankOptions):
@@ -44,23 +42,28 @@ class ArgillaOptions(RankOptions):
     argilla: ArgillaFields = Field(default=ArgillaFields(), description="Names in an export of Argilla")
 
 
-def read(records: Iterable[Record], options: ArgillaOptions) -> Iterator[Found]:
+def read(records: Sequence[Record], options: ArgillaOptions) -> Iterator[Found]:
     """One pair for every two ranked responses of every person. `rating` and `safety_label` may be questions of their
     own; the metadata may say axis, iteration, split, annotator, policy versions, temperatures and what was cut off."""
-    for record in records:
-        answers = list(_answers(record, options.argilla.question))
+    for flat in records:
+        record = nested(flat, options.argilla.question)
+        answers = list(answers_in(record, options.argilla.question))
         if not answers:
             yield Refusal(record.source, "no_judgement", f"nobody answered {options.argilla.question!r}")
         number = 0
-        for beside, value, status in answers:
-            if status not in (None, _SUBMITTED):
-                yield Refusal(f"{record.source}#{number}", "not_submitted", f"the response is {status}")
+        for answer in answers:
+            source = f"{record.source}#{number}"
+            try:
+                _check_status(answer, options.argilla)
+                ranks = _ranks(record, answer.value, options)
+            except RefusedRowError as refusal:
+                yield Refusal(source, refusal.reason, refusal.detail)
                 number += 1
                 continue
-            for first, second in combinations(_ranks(record, value, options), 2):
+            more_than_two = not isinstance(answer.value, str) and len(ranks) > 2
+            for first, second in combinations(ranks, 2):
                 source = f"{record.source}#{number}"
-                more_than_two = not isinstance(value, str) and len(value) > 2
-                yield attempt(source, _pair, record, source, beside, first, second, more_than_two, options)
+                yield attempt(source, _pair, record, source, answer, first, second, more_than_two, options)
                 number += 1
 
 
@@ -76,46 +79,26 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
         "fields": {"prompt": row["messages"], "response_a": row["response_a"], "response_b": row["response_b"]},
         "metadata": {name: row[name] for name in (*_METADATA, "source") if row[name] is not None},
         "suggestions": {},
-        "responses": {question: [{"value": value, "user_id": row["annotator"]}] for question, value in answers.items()},
+        "responses": {
+            question: [{"value": value, "user_id": row["annotator"], "status": _SUBMITTED}]
+            for question, value in answers.items()
+        },
         "vectors": {},
     }
 
 
-def _answers(record: Record, question: str) -> Iterator[tuple[Row, Any, str | None]]:
-    """(who and what was said beside it, the answer to the question, its status) of each person."""
-    responses = record.fields.get("responses") or {}
-    if isinstance(responses, list):  # FeedbackDataset: one entry a person
-        for number, entry in enumerate(responses):
-            values = entry.get("values") if isinstance(entry, Mapping) else None
-            if not isinstance(values, Mapping):
-                raise InputError(f"{record.where}: field 'responses[{number}]' must have values by question")
-            found = {name: value.get("value") for name, value in values.items() if isinstance(value, Mapping)}
-            if question in found:
-                yield _beside(found, entry.get("user_id")), found[question], entry.get("status")
-        return
-    if not isinstance(responses, Mapping):
-        raise InputError(f"{record.where}: field 'responses' must be an object with a list of answers by question")
-    if responses and question not in responses:
-        raise InputError(
-            f"{record.where}: there is no question {question!r} among {', '.join(responses)}; "
-            "name it in data.preference_options.argilla.question"
+def _check_status(answer: Answer, fields: ArgillaFields) -> None:
+    """Status before shape: a draft may hold anything, and no status is no consent."""
+    if answer.status is None and fields.without_status == "refuse":
+        raise RefusedRowError(
+            "no_status",
+            "the export does not say whether it was submitted; export with records.to_datasets, or set "
+            "data.preference_options.argilla.without_status: keep",
         )
-    by_user: dict[Any, dict[str, Any]] = {}
-    for name, entries in responses.items():
-        if not isinstance(entries, list) or not all(isinstance(e, Mapping) and "value" in e for e in entries):
-            raise InputError(f"{record.where}: field 'responses.{name}' must be a list of objects with value")
-        for entry in entries:
-            by_user.setdefault(entry.get("user_id"), {})[name] = entry["value"]
-    for entry in responses.get(question, []):
-        found = by_user[entry.get("user_id")]
-        yield _beside(found, entry.get("user_id")), entry["value"], entry.get("status")
-
-
-def _beside(found: Mapping[str, Any], user: Any) -> Row:
-    return {
-        "annotator": "import:argilla" if user is None else f"argilla:{user}",
-        **{name: found[name] for name in _ANSWERS_BESIDE if name in found},
-    }
+    if answer.status not in (None, _SUBMITTED):
+        raise RefusedRowError("not_submitted", f"the response is {str(answer.status)[:40]}")
+    if answer.value in (None, [], ""):
+        raise RefusedRowError("no_judgement", "the response is empty")
 
 
 def _ranks(record: Record, value: Any, options: ArgillaOptions) -> list[tuple[str, int | None]]:
@@ -125,11 +108,13 @@ def _ranks(record: Record, value: Any, options: ArgillaOptions) -> list[tuple[st
     if not isinstance(fields, Mapping):
         raise InputError(f"{record.where}: there is no field 'fields' with the prompt and the responses")
     if isinstance(value, str):
-        sides = [name for name in fields if name != options.argilla.prompt]
+        sides = _SIDES if set(_SIDES) <= set(fields) else [name for name in fields if name != options.argilla.prompt]
         if len(sides) != 2 or value not in (*sides, _TIE):
             raise InputError(f"{where} is {value!r}; a label must name one of two response fields, there are {sides}")
         return [(name, None if value == _TIE else int(name != value)) for name in sides]
-    if not isinstance(value, list) or len(value) < 2:
+    if not isinstance(value, list):
+        raise InputError(f"{where} is {value!r}: it rates one thing, and a ranking or a label of two is wanted")
+    if len(value) < 2:
         raise InputError(f"{where} is {value!r}; a ranking of at least two responses is wanted")
     ranked: list[tuple[str, int | None]] = []
     for place, entry in enumerate(value):
@@ -138,6 +123,8 @@ def _ranks(record: Record, value: Any, options: ArgillaOptions) -> list[tuple[st
             raise InputError(
                 f"{where} names {name!r}, which is no field with a response; there are {', '.join(fields)}"
             )
+        if isinstance(rank, float) and rank.is_integer():
+            rank = int(rank)
         if not isinstance(rank, int):
             raise InputError(f"{where} has rank {rank!r}; give a whole number")
         ranked.append((name, rank))
@@ -147,15 +134,16 @@ def _ranks(record: Record, value: Any, options: ArgillaOptions) -> list[tuple[st
 def _pair(
     record: Record,
     source: str,
-    beside: Row,
+    answer: Answer,
     first: tuple[str, int | None],
     second: tuple[str, int | None],
     more_than_two: bool,
     options: ArgillaOptions,
 ) -> Row:
     content = Record(record.where, record.source, dict(record.fields["fields"]))
-    metadata = record.fields.get("metadata") or {}
-    words = {**beside, **{name: metadata[name] for name in _METADATA if name in metadata}}
+    given = record.fields.get("metadata")
+    metadata = given if isinstance(given, Mapping) else {}
+    words = {**_beside(answer), **{name: metadata[name] for name in _METADATA if name in metadata}}
     for name in NUMBERS:  # Argilla keeps numbers of metadata as floats
         if isinstance(number := words.get(name), float) and number.is_integer():
             words[name] = int(number)
@@ -165,19 +153,35 @@ def _pair(
     better, worse = (first, second) if first[1] < second[1] else (second, first)
     if more_than_two:
         row.setdefault("rating", options.rank_gaps.word(abs(first[1] - second[1])))
-    messages = prompt_in(content, options.argilla.prompt)
-    texts = {name: content.text(name) for name in (better[0], worse[0])}
+    messages = _prompt(content, options.argilla.prompt)
+    texts = {name: "" if content.fields[name] is None else content.text(name) for name in (better[0], worse[0])}
     check_answers(messages, texts)
     if sorted(texts) == _SIDES:
         return {**row, "messages": messages, **texts, "chosen": better[0][-1]}
     return {**row, "messages": messages, **placed(source, texts[better[0]].strip(), texts[worse[0]].strip())}
 
 
+def _prompt(content: Record, field: str) -> list[dict[str, str]]:
+    """The prompt; a field `context` is what was shown with it, and stands behind it."""
+    messages = prompt_in(content, field)
+    if content.fields.get("context") not in (None, "") and field != "context":
+        last = messages[-1]
+        messages[-1] = {**last, "content": f"{last['content']}\n\n{content.text('context').strip()}"}
+    return messages
+
+
+def _beside(answer: Answer) -> Row:
+    return {
+        "annotator": "import:argilla" if answer.user is None else f"argilla:{answer.user}",
+        **{name: answer.beside[name] for name in _ANSWERS_BESIDE if name in answer.beside},
+    }
+
+
 ARGILLA = PreferenceFormat(
     "argilla",
     "Argilla: records with an answered ranking question",
     read,
-    lambda fields: {"fields", "responses"} <= set(fields),
+    is_argilla,
     written,
     ".json",
 )

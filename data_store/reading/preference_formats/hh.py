@@ -1,22 +1,21 @@
 """Anthropic HH: two whole dialogues in one text each, of which one was chosen."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from data_store.errors import InputError
+from data_store.reading.bad_rows import RefusedRowError
+from data_store.reading.messages import check_turns
 from data_store.reading.preference_formats.format import PreferenceFormat
 from data_store.reading.preference_formats.options import Options
-from data_store.reading.preference_formats.pairs import Found, Row, each_row, placed
-from data_store.reading.row_import import Messages, RefusedRowError, check_turns
+from data_store.reading.preference_formats.pairs import Found, Row, each_row, placed, transcript
 from data_store.reading.source_files import Record
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
-_SPEAKERS = {role: speaker for speaker, role in _ROLES.items()}
+_SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 
 
-def read(records: Iterable[Record], _: Options) -> Iterator[Found]:
+def read(records: Sequence[Record], _: Options) -> Iterator[Found]:
     """`chosen` and `rejected`: their common turns are the prompt, their last answers the responses."""
     return each_row(records, _row)
 
@@ -36,7 +35,7 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(record: Record) -> Row:
-    chosen, rejected = (_dialogue(record, field) for field in ("chosen", "rejected"))
+    chosen, rejected = (transcript(record, field, record.text(field)) for field in ("chosen", "rejected"))
     for field, messages in (("chosen", chosen), ("rejected", rejected)):
         if messages[-1]["role"] == "assistant" and not messages[-1]["content"]:
             raise RefusedRowError("empty_answer", f"the last answer of {field}")
@@ -46,16 +45,6 @@ def _row(record: Record) -> Row:
             "prompts_differ", "the turns before the last answer are not the same in chosen and rejected"
         )
     return {"messages": chosen[:-1], **placed(record.source, chosen[-1]["content"], rejected[-1]["content"])}
-
-
-def _dialogue(record: Record, field: str) -> Messages:
-    before, *turns = _TURN.split(record.text(field))
-    if before.strip() or not turns:
-        raise InputError(f"{record.where}: field {field!r} must start with an empty line and 'Human:'")
-    return [
-        {"role": _ROLES[speaker], "content": content.strip()}
-        for speaker, content in zip(turns[::2], turns[1::2], strict=True)
-    ]
 
 
 HH = PreferenceFormat(

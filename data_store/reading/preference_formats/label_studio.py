@@ -1,18 +1,22 @@
-"""Label Studio: the JSON export of a project with a Pairwise tag over two texts.
+"""Label Studio: what people answered in a project that compares texts.
 
-https://labelstud.io/guide/task_format and https://labelstud.io/tags/pairwise
+JSON, JSON_MIN and CSV exports of projects with a Pairwise tag, with Choices that name the better side, with a Ranker
+over a list, or with a Rating for each side. https://labelstud.io/guide/task_format and https://labelstud.io/tags
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import Refusal, RefusedRowError
+from data_store.reading.messages import prompt_in
 from data_store.reading.preference_formats.format import PreferenceFormat
+from data_store.reading.preference_formats.label_studio_answers import Comparison, Names, compared, value_of
+from data_store.reading.preference_formats.label_studio_shapes import annotations_of, is_label_studio, task_of
 from data_store.reading.preference_formats.options import Options
-from data_store.reading.preference_formats.pairs import WORDS, Found, Row, attempt, check_answers, prompt_in, said
-from data_store.reading.row_import import Refusal, RefusedRowError
+from data_store.reading.preference_formats.pairs import WORDS, Found, Row, attempt, check_answers, said
 from data_store.reading.source_files import Record
 
 _SELECTED = {"left": "a", "right": "b"}
@@ -26,6 +30,9 @@ class LabelStudioFields(Options):
     prompt: str = Field(default="prompt", description="Text, or a list of messages with role and content")
     left: str = Field(default="response_a", description="Field shown on the left")
     right: str = Field(default="response_b", description="Field shown on the right")
+    question: str | None = Field(
+        default=None, description="Name of the tag that compares; needed where several do, or where it is Choices"
+    )
 
 
 class LabelStudioOptions(Options):
@@ -36,20 +43,26 @@ class LabelStudioOptions(Options):
     )
 
 
-def read(records: Iterable[Record], options: LabelStudioOptions) -> Iterator[Found]:
-    """One row an annotation: what was on the left is a. Choices named `rating` and `safety_label` are read too, and
-    what the data of the task say by the names of a row."""
-    for record in records:
-        annotations = record.fields.get("annotations")
-        if not isinstance(annotations, list) or not all(isinstance(each, Mapping) for each in annotations):
-            raise InputError(f"{record.where}: field 'annotations' must be a list; export the project as JSON")
-        if not isinstance(record.fields.get("data"), Mapping):
-            raise InputError(f"{record.where}: there is no field 'data' with the prompt and the responses")
+def read(records: Sequence[Record], options: LabelStudioOptions) -> Iterator[Found]:
+    """One row an annotation, several of a ranking: what was on the left is a. Choices named `rating` and `safety_label`
+    are read too, and what the data of the task say by the names of a row."""
+    fields = options.label_studio
+    names = Names(fields.left, fields.right, fields.question)
+    for flat in records:
+        record = task_of(flat)
+        annotations = annotations_of(record)
         if not annotations:
             yield Refusal(record.source, "no_judgement", "the task has no annotation")
         for number, annotation in enumerate(annotations):
-            source = f"{record.source}#{number}"
-            yield attempt(source, _row, record, annotation, f"annotations[{number}]", options)
+            source, where = f"{record.source}#{number}", f"annotations[{number}]"
+            try:
+                found = _comparisons(record, annotation, where, names)
+            except RefusedRowError as refusal:
+                yield Refusal(source, refusal.reason, refusal.detail)
+                continue
+            for place, each in enumerate(found):
+                of_several = f"{source}#{place}" if len(found) > 1 else source
+                yield attempt(of_several, _row, record, annotation, where, each, fields.prompt)
 
 
 def written(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,58 +88,48 @@ def written(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(record: Record, annotation: Mapping[str, Any], name: str, options: LabelStudioOptions) -> Row:
+def _comparisons(record: Record, annotation: Mapping[str, Any], where: str, names: Names) -> list[Comparison]:
     if annotation.get("was_cancelled"):
         raise RefusedRowError("skipped", "the annotator skipped the task")
+    return compared(record, annotation, where, names)
+
+
+def _row(record: Record, annotation: Mapping[str, Any], where: str, found: Comparison, prompt: str) -> Row:
     content = Record(record.where, record.source, dict(record.fields["data"]))
-    row = said(Record(record.where, record.source, _words(record, annotation, name)))
-    selected = _value(record, annotation, name, "pairwise", "selected", None)
-    if selected is None:
-        raise RefusedRowError("tie", "neither response was selected")
-    if selected not in _SELECTED:
-        known = ", ".join(_SELECTED)
-        raise InputError(f"{record.where}: {name} selected {selected!r}; use one of {known}")
-    fields = options.label_studio
-    messages = prompt_in(content, fields.prompt)
-    sides = {"response_a": content.text(fields.left), "response_b": content.text(fields.right)}
-    check_answers(messages, {fields.left: sides["response_a"], fields.right: sides["response_b"]})
-    return {"messages": messages, **sides, "chosen": _SELECTED[selected], **row}
+    words = said(Record(record.where, record.source, _words(record, annotation, where)))
+    if found.rating is not None:
+        words.setdefault("rating", found.rating)
+    messages = prompt_in(content, prompt)
+    check_answers(messages, {"response_a": found.left, "response_b": found.right})
+    return {
+        "messages": messages,
+        "response_a": found.left,
+        "response_b": found.right,
+        "chosen": _SELECTED[found.selected],
+        **words,
+    }
 
 
-def _words(record: Record, annotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _words(record: Record, annotation: Mapping[str, Any], where: str) -> dict[str, Any]:
     who = annotation.get("completed_by")
     if isinstance(who, Mapping):
         who = who.get("id")
-    words: dict[str, Any] = {"annotator": "import:label_studio" if who is None else f"label_studio:{who}"}
+    words: dict[str, Any] = {"annotator": "import:label_studio" if who in (None, "") else f"label_studio:{who}"}
     words |= {each: record.fields["data"][each] for each in _BESIDE if each in record.fields["data"]}
     for choice in _CHOICES:
-        chosen = _value(record, annotation, name, "choices", "choices", choice)
+        chosen = value_of(record, annotation, where, "choices", choice)
         if chosen is not None:
             if not isinstance(chosen, list) or len(chosen) != 1:
-                raise InputError(f"{record.where}: {name} has {chosen!r} for {choice}; one choice is wanted")
+                raise InputError(f"{record.where}: {where} has {chosen!r} for {choice}; one choice is wanted")
             words[choice] = chosen[0]
     return words
 
 
-def _value(record: Record, annotation: Mapping[str, Any], name: str, kind: str, field: str, control: str | None) -> Any:
-    """What the annotation's result of this type (and control) holds in its value; None where there is none."""
-    results = annotation.get("result")
-    if not isinstance(results, list) or not all(isinstance(each, Mapping) for each in results):
-        raise InputError(f"{record.where}: field '{name}.result' must be a list of results")
-    for result in results:
-        if result.get("type") == kind and (control is None or result.get("from_name") == control):
-            value = result.get("value")
-            if not isinstance(value, Mapping):
-                raise InputError(f"{record.where}: field '{name}.result' has a {kind} without a value")
-            return value.get(field)
-    return None
-
-
 LABEL_STUDIO = PreferenceFormat(
     "label_studio",
-    "Label Studio: tasks of a Pairwise tag over two texts",
+    "Label Studio: tasks that compare two texts, as JSON, JSON_MIN or CSV",
     read,
-    lambda fields: {"data", "annotations"} <= set(fields),
+    is_label_studio,
     written,
     ".json",
 )

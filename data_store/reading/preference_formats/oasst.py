@@ -3,7 +3,8 @@
 https://projects.laion.ai/Open-Assistant/docs/data/schemas
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -11,10 +12,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import Refusal, RefusedRowError
+from data_store.reading.messages import Messages
 from data_store.reading.preference_formats.format import PreferenceFormat
 from data_store.reading.preference_formats.options import RankOptions
 from data_store.reading.preference_formats.pairs import Found, attempt, judged
-from data_store.reading.row_import import Messages, Refusal, RefusedRowError
 from data_store.reading.source_files import Record
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
@@ -41,7 +43,7 @@ class _Message:
     name: str
 
 
-def read(records: Iterable[Record], options: OasstOptions) -> Iterator[Found]:
+def read(records: Sequence[Record], options: OasstOptions) -> Iterator[Found]:
     """Every two replies of the assistant to one message; the one with the lower rank is the better."""
     for record in records:
         state = record.fields.get("tree_state", _FINISHED)
@@ -106,6 +108,8 @@ def _message(record: Record, value: Any, name: str, options: OasstOptions) -> _M
     role, rank, replies = value["role"], value.get("rank"), value.get("replies", [])
     if role not in _ROLES:
         raise InputError(f"{record.where}: field '{name}.role' is {role!r}; use one of {', '.join(_ROLES)}")
+    if isinstance(rank, float):  # a table of many messages has no whole numbers beside empty ones
+        rank = None if math.isnan(rank) else int(rank) if rank.is_integer() else rank
     if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool)):
         raise InputError(f"{record.where}: field '{name}.rank' is {rank!r}; give a whole number, the best is 0")
     if not isinstance(replies, list):

@@ -1,29 +1,37 @@
 """Pairs in Halter's own words, one a line."""
 
-from collections.abc import Iterable, Iterator
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import RefusedRowError
+from data_store.reading.messages import Messages, messages_of
 from data_store.reading.preference_formats.format import PreferenceFormat
-from data_store.reading.preference_formats.options import Options
-from data_store.reading.preference_formats.pairs import WORDS, Found, Row, each_row, placed, said, word
-from data_store.reading.row_import import Messages, RefusedRowError, messages_of
+from data_store.reading.preference_formats.pairs import WORDS, Found, Row, each_row, said
 from data_store.reading.source_files import Record
+from data_store.reading.words import word
 
-_FIELDS = ("prompt", "messages", "response_a", "response_b", "chosen", "rejected", *WORDS)
+_ALIKE = 0.8  # a column that is nearly called as a word is a slip of the pen
+_FIELDS = ("prompt", "messages", "response_a", "response_b", "chosen", *WORDS)
 
 
-def read(records: Iterable[Record], _: Options) -> Iterator[Found]:
-    """`prompt` or `messages`; `response_a`, `response_b` and `chosen` = a | b, or two texts `chosen` and `rejected`."""
+def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
+    """`prompt` or `messages`; `response_a`, `response_b` and `chosen` = a | b. Other columns are not read, but one
+    whose name is nearly that of a word is taken for a slip."""
     return each_row(records, _row)
 
 
 def _row(record: Record) -> Row:
-    unknown = sorted(set(record.fields) - set(_FIELDS))
-    if unknown:
-        raise InputError(
-            f"{record.where}: unknown field {unknown[0]!r}; rename or remove it. Known are {', '.join(_FIELDS)}"
-        )
-    return {**said(record), "messages": _messages(record), **_responses(record)}
+    for name in sorted(set(record.fields) - set(_FIELDS)):
+        if near := difflib.get_close_matches(name, set(_FIELDS) - set(record.fields), n=1, cutoff=_ALIKE):
+            raise InputError(f"{record.where}: unknown field {name!r}; is it {near[0]!r}? Rename or remove it")
+    texts = {field: record.text(field) for field in ("response_a", "response_b")}
+    for field, text in texts.items():
+        if not text.strip():
+            raise RefusedRowError("empty_answer", f"field {field}")
+    chosen = word(record, "chosen", ("a", "b"))
+    return {**said(record, own=True), "messages": _messages(record), **texts, "chosen": chosen}
 
 
 def _messages(record: Record) -> Messages:
@@ -39,26 +47,9 @@ def _messages(record: Record) -> Messages:
     return messages
 
 
-def _responses(record: Record) -> Row:
-    if "response_a" in record.fields:
-        first, second, named = "response_a", "response_b", True
-    else:
-        first, second, named = "chosen", "rejected", False
-    texts = {field: record.text(field) for field in (first, second)}
-    for field, text in texts.items():
-        if not text.strip():
-            raise RefusedRowError("empty_answer", f"field {field}")
-    if not named:
-        return placed(record.source, texts[first], texts[second])
-    return {"response_a": texts[first], "response_b": texts[second], "chosen": word(record, "chosen", ("a", "b"))}
-
-
 ROWS = PreferenceFormat(
     "rows",
     "pairs in Halter's own words",
     read,
-    lambda fields: (
-        "response_a" in fields
-        or ({"chosen", "rejected"} <= set(fields) and not {"prompt", "messages"}.isdisjoint(fields))
-    ),
+    lambda fields: {"response_a", "response_b", "chosen"} <= set(fields),
 )

@@ -1,15 +1,19 @@
 """Preferences written for other tools read back as the same judgements."""
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_store.errors import InputError
 from data_store.reading.preference_export import export_preferences
+from data_store.reading.preference_formats.datasets import SCHEMA
 from data_store.reading.preference_formats.registry import EXPORT_FORMATS
 from data_store.reading.preference_readers import read_preferences
+from data_store.rows import AXES
 
 SAID = ("axis", "iteration", "split", "messages", "response_a", "response_b", "chosen", "rating", "safety_label")
 ENDS = ("finished_a", "finished_b")
@@ -56,10 +60,15 @@ def test_what_is_exported_reads_back_as_the_same_judgements(tmp_path: Path, form
     target = tmp_path / f"out{EXPORT_FORMATS[format].suffix}"
     rows = [*ROWS, row(8, messages=[SYSTEM, *ROWS[0]["messages"]])]
     assert export_preferences(rows, format, target) == (9, {})
-    read = read_preferences([target])
-    assert read.refused.num_rows == 0
-    assert judgements(read.rows.to_pylist(), (*SAID, *BY)) == judgements(rows, (*SAID, *BY))
-    assert all(each["source"].startswith(f"{target.name}:") for each in read.rows.to_pylist())
+    back = []
+    for axis in AXES:
+        read = read_preferences([target], axis=axis)
+        assert read.refused_counts() == {"other_axis": sum(each["axis"] != axis for each in rows)}
+        back += read.rows.to_pylist()
+    back.sort(key=lambda each: int(re.sub(r"\D", "", each["response_a"])))
+    assert judgements(back, (*SAID, *BY)) == judgements(rows, (*SAID, *BY))
+    assert all(each["source"].startswith(f"{target.name}:") for each in back)
+    assert len({each["preference_id"] for each in back}) == 9
 
 
 def test_hh_keeps_dialogue_and_choice_alone(tmp_path: Path) -> None:
@@ -90,27 +99,36 @@ def test_what_hh_cannot_hold_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_datasets_opens_what_is_written_for_it(tmp_path: Path) -> None:
     from datasets import load_dataset
 
-    target = tmp_path / "out.jsonl"
-    export_preferences(ROWS, "datasets", target)
-    loaded = load_dataset("json", data_files=str(target), split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == 8
+    target = tmp_path / "out.parquet"
+    nothing = dict.fromkeys(("safety_label", "split", "policy_version_a", "temperature_milli_a", "finished_a"))
+    export_preferences([*(row(number, **nothing) for number in range(8)), *ROWS], "datasets", target)
+    loaded = load_dataset("parquet", data_files=str(target), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == 16
     assert loaded[0]["chosen"] == [{"role": "assistant", "content": "north 0"}]
     assert loaded[0]["prompt"] == ROWS[0]["messages"]
+    assert (loaded[0]["safety_label"], loaded[9]["safety_label"]) == (None, "both_safe")
+
+
+def test_a_column_that_is_null_throughout_keeps_its_type(tmp_path: Path) -> None:
+    export_preferences([row(0)], "datasets", tmp_path / "out.parquet")
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert schema.equals(SCHEMA)
+    assert not [field.name for field in schema if pa.types.is_null(field.type)]
 
 
 def test_the_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "out.jsonl"
+    target = tmp_path / "out.parquet"
     broken = row(1)
     del broken["chosen"]
     with pytest.raises(KeyError):
         export_preferences([ROWS[0], broken], "datasets", target)
     assert list(tmp_path.iterdir()) == []
     export_preferences(ROWS, "datasets", target)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
-    with pytest.raises(InputError, match=r"out\.jsonl is there already: give another name, or --overwrite"):
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+    with pytest.raises(InputError, match=r"out\.parquet is there already: give another name, or --overwrite"):
         export_preferences(ROWS[:1], "datasets", target)
     export_preferences(ROWS[:1], "datasets", target, overwrite=True)
-    assert len([json.loads(line) for line in target.read_text().splitlines()]) == 1
+    assert pq.read_table(target).num_rows == 1
 
 
 @pytest.mark.parametrize(
@@ -118,6 +136,7 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     [
         ("trl", "x.jsonl", ROWS, "format is 'trl'; use one of argilla, label-studio, datasets, hh"),
         ("argilla", "x.jsonl", ROWS, r"a file of format argilla must be called \*\.json"),
+        ("datasets", "x.jsonl", ROWS, r"a file of format datasets must be called \*\.parquet"),
         ("hh", "none/x.jsonl", ROWS, "there is no folder"),
         ("hh", "x.jsonl", [], "there is no preference to write"),
     ],

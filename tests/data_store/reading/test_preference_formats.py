@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
+from data_store.reading.containers import read_records
 from data_store.reading.preference_formats.options import RatingGaps
 from data_store.reading.preference_formats.registry import PreferenceOptions
 from data_store.reading.preference_readers import read_preferences
-from data_store.reading.source_files import read_records, source_files
+from data_store.reading.source_files import source_files
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "preference"
 SIGNIFICANTLY, BETTER, SLIGHTLY, NEGLIGIBLY = (
@@ -241,12 +242,18 @@ def record(responses: Any, **fields: str) -> dict[str, Any]:
 
 
 def ranking(*names: str, user: str = "u1") -> dict[str, Any]:
-    return {"preference": [{"value": list(names), "user_id": user}]}
+    return {"preference": [{"value": list(names), "user_id": user, "status": "submitted"}]}
+
+
+def answered(**questions: Any) -> dict[str, Any]:
+    return {name: [{"value": value, "user_id": "u1", "status": "submitted"}] for name, value in questions.items()}
 
 
 def test_a_ranking_of_two_says_which_is_better_and_one_of_three_by_how_much(tmp_path: Path) -> None:
     three = record(ranking("third", "first", "second"), third="z")
-    rated = record(ranking("second", "first") | {"rating": [{"value": SIGNIFICANTLY, "user_id": "u1"}]})
+    rated = record(
+        ranking("second", "first") | {"rating": [{"value": SIGNIFICANTLY, "user_id": "u1", "status": "submitted"}]}
+    )
     file = tmp_path / "a.json"
     file.write_text(json.dumps([record(ranking("second", "first")), three, rated], indent=1))
     lines = file.read_text().splitlines()
@@ -283,9 +290,12 @@ def test_feedback_records_with_ranks_ties_labels_and_drafts(tmp_path: Path) -> N
             ranking("first", "fourth"),
             "names 'fourth', which is no field with a response; there are prompt, first, second",
         ),
-        ({"preference": [{"value": "third"}]}, "is 'third'; a label must name one of two response fields"),
         (
-            ranking("first", "second") | {"rating": [{"value": "much", "user_id": "u1"}]},
+            {"preference": [{"value": "third", "status": "submitted"}]},
+            "is 'third'; a label must name one of two response fields",
+        ),
+        (
+            ranking("first", "second") | answered(rating="much"),
             "field 'rating' is 'much'; use one",
         ),
     ],
@@ -322,7 +332,11 @@ def test_the_selected_side_of_a_pairwise_task_is_the_chosen_response(tmp_path: P
     file = tmp_path / "l.json"
     file.write_text(json.dumps([*rows, {**task("left"), "annotations": []}]))  # all on one line
     assert judgements(file, **FIELDS) == {"l.json:1#0#0": ("y", "x", SLIGHTLY), "l.json:1#1#0": ("x", "y", BETTER)}
-    assert refused(file, **FIELDS) == {"l.json:1#2#0": "tie", "l.json:1#3#0": "skipped", "l.json:1#4": "no_judgement"}
+    assert refused(file, **FIELDS) == {
+        "l.json:1#2#0": "no_judgement",
+        "l.json:1#3#0": "skipped",
+        "l.json:1#4": "no_judgement",
+    }
     first, second = read_preferences([file], options=PreferenceOptions.model_validate(FIELDS)).rows.to_pylist()
     assert (first["response_a"], first["chosen"], first["annotator"]) == ("x", "b", "label_studio:7")
     assert (first["safety_label"], second["safety_label"]) == ("both_safe", None)
@@ -347,7 +361,7 @@ def test_a_task_that_says_something_unknown_is_named(tmp_path: Path, row: Any, c
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"data": 1}', "line 1: a list of JSON objects is wanted"),
+        ('"data"', "line 1: a list of JSON objects is wanted"),
         ('[\n{"a": 1}\n{"a": 2}]', "line 3: a list of JSON objects is wanted"),
         ('[\n{"a": }]', r"line 2 \(record 0\): not JSON"),
         ("[1]", r"line 1 \(record 0\): a JSON object is wanted, not a number"),

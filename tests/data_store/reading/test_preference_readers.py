@@ -86,7 +86,7 @@ def test_rows_in_our_own_words_keep_what_they_say(tmp_path: Path) -> None:
         "policy_version_a": "abc",
         "temperature_milli_a": 1300,
     }
-    rows = read_preferences([jsonl(tmp_path / "a.jsonl", full)], format="rows").rows.to_pylist()
+    rows = read_preferences([jsonl(tmp_path / "a.jsonl", full)], format="rows", axis="safety").rows.to_pylist()
     assert {name: rows[0][name] for name in full if name != "prompt"} == {
         k: v for k, v in full.items() if k != "prompt"
     }
@@ -95,11 +95,12 @@ def test_rows_in_our_own_words_keep_what_they_say(tmp_path: Path) -> None:
     assert rows[0]["prompt_id"] == read_prompts([jsonl(prompts, {"prompt": "p"})]).rows.column("prompt_id")[0].as_py()
 
 
-def test_rows_given_as_chosen_and_rejected_texts_and_as_csv(tmp_path: Path) -> None:
+def test_a_file_of_texts_and_a_table_side_by_side(tmp_path: Path) -> None:
     texts = jsonl(tmp_path / "a.jsonl", {"prompt": "p", "chosen": "good", "rejected": "bad", "rating": None})
     table = tmp_path / "b.csv"
     table.write_text("prompt,response_a,response_b,chosen,rating,temperature_milli_a\np,bad,good,b,,700\n")
-    rows = read_preferences([texts, table], format="rows").rows.to_pylist()
+    rows = read_preferences([texts, table]).rows.to_pylist()
+    assert [row["annotator"] for row in rows] == ["import:datasets", "import:rows"]
     assert [row[f"response_{row['chosen']}"] for row in rows] == ["good", "good"]
     assert [row["rating"] for row in rows] == ["better", "better"]
     assert [row["temperature_milli_a"] for row in rows] == [None, 700]
@@ -116,7 +117,7 @@ def test_rows_given_as_chosen_and_rejected_texts_and_as_csv(tmp_path: Path) -> N
         ({"safety_label": "safe"}, "field 'safety_label' is 'safe'; use one of chosen_safe_other_unsafe"),
         ({"chosen": "c"}, "field 'chosen' is 'c'; use one of a, b"),
         ({"axis": "honesty"}, "field 'axis' is 'honesty'; use one of helpfulness, safety"),
-        ({"raiting": "better"}, "unknown field 'raiting'; rename or remove it. Known are prompt, messages"),
+        ({"raiting": "better"}, r"unknown field 'raiting'; is it 'rating'\? Rename or remove it"),
         ({"temperature_milli_a": 1.3}, "field 'temperature_milli_a' is 1.3; give the temperature in thousandths"),
         ({"response_b": 7}, "field 'response_b' must be text, not a number"),
     ],
@@ -145,7 +146,7 @@ def test_wrong_arguments_and_foreign_text_are_refused(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "a.jsonl", {"chosen": "Hello", "rejected": "Hi"})
     with pytest.raises(InputError, match="field 'chosen' must start with an empty line and 'Human:'"):
         read_preferences([file])
-    with pytest.raises(InputError, match="format is 'trl'; use one of auto, oasst, ultrafeedback, argilla"):
+    with pytest.raises(InputError, match="format is 'trl'; use one of auto, oasst, oasst_flat, argilla"):
         read_preferences([file], format="trl")
     with pytest.raises(InputError, match="default_rating is 'good'"):
         read_preferences([file], default_rating="good")

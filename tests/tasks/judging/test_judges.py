@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_store.reading.row_import import RefusedRowError
+from data_store.reading.bad_rows import RefusedRowError
 from data_store.rows import RATINGS
 from tasks.judging.endpoint import EndpointConfig, from_answers, is_safe
 from tasks.judging.folder import _questions as folder_questions
