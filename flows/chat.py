@@ -108,10 +108,8 @@ def open_chat(
 ) -> Opened:
     """Load the models, and the reward models of the first one's iteration; who judges is looked up before.
 
-    Raises InputError for more than two models, and for an annotator under whose name nothing can be saved.
+    Raises InputError for an annotator under whose name nothing can be saved.
     """
-    if len(models) not in (1, 2):
-        raise InputError("give one model, or two to compare")
     keeper, why_not = _keeper(models, run, annotator)
     loaded = Models(dtype, threads)
     rewards, judge, threshold = _rewards(models, run)

@@ -63,6 +63,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "SentencePiece's leading space",
         ),
         Row(
+            "streamed answers",
+            "token by token and with the keys and values of earlier turns, a chat draws the ids that a step would draw "
+            "of the same dialogue with the same seed; of a prompt only what differs is read",
+        ),
+        Row(
             "what is learned is not what was sampled",
             "dialogue(messages, ids) is prompt(messages) + ids, and every answer is learned once behind the prompt "
             "that it was given to, under the templates and special tokens of SmolLM2/3, Llama 2/3.x, Qwen2.5/3/3.5, "
@@ -223,6 +228,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "What people are shown": (
+        Row(
+            "saved chats",
+            "no judgement of a chat is saved under a name that may not judge, or where any prompt of its dialogue is "
+            "held out for evaluation, a system message before it or not",
+        ),
         Row(
             "a report whose numbers are not the catalog's",
             "every number of a report's tables, plots and dialogues says what it is the value of, and is what a query "

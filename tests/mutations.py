@@ -24,6 +24,8 @@ CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 RESPONSES = "tests/models/test_responses.py::"
+STREAMING = "tests/models/test_streaming.py::"
+TALKED = "tests/data_store/annotation/test_chat.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
 TEXT = "tests/models/test_text_encoder.py::"
 CHAT = "tests/models/test_chat_families.py::"
@@ -836,10 +838,33 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "sampling from the ten most likely tokens",
         "models/generation.py",
-        "drawn = torch.multinomial(scaled.exp(), 1, generator=generator)",
+        "return scaled, torch.multinomial(scaled.exp(), 1, generator=generator)",
         "top = scaled.topk(10)\n"
-        "        drawn = top.indices.gather(1, torch.multinomial(top.values.exp(), 1, generator=generator))",
+        "    return scaled, top.indices.gather(1, torch.multinomial(top.values.exp(), 1, generator=generator))",
         (GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",),
+    ),
+    # models/streaming.py
+    Mutation(
+        "a dialogue goes on from the keys and values of another",
+        "models/streaming.py",
+        "kept = _common(ids, prompt[:-1])",
+        "kept = min(len(ids), len(prompt) - 1)",
+        (STREAMING + "test_a_dialogue_that_goes_on_is_read_from_where_it_differs_and_answered_as_if_it_were_new",),
+    ),
+    Mutation(
+        "a reading that was cut off is gone on from",
+        "models/streaming.py",
+        "self._held = None  # where",
+        "pass  # where",
+        (STREAMING + "test_a_reading_that_fails_half_way_is_forgotten",),
+    ),
+    # data_store/annotation/chat.py
+    Mutation(
+        "of a chat's prompts only the last one is looked up among those that are held out",
+        "data_store/annotation/chat.py",
+        "any(self.is_held_out(spoken[:end]) for end in asked)",
+        "self.is_held_out(spoken)",
+        (TALKED + "test_no_judgement_of_a_prompt_that_is_held_out_is_saved_in_any_turn_or_behind_a_system_message",),
     ),
     # models/training/ppo.py
     Mutation(

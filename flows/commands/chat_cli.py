@@ -35,12 +35,11 @@ _HELP = f"""/again              another answer of the same model, to compare
 
 @guarded
 def chat(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME [NAME]", help="V2, model/policy@V2, the beginning of a version, or a folder; one or two."
-        ),
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="V2, model/policy@V2, the beginning of a version, or a folder."),
     ],
+    other: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Another one, beside it.")] = None,
     page: Annotated[bool, typer.Option("--page", help="Talk on a page in the browser, not here.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page.")] = DEFAULT_PORT,
     annotator: Annotated[
@@ -63,7 +62,7 @@ def chat(
     if dtype not in ("float32", "bfloat16"):
         raise InputError(f"--dtype is {dtype!r}; use float32 or bfloat16")
     run = _run(name)
-    models = [named_model(each, run) for each in names]
+    models = [named_model(each, run) for each in (model, other) if each is not None]
     console.print(f"loading {' and '.join(each.name for each in models)}", highlight=False)
     limits = Limits(context, max_new_tokens, answer_seconds)
     room = open_chat(models, run, limits, annotator=annotator, dtype=dtype, threads=threads, seed=seed)

@@ -177,7 +177,6 @@ def test_what_cannot_be_is_refused_before_a_model_is_loaded(
 ) -> None:
     monkeypatch.setattr(flows.chat, "Models", None)
     for words, reason in (
-        (("V0", "V1", "V0"), "give one model, or two"),
         (("V0", "--as", "zoe"), "no annotator 'zoe'"),
         (("V0", "--dtype", "int4"), "use float32 or bfloat16"),
     ):

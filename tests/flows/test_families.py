@@ -78,7 +78,7 @@ def config_of(family: str, way: str, folder: Path) -> dict[str, Any]:
         "ppo": {
             "iterations": 1,
             "batch_size": 4,
-            "mini_batch_size": 2,
+            "mini_batch_size": 4,  # one step: what is looked at is the policy that answered
             "validation_prompts": 2,
             "min_entropy": 0.0,
             "kl_limit": 1e6,

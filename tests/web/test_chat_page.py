@@ -11,6 +11,7 @@ from data_store.annotation.chat import Chat, Keeper, Said
 from data_store.annotation.export import rows_so_far
 from tests.data_store.annotation.pairs import Desk
 from tests.data_store.annotation.talking import Parrot
+from tests.web.browsing import browsing, chromium
 from tests.web.served import TLS, hidden_fields, running
 from web.chatting import create_chat_app
 
@@ -132,3 +133,21 @@ def test_what_cannot_be_set_is_refused_and_one_model_answers_again(tmp_path: Pat
         assert "Nothing is saved: the store can only be read." in page
         assert "No reward model scores these answers." in page
         assert one.post("/save", axis="helpfulness", verdict="a:better").status_code == 422
+
+
+@pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium")
+def test_a_browser_shows_hostile_answers_as_they_come_and_runs_nothing_of_them(chat: Chat) -> None:
+    app, path = create_chat_app(chat, told, "reward models of V2")
+    with running(app) as url, browsing() as browser:
+        page = browser.new_page(base_url=url)
+        page.set_default_timeout(60_000)
+        page.goto(path)
+        assert "key=" not in page.url, "the secret does not stay in the address"
+        for number, prompt in enumerate((HOSTILE, "<b>more"), 1):
+            page.fill("#prompt", prompt)
+            with page.expect_navigation():
+                page.keyboard.press("Control+Enter")
+            answers = page.locator(".response .text").all_inner_texts()
+            assert answers[-2:] == [f"{name} {number}: {prompt}" for name in ("old", "new")]
+        assert page.evaluate("window.taken") is None
+        assert page.locator(".chat img, .chat script, .chat b").count() == 0
