@@ -1,13 +1,12 @@
 """RunConfig: one YAML file is one complete named run."""
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
@@ -24,6 +23,7 @@ from flows.recipe.given_models import (
     resolved_evaluate,
     resolved_preprompts,
 )
+from flows.recipe.invalid import messages
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -283,7 +283,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
     try:
         config = RunConfig.model_validate(content)
     except ValidationError as error:
-        raise InputError("\n".join(_messages(error, where))) from None
+        raise InputError("\n".join(messages(error, where, RunConfig))) from None
     if folder is None:
         return config
     paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.given().items()}
@@ -328,32 +328,3 @@ def _check_files(config: RunConfig, where: str) -> None:
             models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
     for key, model in models.items():
         check_model(model, f"{where}: {key}")
-
-
-def _messages(error: ValidationError, where: str) -> Iterable[str]:
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
-        if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(location[-1], _fields(location[:-1]), n=1, cutoff=0.5)
-            hint = f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
-            yield f"{where}: there is no key {key}{hint}"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            given = problem.get("input")
-            shown = f" (given: {given!r})" if key and isinstance(given, str | int | float) else ""
-            yield f"{where}: {key + ': ' if key else ''}{message}{shown}"
-
-
-def _fields(location: list[str]) -> list[str]:
-    """The keys that the section at `location` knows."""
-    model: Any = RunConfig
-    for name in location:
-        if name.isdigit():  # an entry of a list
-            continue
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
