@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.ends import stopped, waiting
-from flows.gates import StoppedAtGateError
+from flows.gates import StoppedAtGateError, is_needed
 from flows.intakes import check_taken
 from flows.orders import Order, descendants, read_order, rerun_command
 from flows.server.cancellation import cancellable
@@ -63,11 +63,15 @@ def rerun(
         later = descendants(session.plan, *order.key) if downstream else []
         is_wanted_itself = not any(before[key].state in ("stale", "tainted") for key in later)
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
-        stop = None
+        stop, wait = None, None
         try:
             for place in [*_unchecked(before, order), order.key, *later]:
-                if (wait := prepare(session, session.plan[place])) is not None:
-                    break
+                call = session.plan[place]
+                if (found := prepare(session, call)) is not None:
+                    wait = found
+                    if is_needed(session.plan, session.config.gates, call):
+                        break
+                    continue
                 step_of(session, *place, force=force and place == order.key)
         except StoppedAtGateError as error:
             stop = error
@@ -80,8 +84,8 @@ def rerun(
         publish_index(session)
     if stop is not None:
         return stopped(stop)
-    found = [cell.as_json() for cell in stale]
-    return found if wait is None else waiting(wait, found)
+    told = [cell.as_json() for cell in stale]
+    return told if wait is None else waiting(wait, told)
 
 
 def _unchecked(before: Mapping[tuple[str, str], Cell], order: Order) -> list[tuple[str, str]]:
