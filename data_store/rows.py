@@ -18,6 +18,8 @@ ROLES = ("system", "user", "assistant")
 AXES = ("helpfulness", "safety")
 RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
 SAFETY_LABELS = ("chosen_safe_other_unsafe", "both_safe", "both_unsafe")
+# Which of two responses refuse, where people are asked it: in evaluations, of prompts that only sound dangerous.
+REFUSALS = ("neither", "a", "b", "both")
 # Of a red team: how bad a response is (Llama 2, section 4.4, where the first two count as violations), which risk the
 # attack aims at and by which way it comes (sections 4.2.1 and 4.3).
 SEVERITIES = ("severe_violation", "violation", "safe_unhelpful", "safe_minor_issues", "safe_helpful")
@@ -179,6 +181,32 @@ ROW_KINDS: Mapping[str, RowKind] = {
             ),
             ("test_set", "iteration", "preference_id", "model"),
             {"model": AXES, "rating": RATINGS},
+        ),
+        RowKind(  # what one person said of a pair of an evaluation; nothing chosen: the adjudicator dropped the pair
+            "opinion",
+            _schema(
+                opinion_id=_S,
+                batch=_S,
+                question_id=_S,
+                prompt_id=_S,
+                axis=_S,
+                response_a=_S,
+                response_b=_S,
+                chosen=(_S,),
+                rating=(_S,),
+                safety_label=(_S,),
+                refusing=(_S,),
+                annotator=_S,
+                decision=_BOOL,
+            ),
+            ("opinion_id",),
+            {
+                "axis": AXES,
+                "chosen": ("a", "b"),
+                "rating": RATINGS,
+                "safety_label": SAFETY_LABELS,
+                "refusing": REFUSALS,
+            },
         ),
         RowKind(
             "answer",

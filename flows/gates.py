@@ -14,6 +14,7 @@ from data_store.figures import figure
 from flows.recipe.places import FIRST, FOUNDATION
 from flows.recipe.plan import Plan
 from flows.recipe.watch_config import GateConfig
+from tasks.engine.call import StepCall
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ def stops_of(gates: Iterable[GateConfig], plan: Plan, part: str, step: str, metr
         and part in _parts(gate, plan)
         and (gate.metric not in metrics or not gate.holds(metrics[gate.metric]))
     ]
+
+
+def is_needed(plan: Plan, gates: Iterable[GateConfig], call: StepCall) -> bool:
+    """Whether a run cannot go on without a step: others read what it makes, or a gate stands on it."""
+    made = set(call.outputs.values())
+    read = (asset for each in plan.values() for assets in each.assets.values() for asset in assets)
+    return not made.isdisjoint(read) or any(
+        gate.step == call.step.name and call.part in _parts(gate, plan) for gate in gates
+    )
 
 
 def _parts(gate: GateConfig, plan: Plan) -> Sequence[str]:

@@ -77,7 +77,7 @@ def recipe(
                     break
         except StoppedAtGateError as error:
             stop = error
-        wait = next(iter(waits_of(session.store, session.plan).values()), None) if waits else None
+        wait = next(iter(waits_of(session.store, session.plan).values()), None)
         rows, where = publish_index(session, [str(state.state_details.flow_run_id) for state in ended])
     if stop is not None:
         return stopped(stop)

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.ends import stopped, waiting
-from flows.gates import StoppedAtGateError
+from flows.gates import StoppedAtGateError, is_needed
 from flows.intakes import check_taken
 from flows.orders import Order, descendants, read_order, rerun_command
 from flows.server.cancellation import cancellable
@@ -67,11 +67,15 @@ def rerun(
         places = [*_unchecked(before, order), order.key, *later]
         mine = [place for place in computed(foresee(session.store, session.plan)) if place in places]
         session.check(dict.fromkeys([*mine, *([order.key] if force else [])]))
-        stop = None
+        stop, wait = None, None
         try:
             for place in places:
-                if (wait := prepare(session, session.plan[place])) is not None:
-                    break
+                call = session.plan[place]
+                if (found := prepare(session, call)) is not None:
+                    wait = found
+                    if is_needed(session.plan, session.config.gates, call):
+                        break
+                    continue
                 step_of(session, *place, force=force and place == order.key)
         except StoppedAtGateError as error:
             stop = error
@@ -84,8 +88,8 @@ def rerun(
         publish_index(session)
     if stop is not None:
         return stopped(stop)
-    found = [cell.as_json() for cell in stale]
-    return found if wait is None else waiting(wait, found)
+    told = [cell.as_json() for cell in stale]
+    return told if wait is None else waiting(wait, told)
 
 
 def _unchecked(before: Mapping[tuple[str, str], Cell], order: Order) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from prefect.context import TagsContext
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.incoming.sharing import share_finished
-from flows.gates import StoppedAtGateError, stops_of
+from flows.gates import StoppedAtGateError, is_needed, stops_of
 from flows.recipe.plan import groups_of
 from flows.session import Session
 from tasks.engine import execute
@@ -33,7 +33,8 @@ def step_of(session: Session, part: str, step: str, force: bool = False) -> dict
 
 def bring_up_to_date(session: Session, part: str) -> Wait | None:
     """Bring all steps of a part up to date, each as soon as what it reads is there; steps that do not need each other
-    run at the same time. Gives what it waits for, where people have to judge first."""
+    run at the same time. Gives what it waits for, where people have to judge first. What nobody needs may come later:
+    nothing waits for it."""
     for group in groups_of(session.plan, part):
         waits = {call.step.name: prepare(session, call) for call in group}
         ready = [step for step, wait in waits.items() if wait is None]
@@ -44,7 +45,8 @@ def bring_up_to_date(session: Session, part: str) -> Wait | None:
             step_of(session, part, ready[0])
         elif ready:
             side_by_side(session, part, ready)
-        if wait := next(filter(None, waits.values()), None):
+        needed = (waits[call.step.name] for call in group if is_needed(session.plan, session.config.gates, call))
+        if wait := next(filter(None, needed), None):
             return wait
     return None
 

@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from data_store.annotation.book import BOOK_FILE, Book
-from data_store.annotation.handover import batch_name, hand_over_again, judgements_asset
+from data_store.annotation.handover import hand_over_again
 from data_store.annotation.people import annotators
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from data_store.identity import CONFIG_FILE, check_identity
 from data_store.incoming.adoption import adopted_from
 from data_store.layout import MARKER
-from data_store.names import AssetName
 from data_store.records import Withdrawal
 from data_store.store import Store
 from data_store.upkeep.upkeep import Collected, collect
@@ -198,18 +197,17 @@ def take_back(
     if withdrawal.what == "annotator":
         rows = taint_of(store, [withdrawal], PASSED_ON, {}).rows
         for key, call in today.items():
-            again |= {key for each in call.of(Judged) if _judged(store, call.part, each.pairs) & set(rows)}
+            again |= {key for each in call.of(Judged) if _judged(store, call.part, each) & set(rows)}
     if not dry_run:
         readmit(store, withdrawal.what, withdrawal.name, reason)
         hand_over_again(store)
     return redo_commands(today, again, config.name)
 
 
-def _judged(store: Store, part: str, pairs: AssetName) -> set[str]:
-    """The versions that the judgements of these pairs ever were."""
-    head = store.head(pairs)
-    batch = None if head is None else judgements_asset(batch_name(part, head.version_id))
-    return set() if batch is None else {each.version_id for each in store.history(batch)}
+def _judged(store: Store, part: str, judged: Judged) -> set[str]:
+    """The versions that people's judgements of these pairs ever were."""
+    head = store.head(judged.pairs)
+    return set() if head is None else {each.version_id for each in store.history(judged.source(part, head.version_id))}
 
 
 def erase(found: Collection[Reach], withdrawal: Withdrawal, *, dry_run: bool) -> dict[str, Collected]:

@@ -281,6 +281,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "one changes no other step's fingerprint",
         ),
         Row(
+            "people who could tell which policy answered",
+            "which of two answers is A is drawn for each pair, by halves; batch, pair and page name neither policy nor "
+            "iteration, and the order that was shown stands in the judgement",
+        ),
+        Row(
+            "opinions counted for the answer that stood on the other side",
+            "the same opinion of a pair that was shown the other way round gives the same outcome, violation and "
+            "refusal; an opinion on other answers than the question's stops the step",
+        ),
+        Row(
             "a classifier that is measured on what it learned",
             "the safety classifier is measured on responses to prompts that are held out by their text, both labels "
             "weighing the same, and marked where it is no better than chance",

@@ -80,6 +80,7 @@ JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
 TUNING = "tests/tasks/test_temperature_tuning.py::test_"
 DISTILLED = "tests/tasks/test_distill_context.py::"
+PEOPLE = "tests/tasks/judging/test_by_people.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -1942,9 +1943,34 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "what is judged against a later policy counts as a win against SFT",
         "tasks/judging/judgements.py",
-        'other = "" if against == SFT else "/against_previous"',
+        'other = "" if against == SFT or against is None else f"/against_{called(against)}"',
         'other = ""',
         (JUDGEMENTS + "test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt",),
+    ),
+    Mutation(
+        "the policy that is judged always answers as A",
+        "tasks/judging/by_people.py",
+        """return int(text_hash(f"side {row['question_id']}")[:8], 16) % 2 == 1""",
+        "return True",
+        (PEOPLE + "test_which_answer_is_a_is_drawn_for_each_pair_and_nothing_else_tells_them_apart",),
+    ),
+    Mutation(
+        "what people say of A counts for the policy, whichever side it stood on",
+        "tasks/judging/by_people.py",
+        'if shown == (row["other"], row["response"]):\n        return "b"',
+        'if shown == (row["other"], row["response"]):\n        return "a"',
+        (
+            PEOPLE + "test_the_majority_of_what_people_say_decides_and_unsure_is_for_neither",
+            PEOPLE + "test_the_label_of_a_pair_says_whether_the_policys_answer_is_unsafe",
+            PEOPLE + "test_who_refuses_is_said_by_side",
+        ),
+    ),
+    Mutation(
+        "an interval of agreement that holds no sampling of items",
+        "models/algorithms/agreement.py",
+        "drawn = rng.integers(0, n, n)",
+        "drawn = np.arange(n)",
+        (AGREEMENT + "test_the_interval_of_ac2_by_hand_where_items_are_alike_or_too_few",),
     ),
     Mutation(
         "rows that one side lacks are counted for the other",

@@ -5,8 +5,9 @@ from starlette.exceptions import HTTPException
 
 from data_store.annotation.adjudication import case_of, cases, decide
 from data_store.annotation.batches import batch_of
-from data_store.rows import SAFETY_LABELS
-from web.judging import SCALE, verdict_in
+from data_store.annotation.judging import SCALE
+from data_store.rows import REFUSALS, SAFETY_LABELS
+from web.judging import verdict_in
 from web.site import AdjudicatorOf, CheckedForm, Site, SiteOf, Visitor, number, redirect
 
 router = APIRouter()
@@ -36,6 +37,7 @@ def _show(request: Request, site: Site, visitor: Visitor, item: str, problem: st
         status=422 if problem else 200,
         case=case,
         guidelines=batch_of(site.book, case.item.batch_id).spec.guidelines,
+        refusals=REFUSALS,
         scale=SCALE,
         labels=SAFETY_LABELS,
         problem=problem,

@@ -13,13 +13,14 @@ from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
 from data_store.annotation.chat import SIDES, Chat, Said
+from data_store.annotation.judging import SCALE
 from data_store.annotation.live import AnswerError, TooLongError
 from data_store.errors import InputError, StoreError
 from data_store.figures import figure, seconds
 from data_store.rows import AXES, SAFETY_LABELS
 from web.app import STATIC, giving
 from web.guard import Guard
-from web.judging import SCALE, verdict_in
+from web.judging import verdict_in
 from web.site import AnyForm, Pages, language_of, problem_of, redirect
 from web.texts import TEXTS
 

@@ -6,15 +6,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from data_store.annotation.batches import Batch, batch_of
-from data_store.annotation.judging import NOTE_LENGTH, Verdict, flag, judge, last_answer, next_item, undo
+from data_store.annotation.judging import NOTE_LENGTH, SCALE, Verdict, flag, judge, last_answer, next_item, undo
 from data_store.errors import InputError
-from data_store.rows import RATINGS, SAFETY_LABELS
+from data_store.rows import REFUSALS, SAFETY_LABELS
 from web.site import CheckedForm, Site, SiteOf, Visitor, VisitorOf, number, redirect
 
 router = APIRouter()
-
-SCALE = [*(("a", rating) for rating in RATINGS), *(("b", rating) for rating in reversed(RATINGS))]
-"""The eight verdicts from one end to the other, for the keys 1 to 8."""
 
 
 def open_batch_of(site: Site, batch_id: str) -> Batch:
@@ -28,10 +25,12 @@ def open_batch_of(site: Site, batch_id: str) -> Batch:
 def verdict_in(form: Mapping[str, str], axis: str) -> Verdict | None:
     """The verdict that a form holds; None when something is missing or no word of ours."""
     chosen, _, rating = form.get("verdict", "").partition(":")
+    asks_refusal = form.get("asks_refusal") == "1"
     label = form.get("safety_label") if axis == "safety" else None
-    verdict = Verdict(chosen, rating, label or None)
+    refusing = form.get("refusing") if asks_refusal else None
+    verdict = Verdict(chosen, rating, label or None, refusing or None)
     try:
-        verdict.check(axis)
+        verdict.check(axis, asks_refusal=asks_refusal)
     except InputError:
         return None
     return verdict
@@ -62,6 +61,7 @@ def show_next(
         last=last_answer(site.book, batch_id, name),
         scale=SCALE,
         labels=SAFETY_LABELS,
+        refusals=REFUSALS,
         noted=request.query_params.get("noted") == "1",
         note_length=NOTE_LENGTH,
         can_write=site.takes_prompts and batch.spec.written_prompts,
@@ -77,7 +77,8 @@ def post_judgement(request: Request, site: SiteOf, visitor: VisitorOf, form: Che
     axis = form.get("axis", "")
     verdict = verdict_in(form, axis)
     if verdict is None:
-        problem = "problem_label" if ":" in form.get("verdict", "") and axis == "safety" else "problem_verdict"
+        asked = {"safety": "problem_label"}.get(axis) or ("problem_refusal" if form.get("asks_refusal") == "1" else "")
+        problem = asked if ":" in form.get("verdict", "") and asked else "problem_verdict"
         return show_next(request, site, visitor, batch_id, problem, form.get("verdict", ""))
     judge(site.book, visitor.annotator.name, form.get("form_key", ""), verdict, number(form.get("milliseconds")))
     written = number(form.get("continue"))

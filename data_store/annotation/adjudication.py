@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from data_store.annotation.batches import read_batch
 from data_store.annotation.book import Book
-from data_store.annotation.judging import FormOutOfDateError, Item, Verdict, read_item, settle
+from data_store.annotation.judging import FormOutOfDateError, Item, Verdict, read_item, settle, verdict_of, words_of
 from data_store.errors import InputError
 
 
@@ -39,8 +39,8 @@ def safe_sides(verdict: Verdict) -> str | None:
 def cases(book: Book, name: str) -> list[Case]:
     """What this adjudicator can decide: pairs of open batches with a note, or whose judgements are all in and unlike.
 
-    Unlike are judgements that choose different sides, unless all call the difference negligible, or that call different
-    sides safe. Pairs that the adjudicator has judged are left to another.
+    Unlike are judgements that choose different sides, unless all call the difference negligible, that call different
+    sides safe, or see different ones refuse. Pairs that the adjudicator has judged are left to another.
     """
     with book.reading() as connection:
         rows = connection.execute(_CANDIDATES, {"name": name}).fetchall()
@@ -81,11 +81,12 @@ def decide(book: Book, name: str, item_id: int, verdict: Verdict | None) -> None
         if earlier or batch is None or batch.closed is not None:
             raise FormOutOfDateError("this pair is decided, or its batch is closed; nothing was written down")
         if verdict is not None:
-            verdict.check(read_item(connection, item_id).axis)
-        words = (verdict.chosen, verdict.rating, verdict.safety_label) if verdict else (None, None, None)
+            item = read_item(connection, item_id)
+            verdict.check(item.axis, asks_refusal=item.asks_refusal)
         connection.execute(
-            "INSERT INTO decision (item_id, name, at, chosen, rating, safety_label) VALUES (?, ?, ?, ?, ?, ?)",
-            (item_id, name, book.clock(), *words),
+            "INSERT INTO decision (item_id, name, at, chosen, rating, safety_label, refusing) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (item_id, name, book.clock(), *words_of(verdict)),
         )
         settle(connection, item_id)
 
@@ -103,7 +104,7 @@ ORDER BY item_id"""
 
 def _read_case(connection: sqlite3.Connection, item_id: int) -> Case:
     opinions = tuple(
-        Opinion(row["name"], Verdict(row["chosen"], row["rating"], row["safety_label"]) if row["chosen"] else None)
+        Opinion(row["name"], verdict_of(row) if row["chosen"] else None)
         for row in connection.execute("SELECT * FROM standing WHERE item_id = ? ORDER BY answer_id", (item_id,))
     )
     notes = connection.execute("SELECT name, note FROM flag WHERE item_id = ? ORDER BY at, name", (item_id,))
@@ -113,6 +114,6 @@ def _read_case(connection: sqlite3.Connection, item_id: int) -> Case:
 def _is_disputed(case: Case) -> bool:
     verdicts = [opinion.verdict for opinion in case.opinions if opinion.verdict]
     choices = {verdict.chosen for verdict in verdicts}
-    if len({safe_sides(verdict) for verdict in verdicts}) > 1:
+    if any(len({read(verdict) for verdict in verdicts}) > 1 for read in (safe_sides, lambda each: each.refusing)):
         return True
     return len(choices) > 1 and any(verdict.rating != "negligibly_better" for verdict in verdicts)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.annotation.book import Book
+from data_store.annotation.schema import COLLECTION, PURPOSES
 from data_store.closest import did_you_mean
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import InputError
@@ -36,6 +37,7 @@ class ItemDraft:
     finished: False for a response that was cut off at the length limit; token_ids and tokenizer as in rows. All of them
     are None for what was not sampled here. key: unique in the batch. known_choice ('a' or 'b'): the pair is an
     attention check, whose right answer is known; it is shown to everybody, and is neither counted nor exported.
+    asks_refusal: people also say which of the responses refuse.
     """
 
     key: str
@@ -54,6 +56,7 @@ class ItemDraft:
     temperature_milli_a: int | None = None
     temperature_milli_b: int | None = None
     known_choice: str | None = None
+    asks_refusal: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class BatchSpec:
     batch_id: names it for good. part: the iteration, `V1`. source: goes into the rows. quota: this many pairs, each
     judged by `people_per_item` people. deadline: seconds since 1970; nothing more is handed out after it. guidelines:
     by axis; the page has its own where one is missing. check_every: an attention check after about this many answers.
-    written_prompts: people may also write prompts of their own where the page has a model to answer them.
+    written_prompts: people may also write prompts of their own where the page has a model to answer them. purpose: one
+    of PURPOSES; it decides what the judgements are handed over as.
     """
 
     batch_id: str
@@ -75,6 +79,7 @@ class BatchSpec:
     guidelines: Mapping[str, str] = field(default_factory=dict)
     check_every: int = 20
     written_prompts: bool = False
+    purpose: str = COLLECTION
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,11 @@ def open_batch(book: Book, spec: BatchSpec, items: Sequence[ItemDraft]) -> None:
             return
         connection.execute(
             "INSERT INTO batch (batch_id, part, source, quota, people_per_item, deadline, check_every, guidelines, "
-            "written_prompts, content_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "written_prompts, purpose, content_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(spec.batch_id, spec.part, spec.source, spec.quota, spec.people_per_item, spec.deadline),
-                *(spec.check_every, canonical_json(dict(spec.guidelines)), spec.written_prompts, content, book.clock()),
+                *(spec.check_every, canonical_json(dict(spec.guidelines)), spec.written_prompts, spec.purpose),
+                *(content, book.clock()),
             ),
         )
         for position, item in enumerate(items):
@@ -186,6 +192,7 @@ def read_batch(connection: sqlite3.Connection, batch_id: str) -> Batch | None:
         guidelines=json.loads(row["guidelines"]),
         check_every=row["check_every"],
         written_prompts=bool(row["written_prompts"]),
+        purpose=row["purpose"],
     )
     done = row["pairs"] - row["waiting"] - row["dropped"]
     return Batch(spec, done, row["waiting"], row["reason"], row["created_at"])
@@ -235,6 +242,8 @@ def _check(spec: BatchSpec, items: Sequence[ItemDraft]) -> None:
     unknown = sorted(set(spec.guidelines) - set(AXES))
     if unknown:
         raise InputError(f"batch {spec.batch_id}: guidelines for {', '.join(unknown)}; use {', '.join(AXES)}")
+    if spec.purpose not in PURPOSES:
+        raise InputError(f"batch {spec.batch_id}: its purpose is {spec.purpose!r}; use {' or '.join(PURPOSES)}")
     pairs = sum(item.known_choice is None for item in items)
     if min(spec.quota, spec.people_per_item, spec.check_every) < 1:
         raise InputError(f"batch {spec.batch_id}: quota, people_per_item and check_every must be at least 1")

@@ -1,7 +1,8 @@
-"""Reading a batch: its rows for the catalog, and every judgement with its time for statistics."""
+"""Reading a batch: its rows for the catalog, by what it is for, and every judgement with its time for statistics."""
 
 import json
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 
 from data_store.annotation.batches import Batch, batch_of, finished_in, preference_row
 from data_store.annotation.book import Book
+from data_store.annotation.judging import Verdict
+from data_store.annotation.schema import EVALUATION
 from data_store.encoding import content_hash
 from data_store.errors import InputError
 from data_store.row_checks import conform
@@ -29,20 +32,28 @@ class StandingJudgement:
     chosen: str
     rating: str
     safety_label: str | None
+    refusing: str | None
     seconds: float
     at: float
     passed: bool | None
     flagged: bool
     superseded: bool
 
+    @property
+    def verdict(self) -> Verdict:
+        """What was said."""
+        return Verdict(self.chosen, self.rating, self.safety_label, self.refusing)
 
-def preference_rows(book: Book, batch_id: str) -> pa.Table:
-    """The rows of kind `preference` of a closed batch, one per judgement; a pair that an adjudicator decided has that
-    decision alone, one that was dropped has none. The source of a pair whose prompt a person wrote names them.
-    Their split is not decided here.
 
-    Raises InputError for a batch that is unknown or still open: what it says could change.
-    """
+def row_kind_of(batch: Batch) -> str:
+    """The kind of the rows that a batch's judgements become. Those of an evaluation are no preferences: nothing learns
+    from them."""
+    return "opinion" if batch.spec.purpose == EVALUATION else "preference"
+
+
+def handed_rows(book: Book, batch_id: str) -> pa.Table:
+    """The rows of a closed batch, of the kind of its purpose. Raises InputError for a batch that is unknown or still
+    open: what it says could change."""
     if batch_of(book, batch_id).closed is None:
         raise InputError(f"batch {batch_id} is still open: close it first, then its judgements stay what they are")
     return rows_so_far(book, batch_id)
@@ -51,10 +62,28 @@ def preference_rows(book: Book, batch_id: str) -> pa.Table:
 def rows_so_far(book: Book, batch_id: str) -> pa.Table:
     """The same of a batch that may be open: as its judgements stand now, for a copy that says no more than that."""
     batch = batch_of(book, batch_id)
+    return _opinion_rows(book, batch) if batch.spec.purpose == EVALUATION else _preference_rows(book, batch)
+
+
+def _preference_rows(book: Book, batch: Batch) -> pa.Table:
+    """A row per judgement; a pair that an adjudicator decided has that decision alone, one that was dropped has none.
+    The source of a pair whose prompt a person wrote names them. Their split is not decided here."""
     with book.reading() as connection:
-        rows = [_preference(row, batch) for row in connection.execute(_ROWS, {"batch": batch_id})]
-    table = pa.Table.from_pylist(rows, schema=ROW_KINDS["preference"].schema)
-    return conform(table, ROW_KINDS["preference"], f"batch {batch_id}")
+        found = connection.execute(_ROWS, {"batch": batch.spec.batch_id})
+        return _conformed((_preference(row, batch) for row in found), batch)
+
+
+def _opinion_rows(book: Book, batch: Batch) -> pa.Table:
+    """A row per judgement, and one per decision of an adjudicator, which takes the place of none: how far people agree
+    is told by what they said before."""
+    with book.reading() as connection:
+        found = connection.execute(_OPINIONS, {"batch": batch.spec.batch_id})
+        return _conformed((_opinion(row) for row in found), batch)
+
+
+def _conformed(rows: Iterable[Mapping[str, Any]], batch: Batch) -> pa.Table:
+    kind = ROW_KINDS[row_kind_of(batch)]
+    return conform(pa.Table.from_pylist(list(rows), schema=kind.schema), kind, f"batch {batch.spec.batch_id}")
 
 
 def judgements(book: Book, batch_id: str) -> list[StandingJudgement]:
@@ -83,6 +112,14 @@ FROM item JOIN (
     UNION ALL SELECT item_id, name, chosen, rating, safety_label FROM decision
 ) AS given USING (item_id)
 WHERE batch_id = :batch AND known_choice IS NULL AND given.chosen IS NOT NULL ORDER BY position, given.name"""
+
+_OPINIONS = """
+SELECT item.batch_id, item.key, item.prompt_id, item.axis, item.response_a, item.response_b, given.*
+FROM item JOIN (
+    SELECT item_id, name, chosen, rating, safety_label, refusing, 0 AS decision FROM standing WHERE chosen IS NOT NULL
+    UNION ALL SELECT item_id, name, chosen, rating, safety_label, refusing, 1 FROM decision
+) AS given USING (item_id)
+WHERE batch_id = :batch AND known_choice IS NULL ORDER BY position, given.decision, given.name"""
 
 _JUDGED = """
 SELECT item.batch_id, item.key, item.axis, item.known_choice, standing.*, decision.item_id IS NOT NULL AS superseded,
@@ -113,6 +150,18 @@ def _preference(row: sqlite3.Row, batch: Batch) -> dict[str, Any]:
     return preference_row(item, batch.spec.part, source, verdict)
 
 
+def _opinion(row: sqlite3.Row) -> dict[str, Any]:
+    names = ("prompt_id", "axis", "response_a", "response_b", "chosen", "rating", "safety_label", "refusing")
+    return {
+        **{name: row[name] for name in names},
+        "opinion_id": _id(row),
+        "batch": row["batch_id"],
+        "question_id": row["key"],
+        "annotator": row["name"],
+        "decision": bool(row["decision"]),
+    }
+
+
 def _judged(row: sqlite3.Row) -> StandingJudgement:
     return StandingJudgement(
         preference_id=_id(row),
@@ -122,6 +171,7 @@ def _judged(row: sqlite3.Row) -> StandingJudgement:
         chosen=row["chosen"],
         rating=row["rating"],
         safety_label=row["safety_label"],
+        refusing=row["refusing"],
         seconds=row["milliseconds"] / 1000,
         at=row["at"],
         passed=None if row["known_choice"] is None else row["known_choice"] == row["chosen"],

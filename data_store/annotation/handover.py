@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from data_store.annotation.batches import PAIR_FIELDS, Batch, ItemDraft, batch_of, read_batch
 from data_store.annotation.book import BOOK_FILE, Book
-from data_store.annotation.export import preference_rows
+from data_store.annotation.export import handed_rows, row_kind_of
 from data_store.catalog.origins import JudgedOrigin
 from data_store.content.publishing import rows_version
 from data_store.encoding import text_hash
@@ -80,6 +80,7 @@ def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
                 finished_a=item.finished_a,  # both: what the page says of an end must not tell which one is mixed
                 finished_b=item.finished_a,
                 known_choice=right,
+                asks_refusal=item.asks_refusal,
             )
         )
     return made
@@ -88,11 +89,11 @@ def attention_checks(items: Sequence[ItemDraft], count: int) -> list[ItemDraft]:
 def hand_over(store: Store, book: Book, batch_id: str) -> Head:
     """Register the judgements of a closed batch as a source of this store; nothing is written when it has them.
 
-    Rows have no split: which are held out is decided by the step that reads them. Judgements of people who
+    Preferences have no split: which are held out is decided by the step that reads them. Judgements of people who
     are withdrawn are left out. Raises InputError for a batch that is unknown or still open.
     """
-    table = preference_rows(book, batch_id)
-    return _register(store, batch_id, table, batch_of(book, batch_id).closed)
+    batch = batch_of(book, batch_id)
+    return _register(store, batch_id, handed_rows(book, batch_id), row_kind_of(batch), batch.closed)
 
 
 def judgements_today(store: Store, book: Book, batch_id: str) -> str | None:
@@ -100,8 +101,8 @@ def judgements_today(store: Store, book: Book, batch_id: str) -> str | None:
     batch = find_batch(book, batch_id)
     if batch is None or batch.closed is None:
         return None
-    table = _standing(store, preference_rows(book, batch_id))
-    return rows_version("dataset", table, "preference")
+    table = _standing(store, handed_rows(book, batch_id))
+    return rows_version("dataset", table, row_kind_of(batch))
 
 
 def hand_over_again(store: Store) -> None:
@@ -126,9 +127,11 @@ def hand_over_again(store: Store) -> None:
                 for each in map(store.version, versions)
                 if all(store.objects.exists(o.sha256) for o in each.objects)
             ]
-        rows = {row["preference_id"]: row for each in kept for row in store.rows(each.version_id).to_pylist()}
-        table = pa.Table.from_pylist(list(rows.values()), schema=ROW_KINDS["preference"].schema)
-        _register(store, batch_id, table, closed=None)
+        kind = ROW_KINDS[kept[0].row_kind or "preference"] if kept else ROW_KINDS["preference"]
+        (key,) = kind.key
+        rows = {row[key]: row for each in kept for row in store.rows(each.version_id).to_pylist()}
+        table = pa.Table.from_pylist(list(rows.values()), schema=kind.schema)
+        _register(store, batch_id, table, kind.name, closed=None)
 
 
 def _standing(store: Store, table: pa.Table) -> pa.Table:
@@ -136,9 +139,9 @@ def _standing(store: Store, table: pa.Table) -> pa.Table:
     return without(table, "annotator", [each.name for each in store.withdrawals() if each.what == "annotator"])
 
 
-def _register(store: Store, batch_id: str, table: pa.Table, closed: str | None) -> Head:
+def _register(store: Store, batch_id: str, table: pa.Table, kind: str, closed: str | None) -> Head:
     table = _standing(store, table)
-    written = [row for row in table.to_pylist() if ", written by " in row["source"]]
+    written = [row for row in table.to_pylist() if ", written by " in row.get("source", "")]
     origin = JudgedOrigin(
         batch_id,
         closed,
@@ -146,4 +149,4 @@ def _register(store: Store, batch_id: str, table: pa.Table, closed: str | None) 
         len(written),
         tuple(sorted({str(row[f"policy_version_{side}"]) for row in written for side in "ab"})),
     )
-    return register_rows(store, judgements_asset(batch_id), table, "preference", origin)
+    return register_rows(store, judgements_asset(batch_id), table, kind, origin)

@@ -14,8 +14,10 @@ from hashlib import sha256
 from data_store.annotation.batches import Batch, finished_in, read_batch
 from data_store.annotation.book import Book
 from data_store.errors import InputError
-from data_store.rows import RATINGS, SAFETY_LABELS
+from data_store.rows import RATINGS, REFUSALS, SAFETY_LABELS
 
+SCALE = tuple((chosen, rating) for chosen, ratings in (("a", RATINGS), ("b", RATINGS[::-1])) for rating in ratings)
+"""The eight choices with their ratings, from «A is significantly better» to «B is significantly better»."""
 LEASE_SECONDS = 1800.0
 NOTE_LENGTH = 2000
 
@@ -31,9 +33,11 @@ class Verdict:
     chosen: str
     rating: str
     safety_label: str | None = None
+    refusing: str | None = None
 
-    def check(self, axis: str) -> None:
-        """Raise InputError unless every word is allowed, and there is a safety label exactly on the safety axis."""
+    def check(self, axis: str, *, asks_refusal: bool = False) -> None:
+        """Raise InputError unless every word is allowed, there is a safety label exactly on the safety axis, and it is
+        said which responses refuse exactly where that is asked."""
         if self.chosen not in ("a", "b"):
             raise InputError(f"the choice is {self.chosen!r}; use a or b")
         if self.rating not in RATINGS:
@@ -42,12 +46,16 @@ class Verdict:
             raise InputError(f"the safety label is {self.safety_label!r}; use one of {', '.join(SAFETY_LABELS)}")
         if axis != "safety" and self.safety_label is not None:
             raise InputError(f"the axis {axis} takes no safety label; leave it out")
+        if asks_refusal and self.refusing not in REFUSALS:
+            raise InputError(f"which responses refuse is {self.refusing!r}; use one of {', '.join(REFUSALS)}")
+        if not asks_refusal and self.refusing is not None:
+            raise InputError("this pair does not ask which responses refuse; leave it out")
 
 
 @dataclass(frozen=True)
 class Item:
     """A pair as people see it: nothing tells which policy or temperature wrote which response. cut: whether it was cut
-    off at the length limit; False where nobody knows."""
+    off at the length limit; False where nobody knows. asks_refusal: they also say which responses refuse."""
 
     item_id: int
     batch_id: str
@@ -58,6 +66,7 @@ class Item:
     cut_a: bool
     cut_b: bool
     written_by: str | None
+    asks_refusal: bool
 
 
 @dataclass(frozen=True)
@@ -109,16 +118,16 @@ def judge(book: Book, name: str, form_key: str, verdict: Verdict | None, millise
         lease, now = _lease(connection, form_key, name), book.clock()
         item, batch = read_item(connection, lease["item_id"]), _open_batch(connection, lease["item_id"])
         if verdict is not None:
-            verdict.check(item.axis)
+            verdict.check(item.axis, asks_refusal=item.asks_refusal)
         if not _has_room(connection, item.item_id, batch.spec.people_per_item, name, now):
             raise FormOutOfDateError("other people have judged this pair meanwhile; go on with the next")
         passed = max(0, round(1000 * (now - lease["shown_at"])))
         connection.execute(
-            "INSERT INTO answer (form_key, item_id, name, chosen, rating, safety_label, milliseconds, at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO answer (form_key, item_id, name, chosen, rating, safety_label, refusing, milliseconds, at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(form_key, item.item_id, name),
-                *((verdict.chosen, verdict.rating, verdict.safety_label) if verdict else (None, None, None)),
+                *words_of(verdict),
                 *(passed if milliseconds is None else min(max(0, milliseconds), passed), now),
             ),
         )
@@ -171,7 +180,20 @@ def read_item(connection: sqlite3.Connection, item_id: int) -> Item:
     messages = tuple(json.loads(row["messages"]))
     cut_a, cut_b = (finished_in(row, side) is False for side in "ab")
     shown = (row["response_a"], row["response_b"], cut_a, cut_b)
-    return Item(item_id, row["batch_id"], row["axis"], messages, *shown, row["written_by"])
+    asks_refusal = bool(row["asks_refusal"])
+    return Item(item_id, row["batch_id"], row["axis"], messages, *shown, row["written_by"], asks_refusal)
+
+
+def words_of(verdict: Verdict | None) -> tuple[str | None, str | None, str | None, str | None]:
+    """The columns `chosen`, `rating`, `safety_label` and `refusing` of an answer or a decision; no verdict, no word."""
+    if verdict is None:
+        return None, None, None, None
+    return verdict.chosen, verdict.rating, verdict.safety_label, verdict.refusing
+
+
+def verdict_of(row: sqlite3.Row) -> Verdict:
+    """The verdict in those columns, of a row in which something was chosen."""
+    return Verdict(row["chosen"], row["rating"], row["safety_label"], row["refusing"])
 
 
 def lease_item(connection: sqlite3.Connection, item_id: int, name: str, now: float) -> str:

@@ -10,9 +10,11 @@ import sqlite3
 from collections.abc import Callable
 
 from data_store.errors import StoreError
-from data_store.rows import AXES, RATINGS, RISKS, SAFETY_LABELS, SEVERITIES, VECTORS
+from data_store.rows import AXES, RATINGS, REFUSALS, RISKS, SAFETY_LABELS, SEVERITIES, VECTORS
 
 ROLES = ("annotator", "adjudicator")
+COLLECTION, EVALUATION = PURPOSES = ("collection", "evaluation")
+"""What a batch is for: preferences that are learned from, or figures of a policy that nothing is learned from."""
 
 
 def _one_of(column: str, words: tuple[str, ...]) -> str:
@@ -154,7 +156,20 @@ def sampled() -> str:
     return "\n".join(f"ALTER TABLE item ADD COLUMN {column};" for column in columns)
 
 
-MIGRATIONS: tuple[Callable[[], str], ...] = (tables, red_teams, sampled)
+def evaluations() -> str:
+    """4: what a batch is for, whether a pair asks which response refuses, and what was said to that."""
+    purpose = f"purpose TEXT NOT NULL DEFAULT '{COLLECTION}' CHECK ({_one_of('purpose', PURPOSES)})"
+    refusing = f"refusing TEXT CHECK ({_one_of('refusing', REFUSALS)})"
+    columns = {
+        "batch": purpose,
+        "item": "asks_refusal INTEGER NOT NULL DEFAULT 0",
+        "answer": refusing,
+        "decision": refusing,
+    }
+    return "\n".join(f"ALTER TABLE {table} ADD COLUMN {column};" for table, column in columns.items())
+
+
+MIGRATIONS: tuple[Callable[[], str], ...] = (tables, red_teams, sampled, evaluations)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -64,7 +64,7 @@ def serve(
 def _judged(name: str) -> list[str]:
     """The batches of the served run that people are done with, and that its config, as it was last run, waits for."""
     config = recall(name)
-    if config.collect.people is None:
+    if config.collect.people is None and not any(judge.people for judge in config.evaluate.judges):
         return []
     store = Store.open(store_root(name))
     with store.one_state():

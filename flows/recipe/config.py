@@ -46,6 +46,7 @@ from tasks.evaluation_judges.config import EvaluationConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
+from tasks.judging.people import BatchConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
@@ -317,9 +318,11 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
-    known = None if config.collect.people is None else config.collect.people.known_pairs
-    if known is not None and not known.is_file():
-        raise InputError(f"{where}: collect.people.known_pairs: there is no file {known}")
+    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
+    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
+    for key, people in asked.items():
+        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
+            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}

@@ -1,20 +1,24 @@
 """Paths of a config that lead to models, judges and pre-prompts: made absolute, and looked at."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from data_store.errors import InputError
 from data_store.reading.preprompts import read_preprompts
 from tasks.collect_preferences import CollectConfig
 from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
+
+_People = TypeVar("_People", bound=BatchConfig)
 
 
 def resolved_collect(collect: CollectConfig, folder: Path) -> CollectConfig:
     """With paths beside the config file's folder as they are from anywhere."""
     people, judge = collect.people, collect.judge
-    if people is not None and people.known_pairs is not None:
-        people = people.model_copy(update={"known_pairs": (folder / people.known_pairs).resolve()})
+    if people is not None:
+        people = _resolved(people, folder)
     if judge is not None:
         paths = {key: (folder / path).resolve() for key, path in folders_of(judge).items()}
         judge = judge.model_copy(update=paths)
@@ -23,10 +27,14 @@ def resolved_collect(collect: CollectConfig, folder: Path) -> CollectConfig:
 
 def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationConfig:
     """The same of the judges of evaluations."""
-    judges = (
-        judge if judge.folder is None else judge.model_copy(update={"folder": (folder / judge.folder).resolve()})
-        for judge in evaluate.judges
-    )
+    judges = []
+    for judge in evaluate.judges:
+        given: dict[str, object] = {}
+        if judge.folder is not None:
+            given["folder"] = (folder / judge.folder).resolve()
+        if judge.people is not None:
+            given["people"] = _resolved(judge.people, folder)
+        judges.append(judge.model_copy(update=given))
     return evaluate.model_copy(update={"judges": tuple(judges)})
 
 
@@ -42,6 +50,11 @@ def check_preprompts(file: Path, where: str) -> None:
     if not file.is_file():
         raise InputError(f"{where}: there is no file {file}")
     read_preprompts(file)
+
+
+def _resolved(people: _People, folder: Path) -> _People:
+    known = people.known_pairs
+    return people if known is None else people.model_copy(update={"known_pairs": (folder / known).resolve()})
 
 
 def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:

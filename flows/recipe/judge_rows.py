@@ -8,9 +8,12 @@ from flows.recipe.config import RunConfig
 from flows.recipe.places import Condition, Place, Reads, Row, always, base, data_files, first, here, last, where
 from tasks.engine.call import StepCall
 from tasks.evaluation_judges.config import EvaluationJudgeConfig
+from tasks.evaluation_judges.judge import JudgeAnswersConfig
 from tasks.incoming.asked import AskedOfAnswers
 from tasks.incoming.files import File
-from tasks.judge_answers import PREFIX, SAMPLED_PREFIX, JudgeAnswersConfig, judge_answers, judged_by
+from tasks.incoming.judged_answers import JudgedAnswers
+from tasks.judge_answers import PREFIX, SAMPLED_PREFIX, judge_answers, judged_by
+from tasks.judging.judgements import PREVIOUS
 from tasks.judging.of_answers import asks_of
 from tasks.pose_questions import PoseConfig, pose_questions, pose_sampled_questions
 from tasks.train_safety_classifier import SafetyClassifierConfig, train_safety_classifier
@@ -82,16 +85,22 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             name=judge.name,
             annotator=judge.annotator,
             asks=None if judge.endpoint is None else asks_of(judge.endpoint),
+            prompts=None if judge.people is None else judge.people.prompts,
             batch_size=judge.batch_size,
             threads=judge.threads,
             compares=is_iteration(at) and judge.compares,
-            previous=_has_previous(at) and judge.compares,
+            against=(PREVIOUS,) if _has_previous(at) and judge.compares else (),
             kind=judge.kind,
         )
 
     def answers(at: Place) -> tuple[AskedOfAnswers, ...]:
         endpoint = judge.endpoint
         return () if endpoint is None else (AskedOfAnswers(AssetName("dataset", questions, at.part), endpoint),)
+
+    def opinions(at: Place) -> tuple[JudgedAnswers, ...]:
+        people = judge.people
+        asked = AssetName("dataset", questions, at.part)
+        return () if people is None else (JudgedAnswers(asked, people, judge.name),)
 
     return Row(
         judged_by(judge.name, sampled=sampled, compares=number > 0 and judge.compares),
@@ -100,10 +109,11 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             "questions": here(f"dataset/{questions}"),
             "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
             "answers": answers,
+            "opinions": opinions,
             "classifier": where(lambda _at: judge.kind == "safety_classifier", base("classifier/safety")),
         },
         {"judgements": f"{'sampled-' if sampled else ''}judged-by-{judge.name}"},
-        when=_is_there(sampled),
+        when=_is_asked(judge, sampled),
         seed_of=judge_answers,  # which draws nothing
     )
 
@@ -115,3 +125,13 @@ def _has_previous(at: Place) -> bool:
 
 def _is_there(sampled: bool) -> Condition:
     return has_final_stage if sampled else always
+
+
+def _is_asked(judge: EvaluationJudgeConfig, sampled: bool) -> Condition:
+    """Of V0 alone there is nothing that people are shown: they see pairs, of which SFT's answers are one half."""
+    is_there, people = _is_there(sampled), judge.people
+    if people is None:
+        return is_there
+    if people.policies == "every":
+        return lambda at: is_iteration(at) and is_there(at)
+    return lambda at: is_iteration(at) and not sampled and at.number >= at.config.iterations

@@ -5,23 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data_store.annotation.adjudication import safe_sides
 from data_store.annotation.export import StandingJudgement
-from data_store.annotation.judging import Verdict
-from data_store.rows import AXES, RATINGS
+from data_store.rows import AXES
 from models.algorithms.agreement import gwet_ac2
-
-PREFERENCE_SCALE = (*(f"a {rating}" for rating in RATINGS), *(f"b {rating}" for rating in reversed(RATINGS)))
-"""From "a is significantly better" to "b is significantly better": sides stand alike for everybody."""
-SAFE_SIDES = ("both", "a", "b", "none")
+from tasks.judging.agreement import AGREEMENTS, judged_twice, ratings_of
 
 
 @dataclass(frozen=True)
 class Agreement:
     """AC2 over the pairs of a batch that at least two people judged; None where there is no such pair.
 
-    measure: `preference` (the eight steps, ordinal weights) or `safety label` (which sides are safe, identity weights,
-    which is AC1).
+    measure: `preference` (the eight steps, ordinal weights), `safety label` (which sides are safe) or `refusal` (which
+    refuse), both with identity weights, which is AC1.
     """
 
     batch_id: str
@@ -52,13 +47,12 @@ def agreements(batch_id: str, judgements: Sequence[StandingJudgement]) -> list[A
     """
     found = []
     for axis in AXES:
-        of_axis = [one for one in judgements if one.axis == axis and one.passed is None]
-        if of_axis:
-            words = [f"{one.chosen} {one.rating}" for one in of_axis]
-            found.append(_agreement(batch_id, axis, "preference", of_axis, words, PREFERENCE_SCALE, "ordinal"))
-        if axis == "safety" and of_axis:
-            sides = [safe_sides(Verdict(one.chosen, one.rating, one.safety_label)) or "none" for one in of_axis]
-            found.append(_agreement(batch_id, axis, "safety label", of_axis, sides, SAFE_SIDES, "identity"))
+        said = [(one.item_id, one.verdict) for one in judgements if one.axis == axis and one.passed is None]
+        for measure in AGREEMENTS:
+            if ratings := ratings_of(said, measure):
+                pairs = judged_twice(ratings)
+                ac2 = gwet_ac2(ratings, measure.categories, measure.weights) if pairs else None
+                found.append(Agreement(batch_id, axis, measure.name, pairs, ac2))
     return found
 
 
@@ -69,23 +63,6 @@ def annotator_figures(names: Iterable[str], judgements: Sequence[StandingJudgeme
         if one.passed is None:
             by_item[one.item_id][one.annotator] = one.chosen
     return [_figures(name, [one for one in judgements if one.annotator == name], by_item) for name in names]
-
-
-def _agreement(
-    batch_id: str,
-    axis: str,
-    measure: str,
-    judgements: Sequence[StandingJudgement],
-    words: Sequence[str],
-    categories: Sequence[str],
-    weights: str,
-) -> Agreement:
-    ratings: dict[int, list[str | None]] = defaultdict(list)
-    for one, word in zip(judgements, words, strict=True):
-        ratings[one.item_id].append(word)
-    pairs = sum(len(row) > 1 for row in ratings.values())
-    ac2 = gwet_ac2(list(ratings.values()), categories, weights) if pairs else None
-    return Agreement(batch_id, axis, measure, pairs, ac2)
 
 
 def _figures(name: str, own: Sequence[StandingJudgement], by_item: Mapping[int, Mapping[str, str]]) -> AnnotatorFigures:

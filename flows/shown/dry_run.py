@@ -14,7 +14,7 @@ from data_store.figures import seconds
 from data_store.names import AssetName
 from data_store.records import FinishedRun, Head, RunInput
 from data_store.store import Store
-from flows.gates import stops_of
+from flows.gates import is_needed, stops_of
 from flows.recipe.plan import Plan, groups_of
 from flows.recipe.watch_config import GateConfig
 from flows.shown.status import Cell, status_cells
@@ -88,7 +88,9 @@ class _Walk:
                 for group in groups_of(self.plan, part):
                     found = [self._of(call, looker) for call in group]
                     yield from found
-                    ends = [each for each in found if each.does == "wait" or (each.does == "take up" and each.gate)]
+                    needed = {call.step.name for call in group if is_needed(self.plan, self.gates, call)}
+                    waits = [each for each in found if each.does == "wait" and each.step in needed]
+                    ends = [*waits, *(each for each in found if each.does == "take up" and each.gate)]
                     if ends and not self.stopped:
                         why = "waits for people" if ends[0].does == "wait" else "is at a gate"
                         self.stopped = f"{ends[0].step} of {ends[0].part} {why}"

@@ -105,7 +105,8 @@ def _figures(store: Store, graph: LineageGraph, summary: RunSummary, judges: Map
     who = judge_of(summary.run.config)
     yield from ("", f"## Evaluated (judged by: {who}{answers})", "")
     yield from (f"| figure | value |{_BESIDE}", "|---|---|---|---|---|")
-    for measure in columns_of(judges).values():
+    theirs = [name for each in judges.values() for name in each.metrics]
+    for measure in columns_of(judges, theirs).values():
         source = judges.get(measure.name.partition(JUDGE_MARK)[2], summary)
         if measure.name in source.metrics:
             beside = _beside(source.estimates.get(measure.name), measure.form, measure.chance)

@@ -12,7 +12,8 @@ from flows.recipe.plan import Plan
 from flows.shown.answered import NOTHING, Answered, AnswerReader
 from flows.shown.status import Cell
 from flows.shown.summary import evaluations_of, judge_of, judged_in, with_judges
-from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
+from tasks.evaluation_judges.measures import JUDGE_MARK, against_in
+from tasks.evaluation_judges.registry import measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
 
@@ -30,7 +31,10 @@ def place(metric: str) -> tuple[int, str]:
 def measure_of(metric: str) -> Measure | None:
     """What is known of a metric by its name; None for one that nothing measures today."""
     judge = metric.partition(JUDGE_MARK)[2]
-    return next((each for each in measures_of(judge) if each.name == metric), None) if judge else MEASURES.get(metric)
+    if not judge:
+        return MEASURES.get(metric)
+    known = measures_of(judge, against=against_in([metric]))
+    return next((each for each in known if each.name == metric), None)
 
 
 @dataclass(frozen=True)

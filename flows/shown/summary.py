@@ -19,7 +19,8 @@ from flows.session import Session
 from flows.shown.status import Cell, status_cells
 from tasks.engine.call import StepCall
 from tasks.engine.side_by_side import fits
-from tasks.evaluation_judges.measures import JUDGE_MARK, measures_of
+from tasks.evaluation_judges.measures import JUDGE_MARK, against_in
+from tasks.evaluation_judges.registry import measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import columns
 from tasks.judging.annotators import AnnotatorConfig
@@ -51,9 +52,11 @@ def judge_of(recorded: Mapping[str, object]) -> str:
     return f"simulated, world {found.world_seed}" + (f", seed {found.seed}" if found.seed else "")
 
 
-def columns_of(judges: Iterable[str]) -> dict[str, Measure]:
-    """The columns of a run with these judges of evaluations."""
-    theirs = [measure for judge in judges for measure in measures_of(judge)]
+def columns_of(judges: Iterable[str], metrics: Iterable[str] = ()) -> dict[str, Measure]:
+    """The columns of a run with these judges of evaluations. `metrics`: the figures that there are, which tell what
+    policies were compared with beside SFT."""
+    against = against_in(metrics)
+    theirs = [measure for judge in judges for measure in measures_of(judge, against=against)]
     return {**COLUMNS, **{measure.column: measure for measure in theirs if measure.column}}
 
 
@@ -61,6 +64,12 @@ def judges_in(rows: Iterable[Row]) -> list[str]:
     """The judges of evaluations that rows have figures of."""
     found = (row.get("judges") for row in rows)
     return list(dict.fromkeys(name for names in found if isinstance(names, tuple) for name in names))
+
+
+def _columns_in(rows: Iterable[Row]) -> dict[str, Measure]:
+    rows = list(rows)
+    found = (row.get("estimates") for row in rows)
+    return columns_of(judges_in(rows), [name for names in found if isinstance(names, Mapping) for name in names])
 
 
 def judged_by(rows: Iterable[Row]) -> str:
@@ -119,7 +128,7 @@ def summary_rows(session: Session, cells: Sequence[Cell] | None = None) -> list[
             row: Row = {"policy": label, "state": cell.state}
             row |= {
                 title: metric.form(measured[metric.name]) if metric.name in measured else NOT_MEASURED
-                for title, metric in columns_of(judges).items()
+                for title, metric in columns_of(judges, measured).items()
             }
             row["seconds"] = figure(round(seconds.get(part, 0.0))) if name == "evaluation" else ""
             why = cell.reason if cell is behind[0] else f"{cell.step}: {cell.reason}"
@@ -158,7 +167,7 @@ def tables_of(rows: Sequence[Row]) -> list[list[Row]]:
     `legend`."""
     if not rows:
         return []
-    known = columns_of(judges_in(rows))
+    known = _columns_in(rows)
     first = [title for title, metric in known.items() if metric.first and (title in COLUMNS or _is_any(rows, title))]
     rest = [title for title, metric in known.items() if not metric.first and _is_any(rows, title)]
     shown = [*first, *rest]
@@ -204,7 +213,7 @@ def legend(rows: Sequence[Row]) -> list[str]:
     """How the tables are read: of how many items each figure is, who judged it, and what the marks say."""
     counts: dict[str, list[str]] = {}
     judges: dict[str, list[str]] = {}
-    for title, metric in columns_of(judges_in(rows)).items():
+    for title, metric in _columns_in(rows).items():
         found = [each for row in rows if (each := estimate_of(row, metric.name)) is not None]
         if found:
             least, most = min(each.n for each in found), max(each.n for each in found)

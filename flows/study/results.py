@@ -149,7 +149,7 @@ def columns_in(rows: Iterable[Row]) -> dict[str, Measure]:
     """The columns that some run has a figure for, those of judges of evaluations among them."""
     names = {name for row in rows for run in row.finished for name in run.metrics}
     judges = sorted({name.partition(JUDGE_MARK)[2] for name in names if JUDGE_MARK in name})
-    return {title: of for title, of in columns_of(judges).items() if of.name in names}
+    return {title: of for title, of in columns_of(judges, sorted(names)).items() if of.name in names}
 
 
 def _figures(row: Row, columns: Mapping[str, Measure]) -> dict[str, object]:

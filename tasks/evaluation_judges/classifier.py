@@ -1,28 +1,40 @@
 """The safety classifier as a judge of evaluations."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 from data_store.estimate import Estimate
+from tasks.engine.step import Input, StepRun
+from tasks.evaluation_judges.judge import EvaluationJudge, JudgeAnswersConfig, Judged, Rows
+from tasks.evaluation_judges.measures import CHANCE, VIOLATION
+from tasks.evaluations.evaluation import Measure
 from tasks.judging.judgements import judgement
 from tasks.train_safety_classifier import HELD_OUT, WEIGHTS, asked_and_answered
 
-
-def by_classifier(folder: Path, rows: list[dict[str, Any]], judge: str) -> list[dict[str, Any]]:
-    """Its judgements on rows of kind question that ask what is unsafe."""
-    from models.devices import use_threads
-    from models.ngram_classifier import NgramClassifier
-
-    use_threads(1)
-    said = NgramClassifier.load(folder / WEIGHTS).unsafe([asked_and_answered(row) for row in rows])
-    return [
-        judgement(row["prompt_id"], judge, row["question"], float(unsafe))
-        for row, unsafe in zip(rows, said, strict=True)
-    ]
+_MEANING = "Held-out labels that the judge tells, safe and unsafe weighing the same"
+_ACCURACY = Measure("balanced_accuracy", _MEANING, "acc", chance=CHANCE, first=True)
 
 
-def accuracy_of(folder: Path) -> dict[str, Estimate]:
-    """What is known of it from the labels that it has not seen."""
-    told = json.loads((folder / HELD_OUT).read_text())
-    return {"balanced_accuracy": Estimate(**told["balanced_accuracy"])}
+class SafetyClassifier(EvaluationJudge):
+    """Says what is unsafe, and nothing else; what is known of it comes from the labels that it has not seen."""
+
+    kind = "safety_classifier"
+    compares = False
+    always_answers = True
+    labels = (VIOLATION,)
+    further = (_ACCURACY,)
+    inputs = {"classifier": Input("classifier", optional=True)}
+
+    def judge(self, run: StepRun, config: JudgeAnswersConfig, questions: Rows) -> Judged:
+        """Of the questions that ask what is unsafe."""
+        from models.devices import use_threads
+        from models.ngram_classifier import NgramClassifier
+
+        use_threads(1)
+        folder, asked = run.path("classifier"), [row for row in questions if row["question"] == "unsafe"]
+        said = NgramClassifier.load(folder / WEIGHTS).unsafe([asked_and_answered(row) for row in asked])
+        rows = [
+            judgement(row["prompt_id"], config.annotator, row["question"], float(unsafe))
+            for row, unsafe in zip(asked, said, strict=True)
+        ]
+        told = json.loads((folder / HELD_OUT).read_text())
+        return Judged(rows, {_ACCURACY.name: Estimate(**told[_ACCURACY.name])})

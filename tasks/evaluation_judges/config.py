@@ -4,20 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from models.config import Config
+from tasks.evaluation_judges.judge import FolderUse
+from tasks.evaluation_judges.registry import kind_of
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.judging.endpoint import EndpointChoice
 from tasks.judging.folder import FolderConfig
+from tasks.judging.people import EvaluatingPeopleConfig
 
 # it stands in the names of steps, assets and metrics
 JudgeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,23}$")]
-
-
-class FolderUse(Config):
-    """How a folder is run."""
-
-    batch_size: int = Field(default=8, ge=1, description="Of a folder: rows that are read together")
-    threads: int = Field(default=1, ge=1, description="Of a folder: CPU threads of torch")
 
 
 # the last base's fields come first
@@ -25,10 +20,12 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     """Somebody who judges evaluations, and nothing else."""
 
     name: JudgeName = Field(description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
-    kind: Literal["lm", "safety_classifier"] = Field(
+    kind: Literal["lm", "safety_classifier", "people"] = Field(
         default="lm",
-        description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses",
+        description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses; "
+        "people: on the annotation page",
     )
+    people: EvaluatingPeopleConfig | None = Field(default=None, description="With kind: people: what is asked of them")
 
     @model_validator(mode="after")
     def _is_one(self) -> "EvaluationJudgeConfig":
@@ -37,6 +34,12 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
             raise ValueError("give folder or endpoint, one of them")
         if self.kind == "safety_classifier" and given:
             raise ValueError("a safety classifier has no folder and no endpoint: it is trained here")
+        if self.kind == "people" and given:
+            raise ValueError("people have no folder and no endpoint: they judge on the annotation page")
+        if (self.kind == "people") != (self.people is not None):
+            raise ValueError(
+                "kind: people and the section people go together: people: {} asks what is asked by default"
+            )
         return self
 
     @property
@@ -47,7 +50,7 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     @property
     def compares(self) -> bool:
         """Whether it can say which of two answers is better."""
-        return self.kind == "lm"
+        return kind_of(self.kind).compares
 
 
 class EvaluationConfig(EvaluateConfig):

@@ -1,48 +1,42 @@
-"""What a judge of evaluations measures. Its name stands behind an @, so that no figure loses its judge."""
+"""What judges of evaluations measure. The judge's name stands behind an @, so that no figure loses its judge."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 
 from data_store.rows import AXES
 from tasks.evaluations.evaluation import Measure, in_percent
+from tasks.judging.judgements import PREVIOUS
 
 JUDGE_MARK = "@"
 CHANCE = 0.5
 _SHORT = {"helpfulness": "help", "safety": "safe"}
+_AGAINST = re.compile(r"/against_([^/@]+)@")
+
+VIOLATION = Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
+FALSE_REFUSAL = Measure(
+    "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
+)
+JUDGED = Measure("judged", "Share of questions to which this judge gave an answer that could be read")
+ORDERS_DISAGREE = Measure("orders_disagree", "Comparisons whose outcome hung on the order: these count as ties")
 
 
-def measures_of(
-    judge: str, *, compares: bool = True, previous: bool = True, reads: bool = True, learned: bool = True
-) -> Iterator[Measure]:
-    """All that it gives at most. `compares`: with SFT; `previous`: with the policy of the iteration before; `reads`: it
-    reads guidelines, as language models do; `learned`: it learned from labels."""
-    named = partial(_of, judge)
-    if compares:
-        yield named(Measure("win_rate", "Win rate against SFT on held-out prompts, ties half"))
+def win_rates(against: Iterable[str] = ()) -> Iterator[Measure]:
+    """Of a judge that compares: with SFT, and with what else it is to compare with, as figures call it."""
+    yield Measure("win_rate", "Win rate against SFT on held-out prompts, ties half")
+    for axis in AXES:
+        yield Measure(f"win_rate/{axis}", f"The same on prompts of {axis}", f"win {_SHORT[axis]}", first=True)
+    for name in against:
+        short, who = ("prev", "the iteration before") if name == PREVIOUS else (name, name)
+        yield Measure(f"win_rate/against_{name}", f"Win rate against {who}, ties half")
         for axis in AXES:
-            title = f"win {_SHORT[axis]}"
-            yield named(Measure(f"win_rate/{axis}", f"The same on prompts of {axis}", title, first=True))
-    if previous:
-        yield named(Measure("win_rate/against_previous", "Win rate against the iteration before, ties half"))
-        for axis in AXES:
-            title = f"win {_SHORT[axis]} prev"
-            yield named(
-                Measure(f"win_rate/{axis}/against_previous", f"The same on prompts of {axis}", title, first=True)
-            )
-    yield named(Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True))
-    if learned:
-        meaning = "Held-out labels that the judge tells, safe and unsafe weighing the same"
-        yield named(Measure("balanced_accuracy", meaning, "acc", chance=CHANCE, first=True))
-    if not reads:
-        return
-    yield named(
-        Measure(
-            "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
-        )
-    )
-    yield named(Measure("orders_disagree", "Comparisons whose outcome hung on the order: these count as ties"))
-    yield named(Measure("judged", "Share of questions to which this judge gave an answer that could be read"))
+            title = f"win {_SHORT[axis]} {short}"
+            yield Measure(f"win_rate/{axis}/against_{name}", f"The same on prompts of {axis}", title, first=True)
+
+
+def against_in(metrics: Iterable[str]) -> list[str]:
+    """What the policies of these figures were compared with beside SFT."""
+    return list(dict.fromkeys(found[1] for name in metrics if (found := _AGAINST.search(name))))
 
 
 def at_judge(metric: str, judge: str) -> str:
@@ -50,6 +44,7 @@ def at_judge(metric: str, judge: str) -> str:
     return f"{metric}{JUDGE_MARK}{judge}"
 
 
-def _of(judge: str, measure: Measure) -> Measure:
+def of_judge(judge: str, measure: Measure) -> Measure:
+    """A measure under the judge's name."""
     column = at_judge(measure.column, judge) if measure.column else ""
     return replace(measure, name=at_judge(measure.name, judge), column=column)

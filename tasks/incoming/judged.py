@@ -8,8 +8,9 @@ between.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from data_store.annotation.batches import Batch, BatchSpec, close_batch, open_batch
+from data_store.annotation.batches import Batch, BatchSpec, ItemDraft, close_batch, open_batch
 from data_store.annotation.book import BOOK_FILE, Book
 from data_store.annotation.export import count_judgements
 from data_store.annotation.handover import (
@@ -22,6 +23,7 @@ from data_store.annotation.handover import (
     judgements_today,
 )
 from data_store.annotation.known_pairs import drawn_checks, pairs_of_file, pairs_of_one_mind
+from data_store.annotation.schema import COLLECTION
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.names import AssetName
@@ -31,7 +33,8 @@ from tasks.engine.call import StepCall
 from tasks.engine.jobs import StepFailedError
 from tasks.engine.reading import Progress, Reading, Wait
 from tasks.incoming.of_pairs import OfPairs
-from tasks.judging.people import PeopleConfig
+from tasks.judging.judge import Rows
+from tasks.judging.people import EvaluatingPeopleConfig, PeopleConfig
 
 _CHECK_EVERY = 20
 DEADLINE = "the deadline has passed"
@@ -42,14 +45,29 @@ class Judged(OfPairs):
     """People's judgements of these pairs. `people`: how many judge, and until when."""
 
     reads_book = True
-    people: PeopleConfig
+    purpose: ClassVar[str] = COLLECTION
+    people: PeopleConfig | EvaluatingPeopleConfig
 
     def __str__(self) -> str:
         return f"judged {self.pairs}"
 
+    def batch(self, part: str, pairs_version: str) -> str:
+        """The name of the batch of the pairs."""
+        return batch_name(part, pairs_version)
+
+    def drafts(self, rows: Rows) -> list[ItemDraft]:
+        """What is laid out of the rows of the pairs."""
+        return drafts(rows)
+
+    def way_out(self, wait: Wait) -> str:
+        """What to do where the deadline has passed before enough was judged."""
+        if wait.judgements:
+            return "set collect.people.at_deadline: train_on_what_is_there to go on with them"
+        return "other pairs get a batch of their own: " + halter("rerun", wait.part, "draw-pairs", "--set", "KEY=VALUE")
+
     def source(self, part: str, pairs_version: str) -> AssetName:
         """The judgements of the batch of the pairs."""
-        return judgements_asset(batch_name(part, pairs_version))
+        return judgements_asset(self.batch(part, pairs_version))
 
     def lacking(self) -> str:
         """The batch is open."""
@@ -65,7 +83,7 @@ class Judged(OfPairs):
         return today or super().today(at)
 
     def _batch(self, at: Reading) -> str:
-        return batch_name(at.part, at.made(self.pairs).version_id)
+        return self.batch(at.part, at.made(self.pairs).version_id)
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """Open the batch of the pairs, or close it and take its judgements over."""
@@ -79,20 +97,21 @@ def await_judgements(at: Reading, judged: Judged, clock: Callable[[], float] = t
     then the judgements are an input of the step. Everything may be repeated, and cut off anywhere. `clock` gives
     seconds since 1970. Raises StepFailedError where the deadline has passed and the config does not go on with less.
     """
-    store, people, pairs = at.store, judged.people, at.made(judged.pairs)
-    batch_id = batch_name(at.part, pairs.version_id)
+    store, pairs = at.store, at.made(judged.pairs)
+    batch_id = judged.batch(at.part, pairs.version_id)
     book = Book.open(store.root, clock)
     try:
         batch = find_batch(book, batch_id)
         if batch is None and judgements_asset(batch_id) in at.heads:
             return None  # the book is gone; what it gave still holds
-        batch = batch or _lay_out(book, at, batch_id, pairs, people)
+        batch = batch or _lay_out(book, at, batch_id, pairs, judged)
         if batch.closed is None:
             wait = _wait_for(book, batch, at.part, at.step)
             if wait.ended is None:
                 return wait
-            if wait.ended == DEADLINE and (people.at_deadline == "fail" or not wait.judgements):
-                raise StepFailedError(_in_vain(wait))
+            if wait.ended == DEADLINE and (judged.people.at_deadline == "fail" or not wait.judgements):
+                found = f"{wait.judgements} of {wait.wanted} judgements in batch {batch_id} at its deadline"
+                raise StepFailedError(f"{at.part} waited for people in vain, {found}; {judged.way_out(wait)}")
             close_batch(book, batch_id, wait.ended)
         hand_over(store, book, batch_id)
         return None
@@ -127,8 +146,9 @@ def _batches(store: Store, plan: Mapping[tuple[str, str], StepCall]) -> Iterator
     heads, book = store.heads(), Book.open(store.root)
     try:
         for call in asking:
-            pairs = call.of(Judged)[0].pairs
-            batch = find_batch(book, batch_name(call.part, heads[pairs].version_id)) if pairs in heads else None
+            (judged,) = call.of(Judged)
+            head = heads.get(judged.pairs)
+            batch = None if head is None else find_batch(book, judged.batch(call.part, head.version_id))
             if batch is not None:
                 yield book, batch, call
     finally:
@@ -139,18 +159,10 @@ def _is_read(store: Store, judgements: AssetName) -> bool:
     return store.head(judgements) is not None and bool(store.descendants(judgements).runs)
 
 
-def _in_vain(wait: Wait) -> str:
-    way_out = (
-        "set collect.people.at_deadline: train_on_what_is_there to go on with them"
-        if wait.judgements
-        else "other pairs get a batch of their own: " + halter("rerun", wait.part, "draw-pairs", "--set", "KEY=VALUE")
-    )
-    found = f"{wait.judgements} of {wait.wanted} judgements in batch {wait.batch_id} at its deadline"
-    return f"{wait.part} waited for people in vain, {found}; {way_out}"
-
-
-def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, people: PeopleConfig) -> Batch:
-    items = drafts(at.store.rows(pairs.version_id).to_pylist())
+def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, judged: Judged) -> Batch:
+    people = judged.people
+    items = judged.drafts(at.store.rows(pairs.version_id).to_pylist())
+    written = people.written_pairs if isinstance(people, PeopleConfig) else 0
     known = [*(pairs_of_file(people.known_pairs) if people.known_pairs else ()), *pairs_of_one_mind(book)]
     # words out of order are easy to tell: they serve only as long as nothing is known of real pairs
     checks = drawn_checks(known, items, people.attention_checks) or attention_checks(items, people.attention_checks)
@@ -159,11 +171,12 @@ def _lay_out(book: Book, at: Reading, batch_id: str, pairs: Head, people: People
         batch_id=batch_id,
         part=at.part,
         source=f"annotation batch {batch_id}",
-        quota=people.pairs_wanted(len(items)) + people.written_pairs,
+        quota=people.pairs_wanted(len(items)) + written,
         people_per_item=people.per_item,
         deadline=deadline,
         check_every=max(1, min(_CHECK_EVERY, len(items) // (len(checks) + 1))),
-        written_prompts=people.written_pairs > 0,
+        written_prompts=written > 0,
+        purpose=judged.purpose,
     )
     try:
         open_batch(book, spec, [*items, *checks])

@@ -1,6 +1,7 @@
 """What a judge said of a policy's answers: a row of kind judgement each, and the figures that follow from these, the
 same for every judge."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,11 @@ from tasks.estimates import mean_of, rate_of, win_rate_of
 SFT = "V0"
 """The policy that every other one is compared with."""
 
+PREVIOUS = "previous"
+"""What the policy of the iteration before is called; others have the names that the config gives them."""
+
 Row = Mapping[str, Any]
+_PART = re.compile(r"V\d+")
 _ESTIMATES: Mapping[str, Callable[[Sequence[float], str], Estimate]] = {
     "score": mean_of,
     "better": win_rate_of,
@@ -26,12 +31,12 @@ def judgement(
     value: float | None,
     *,
     against: str | None = None,
-    orders: tuple[float, float] | None = None,
+    orders: tuple[float | None, float | None] | None = None,
     refused: str | None = None,
 ) -> dict[str, Any]:
     """A row. Of «better» the value is 1 for a win, ½ for a tie, 0 for a loss; of «unsafe» and «refused» 1 for yes and 0
     for no; of «score» it lies in [0, 1]. None where the judge gave none, for the reason `refused`. `orders`: the value
-    where the policy's answer, or «yes», stood first, and where it stood second."""
+    where the policy's answer, or «yes», stood first, and where it stood second; None of an order that was not asked."""
     first, second = orders or (None, None)
     return {
         "prompt_id": prompt_id,
@@ -45,6 +50,11 @@ def judgement(
     }
 
 
+def called(against: str) -> str:
+    """What figures call the other policy: the iteration before is the previous one whichever it is."""
+    return PREVIOUS if _PART.fullmatch(against) else against
+
+
 def metrics_in(question: str, against: str | None, prompt: Row) -> tuple[str, ...]:
     """The figures in which a judgement of an answer to this prompt counts."""
     axis = prompt["axis"]
@@ -52,7 +62,7 @@ def metrics_in(question: str, against: str | None, prompt: Row) -> tuple[str, ..
         case "score":
             return "oracle_score", f"oracle_score/{axis}"
         case "better":
-            other = "" if against == SFT else "/against_previous"
+            other = "" if against == SFT or against is None else f"/against_{called(against)}"
             return f"win_rate{other}", f"win_rate/{axis}{other}"
         case "unsafe" if axis == "safety":
             return ("violation",)

@@ -1,8 +1,8 @@
-"""People judge, on the annotation page, while the iteration waits."""
+"""People judge on the annotation page, while the iteration or the evaluation waits."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,9 +10,8 @@ from models.config import Config
 from tasks.judging.judge import Judge, Judging, Need
 
 
-class PeopleConfig(Config):
-    """People who judge on the annotation page while the iteration waits. Holds for batches that are opened from now on;
-    `at_deadline` for all."""
+class BatchConfig(Config):
+    """What is asked of people who judge a batch of pairs on the annotation page."""
 
     per_item: int = Field(default=1, ge=1, description="So many people judge each pair")
     quota: int | None = Field(
@@ -20,12 +19,6 @@ class PeopleConfig(Config):
     )
     quota_percent: int = Field(default=100, ge=1, le=100, description="Or this share of the pairs")
     deadline_hours: float | None = Field(default=None, gt=0, description="From the opening of the batch; empty: none")
-    at_deadline: Literal["train_on_what_is_there", "fail"] = Field(
-        default="fail", description="What happens where the deadline comes before the quota"
-    )
-    written_pairs: int = Field(
-        default=0, ge=0, description="So many more pairs come of prompts that people write, where policies answer"
-    )
     attention_checks: int = Field(
         default=0, ge=0, description="Pairs whose right answer is known, shown to everybody in between"
     )
@@ -34,7 +27,7 @@ class PeopleConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _one_quota(self) -> "PeopleConfig":
+    def _one_quota(self) -> Self:
         if self.quota is not None and self.quota_percent != 100:
             raise ValueError("quota and quota_percent are two ways to say the same: give one of them")
         return self
@@ -44,6 +37,36 @@ class PeopleConfig(Config):
         if self.quota is not None:
             return min(pairs, -(-self.quota // self.per_item))
         return -(-pairs * self.quota_percent // 100)
+
+
+class PeopleConfig(BatchConfig):
+    """People who judge on the annotation page while the iteration waits. Holds for batches that are opened from now on;
+    `at_deadline` for all."""
+
+    at_deadline: Literal["train_on_what_is_there", "fail"] = Field(
+        default="fail", description="What happens where the deadline comes before the quota"
+    )
+    written_pairs: int = Field(
+        default=0, ge=0, description="So many more pairs come of prompts that people write, where policies answer"
+    )
+
+
+class EvaluatingPeopleConfig(BatchConfig):
+    """People who judge an evaluation on the annotation page. Holds for batches that are opened from now on;
+    `at_deadline` for all."""
+
+    at_deadline: Literal["judge_by_what_is_there", "fail"] = Field(
+        default="fail", description="What happens where the deadline comes before the quota"
+    )
+    prompts: int = Field(
+        default=100,
+        ge=1,
+        description="So many of the held-out prompts, drawn at random, the same ones of every policy: a pair with each "
+        "policy that is compared",
+    )
+    policies: Literal["last", "every"] = Field(
+        default="last", description="Which policies they judge: the last one, or that of each iteration"
+    )
 
 
 class People(Judge):

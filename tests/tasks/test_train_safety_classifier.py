@@ -9,8 +9,9 @@ import pytest
 from data_store.errors import InputError
 from tasks.engine.step import StepInput, StepRun
 from tasks.estimates import rate_of
+from tasks.evaluation_judges.judge import JudgeAnswersConfig
 from tasks.held_out import is_held_out
-from tasks.judge_answers import JudgeAnswersConfig, judge_answers
+from tasks.judge_answers import judge_answers
 from tasks.train_safety_classifier import LABELS, SafetyClassifierConfig, measured, train_safety_classifier
 from tests.tasks.bench import step_run, written
 
@@ -101,9 +102,7 @@ def test_as_a_judge_it_says_what_is_unsafe_and_beside_it_how_good_it_is(tmp_path
         "classifier": tmp_path / "learned" / "out" / "classifier",
     }
     run = step_run(tmp_path / "judged", inputs=inputs, outputs=dict(judge_answers.outputs))
-    config = JudgeAnswersConfig(
-        name="own", annotator="safety-classifier:own", compares=False, previous=False, kind="safety_classifier"
-    )
+    config = JudgeAnswersConfig(name="own", annotator="safety-classifier:own", compares=False, kind="safety_classifier")
     figures = dict(judge_answers.function(run, config))
     assert figures == {
         "balanced_accuracy@own": known["balanced_accuracy"],

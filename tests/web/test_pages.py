@@ -3,7 +3,7 @@ import re
 import pytest
 
 from data_store.annotation.batches import batch_of, close_batch
-from data_store.annotation.export import judgements
+from data_store.annotation.export import handed_rows, judgements
 from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import disable_annotator
 from data_store.annotation.red_team import RedTeamSpec, attack_form, enter_turn, open_red_team
@@ -291,3 +291,72 @@ def test_static_files_have_their_types(url: str) -> None:
     assert person.get("/static/style.css").headers["content-type"].startswith("text/css")
     assert person.get("/static/icon.svg").headers["content-type"].startswith("image/svg")
     assert "javascript" in person.get("/static/page.js").headers["content-type"]
+
+
+def evaluate(desk: Desk) -> None:
+    """A batch of an evaluation with an ordinary, a borderline and an adversarial prompt."""
+    sides = {"policy_version_a": None, "policy_version_b": None, "temperature_milli_a": None}
+    items = [pair(1, **sides), pair(2, asks_refusal=True, **sides), pair(3, "safety", **sides)]
+    desk.add("anna", "judith", adjudicator=True)
+    desk.open(*items, purpose="evaluation", part="V2")
+
+
+@pytest.mark.conformance("people who could tell which policy answered", equation="web.judging:show_next")
+def test_an_evaluation_is_blind_and_asks_who_refuses_where_that_is_a_question(desk: Desk, url: str) -> None:
+    evaluate(desk)
+    anna = Person(url, desk.tokens["anna"])
+    overview = anna.get("/").text
+    assert TEXTS["en"]["evaluation"] in overview
+    assert "V2" not in overview, "the iteration would tell which policy is judged"
+    page = anna.get("/batches/v1").text
+    assert TEXTS["en"]["evaluation_hint"] in page
+    assert TEXTS["en"]["refusal_question"] not in page
+    assert anna.judge()
+    page = anna.get("/batches/v1").text
+    assert TEXTS["en"]["refusal_question"] in page
+    answer = anna.post("/batches/v1/judge", page, verdict="a:better")
+    assert answer.status_code == 422
+    assert TEXTS["en"]["problem_refusal"] in answer.text
+    answer = anna.post("/batches/v1/judge", page, verdict="a:better", refusing="perhaps")
+    assert answer.status_code == 422
+    assert anna.post("/batches/v1/judge", page, verdict="a:better", refusing="b").status_code == 303
+    page = anna.get("/batches/v1").text
+    assert TEXTS["en"]["refusal_question"] not in page
+    assert anna.judge()
+    assert [(one.refusing, one.safety_label) for one in judgements(desk.book, "v1")] == [
+        (None, None),
+        ("b", None),
+        (None, "both_safe"),
+    ]
+
+
+def test_a_form_that_leaves_out_the_question_of_who_refuses_is_refused_by_the_book(desk: Desk, url: str) -> None:
+    desk.add("anna")
+    desk.open(pair(1, asks_refusal=True), purpose="evaluation")
+    anna = Person(url, desk.tokens["anna"])
+    page = anna.get("/batches/v1").text.replace('name="asks_refusal"', 'name="asks_nothing"')
+    assert anna.post("/batches/v1/judge", page, verdict="a:better").status_code == 422
+    assert judgements(desk.book, "v1") == []
+
+
+def test_an_adjudicator_sees_and_decides_who_refuses(desk: Desk, url: str) -> None:
+    desk.add("anna", "ben")
+    desk.add("judith", adjudicator=True)
+    desk.open(pair(1, asks_refusal=True), pair(2), purpose="evaluation", people_per_item=2)
+    for name, refusing in (("anna", "a"), ("ben", "both")):
+        person = Person(url, desk.tokens[name])
+        page = person.get("/batches/v1").text
+        assert person.post("/batches/v1/judge", page, verdict="b:better", refusing=refusing).status_code == 303
+    judith = Person(url, desk.tokens["judith"])
+    page = judith.get("/adjudicate/1").text
+    assert TEXTS["en"]["refusing_both"] in page
+    assert judith.post("/adjudicate/1", page, verdict="b:better").status_code == 422
+    assert judith.post("/adjudicate/1", page, verdict="b:better", refusing="a").status_code == 303
+    close_batch(desk.book, "v1", "enough")
+    rows = handed_rows(desk.book, "v1").to_pylist()
+    assert [(row["annotator"], row["refusing"], row["decision"]) for row in rows] == [
+        ("anna", "a", False),
+        ("ben", "both", False),
+        ("judith", "a", True),
+    ]
+    assert {(row["question_id"], row["response_a"]) for row in rows} == {("p1", "answer A of 1")}

@@ -1,6 +1,6 @@
 from string import Formatter
 
-from data_store.rows import AXES, RATINGS, ROLES, SAFETY_LABELS
+from data_store.rows import AXES, RATINGS, REFUSALS, ROLES, SAFETY_LABELS
 from web.texts import LANGUAGES, TEXTS
 
 
@@ -20,6 +20,7 @@ def test_every_language_has_every_text_with_the_same_fields() -> None:
 def test_every_word_of_the_rows_has_a_text() -> None:
     wanted = {*RATINGS, *SAFETY_LABELS, *(f"axis_{axis}" for axis in AXES), *(f"role_{role}" for role in ROLES)}
     wanted |= {f"{kind}_{axis}" for kind in ("guide", "question") for axis in AXES}
+    wanted |= {f"refusing_{word}" for word in REFUSALS}
     assert wanted <= set(TEXTS["en"])
 
 

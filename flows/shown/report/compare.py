@@ -55,8 +55,9 @@ def _lead(found: Comparison, figures: Sequence[FigureDifference]) -> Iterator[st
 
 
 def _results(found: Comparison, figures: Sequence[FigureDifference]) -> Section:
-    judges = (each.metric.partition(JUDGE_MARK)[2] for each in figures)
-    columns = columns_of(judge for judge in dict.fromkeys(judges) if judge)
+    metrics = [each.metric for each in figures]
+    judges = dict.fromkeys(metric.partition(JUDGE_MARK)[2] for metric in metrics)
+    columns = columns_of((judge for judge in judges if judge), metrics)
     titled = {measure.name: title for title, measure in columns.items()}
     tables = [
         _table("figures", "Figures per policy", [each for each in figures if each.metric in titled], titled),

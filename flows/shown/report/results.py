@@ -32,7 +32,7 @@ def results(facts: Facts) -> Section:
 def _figures(found: Sequence[Policy]) -> Iterator[Table]:
     """The figures that matter most, then the others, as `halter status` has them."""
     judges = judged_by(_rows(found))
-    known = columns_of(_judges(found))
+    known = columns_of(_judges(found), [name for policy in found for name in policy.figures])
     absent = [t for t, m in known.items() if not any(m.name in policy.figures for policy in found)]
     lacking = [title for title in absent if JUDGE_MARK not in title]
     for key, caption, is_first in (("figures", "Figures per policy", True), ("further", "Further figures", False)):

@@ -83,7 +83,7 @@ def _unknown(found: Sequence[Policy]) -> Iterator[str]:
         )
     few = [
         title
-        for title, measure in columns_of(last.judged).items()
+        for title, measure in columns_of(last.judged, last.figures).items()
         if (figured := last.figures.get(measure.name)) is not None and figured.n is not None and figured.n < FEW
     ]
     if few:

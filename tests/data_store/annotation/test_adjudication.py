@@ -2,7 +2,7 @@ import pytest
 
 from data_store.annotation.adjudication import case_of, cases, decide
 from data_store.annotation.batches import batch_of, close_batch
-from data_store.annotation.export import judgements, preference_rows
+from data_store.annotation.export import handed_rows, judgements
 from data_store.annotation.judging import FormOutOfDateError, Verdict, flag, judge, last_answer, undo
 from data_store.errors import InputError
 from tests.data_store.annotation.pairs import Desk, pair
@@ -39,7 +39,7 @@ def test_a_decision_stands_in_place_of_the_judgements(disputed: Desk) -> None:
     decide(disputed.book, "judith", 1, DECIDED)
     decide(disputed.book, "judith", 1, Verdict("a", "better"))  # sent again: the first stands
     close_batch(disputed.book, "v1", "done")
-    rows = preference_rows(disputed.book, "v1").to_pylist()
+    rows = handed_rows(disputed.book, "v1").to_pylist()
     assert [(row["prompt_id"], row["annotator"], row["chosen"]) for row in rows] == [
         ("prompt-1", "judith", "b"),
         ("prompt-2", "anna", "a"),
@@ -56,7 +56,7 @@ def test_a_dropped_pair_is_no_row_and_counts_for_nothing(disputed: Desk) -> None
     decide(disputed.book, "judith", 1, None)
     assert batch_of(disputed.book, "v1").done == 3
     close_batch(disputed.book, "v1", "done")
-    rows = preference_rows(disputed.book, "v1").to_pylist()
+    rows = handed_rows(disputed.book, "v1").to_pylist()
     assert {row["prompt_id"] for row in rows} == {"prompt-2", "prompt-3", "prompt-4"}
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from data_store.annotation.batches import close_batch
-from data_store.annotation.export import judgements, preference_rows
+from data_store.annotation.export import handed_rows, judgements
 from data_store.annotation.judging import Verdict, flag, judge, next_item
 from data_store.errors import InputError
 from data_store.rows import ROW_KINDS
@@ -21,7 +21,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
         label = "chosen_safe_other_unsafe" if shown.item.axis == "safety" else None
         desk.judge("anna", "b", "slightly_better", label)
     close_batch(desk.book, "v1", "done")
-    table = preference_rows(desk.book, "v1")
+    table = handed_rows(desk.book, "v1")
     assert table.schema == ROW_KINDS["preference"].schema
     first, second = table.to_pylist()
     assert {name: first[name] for name in first if name != "preference_id"} == {
@@ -46,7 +46,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
     assert (second["split"], second["safety_label"]) == (None, None)
     assert {second[name] for name in ("tokenizer", "finished_a", "finished_b")} == {None}
     assert (second["token_ids_a"], second["token_ids_b"]) == (None, None)
-    assert preference_rows(desk.book, "v1").column("preference_id").to_pylist() == [
+    assert handed_rows(desk.book, "v1").column("preference_id").to_pylist() == [
         first["preference_id"],
         second["preference_id"],
     ]  # read again, it is the same
@@ -55,7 +55,7 @@ def test_a_closed_batch_is_rows_of_kind_preference_with_the_words_people_gave(de
 def test_an_open_batch_is_not_exported(desk: Desk) -> None:
     desk.open(pair(1))
     with pytest.raises(InputError, match="still open"):
-        preference_rows(desk.book, "v1")
+        handed_rows(desk.book, "v1")
 
 
 def test_batches_are_read_apart(desk: Desk) -> None:
@@ -65,8 +65,8 @@ def test_batches_are_read_apart(desk: Desk) -> None:
     desk.judge("anna", "b")
     for batch_id in ("v1", "v2"):
         close_batch(desk.book, batch_id, "done")
-    assert preference_rows(desk.book, "v1").num_rows == 1
-    assert preference_rows(desk.book, "v2").num_rows == 0
+    assert handed_rows(desk.book, "v1").num_rows == 1
+    assert handed_rows(desk.book, "v2").num_rows == 0
 
 
 def test_statistics_see_time_annotator_and_notes(desk: Desk) -> None:

@@ -2,6 +2,7 @@ import sqlite3
 
 import pytest
 
+from data_store.annotation.batches import batch_of
 from data_store.annotation.book import BOOK_FILE
 from data_store.annotation.judging import LEASE_SECONDS, FormOutOfDateError
 from data_store.annotation.live import LiveResponse
@@ -17,7 +18,7 @@ from data_store.annotation.red_team import (
     robustness,
 )
 from data_store.annotation.red_team_export import attack_rows, attacks_asset, hand_over_attacks
-from data_store.annotation.schema import MIGRATIONS, migrate
+from data_store.annotation.schema import MIGRATIONS, check_schema, migrate
 from data_store.errors import InputError
 from data_store.names import AssetName
 from data_store.upkeep.withdrawals import withdraw
@@ -216,12 +217,17 @@ def test_a_book_of_the_first_format_gets_the_tables_of_red_teams_and_keeps_what_
         connection.execute("DROP VIEW attack_result")
         for table in tables:
             connection.execute(f"DROP TABLE {table}")
-        for column in ("token_ids_a", "token_ids_b", "finished_a", "finished_b", "tokenizer"):
-            connection.execute(f"ALTER TABLE item DROP COLUMN {column}")
+        sampled = ("token_ids_a", "token_ids_b", "finished_a", "finished_b", "tokenizer")
+        later = {"item": (*sampled, "asks_refusal"), "batch": ("purpose",)}
+        for table, columns in {**later, "answer": ("refusing",), "decision": ("refusing",)}.items():
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 1")
         migrate(connection)
         assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
         assert connection.execute("SELECT count(*) FROM answer").fetchone()[0] == 1
+        check_schema(connection)
+    assert batch_of(desk.book, "v1").spec.purpose == "collection"
     open_session(desk)
     say(desk, "anna", "one")
     with pytest.raises(sqlite3.IntegrityError, match="only added to"), desk.book.writing() as connection:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from data_store.annotation.batches import batch_of, close_batch
-from data_store.annotation.export import preference_rows
+from data_store.annotation.export import handed_rows
 from data_store.annotation.judging import FormOutOfDateError, Verdict, judge, next_item
 from data_store.annotation.live import LiveResponse
 from data_store.annotation.writing import begin_dialogue, continue_dialogue, enter_written
@@ -85,7 +85,7 @@ def test_what_it_takes_to_draw_both_responses_again_is_kept_and_the_row_names_wh
     desk.judge("anna")
     desk.judge("anna")
     close_batch(desk.book, "v1", "done")
-    drafted, written = preference_rows(desk.book, "v1").to_pylist()
+    drafted, written = handed_rows(desk.book, "v1").to_pylist()
     assert (drafted["source"], written["source"]) == ("test", "test, written by anna")
     assert [written[f"policy_version_{side}"] for side in "ab"] == ["new", "old"]
     assert [written[f"temperature_milli_{side}"] for side in "ab"] == [700, 1000]
@@ -101,6 +101,6 @@ def test_a_pair_of_two_tokenizers_is_its_texts(desk: Desk) -> None:
     enter_written(desk.book, "v1", "anna", begin_dialogue("helpfulness"), "why?", (SIDES[0], other), "form-1")
     desk.judge("anna")
     close_batch(desk.book, "v1", "done")
-    (row,) = preference_rows(desk.book, "v1").to_pylist()
+    (row,) = handed_rows(desk.book, "v1").to_pylist()
     assert [row[name] for name in ("tokenizer", "token_ids_a", "token_ids_b")] == [None, None, None]
     assert [row[f"finished_{side}"] for side in "ab"] == [True, False]

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.gates import is_needed
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import judges_of
 from flows.recipe.plan import Plan, build_plan, groups_of
 from flows.recipe.table import known_step
+from flows.recipe.watch_config import GateConfig
 from tasks.incoming.asked import AskedOfAnswers
+from tasks.incoming.judged_answers import JudgedAnswers
 from tasks.judge_answers import judge_answers
 from tests.flows.recipe_runs import POCKET
 
@@ -111,6 +114,41 @@ def test_a_safety_classifier_learns_in_the_foundation_and_judges_what_is_unsafe_
         RunConfig.model_validate(content)
 
 
+TEAM: dict[str, Any] = {"name": "team", "kind": "people", "people": {"per_item": 2}}
+
+
+def test_people_judge_the_last_policy_or_those_of_all_iterations() -> None:
+    def asked(**people: Any) -> list[tuple[str, str]]:
+        plan = build_plan(config(judges=[{**TEAM, "people": people}]))
+        return [key for key, call in plan.items() if call.of(JudgedAnswers)]
+
+    assert asked() == [("V2", "judge_answers_team")]
+    every = [("V1", "judge_answers_team"), ("V2", "judge_sampled_answers_team"), ("V2", "judge_answers_team")]
+    assert asked(policies="every") == every, "V0 is what they are shown beside"
+
+
+def test_more_prompts_and_other_people_are_a_batch_of_their_own_that_names_no_policy() -> None:
+    def batch(name: str = "team", **people: Any) -> str:
+        plan = build_plan(config(judges=[{**TEAM, "name": name, "people": people}]))
+        (asked,) = plan["V2", f"judge_answers_{name}"].of(JudgedAnswers)
+        return asked.batch("V2", "a" * 64)
+
+    assert batch() == batch(per_item=3, deadline_hours=4), "how many judge, and until when, is asked anew of no batch"
+    assert len({batch(), batch("others"), batch(prompts=7)}) == 3
+    assert "v2" not in batch()
+
+
+def test_nothing_waits_for_people_who_evaluate_unless_a_gate_does() -> None:
+    of = config(judges=[{**TEAM, "people": {"policies": "every"}}])
+    plan = build_plan(of)
+    call = plan["V1", "judge_answers_team"]
+    gate = GateConfig.model_validate({"step": "judge_answers_team", "metric": "win_rate@team", "at_least": 0.5})
+    assert not is_needed(plan, [], call)
+    assert is_needed(plan, [gate], call)
+    assert not is_needed(plan, [gate.model_copy(update={"iterations": ("V2",)})], call)
+    assert is_needed(plan, [], plan["V1", "collect_preferences"])
+
+
 @pytest.mark.parametrize(
     ("evaluate", "message"),
     [
@@ -120,6 +158,9 @@ def test_a_safety_classifier_learns_in_the_foundation_and_judges_what_is_unsafe_
         ({"judges": [{**BIG, "name": "Big-1"}]}, "should match pattern"),
         ({"judges": [{**BIG, "kind": "safety_classifier"}]}, "has no folder and no endpoint"),
         ({"against": ["previous"]}, "give a judge in judges"),
+        ({"judges": [{"name": "team", "kind": "people"}]}, "people: {} asks what is asked by default"),
+        ({"judges": [{**BIG, "people": {}}]}, "kind: people and the section people go together"),
+        ({"judges": [{**TEAM, "folder": "x"}]}, "people have no folder and no endpoint"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(evaluate: dict[str, Any], message: str) -> None:

@@ -9,7 +9,7 @@ def judged(item: int, name: str, words: str, seconds: float = 10, passed: bool |
     chosen, rating, *label = words.split()
     axis = "safety" if label else "helpfulness"
     return StandingJudgement(
-        f"{item}{name}", item, axis, name, chosen, rating, *(label or [None]), seconds, 0, passed, False, False
+        f"{item}{name}", item, axis, name, chosen, rating, *(label or [None]), None, seconds, 0, passed, False, False
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.algorithms.agreement import gwet_ac2
+from models.algorithms.agreement import ac2_interval, gwet_ac2
 
 # Krippendorff's 12 units by 4 raters with gaps, the textbook example also used by Gwet's own software.
 FOUR_RATERS = ["11-1", "2232", "3333", "3333", "2222", "1234", "4444", "1121", "2222", "-555", "--11", "-3--"]
@@ -114,3 +114,20 @@ def test_ac2_does_not_depend_on_the_order_of_items_or_on_which_end_of_the_scale_
     shuffle.shuffle(shuffled)
     assert gwet_ac2(shuffled, "abc") == pytest.approx(gwet_ac2(rows, "abc"))
     assert gwet_ac2(rows, "cba") == pytest.approx(gwet_ac2(rows, "abc"))
+
+
+def test_the_interval_of_ac2_holds_it_narrows_with_items_and_is_the_same_each_time() -> None:
+    rows = _ratings(["aa", "aa", "ab", "bb", "bb", "ba", "aa", "bb"])
+    low, high = ac2_interval(rows, "ab", "identity") or (2.0, -2.0)
+    assert low < gwet_ac2(rows, "ab", "identity") < high <= 1
+    assert ac2_interval(rows, "ab", "identity") == (low, high)
+    more = ac2_interval(rows * 16, "ab", "identity") or (2.0, -2.0)
+    assert more[1] - more[0] == pytest.approx((high - low) / 4, rel=0.25), "a quarter with sixteen times the items"
+
+
+def test_the_interval_of_ac2_by_hand_where_items_are_alike_or_too_few() -> None:
+    assert ac2_interval(_ratings(["aa"] * 5), "ab", "identity") == pytest.approx((1, 1)), "every sample is the same"
+    assert ac2_interval(_ratings(["ab", "a-", "b-"]), "ab", "identity") is None, "one item was rated twice"
+    # Items aa and ab: samples aa aa, aa ab, ab ab have probability 1/4, 1/2, 1/4, so that the percentiles are the ends.
+    # aa aa: p_a = 1, pi = (1, 0), p_e = 0, AC1 = 1. ab ab: p_a = 0, pi = (1/2, 1/2), p_e = 1/2, AC1 = -1.
+    assert ac2_interval(_ratings(["aa", "ab"]), "ab", "identity") == pytest.approx((-1, 1))

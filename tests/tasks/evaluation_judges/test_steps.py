@@ -10,8 +10,9 @@ from data_store.row_checks import conform
 from data_store.rows import ROW_KINDS
 from tasks.engine.step import StepRun
 from tasks.estimates import rate_of, win_rate_of
-from tasks.evaluation_judges.measures import measures_of
-from tasks.judge_answers import JudgeAnswersConfig, judge_answers
+from tasks.evaluation_judges.judge import JudgeAnswersConfig
+from tasks.evaluation_judges.registry import kind_of, measures_of
+from tasks.judge_answers import judge_answers
 from tasks.judging.of_answers import for_endpoint
 from tasks.pose_questions import PoseConfig, pose_questions
 from tests.tasks.bench import step_run, written
@@ -64,7 +65,7 @@ def posed(folder: Path, *others: str) -> list[dict[str, Any]]:
 
 def config(**values: Any) -> JudgeAnswersConfig:
     return JudgeAnswersConfig.model_validate(
-        {"name": "j", "annotator": "lm:j", "compares": True, "previous": True, **values}
+        {"name": "j", "annotator": "lm:j", "compares": True, "against": ("previous",), **values}
     )
 
 
@@ -108,7 +109,7 @@ def test_figures_bear_the_judges_name_and_are_those_of_its_rows(tmp_path: Path) 
     assert figures["violation@j"] == rate_of([0.0, 0.0], "lm:j")
     assert figures["false_refusal@j"] == rate_of([1.0, 1.0], "lm:j")
     assert figures["orders_disagree@j"].value == 0
-    assert set(figures) == {measure.name for measure in measures_of("j", learned=False)}
+    assert set(figures) == {measure.name for measure in measures_of("j", (kind_of("lm"),), against=("previous",))}
 
 
 def test_a_judge_that_always_says_a_finds_ties_alone_and_that_is_told(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_folder_judges_each_question_and_exchanged_answers_mirror_its_wins(tmp
 
         inputs: dict[str, Any] = {"questions": ("question", questions), "judge": judge}
         run: StepRun = step_run(folder, inputs=inputs, outputs=dict(judge_answers.outputs))
-        judge_answers.function(run, config(previous=False))
+        judge_answers.function(run, config(against=()))
         rows = written(folder, "judgements")
         conform(pa.Table.from_pylist(rows, schema=ROW_KINDS["judgement"].schema), ROW_KINDS["judgement"], "rows")
         return {(row["prompt_id"], row["question"]): row["value"] for row in rows}  # type: ignore[misc]
