@@ -141,37 +141,32 @@ def _draw(
     run: StepRun, config: RejectionConfig, policy: "nn.Module", renderer: "Renderer", batch: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The candidates: rows of kind response, with the `messages` that they answer."""
-    drawn: list[dict[str, Any]] = []
-    for number, temperature in enumerate(config.temperatures):
-        seed = derive_seed(run.seed, "temperature", number)
-        answers = draw(
-            policy,
-            renderer,
-            [prompt["messages"] for prompt in batch],
-            config.sampling,
-            temperature=temperature,
-            num_samples=config.samples,
-            seed=seed,
-            on_progress=lambda part, n=number: run.progress(  # type: ignore[misc]
-                0.6 * (n + part) / len(config.temperatures), f"drawing at {config.temperatures[n]}"
-            ),
-        )
-        drawn += [
-            {
-                "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
-                "prompt_id": prompt["prompt_id"],
-                "iteration": run.part,
-                "policy_version": run.version("policy"),
-                "temperature_milli": round(1000 * temperature),
-                "seed": seed,
-                "text": response.text,
-                **response.columns(),
-                "messages": prompt["messages"],
-            }
-            for prompt, responses in zip(batch, answers, strict=True)
-            for k, response in enumerate(responses)
-        ]
-    return drawn
+    seed, samples = derive_seed(run.seed, "candidates"), config.samples
+    answers = draw(
+        policy,
+        renderer,
+        [prompt["messages"] for prompt in batch],
+        config.sampling,
+        temperatures=[temperature for temperature in config.temperatures for _ in range(samples)],
+        seed=seed,
+        on_progress=lambda done: run.progress(0.6 * done, "drawing candidates"),
+    )
+    return [
+        {
+            "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
+            "prompt_id": prompt["prompt_id"],
+            "iteration": run.part,
+            "policy_version": run.version("policy"),
+            "temperature_milli": round(1000 * temperature),
+            "seed": seed,
+            "text": response.text,
+            **response.columns(),
+            "messages": prompt["messages"],
+        }
+        for number, temperature in enumerate(config.temperatures)
+        for prompt, responses in zip(batch, answers, strict=True)
+        for k, response in enumerate(responses[number * samples : (number + 1) * samples])
+    ]
 
 
 def _scores(run: StepRun, response_id: str, values: tuple[float, ...]) -> list[dict[str, Any]]:
