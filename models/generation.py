@@ -1,9 +1,12 @@
-"""Drawing responses: one prefill per prompt, finished rows leave the batch, log-probabilities are kept."""
+"""Drawing responses: one prefill per prompt, a temperature and random numbers a row, finished rows leave the batch,
+log-probabilities are kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
@@ -12,6 +15,7 @@ from models.config import SamplingConfig
 from models.devices import device_of
 from models.kv_cache import roomy_cache, rows_that_stay
 from models.scoring import pad_left, positions_of
+from models.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -27,65 +31,114 @@ class Response:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Request:
+    """A prompt, a temperature for each response to it, and the seed of their random numbers.
+
+    A response depends on these and on the model alone: not on what it is decoded with, nor in which process.
+    """
+
+    ids: Sequence[int]
+    temperatures: tuple[float, ...]
+    seed: int
+
+
+def ask(prompts: Sequence[Sequence[int]], temperatures: Sequence[float], seed: int) -> list[Request]:
+    """Each prompt at the same temperatures, with random numbers by its place."""
+    return [Request(ids, tuple(temperatures), derive_seed(seed, "prompt", i)) for i, ids in enumerate(prompts)]
+
+
 def sample(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]],
+    requests: Sequence[Request],
     config: SamplingConfig,
     *,
-    num_samples: int = 1,
     end_ids: Sequence[int],
     pad_id: int,
-    seed: int,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> list[list[Response]]:
-    """`num_samples` responses for each prompt, drawn from the full distribution at `config.temperature`.
+    """The responses to each request, one a temperature, drawn from the full distribution.
 
     There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn
-    from wrong ratios. A response ends with the first of `end_ids` that it says. Prompts of like length are decoded
-    together; the answer does not depend on their order in `prompts`, except through the random numbers that each batch
-    draws. Raises ValueError for a prompt that leaves no room in the context.
+    from wrong ratios. A response ends with the first of `end_ids` that it says. At most `config.batch_size` responses
+    to prompts of like length are decoded together (those to one prompt always are); `config.temperature` counts for
+    nothing here. Raises ValueError for a prompt that leaves no room in the context.
     """
     limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
-    for i, prompt in enumerate(prompts):
-        if not prompt or len(prompt) >= limit:
-            raise ValueError(f"prompt {i + 1} has {len(prompt)} tokens; the context holds {limit}, answer included")
-    generator = torch.Generator(device=device_of(model)).manual_seed(seed % 2**63)
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    per_batch = max(1, config.batch_size // num_samples)
-    results: list[list[Response]] = [[] for _ in prompts]
-    was_training = model.training
+    for i, request in enumerate(requests):
+        if not request.ids or len(request.ids) >= limit:
+            raise ValueError(
+                f"prompt {i + 1} has {len(request.ids)} tokens; the context holds {limit}, answer included"
+            )
+    batches = _batches(requests, config.batch_size)
+    results: list[list[Response]] = [[] for _ in requests]
+    was_training, done = model.training, 0
     model.eval()
     try:
-        for start in range(0, len(order), per_batch):
-            rows = order[start : start + per_batch]
-            batch = [prompts[i] for i in rows]
-            room = min(config.max_new_tokens, limit - max(map(len, batch)))
-            for i, responses in zip(
-                rows,
-                _decode(model, batch, config.temperature, room, num_samples, end_ids, pad_id, generator),
-                strict=True,
-            ):
+        for rows in batches:
+            batch = [requests[i] for i in rows]
+            room = [min(config.max_new_tokens, limit - len(request.ids)) for request in batch]
+            for i, responses in zip(rows, _decode(model, batch, room, end_ids, pad_id), strict=True):
                 results[i] = responses
-            on_progress(min(1.0, (start + per_batch) / len(order)))
+            done += len(rows)
+            on_progress(done / len(requests))
     finally:
         model.train(was_training)
     return results
 
 
+def _batches(requests: Sequence[Request], size: int) -> list[list[int]]:
+    """Numbers of the requests that are decoded together: of like length, with at most `size` responses."""
+    batches: list[list[int]] = []
+    held = size
+    for i in sorted(range(len(requests)), key=lambda i: (len(requests[i].ids), i)):
+        wanted = len(requests[i].temperatures)
+        if held + wanted > size:
+            batches.append([])
+            held = 0
+        batches[-1].append(i)
+        held += wanted
+    return batches
+
+
+def uniforms(requests: Sequence[Request], count: int) -> torch.Tensor:
+    """(responses, count) float64 in [0, 1): the n-th response to a request draws from stream n of its seed."""
+    streams = [(request.seed, n) for request in requests for n in range(len(request.temperatures))]
+    drawn = [np.random.Generator(np.random.Philox(key=np.array(key, np.uint64))).random(count) for key in streams]
+    return torch.from_numpy(np.stack(drawn))
+
+
+def draw_tokens(logprobs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """One token a row: the first whose cumulated probability is above `uniform` (inverse transform sampling).
+
+    Args:
+        logprobs: (rows, V) normalised log-probabilities.
+        uniform: (rows,) float64 in [0, 1).
+
+    Returns:
+        (rows, 1) ids. A token of probability 0 is never drawn. Sums are in float64: in float32 those of a large
+        vocabulary would lose its tail.
+    """
+    cumulated = logprobs.double().exp().cumsum(-1)
+    whole = cumulated[:, -1:]
+    below = torch.nextafter(whole, torch.zeros_like(whole))  # a product that is rounded up to the whole has no token
+    return torch.searchsorted(cumulated, (uniform[:, None] * whole).minimum(below), right=True)
+
+
 @torch.inference_mode()
 def _decode(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]],
-    temperature: float,
-    max_new_tokens: int,
-    num_samples: int,
+    requests: Sequence[Request],
+    room: Sequence[int],
     end_ids: Sequence[int],
     pad_id: int,
-    generator: torch.Generator,
 ) -> list[list[Response]]:
+    """`room` is how many tokens each response may have."""
     device = device_of(model)
+    longest = max(room)
+    prompts = [request.ids for request in requests]
     ids, mask = (tensor.to(device) for tensor in pad_left(prompts, pad_id))  # every row speaks from the last column on
-    cache = roomy_cache(cast(PreTrainedConfig, model.config), max_new_tokens)
+    cache = roomy_cache(cast(PreTrainedConfig, model.config), longest)
     logits = model(
         input_ids=ids,
         attention_mask=mask,
@@ -94,25 +147,30 @@ def _decode(
         use_cache=True,
         logits_to_keep=1,
     ).logits[:, -1]
-    if num_samples > 1:  # one prefill serves all samples of a prompt
-        cache.batch_repeat_interleave(num_samples)
-        logits, mask = logits.repeat_interleave(num_samples, 0), mask.repeat_interleave(num_samples, 0)
+    counts = torch.tensor([len(request.temperatures) for request in requests], device=device)
+    if int(counts.max()) > 1:  # one prefill serves all responses to a prompt
+        cache.batch_repeat_interleave(counts)
+        logits, mask = logits.repeat_interleave(counts, 0), mask.repeat_interleave(counts, 0)
     position = mask.sum(1)
-    total = len(prompts) * num_samples
-    tokens = torch.full((total, max_new_tokens), pad_id, device=device)
-    logprobs = torch.zeros((total, max_new_tokens), device=device)
-    lengths = torch.full((total,), max_new_tokens, device=device)
-    finished = torch.zeros(total, dtype=torch.bool, device=device)
+    total = len(mask)
+    temperatures = torch.tensor([t for request in requests for t in request.temperatures], device=device)[:, None]
+    uniform = uniforms(requests, longest).to(device)
+    allowed = torch.tensor(room, device=device).repeat_interleave(counts)
+    tokens = torch.full((total, longest), pad_id, device=device)
+    logprobs = torch.zeros((total, longest), device=device)
+    lengths, finished = allowed.clone(), torch.zeros(total, dtype=torch.bool, device=device)
     alive = torch.arange(total, device=device)
     ends = torch.tensor(end_ids, device=device)
-    for step in range(max_new_tokens):
-        scaled, drawn = next_tokens(logits, temperature, generator)
+    for step in range(longest):
+        scaled = torch.log_softmax(logits.float() / temperatures[alive], dim=-1)
+        drawn = draw_tokens(scaled, uniform[alive, step])
         tokens[alive, step] = drawn[:, 0]
         logprobs[alive, step] = scaled.gather(1, drawn)[:, 0]
-        stopped = torch.isin(drawn[:, 0], ends)
-        lengths[alive[stopped]] = step + 1
-        finished[alive[stopped]] = True
-        if step + 1 == max_new_tokens or bool(stopped.all()):
+        ended = torch.isin(drawn[:, 0], ends)
+        lengths[alive[ended]] = step + 1
+        finished[alive[ended]] = True
+        stopped = ended | (allowed[alive] == step + 1)
+        if bool(stopped.all()):
             break
         if bool(stopped.any()):
             keep = rows_that_stay(stopped)
@@ -123,18 +181,6 @@ def _decode(
             input_ids=drawn, attention_mask=mask, position_ids=position[:, None], past_key_values=cache, use_cache=True
         ).logits[:, -1]
         position = position + 1
-    responses = [
-        Response(
-            tokens[row, : int(lengths[row])].tolist(), logprobs[row, : int(lengths[row])].tolist(), bool(finished[row])
-        )
-        for row in range(total)
-    ]
-    return [responses[start : start + num_samples] for start in range(0, total, num_samples)]
-
-
-def next_tokens(
-    logits: torch.Tensor, temperature: float, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities (B, V) at this temperature of logits (B, V), and a token (B, 1) drawn from each row of them."""
-    scaled = torch.log_softmax(logits.float() / temperature, dim=-1)
-    return scaled, torch.multinomial(scaled.exp(), 1, generator=generator)
+    held = zip(tokens.tolist(), logprobs.tolist(), lengths.tolist(), finished.tolist(), strict=True)
+    each = iter([Response(ids[:length], numbers[:length], ended) for ids, numbers, length, ended in held])
+    return [list(islice(each, len(request.temperatures))) for request in requests]

@@ -34,12 +34,12 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
             buffer[:rows, :, held:total] = states
         return self._show(rows, total)
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Each row `repeats` times, one beside the other."""
+    def batch_repeat_interleave(self, repeats: torch.Tensor) -> None:  # type: ignore[override]
+        """Each row as often as `repeats` (rows,) says, one beside the other."""
         if self.get_seq_length() > 0:
             rows, held = self._shown()
             self._buffers = tuple(buffer[:rows].repeat_interleave(repeats, 0) for buffer in self._buffers)
-            self._show(rows * repeats, held)
+            self._show(int(repeats.sum()), held)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, in this order; those that stay in their place are not copied."""
@@ -70,15 +70,15 @@ class RoomyCache(DynamicCache):
     """A cache whose rows can be repeated and left out, those of layers with linear attention as well: of the states
     that such a layer has instead of keys and values, transformers only knows how to change the order."""
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Each row `repeats` times, one beside the other."""
+    def batch_repeat_interleave(self, repeats: torch.Tensor) -> None:  # type: ignore[override]
+        """Each row as often as `repeats` (rows,) says, one beside the other."""
         for layer in self.layers:
             if isinstance(layer, LinearAttentionCacheLayerMixin):
                 states = next(state for state in layer.conv_states.values() if state is not None)
                 rows = torch.arange(len(states), device=states.device)
                 layer.reorder_cache(cast(torch.LongTensor, rows.repeat_interleave(repeats)))
             else:
-                cast(DynamicLayer, layer).batch_repeat_interleave(repeats)
+                cast(RoomyLayer, layer).batch_repeat_interleave(repeats)  # transformers' own takes them too
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, in this order."""

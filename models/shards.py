@@ -16,9 +16,10 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
 
     With an accelerator, which no forked process could use, the parts are done one after another.
 
-    The function returns one result per item. It must draw its random numbers from the shard's number and must not have
-    used more than one torch thread before (a forked thread pool hangs). The result depends on `shards`, so shards
-    belong to a step's config. Raises RuntimeError with the shard's error where one fails in a process of its own.
+    The function returns one result per item. Its random numbers must be the items' own, and it must not have used more
+    than one torch thread before (a forked thread pool hangs). Items are read in other company with other `shards`, so
+    the result differs by rounding, and shards belong to a step's config. Raises RuntimeError with the shard's error
+    where one fails in a process of its own.
     """
     shards = min(shards, len(items))
     if shards <= 1:

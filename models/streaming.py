@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from models.devices import device_of
-from models.generation import next_tokens
+from models.generation import Request, draw_tokens, uniforms
 from models.kv_cache import RoomyCache, RoomyLayer, roomy_cache
 
 
@@ -25,21 +25,19 @@ class Streamer:
         """Of prompts, over all answers: what the cache has saved is what this lacks."""
         self._held: tuple[RoomyCache, list[int]] | None = None  # a cache, and the ids that it has read
 
-    def stream(
-        self, prompt: Sequence[int], *, temperature: float, max_new_tokens: int, end_ids: Sequence[int], seed: int
-    ) -> Iterator[int]:
-        """The ids of an answer as they are drawn, an end of the turn included; the same that `models.generation.sample`
-        draws for this prompt alone with this seed. The caller may stop at any token. Raises ValueError, before anything
+    def stream(self, request: Request, *, max_new_tokens: int, end_ids: Sequence[int]) -> Iterator[int]:
+        """The ids of the one answer that is asked for, as they are drawn, an end of the turn included; the same that
+        `models.generation.sample` draws. The caller may stop at any token. Raises ValueError, before anything
         is computed, for a prompt that leaves no room in the context.
         """
+        prompt, (temperature,) = request.ids, request.temperatures
         if not prompt or len(prompt) >= self.context:
             raise ValueError(f"the prompt has {len(prompt)} tokens; the context holds {self.context}, answer included")
-        generator = torch.Generator(device=device_of(self.model)).manual_seed(seed % 2**63)
         room, ends = min(max_new_tokens, self.context - len(prompt)), set(end_ids)
         cache, ids = self._beginning_of(prompt)
         self.tokens_read += len(prompt) - len(ids)
         logits = self._read(cache, ids, prompt[len(ids) :])
-        return self._drawn(cache, ids, logits, temperature, room, ends, generator)
+        return self._drawn(cache, ids, logits, temperature, uniforms([request], room).to(logits.device), ends)
 
     def _drawn(
         self,
@@ -47,14 +45,14 @@ class Streamer:
         ids: list[int],
         logits: torch.Tensor,
         temperature: float,
-        room: int,
+        uniform: torch.Tensor,
         ends: set[int],
-        generator: torch.Generator,
     ) -> Iterator[int]:
+        room = uniform.shape[1]
         for number in range(room):
             with torch.inference_mode():
-                _, drawn = next_tokens(logits, temperature, generator)
-            token = int(drawn)
+                scaled = torch.log_softmax(logits.float() / temperature, dim=-1)
+                token = int(draw_tokens(scaled, uniform[:, number]))
             yield token
             if token in ends or number + 1 == room:
                 return

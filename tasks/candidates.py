@@ -26,43 +26,37 @@ def draw_candidates(
     temperatures: Sequence[float],
     samples: int,
     *,
-    word: str = "temperature",
+    word: str = "candidates",
     progress: tuple[float, float] = (0.0, 0.6),
 ) -> Rows:
     """`samples` answers to each prompt at each temperature, as rows of kind response. `word` parts their random numbers
     from others of the step; `progress` is where the step stands before and after."""
-    drawn: Rows = []
-    first, last = progress
-    for number, temperature in enumerate(temperatures):
-        seed = derive_seed(run.seed, word, number)
-        answers = draw(
-            policy,
-            renderer,
-            [prompt["messages"] for prompt in batch],
-            sampling,
-            temperature=temperature,
-            num_samples=samples,
-            seed=seed,
-            on_progress=lambda part, n=number: run.progress(  # type: ignore[misc]
-                first + (last - first) * (n + part) / len(temperatures), f"drawing at {temperatures[n]}"
-            ),
-        )
-        drawn += [
-            {
-                "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
-                "prompt_id": prompt["prompt_id"],
-                "iteration": run.part,
-                "policy_version": run.version("policy"),
-                "temperature_milli": round(1000 * temperature),
-                "seed": seed,
-                "text": response.text,
-                **response.columns(),
-                "messages": prompt["messages"],
-            }
-            for prompt, responses in zip(batch, answers, strict=True)
-            for k, response in enumerate(responses)
-        ]
-    return drawn
+    seed, (first, last) = derive_seed(run.seed, word), progress
+    answers = draw(
+        policy,
+        renderer,
+        [prompt["messages"] for prompt in batch],
+        sampling,
+        temperatures=[temperature for temperature in temperatures for _ in range(samples)],
+        seed=seed,
+        on_progress=lambda part: run.progress(first + (last - first) * part, "drawing candidates"),
+    )
+    return [
+        {
+            "response_id": row_id(run.part, prompt["prompt_id"], temperature, k),
+            "prompt_id": prompt["prompt_id"],
+            "iteration": run.part,
+            "policy_version": run.version("policy"),
+            "temperature_milli": round(1000 * temperature),
+            "seed": seed,
+            "text": response.text,
+            **response.columns(),
+            "messages": prompt["messages"],
+        }
+        for number, temperature in enumerate(temperatures)
+        for prompt, responses in zip(batch, answers, strict=True)
+        for k, response in enumerate(responses[number * samples : (number + 1) * samples])
+    ]
 
 
 def combined(

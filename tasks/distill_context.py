@@ -200,8 +200,7 @@ def _answers(
         renderer,
         dialogues,
         config.sampling,
-        temperature=config.temperature,
-        num_samples=config.samples,
+        temperatures=[config.temperature] * config.samples,
         seed=derive_seed(run.seed, what),
         on_progress=lambda part: run.progress(done + 0.35 * part, f"drawing {what} answers"),
     )

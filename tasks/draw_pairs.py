@@ -17,7 +17,7 @@ from tasks.answers import open_renderer, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
-from tasks.sampling import draw
+from tasks.sampling import draw_each
 
 if TYPE_CHECKING:
     from tasks.engine.call import StepCall
@@ -202,28 +202,23 @@ def _answers(run: StepRun, config: DrawConfig, batches: list[_Batch], side: int)
     """One variant's answer to each prompt of each batch, at its temperature."""
     from models.checkpoint import load_policy
 
-    variant, number_of = VARIANTS[side], len(config.temperatures)
+    variant = VARIANTS[side]
     policy = load_policy(run.path(variant), run.optional_path("base"), dtype=config.sampling.dtype)
     renderer = open_renderer(run.path("policy"))
     drawn: list[list[Any]] = []
     for place, batch in enumerate(batches):
-        mine: list[Any] = [None] * len(batch.prompts)
-        for number, temperature in enumerate(sorted(set(config.temperatures))):
-            chosen = [i for i, both in enumerate(batch.temperatures) if both[side] == temperature]
-            answers = draw(
-                policy,
-                renderer,
-                [batch.prompts[i]["messages"] for i in chosen],
-                config.sampling,
-                temperature=temperature,
-                num_samples=1,
-                seed=derive_seed(batch.seed, variant, f"at {temperature}"),
-            )
-            for i, answer in zip(chosen, answers, strict=True):
-                mine[i] = answer[0]
-            done = (place + (number + 1) / number_of) / len(batches)
-            run.progress((side + done) / 2, f"{variant} answered at {temperature}")
-        drawn.append(mine)
+        answers = draw_each(
+            policy,
+            renderer,
+            [prompt["messages"] for prompt in batch.prompts],
+            config.sampling,
+            temperatures=[(both[side],) for both in batch.temperatures],
+            seed=derive_seed(batch.seed, variant),
+            on_progress=lambda done, place=place: run.progress(  # type: ignore[misc]
+                (side + (place + done) / len(batches)) / 2, f"{variant} answers"
+            ),
+        )
+        drawn.append([answer for (answer,) in answers])
     return drawn
 
 

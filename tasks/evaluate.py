@@ -58,8 +58,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
             renderer,
             [prompt["messages"] for prompt in prompts],
             config.sampling,
-            temperature=config.temperature,
-            num_samples=1,
+            temperatures=[config.temperature],
             seed=run.seed,
             on_progress=lambda part: run.progress(0.5 * part, "answering held-out prompts"),
         )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from models.dialogue import Renderer
-    from models.generation import Response
+    from models.generation import Request, Response
 
 
 def draw(
@@ -20,29 +20,44 @@ def draw(
     dialogues: Sequence[Messages],
     config: SamplingConfig,
     *,
-    temperature: float,
-    num_samples: int,
+    temperatures: Sequence[float],
     seed: int,
     on_progress: Callable[[float], None] | None = None,
 ) -> list[list[Drawn]]:
-    """`num_samples` responses for each dialogue that ends with the user's turn."""
+    """A response at each of the temperatures to each dialogue that ends with the user's turn."""
+    alike = [tuple(temperatures)] * len(dialogues)
+    return draw_each(policy, renderer, dialogues, config, temperatures=alike, seed=seed, on_progress=on_progress)
+
+
+def draw_each(
+    policy: "nn.Module",
+    renderer: "Renderer",
+    dialogues: Sequence[Messages],
+    config: SamplingConfig,
+    *,
+    temperatures: Sequence[tuple[float, ...]],
+    seed: int,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[list[Drawn]]:
+    """The same with temperatures for each dialogue. A response depends on its dialogue, its place and the seed, not on
+    shards and batches."""
     from models.devices import use_threads
-    from models.generation import sample
+    from models.generation import Request, sample
     from models.shards import map_shards
 
     use_threads(config.threads)
-    prompts = [renderer.prompt(messages) for messages in dialogues]
-    at = config.model_copy(update={"temperature": temperature})
+    requests = [
+        Request(renderer.prompt(messages), wanted, derive_seed(seed, "prompt", i))
+        for i, (messages, wanted) in enumerate(zip(dialogues, temperatures, strict=True))
+    ]
 
-    def part(rows: Sequence[list[int]], shard: int) -> "list[list[Response]]":
+    def part(mine: "Sequence[Request]", shard: int) -> "list[list[Response]]":
         return sample(
             policy,
-            rows,
-            at,
-            num_samples=num_samples,
+            mine,
+            config,
             end_ids=renderer.end_ids,
             pad_id=renderer.pad_id,
-            seed=derive_seed(seed, "shard", shard),
             on_progress=on_progress if on_progress and shard == 0 else _unheard,
         )
 
@@ -51,7 +66,7 @@ def draw(
             Drawn(renderer.response(r.ids), r.ids, r.finished, renderer.identity, f"answer {k} to prompt {i}")
             for k, r in enumerate(responses)
         ]
-        for i, responses in enumerate(map_shards(part, prompts, config.shards))
+        for i, responses in enumerate(map_shards(part, requests, config.shards))
     ]
 
 

@@ -96,8 +96,7 @@ def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]
             renderer,
             asked,
             config.sampling,
-            temperature=config.temperature,
-            num_samples=config.samples,
+            temperatures=[config.temperature] * config.samples,
             seed=derive_seed(run.seed, "turn", turn),
         )
         scores = score(

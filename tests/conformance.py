@@ -142,6 +142,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "Rewards and PPO": (
+        Row(
+            "a sample depends on what it is batched with",
+            "the same ids are drawn in batches of 1, 2, 3, 7 and 64 responses, beside a longer prompt, and in two "
+            "processes (float32)",
+            "one generator for the batch: what a row draws depends on how many rows stand before it",
+        ),
         Row("sampling temperature against scoring temperature", "first-epoch ratio is 1 ± 1e-4 at T = 1.3"),
         Row("top-p / top-k scores used as log-probabilities", "the PPO sampler refuses top_p < 1 or top_k > 0"),
         Row("dropout in rollout or reference", "two reference passes are equal to the bit"),

@@ -794,7 +794,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "sampling without its temperature",
         "models/generation.py",
-        "torch.log_softmax(logits.float() / temperature, dim=-1)",
+        "torch.log_softmax(logits.float() / temperatures[alive], dim=-1)",
         "torch.log_softmax(logits.float(), dim=-1)",
         (
             GENERATION + "test_a_tiny_temperature_says_the_models_argmax",
@@ -832,16 +832,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "EOS dropped from the response",
         "models/generation.py",
-        "lengths[alive[stopped]] = step + 1",
-        "lengths[alive[stopped]] = step",
+        "lengths[alive[ended]] = step + 1",
+        "lengths[alive[ended]] = step",
         (GENERATION + "test_finished_rows_retire_and_disturb_no_other",),
     ),
     Mutation(
         "sampling from the ten most likely tokens",
         "models/generation.py",
-        "return scaled, torch.multinomial(scaled.exp(), 1, generator=generator)",
+        "drawn = draw_tokens(scaled, uniform[alive, step])",
         "top = scaled.topk(10)\n"
-        "    return scaled, top.indices.gather(1, torch.multinomial(top.values.exp(), 1, generator=generator))",
+        "        drawn = top.indices.gather(1, draw_tokens(top.values.log_softmax(-1), uniform[alive, step]))",
         (GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",),
     ),
     # models/streaming.py
@@ -1145,11 +1145,42 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     Mutation(
-        "random numbers that depend on the process",
-        "models/training/rollouts.py",
-        'derive_seed(seed, "group", number)',
-        'derive_seed(seed, "group", accelerator.process_index)',
-        (PPO_TWO_PROCESSES,),
+        "random numbers by the place in the batch",
+        "models/generation.py",
+        "streams = [(request.seed, n) for request in requests for n in range(len(request.temperatures))]",
+        "streams = [(requests[0].seed, n) for n in range(sum(len(request.temperatures) for request in requests))]",
+        (
+            GENERATION + "test_the_same_responses_are_drawn_in_batches_of_any_size",
+            SAMPLING + "test_answers_do_not_depend_on_shards_and_batches",
+        ),
+    ),
+    Mutation(
+        "all rows take random numbers of their place, not their own",
+        "models/generation.py",
+        "uniform[alive, step]",
+        "uniform[: len(alive), step]",
+        (GENERATION + "test_the_same_responses_are_drawn_in_batches_of_any_size",),
+    ),
+    Mutation(
+        "rows take temperatures of their place, not their own",
+        "models/generation.py",
+        "logits.float() / temperatures[alive]",
+        "logits.float() / temperatures[: len(alive)]",
+        (GENERATION + "test_rows_keep_their_temperature_when_others_leave",),
+    ),
+    Mutation(
+        "the longest prompt of a batch bounds all its responses",
+        "models/generation.py",
+        "room = [min(config.max_new_tokens, limit - len(request.ids)) for request in batch]",
+        "room = [min(config.max_new_tokens, limit - max(len(other.ids) for other in batch)) for _ in batch]",
+        (GENERATION + "test_near_the_end_of_the_context_a_response_has_room_whatever_stands_beside_it",),
+    ),
+    Mutation(
+        "a token of probability 0 can be drawn",
+        "models/generation.py",
+        "torch.searchsorted(cumulated, wanted, right=True)",
+        "torch.searchsorted(cumulated, wanted)",
+        (GENERATION + "test_tokens_are_drawn_by_cumulated_probability_by_hand",),
     ),
     Mutation(
         "safety and helpfulness read by the same model",

@@ -16,7 +16,7 @@ from models.base_checks.finding import Finding, first_line
 from models.checkpoint import backbone, reward_over, scalar_head
 from models.config import SamplingConfig
 from models.dialogue import Renderer
-from models.generation import Response, sample
+from models.generation import Response, ask, sample
 from models.prefix_tree import Group, lay_trees, row_cost, tree_logprobs, tree_scores
 from models.scoring import last_token_scores, lay_out, pad_right, response_logprobs
 from models.training.packing import IGNORED, PackedCollator
@@ -132,7 +132,7 @@ def _cache(model: nn.Module, alone: _Alone, pad_id: int) -> float:
 
 def _drawn(model: nn.Module, prompts: Sequence[list[int]], tokens: int, end: int, pad_id: int) -> list[Response]:
     config = SamplingConfig(max_new_tokens=tokens, batch_size=2 * len(prompts))
-    drawn = sample(model, prompts, config, num_samples=2, end_ids=(end,), pad_id=pad_id, seed=1)
+    drawn = sample(model, ask(prompts, [1.0, 1.0], seed=1), config, end_ids=(end,), pad_id=pad_id)
     return [each for responses in drawn for each in responses]
 
 

@@ -22,7 +22,7 @@ from models.checkpoint import save_checkpoint
 from models.config import DPOConfig
 from models.devices import autocast, device, device_of, use_threads
 from models.dialogue import Renderer
-from models.generation import sample
+from models.generation import ask, sample
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
 from models.scoring import lay_out, pad_right, response_logprobs
 from models.seeds import derive_seed
@@ -206,11 +206,10 @@ class ReferenceDistance:
         with autocast(self.dtype):
             drawn = sample(
                 reference,
-                asked,
+                ask(asked, [self.temperature], derive_seed(seed, "distance")),
                 config.sampling,
                 end_ids=renderer.end_ids,
                 pad_id=renderer.pad_id,
-                seed=derive_seed(seed, "distance"),
             )
         self.batches = []
         for start in range(0, len(asked), config.sampling.batch_size):

@@ -10,10 +10,9 @@ from accelerate.utils import gather_object
 from models.config import SamplingConfig
 from models.devices import device_of
 from models.dialogue import Renderer
-from models.generation import Response, sample
+from models.generation import Request, Response, ask, sample
 from models.responses import lay_responses, read_logprobs, read_scores, read_values
 from models.roles import Roles
-from models.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -47,30 +46,28 @@ def answer(
 ) -> list[Rollout]:
     """One answer to each prompt, in order and in every process.
 
-    Prompts of like length make groups of `sampling.batch_size`, each with random numbers of its own. Processes take
-    groups in turn and tell each other what they found, so that answers do not depend on how many processes there are.
+    Prompts of like length make groups of `sampling.batch_size`. Processes take groups in turn and tell each other what
+    they found; answers do not depend on how many there are.
     """
+    requests = ask([prompt.ids for prompt in prompts], [sampling.temperature], seed)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), i))
     groups = [order[start : start + sampling.batch_size] for start in range(0, len(order), sampling.batch_size)]
     own: list[tuple[int, Rollout]] = []
     for number in range(accelerator.process_index, len(groups), accelerator.num_processes):
-        ids = [prompts[i].ids for i in groups[number]]
-        own += zip(
-            groups[number],
-            _answer_group(roles, ids, renderer, sampling, derive_seed(seed, "group", number)),
-            strict=True,
-        )
+        mine = [requests[i] for i in groups[number]]
+        own += zip(groups[number], _answer_group(roles, mine, renderer, sampling), strict=True)
     return [found for _, found in sorted(gather_object(own), key=lambda entry: entry[0])]
 
 
 @torch.no_grad()
 def _answer_group(
-    roles: Roles, prompts: Sequence[list[int]], renderer: Renderer, sampling: SamplingConfig, seed: int
+    roles: Roles, requests: Sequence[Request], renderer: Renderer, sampling: SamplingConfig
 ) -> list[Rollout]:
-    drawn = sample(roles.policy, prompts, sampling, end_ids=renderer.end_ids, pad_id=renderer.pad_id, seed=seed)
+    drawn = sample(roles.policy, requests, sampling, end_ids=renderer.end_ids, pad_id=renderer.pad_id)
     responses = [response for [response] in drawn]
     where = device_of(roles.policy)
-    batch = lay_responses(prompts, [response.ids for response in responses], renderer.pad_id, roles.row_cost, where)
+    asked, said = [request.ids for request in requests], [response.ids for response in responses]
+    batch = lay_responses(asked, said, renderer.pad_id, roles.row_cost, where)
 
     # log pi(a) and log pi_0(a), both at the temperature that was sampled at. What the sampler kept is what a reading
     # gives, to rounding, and that of bfloat16 is too coarse: it would move the first ratio by a hundredth.

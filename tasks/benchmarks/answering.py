@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from data_store.errors import InputError
 from models.config import SamplingConfig
-from models.seeds import derive_seed
 from tasks.sampling import draw
 
 if TYPE_CHECKING:
     from models.continuations import Continuation
-    from models.generation import Response
+    from models.generation import Request, Response
 
 GREEDY = 1e-4
 """A temperature at which the likeliest token is drawn."""
@@ -79,8 +78,7 @@ class Answerer:
             self.renderer,
             [dialogues[contexts[number]] for number in read],
             self.sampling,
-            temperature=temperature,
-            num_samples=samples,
+            temperatures=[temperature] * samples,
             seed=self.seed,
         )
         found = {number: [each.text for each in answers] for number, answers in zip(read, drawn, strict=True)}
@@ -89,12 +87,12 @@ class Answerer:
     def _continued(self, contexts: Sequence[str], samples: int, temperature: float) -> list[list[str]]:
         from models.continuations import context_length
         from models.devices import use_threads
-        from models.generation import sample
+        from models.generation import ask, sample
         from models.shards import map_shards
         from models.tokenizer import decode
 
         use_threads(self.sampling.threads)
-        tokenizer, at = self.renderer.tokenizer, self.sampling.model_copy(update={"temperature": temperature})
+        tokenizer = self.renderer.tokenizer
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         limit = context_length(self.policy)
         room = max(limit - self.sampling.max_new_tokens, limit // 2) - len(bos)  # half of the context is read at least
@@ -102,12 +100,12 @@ class Answerer:
         self.cut.update(context for context, ids in zip(contexts, whole, strict=True) if len(ids) > room)
         prompts = [[*bos, *ids[-room:]] for ids in whole]
 
-        def part(rows: Sequence[list[int]], shard: int) -> "list[list[Response]]":
-            ends, pad, seed = self.renderer.end_ids, self.renderer.pad_id, derive_seed(self.seed, "shard", shard)
-            return sample(self.policy, rows, at, num_samples=samples, end_ids=ends, pad_id=pad, seed=seed)
+        def part(mine: "Sequence[Request]", _: int) -> "list[list[Response]]":
+            ends, pad = self.renderer.end_ids, self.renderer.pad_id
+            return sample(self.policy, mine, self.sampling, end_ids=ends, pad_id=pad)
 
         unsaid = {*self.renderer.end_ids, *tokenizer.all_special_ids}
         return [
             [decode(tokenizer, [token for token in response.ids if token not in unsaid]) for response in responses]
-            for responses in map_shards(part, prompts, self.sampling.shards)
+            for responses in map_shards(part, ask(prompts, [temperature] * samples, self.seed), self.sampling.shards)
         ]

@@ -66,8 +66,7 @@ class Instructions(Evaluation):
                 of.renderer,
                 dialogues,
                 config.sampling,
-                temperature=config.temperature,
-                num_samples=1,
+                temperatures=[config.temperature],
                 seed=derive_seed(of.run.seed, "turn", turn),
                 on_progress=lambda _, done=done: of.run.progress(done, "keeping instructions"),  # type: ignore[misc]
             )

@@ -67,9 +67,7 @@ class Policies:
             return {"tokens": tokens}
         sampling = SamplingConfig(max_new_tokens=request["max_new_tokens"], batch_size=1)
         temperature = request["temperature_milli"] / 1000
-        ((drawn,),) = draw(
-            policy, renderer, [messages], sampling, temperature=temperature, num_samples=1, seed=request["seed"]
-        )
+        ((drawn,),) = draw(policy, renderer, [messages], sampling, temperatures=[temperature], seed=request["seed"])
         return {"text": drawn.text, **drawn.columns()}
 
 

@@ -108,14 +108,14 @@ class FolderSpeaker:
     def _answer(
         self, messages: Sequence[Message], prompt: list[int], temperature: float, seed: int
     ) -> Iterator[str | Said]:
+        from models.generation import Request
+
         began, first, ids, text = time.monotonic(), 0.0, list[int](), ""
         ends, stopped = set(self.renderer.end_ids), ""
         for token in self.streamer.stream(
-            prompt,
-            temperature=temperature,
+            Request(prompt, (temperature,), derive_seed(seed, "prompt", 0)),
             max_new_tokens=self.max_new_tokens,
             end_ids=self.renderer.end_ids,
-            seed=derive_seed(seed, "shard", 0),
         ):
             ids.append(token)
             first = first or time.monotonic() - began

@@ -1,5 +1,6 @@
 """Sampling, against the model read token by token without cache, batch or padding."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from models.checkpoint import load_policy
 from models.config import SamplingConfig
-from models.generation import Response, sample
+from models.generation import Request, Response, ask, draw_tokens, sample
 from models.scoring import lay_out, response_logprobs
 
 PROMPTS = [[1, 4, 20, 21, 22, 5], [1, 4, 30, 5], [1, 4, 40, 41, 42, 43, 44, 5], [1, 4, 33, 5]]
@@ -38,8 +39,8 @@ def draw(
     eos_id: int = NEVER,
     seed: int = 1,
 ) -> list[list[Response]]:
-    config = SamplingConfig(temperature=temperature, max_new_tokens=tokens, batch_size=batch)
-    return sample(model, prompts, config, num_samples=num_samples, end_ids=(eos_id,), pad_id=3, seed=seed)
+    config = SamplingConfig(max_new_tokens=tokens, batch_size=batch)
+    return sample(model, ask(prompts, [temperature] * num_samples, seed), config, end_ids=(eos_id,), pad_id=3)
 
 
 def common_token(model: nn.Module) -> int:
@@ -86,8 +87,8 @@ def test_a_response_ends_with_whichever_end_it_says_first(policy_folder: Path) -
     alone = {end: [r.ids for (r,) in draw(model, temperature=1e-4, eos_id=end)] for end in two_tokens(model)}
     first, second = alone.values()
     assert first != second
-    config = SamplingConfig(temperature=1e-4, max_new_tokens=8)
-    drawn = sample(model, PROMPTS, config, end_ids=tuple(alone), pad_id=3, seed=1)
+    config = SamplingConfig(max_new_tokens=8)
+    drawn = sample(model, ask(PROMPTS, [1e-4], 1), config, end_ids=tuple(alone), pad_id=3)
     assert [r.ids for (r,) in drawn] == [min(both, key=len) for both in zip(first, second, strict=True)]
     assert all(r.finished == (r.ids[-1] in alone) for (r,) in drawn)
 
@@ -185,5 +186,72 @@ def test_sampling_leaves_the_training_mode_as_it_was(gqa_policy: Path) -> None:
 def test_progress_ends_at_one(gqa_policy: Path) -> None:
     seen: list[float] = []
     config = SamplingConfig(max_new_tokens=2, batch_size=2)
-    sample(load_policy(gqa_policy), PROMPTS[:3], config, end_ids=(2,), pad_id=3, seed=1, on_progress=seen.append)
+    sample(load_policy(gqa_policy), ask(PROMPTS[:3], [1.0], 1), config, end_ids=(2,), pad_id=3, on_progress=seen.append)
     assert seen == [pytest.approx(2 / 3), 1.0]
+
+
+# A response depends on its request alone
+
+
+@pytest.mark.conformance("a sample depends on what it is batched with", equation="models.generation:sample")
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 64])
+def test_the_same_responses_are_drawn_in_batches_of_any_size(policy_folder: Path, batch: int) -> None:
+    """Mixed lengths, several samples a prompt, and ends that let rows leave early."""
+    model = load_policy(policy_folder)
+    eos = common_token(model)
+    alone = draw(model, temperature=1.3, batch=1, num_samples=3, tokens=12, eos_id=eos)
+    found = draw(model, temperature=1.3, batch=batch, num_samples=3, tokens=12, eos_id=eos)
+    assert [[r.ids for r in responses] for responses in found] == [[r.ids for r in responses] for responses in alone]
+    assert len({tuple(r.ids) for responses in alone for r in responses}) == 3 * len(PROMPTS)
+    for ours, theirs in zip(found, alone, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+
+
+@pytest.mark.conformance("a sample depends on what it is batched with", equation="models.generation:sample")
+def test_the_same_responses_are_drawn_where_another_prompt_is_asked_beside_them(policy_folder: Path) -> None:
+    """The longest prompt, which widens the rows, and one with other temperatures."""
+    model, config = load_policy(policy_folder), SamplingConfig(max_new_tokens=9)
+    few = ask(PROMPTS[:2], [0.7, 1.2], 5)
+    more = [*few, Request([1, *range(20, 60)], (1.0,), 9)]
+    alone, beside = (sample(model, asked, config, end_ids=(NEVER,), pad_id=3) for asked in (few, more))
+    assert [[r.ids for r in each] for each in beside[:2]] == [[r.ids for r in each] for each in alone]
+    assert [len(each) for each in beside] == [2, 2, 1]
+
+
+def test_rows_keep_their_temperature_when_others_leave(policy_folder: Path) -> None:
+    """Cold rows end early; hot ones, which stand behind them, take their places."""
+    model = load_policy(policy_folder)
+    requests = ask(PROMPTS, [1e-4, 1e-4, 1.5], 2)
+    ends = tuple(two_tokens(model))
+    together, alone = (
+        sample(model, requests, SamplingConfig(max_new_tokens=12, batch_size=size), end_ids=ends, pad_id=3)
+        for size in (64, 1)
+    )
+    assert [[r.ids for r in each] for each in together] == [[r.ids for r in each] for each in alone]
+    assert any(cold.finished and len(cold.ids) < len(hot.ids) for cold, _, hot in together)
+
+
+def test_near_the_end_of_the_context_a_response_has_room_whatever_stands_beside_it(gqa_policy: Path) -> None:
+    long, short = [1, *[20] * 124], [1, 20]  # the context holds 128
+    [[first], [second]] = draw(load_policy(gqa_policy), [long, short], tokens=9)
+    assert (len(first.ids), len(second.ids)) == (3, 9)
+
+
+def test_each_temperature_of_a_request_is_its_responses_own(policy_folder: Path) -> None:
+    """Next to 0 the model says its likeliest tokens, at 50 nothing of that is left."""
+    model = load_policy(policy_folder)
+    request, config = Request(PROMPTS[0], (1e-4, 50.0, 1e-4), 3), SamplingConfig(max_new_tokens=8)
+    [[cold, hot, again]] = sample(model, [request], config, end_ids=(NEVER,), pad_id=3)
+    assert cold.ids == again.ids == greedy(model, PROMPTS[0], 8)
+    assert max(cold.logprobs) == pytest.approx(0, abs=1e-6)
+    assert hot.logprobs == pytest.approx([-math.log(model.config.vocab_size)] * 8, abs=0.3)  # type: ignore[union-attr,operator,arg-type]
+
+
+def test_tokens_are_drawn_by_cumulated_probability_by_hand() -> None:
+    """.1 .2 0 .7: the bounds are .1, .3 and .3; a token of probability 0 is never drawn, the last one at the most."""
+    logprobs = torch.tensor([[0.1, 0.2, 0.0, 0.7]], dtype=torch.float64).log().expand(6, 4)
+    uniform = torch.tensor([0.0, 0.0999, 0.1001, 0.2999, 0.3001, 1 - 2**-53], dtype=torch.float64)
+    assert draw_tokens(logprobs, uniform)[:, 0].tolist() == [0, 0, 1, 1, 3, 3]
+    certain = torch.tensor([[0.0, 1.0, 0.0]]).log()
+    assert draw_tokens(certain, torch.tensor([1 - 2**-53], dtype=torch.float64)).tolist() == [[1]]

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.checkpoint import load_policy
 from models.config import SamplingConfig
-from models.generation import sample
+from models.generation import Request, sample
 from models.streaming import Streamer
 
 PROMPT = [1, 4, 20, 21, 22, 5]
@@ -15,13 +15,13 @@ NEVER = 10_000
 
 
 def drawn(model: nn.Module, prompt: list[int], seed: int, temperature: float = 1.0, ends: tuple[int, ...] = (NEVER,)):
-    config = SamplingConfig(temperature=temperature, max_new_tokens=12, batch_size=1)
-    ((answer,),) = sample(model, [prompt], config, end_ids=ends, pad_id=3, seed=seed)
+    config = SamplingConfig(max_new_tokens=12, batch_size=1)
+    ((answer,),) = sample(model, [Request(prompt, (temperature,), seed)], config, end_ids=ends, pad_id=3)
     return answer.ids
 
 
 def streamed(streamer: Streamer, prompt: list[int], seed: int, temperature: float = 1.0, ends=(NEVER,)) -> list[int]:
-    return list(streamer.stream(prompt, temperature=temperature, max_new_tokens=12, end_ids=ends, seed=seed))
+    return list(streamer.stream(Request(prompt, (temperature,), seed), max_new_tokens=12, end_ids=ends))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_dialogue_that_goes_on_is_read_from_where_it_differs_and_answered_as_i
 
 def test_an_answer_that_nobody_hears_to_its_end_leaves_nothing_behind(model: nn.Module) -> None:
     streamer = Streamer(model, 64)
-    answer = streamer.stream(PROMPT, temperature=1.0, max_new_tokens=12, end_ids=(NEVER,), seed=1)
+    answer = streamer.stream(Request(PROMPT, (1.0,), 1), max_new_tokens=12, end_ids=(NEVER,))
     assert [next(answer), next(answer)] == drawn(model, PROMPT, 1)[:2]
     answer.close()  # type: ignore[attr-defined]
     assert streamed(streamer, PROMPT, 1) == drawn(model, PROMPT, 1)

@@ -45,7 +45,7 @@ def reward(folder: Path, renderer: Renderer, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def drawn(folder: Path, renderer: Renderer) -> list[Drawn]:
     """Sixteen answers, some finished and some cut."""
-    (answers,) = draw(load_policy(folder), renderer, [ASKED], SAMPLING, temperature=1.0, num_samples=16, seed=1)
+    (answers,) = draw(load_policy(folder), renderer, [ASKED], SAMPLING, temperatures=[1.0] * 16, seed=1)
     assert {answer.finished for answer in answers} == {True, False}
     return answers
 
@@ -157,24 +157,33 @@ def test_the_score_of_an_answer_is_that_of_its_prompt_and_its_own_ids(
     assert abs(found[cut] - ended) > 1e-3
 
 
-@pytest.mark.parametrize("shards", [1, 2])
-def test_no_two_shards_of_any_two_draws_share_their_random_numbers(
-    folder: Path, renderer: Renderer, monkeypatch: pytest.MonkeyPatch, shards: int
+def test_answers_do_not_depend_on_shards_and_batches(folder: Path, renderer: Renderer) -> None:
+    """Six dialogues in one process, in two, and one at a time."""
+    policy = load_policy(folder)
+    torch.set_num_threads(1)
+    dialogues = [[{"role": "user", "content": text}] for text in ("be kind", "grass", "the llama eats green grass")] * 2
+    found = []
+    for changes in ({}, {"shards": 2}, {"batch_size": 1}):
+        config = SAMPLING.model_copy(update=changes)
+        answers = draw(policy, renderer, dialogues, config, temperatures=[0.7, 1.3], seed=4)
+        found.append([[answer.ids for answer in each] for each in answers])
+    assert found[0] == found[1] == found[2]
+    assert found[0][:3] != found[0][3:]  # the same dialogue at another place has random numbers of its own
+
+
+def test_no_two_requests_of_any_two_draws_share_their_random_numbers(
+    folder: Path, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Draws whose seeds follow one another, as turns of a dialogue once did: shard 1 of one is not shard 0 of the
-    next."""
+    """Draws whose seeds follow one another, as turns of a dialogue once did."""
     policy, seeds = load_policy(folder), []
     exact = generation.sample
 
-    def noted(*arguments: Any, seed: int, **options: Any) -> Any:
-        seeds.append(seed)
-        return exact(*arguments, seed=seed, **options)
+    def noted(model: Any, requests: Any, *arguments: Any, **options: Any) -> Any:
+        seeds.extend(request.seed for request in requests)
+        return exact(model, requests, *arguments, **options)
 
     monkeypatch.setattr(generation, "sample", noted)
-    monkeypatch.setattr("models.shards.map_shards", lambda part, rows, n: [
-        each for k in range(n) for each in part(rows[k::n], k)
-    ])  # fmt: skip
-    few = SAMPLING.model_copy(update={"max_new_tokens": 1, "shards": shards})
+    few = SAMPLING.model_copy(update={"max_new_tokens": 1})
     for seed in range(8):
-        draw(policy, renderer, [ASKED] * 2, few, temperature=1.0, num_samples=1, seed=seed)
-    assert len(set(seeds)) == len(seeds) == 8 * shards
+        draw(policy, renderer, [ASKED] * 2, few, temperatures=[1.0], seed=seed)
+    assert len(set(seeds)) == len(seeds) == 16

@@ -179,7 +179,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
     seen: list[int] = []
     hook = register_module_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
     try:
-        draw(policy, renderer, [user("be kind")], config, temperature=1.0, num_samples=1, seed=1)
+        draw(policy, renderer, [user("be kind")], config, temperatures=[1.0], seed=1)
         by_drawing = len(seen)
         score([reward], renderer, [said(user("be kind"), "grass")], config)
     finally:
@@ -221,9 +221,7 @@ def test_the_divergence_of_each_answer_is_the_sum_of_log_ratios_of_its_tokens(
 
 def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer: Renderer) -> None:
     def drawn(seed: int) -> list[list[list[int]]]:
-        answers = draw(
-            policy, renderer, [user("be kind"), user("grass")], SAMPLING, temperature=1.0, num_samples=3, seed=seed
-        )
+        answers = draw(policy, renderer, [user("be kind"), user("grass")], SAMPLING, temperatures=[1.0] * 3, seed=seed)
         return [[response.ids for response in row] for row in answers]
 
     assert drawn(1) == drawn(1) != drawn(2)

@@ -17,7 +17,7 @@ from models.checkpoint import load_policy, load_reward
 from models.config import SamplingConfig
 from models.devices import device
 from models.dialogue import Renderer
-from models.generation import sample
+from models.generation import ask, sample
 from models.scoring import lay_out, response_logprobs, score_rows
 from models.shards import map_shards
 from tests.models.training.little_runs import Recorder, dialogues, prompts
@@ -62,8 +62,8 @@ def test_log_probabilities_of_what_was_drawn_are_exact_and_those_of_the_cpu(
     asked = [prompt.ids for prompt in prompts(renderer)]
     with Places() as places:
         drawn = sample(
-            policy, asked, SamplingConfig(max_new_tokens=8, temperature=1.3), num_samples=2,
-            eos_id=renderer.eos_id, pad_id=renderer.pad_id, seed=1,
+            policy, ask(asked, [1.3, 1.3], 1), SamplingConfig(max_new_tokens=8), end_ids=renderer.end_ids,
+            pad_id=renderer.pad_id,
         )  # fmt: skip
     assert places.seen == {"cuda"}
     responses = [first for first, _ in drawn]

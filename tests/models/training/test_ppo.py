@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from models.checkpoint import load_policy, load_reward, scalar_head
 from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
-from models.generation import Response, sample
+from models.generation import Request, Response, sample
 from models.roles import Roles
 from models.scoring import score_rows, token_values
 from models.training import ppo, rollouts
@@ -223,8 +223,8 @@ def test_the_first_losses_follow_from_the_equations_by_hand(
     """In the first iteration KL is 0 and, with gamma = lambda = 1, the return of every token is the whitened score."""
     said: list[tuple[Sequence[Sequence[int]], list[list[Response]]]] = []
 
-    def listen(model: nn.Module, prompts: Sequence[Sequence[int]], *args: Any, **kwargs: Any) -> list[list[Response]]:
-        said.append((prompts, sample(model, prompts, *args, **kwargs)))
+    def listen(model: nn.Module, requests: Sequence[Request], *args: Any, **kwargs: Any) -> list[list[Response]]:
+        said.append(([request.ids for request in requests], sample(model, requests, *args, **kwargs)))
         return said[-1][1]
 
     monkeypatch.setattr(rollouts, "sample", listen)

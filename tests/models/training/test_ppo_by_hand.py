@@ -102,7 +102,7 @@ def test_rollouts_follow_from_the_equations_by_hand(
         tuple(prompt.ids): [replace(response, logprobs=logprobs_of(roles.policy, prompt.ids, response.ids))]
         for prompt, response in zip(PROMPTS, RESPONSES, strict=True)
     }
-    monkeypatch.setattr(rollouts, "sample", lambda _, prompts, *__, **___: [given[tuple(ids)] for ids in prompts])
+    monkeypatch.setattr(rollouts, "sample", lambda _, asked, *__, **___: [given[tuple(each.ids)] for each in asked])
     found, stats = ppo._roll_out(roles, PROMPTS, renderer, config, Accelerator(cpu=True), seed=1)
 
     scores = [

@@ -157,7 +157,7 @@ def test_a_version_that_is_wanted_later_is_loaded_then_and_one_that_cannot_be_le
         sampling = SamplingConfig(max_new_tokens=CONFIG.max_new_tokens, batch_size=1)
         policy = load_policy(adapter, base)
         for one in said:
-            drawn = draw(policy, renderer, [ASKED], sampling, temperature=0.9, num_samples=1, seed=one.seed)
+            drawn = draw(policy, renderer, [ASKED], sampling, temperatures=[0.9], seed=one.seed)
             assert one.text == drawn[0][0].text
         assert not answerer.attackable("broken")
         with pytest.raises(AnswerError, match="nowhere"):
