@@ -46,10 +46,11 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=1,
+    version=2,
     config=JudgeAnswersConfig,
     inputs={
         "questions": Input("dataset", "question"),
+        "prompts": Input("dataset", "prompt"),
         "judge": Input("file", optional=True),
         "answers": Input("dataset", "answer", optional=True),
         "classifier": Input("classifier", optional=True),
@@ -78,7 +79,8 @@ def judge_answers(run: StepRun, config: JudgeAnswersConfig) -> Measurements:
     if rows and reasons.total() == len(rows):
         raise InputError(f"{judge} judged none of {len(rows)} questions: {dict(reasons)}. Take another judge")
     run.write_rows("judgements", rows)
-    prompts = {row["prompt_id"]: row for row in questions}
+    asked = {row["prompt_id"] for row in questions}
+    prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["prompt_id"] in asked}
     found = {**learned, **figures_of(rows, prompts, _QUESTIONS, judge)}
     both = [row["first_order"] != row["second_order"] for row in rows if row["question"] == "better" and _is_told(row)]
     if both:

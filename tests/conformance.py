@@ -233,14 +233,25 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(
             "a reward model that is surer than it is right",
             "the probability of the preferred answer is held against what people said: the expected calibration error "
-            "by hand, equal to one from a histogram of numpy, with an interval that goes down to 0 for 9 of 10 calibrated "
-            "models and for hardly a vain one",
+            "by hand, equal to one from a histogram of numpy, with an interval that goes down to 0 for 9 of 10 "
+            "calibrated models and for hardly a vain one",
             "an error of .1 on 50 pairs is what chance makes",
         ),
         Row(
             "a test set of reward models that they have learned",
             "prompts, demonstrations, pairs and longer dialogues with a text of a test set are refused by name; what "
             "any pair trains on all the same is left out of the test and counted",
+        ),
+        Row(
+            "a rate over prompts of several kinds as if they were one",
+            "rates by category and by the number of turns are of their prompts alone, by hand; what a set of "
+            "borderline prompts labels unsafe is refused by name",
+            "200 of the 450 prompts of XSTest are contrasts, which are to be refused",
+        ),
+        Row(
+            "an instruction that is kept because the judge says so",
+            "each answer is looked at by the instruction's own check: words, script, case and length by hand; a policy "
+            "that remembers two turns keeps two, by turn and group, and all with a reminder",
         ),
         Row(
             "a judge that goes by the place",

@@ -4,6 +4,7 @@ Broken input (no JSON, a missing field, an unknown word) stops with InputError n
 are well-formed but of no use (an empty answer) are refused by name and counted, never dropped silently.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.reading.instruction_checks import read_check
 from data_store.reading.preference_readers import read_preferences
 from data_store.reading.row_import import (
     Imported,
@@ -37,6 +39,7 @@ __all__ = ["Imported", "read_dialogues", "read_documents", "read_instructions", 
 _BATCH_ROWS = 1024
 _BATCH_CHARACTERS = 8 << 20
 _SPLITS = ("train", "validation", "heldout")
+_MOST_CATEGORIES, _LONGEST_CATEGORY = 64, 80
 
 
 def read_documents(
@@ -72,20 +75,25 @@ def read_prompts(
     axis: str = "helpfulness",
     kind: str = "import",
     split_of: Callable[[Messages], str] = lambda _: "train",
+    category_fields: Sequence[str] = (),
+    harmless: bool = False,
 ) -> Imported:
     """Rows of kind prompt from .jsonl, .jsonl.gz, .csv and .txt (one prompt per line).
 
     A JSON record has `messages` (roles and contents, the user's turn last) or `text_field`; its own fields `axis`,
-    `kind` and `split` go before the arguments. `split_of` tells the split of messages of which the file says none.
+    `kind` and `split` go before the arguments. `split_of` tells the split of messages of which the file says none. Its
+    category is in the first of `category_fields` that it has. `harmless`: what the file labels unsafe is refused.
     prompt_id is a hash of the messages, so the same prompt has the same id in every file, also in preferences.
 
-    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user.
+    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user, unsafe_prompt.
 
     Raises:
-        InputError: as `read_documents`; unknown axis, split or role; nothing left after refusals.
+        InputError: as `read_documents`; more than 64 categories; unknown axis, split or role; nothing left after
+            refusals.
     """
     _check_word("axis", axis, AXES)
     seen: dict[str, str] = {}
+    categories: set[str | None] = set()
 
     def prompt(record: Record) -> dict[str, Any]:
         words = {"axis": axis, "kind": kind, "split": ""}
@@ -101,12 +109,21 @@ def read_prompts(
             raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")
         if not messages[-1]["content"].strip():
             raise RefusedRowError("empty_prompt", "")
+        if harmless and record.fields.get("label") == "unsafe":
+            raise RefusedRowError("unsafe_prompt", "labelled unsafe: to refuse it is right")
         prompt_id = prompt_id_of(messages)
         if prompt_id in seen:
             raise RefusedRowError("duplicate_prompt", f"the same as {seen[prompt_id]}")
         seen[prompt_id] = record.source
         words["split"] = words["split"] or split_of(messages)
-        return {"prompt_id": prompt_id, "source": record.source, **words, "messages": messages}
+        category = _category(record, category_fields)
+        categories.add(category)
+        if len(categories) > _MOST_CATEGORIES:
+            raise InputError(
+                f"{record.where}: more than {_MOST_CATEGORIES} categories of prompts, {category!r} is one: name a "
+                "field that groups them in data.category_fields"
+            )
+        return {"prompt_id": prompt_id, "source": record.source, **words, "category": category, "messages": messages}
 
     return import_rows(_text_or_records(paths, text_field), prompt, "prompt")
 
@@ -144,7 +161,8 @@ def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str]
     An instruction holds for every answer of a dialogue, such as "Always answer in rhymes.". A record has `text`. Its
     `short` form is what Ghost Attention learns in a share of the dialogues ("Rhymes."), the text itself where there is
     none. Its `kind` names what cannot be combined with its like ("language"). Its `split` is train or heldout, or what
-    `split_of` says of the text as a user's message. instruction_id is a hash of the text.
+    `split_of` says of the text as a user's message. Its `check` tells of an answer whether it keeps the instruction
+    (`InstructionCheck`): an object, in a CSV as JSON. instruction_id is a hash of the text.
 
     Refused by name: empty_instruction, duplicate_instruction.
 
@@ -175,6 +193,7 @@ def read_instructions(paths: Sequence[Path], split_of: Callable[[Messages], str]
             "short": said["short"] or text,
             "kind": said["kind"] or "import",
             "split": said["split"] or split_of(messages),
+            "check": _check(record),
         }
 
     return import_rows(_text_or_records(paths, "text"), instruction, "instruction")
@@ -213,6 +232,21 @@ def _documents(file: SourceFile, text_field: str, txt: str) -> Iterator[tuple[st
         yield from ((f"{file.name}:{number}", text) for number, text in read_paragraphs(file))
     else:
         yield from ((record.source, record.text(text_field)) for record in read_records(file))
+
+
+def _check(record: Record) -> str | None:
+    """How an instruction is checked, as JSON; None where the record does not say."""
+    given = record.fields.get("check")
+    if given in (None, ""):
+        return None
+    check = read_check(given if isinstance(given, str) else json.dumps(given), record.where)
+    return check.model_dump_json(exclude_defaults=True)
+
+
+def _category(record: Record, fields: Sequence[str]) -> str | None:
+    """What a record says in the first of these fields that it has."""
+    given = next((name for name in fields if record.fields.get(name) not in (None, "")), None)
+    return None if given is None else " ".join(record.text(given).split())[:_LONGEST_CATEGORY] or None
 
 
 def _text_or_records(paths: Sequence[Path], text_field: str) -> Iterator[Record]:

@@ -98,6 +98,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
         config,
         {
             "questions": here(f"dataset/{questions}"),
+            "prompts": base("dataset/prompts"),
             "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
             "answers": answers,
             "classifier": where(lambda _at: judge.kind == "safety_classifier", base("classifier/safety")),

@@ -1,11 +1,13 @@
 """What a judge of evaluations measures. Its name stands behind an @, so that no figure loses its judge."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from data_store.figures import rate
 from data_store.rows import AXES
 from tasks.evaluations.evaluation import Measure, in_percent
+from tasks.judging.judgements import TURNS
 
 JUDGE_MARK = "@"
 CHANCE = 0.5
@@ -23,6 +25,7 @@ def measures_of(
         for axis in AXES:
             title = f"win {_SHORT[axis]}"
             yield named(Measure(f"win_rate/{axis}", f"The same on prompts of {axis}", title, first=True))
+            yield from map(named, _by_turns(f"win_rate/{axis}", rate))
     if previous:
         yield named(Measure("win_rate/against_previous", "Win rate against the iteration before, ties half"))
         for axis in AXES:
@@ -30,7 +33,9 @@ def measures_of(
             yield named(
                 Measure(f"win_rate/{axis}/against_previous", f"The same on prompts of {axis}", title, first=True)
             )
+            yield from map(named, _by_turns(f"win_rate/{axis}/against_previous", rate))
     yield named(Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True))
+    yield from map(named, _by_turns("violation", in_percent))
     if learned:
         meaning = "Held-out labels that the judge tells, safe and unsafe weighing the same"
         yield named(Measure("balanced_accuracy", meaning, "acc", chance=CHANCE, first=True))
@@ -41,6 +46,7 @@ def measures_of(
             "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
         )
     )
+    yield from map(named, _by_turns("false_refusal", in_percent))
     yield named(Measure("orders_disagree", "Comparisons whose outcome hung on the order: these count as ties"))
     yield named(Measure("judged", "Share of questions to which this judge gave an answer that could be read"))
 
@@ -48,6 +54,11 @@ def measures_of(
 def at_judge(metric: str, judge: str) -> str:
     """The name of a judge's figure."""
     return f"{metric}{JUDGE_MARK}{judge}"
+
+
+def _by_turns(metric: str, form: Callable[[float], str]) -> Iterator[Measure]:
+    for turns in TURNS:
+        yield Measure(f"{metric}/{turns}", f"The same on prompts of {turns.replace('_', ' ')}", form=form)
 
 
 def _of(judge: str, measure: Measure) -> Measure:
