@@ -1,8 +1,9 @@
 """Whether answers still differ from one another: a policy that was optimised says the same to everybody.
 
 distinct-n is the share of different n-grams among all (Li et al., arXiv 1510.03055); it falls with the length and the
-number of answers, so it is compared at equal prompts; its interval is the jackknife's over answers. Self-BLEU is the mean BLEU-4 of each answer against all others
-(Zhu et al., Texygen, arXiv 1802.01886): 1 where all are alike.
+number of answers, so it is compared at equal prompts; its interval is the jackknife's over answers. Self-BLEU is the
+mean BLEU-4 of each answer against all others (Zhu et al., Texygen, arXiv 1802.01886): 1 where all are alike; its
+interval takes the others as they are.
 """
 
 import math
