@@ -122,14 +122,14 @@ ROW_KINDS: Mapping[str, RowKind] = {
         ),
         RowKind(
             "prompt",
-            _schema(prompt_id=_S, source=_S, kind=_S, axis=_S, split=_S, messages=MESSAGES),
+            _schema(prompt_id=_S, source=_S, kind=_S, category=(_S,), axis=_S, split=_S, messages=MESSAGES),
             ("prompt_id",),
             {"axis": AXES, "split": ("train", "validation", "heldout")},
             ends_with_user=True,
         ),
         RowKind(
             "instruction",
-            _schema(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S),
+            _schema(instruction_id=_S, source=_S, text=_S, short=_S, kind=_S, split=_S, check=(_S,)),
             ("instruction_id",),
             {"split": ("train", "heldout")},
         ),

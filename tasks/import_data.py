@@ -44,6 +44,11 @@ class ImportConfig(Config):
         default=PreferenceOptions(), description="What is read out of the formats of others, and how"
     )
     default_rating: str = Field(default="better", description="Rating word of pairs that say only which is better")
+    category_fields: tuple[str, ...] = Field(
+        default=("category",),
+        description="Fields of a prompt that say of which category it is, such as XSTest's type; of several the first "
+        "that a record has. Rates of refusals and violations are given by category, too",
+    )
     heldout_percent: int = Field(
         default=10,
         ge=0,
@@ -72,7 +77,7 @@ def _imports(config: ImportConfig, sources: Files, what: str, name: str) -> bool
 
 
 @step(
-    version=3,
+    version=4,
     config=ImportConfig,
     inputs={
         **{role: Input("file", optional=True, many=True) for role in ROLES},
@@ -166,7 +171,10 @@ def _prompts(
     rows: dict[str, dict[str, Any]] = {}
     for axis in AXES[::-1]:
         if found := files.paths(role := f"{axis}_prompts"):
-            read = read_prompts(found, config.prompt_field, axis=axis, split_of=_split_of(files, axis, config))
+            split_of = _split_of(files, axis, config)
+            read = read_prompts(
+                found, config.prompt_field, axis=axis, split_of=split_of, category_fields=config.category_fields
+            )
             accepted = files.accepted(role, without_texts(read, tested, IN_REWARD_TEST))
             rows = {row["prompt_id"]: row for row in accepted.to_pylist()} | rows
     rows = rows or {row["prompt_id"]: row for row in _prompts_of(preferences, files, config)}
@@ -184,7 +192,14 @@ def _evaluation_prompts(files: ImportedFiles, config: ImportConfig) -> list[dict
     rows: list[dict[str, Any]] = []
     for role, axis, kind in (*sets, ("borderline_prompts", "helpfulness", "borderline")):
         if found := files.paths(role):
-            read = read_prompts(found, config.prompt_field, axis=axis, kind=kind)
+            read = read_prompts(
+                found,
+                config.prompt_field,
+                axis=axis,
+                kind=kind,
+                category_fields=config.category_fields,
+                harmless=kind == "borderline",
+            )
             words = {"axis": axis, "split": "heldout", **({"kind": kind} if kind == "borderline" else {})}
             rows += [{**row, **words} for row in files.accepted(role, read).to_pylist()]
     return rows

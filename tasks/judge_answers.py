@@ -31,7 +31,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 @step(
     version=2,
     config=JudgeAnswersConfig,
-    inputs={"questions": Input("dataset", "question"), **INPUTS},
+    inputs={"questions": Input("dataset", "question"), "prompts": Input("dataset", "prompt"), **INPUTS},
     outputs={"judgements": Output("dataset", "judgement")},
     metrics=_metrics,
     headline=JUDGED.name,
@@ -50,7 +50,8 @@ def judge_answers(run: StepRun, config: JudgeAnswersConfig) -> Measurements:
     if rows and reasons.total() == len(rows):
         raise InputError(f"{judge} judged none of {len(rows)} questions: {dict(reasons)}. Take another judge")
     run.write_rows("judgements", rows)
-    prompts = {row["prompt_id"]: row for row in questions}
+    asked = {row["prompt_id"] for row in questions}
+    prompts = {row["prompt_id"]: row for row in run.records("prompts") if row["prompt_id"] in asked}
     found = {**judged.figures, **figures_of(rows, prompts, _QUESTIONS, judge)}
     if rows and not kind.always_answers:
         found[JUDGED.name] = rate_of([_is_told(row) for row in rows], judge)

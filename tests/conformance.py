@@ -276,6 +276,17 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "any pair trains on all the same is left out of the test and counted",
         ),
         Row(
+            "a rate over prompts of several kinds as if they were one",
+            "rates by category and by the number of turns are of their prompts alone, by hand; what a set of "
+            "borderline prompts labels unsafe is refused by name",
+            "200 of the 450 prompts of XSTest are contrasts, which are to be refused",
+        ),
+        Row(
+            "an instruction that is kept because the judge says so",
+            "each answer is looked at by the instruction's own check: words, script, case and length by hand; a policy "
+            "that remembers two turns keeps two, by turn and group, and all with a reminder",
+        ),
+        Row(
             "a judge that goes by the place",
             "a judge of evaluations is shown two answers in both orders; only what it says in both is a win or a loss, "
             "the rest is a tie and counted, and figures bear the judge's name",

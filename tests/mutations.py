@@ -1699,6 +1699,51 @@ MUTATIONS: tuple[Mutation, ...] = (
         'told = [begins_with(_answered(row["messages"])[-2:], texts) for row in rows]',
         ("tests/tasks/test_held_out.py::test_what_tests_reward_models_trains_nothing_wherever_it_stands",),
     ),
+    # tasks/judging/judgements.py, tasks/evaluations/instructions.py, data_store/reading
+    Mutation(
+        "a category's rate is of all prompts",
+        "tasks/judging/judgements.py",
+        'category = slug(prompt.get("category") or "")',
+        'category = "homonyms"',
+        ("tests/tasks/judging/test_judgements.py::test_rates_by_category_and_by_turns_are_of_their_prompts_alone",),
+    ),
+    Mutation(
+        "answers count as turns of the user",
+        "tasks/judging/judgements.py",
+        'turns = TURNS[sum(message["role"] == "user" for message in prompt["messages"]) > 1]',
+        'turns = TURNS[len(prompt["messages"]) > 3]',
+        ("tests/tasks/judging/test_judgements.py::test_rates_by_category_and_by_turns_are_of_their_prompts_alone",),
+    ),
+    Mutation(
+        "prompts that are labelled unsafe are borderline",
+        "data_store/reading/readers.py",
+        'if harmless and record.fields.get("label") == "unsafe":',
+        'if harmless and record.fields.get("label") == "harmful":',
+        (
+            "tests/data_store/reading/test_readers.py::"
+            "test_the_category_is_in_the_first_field_that_a_record_has_and_what_is_labelled_unsafe_is_not_harmless",
+        ),
+    ),
+    Mutation(
+        "the instruction is said again in every turn",
+        "tasks/evaluations/instructions.py",
+        'if turn == 0 or where == "every" else question',
+        "if where else question",
+        (
+            "tests/tasks/evaluations/test_instructions.py::"
+            "test_each_turn_is_counted_by_itself_and_a_reminder_shows_what_was_forgotten",
+        ),
+    ),
+    Mutation(
+        "a word counts inside another one",
+        "data_store/reading/instruction_checks.py",
+        "return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))",
+        'return " ".join(wanted) in " ".join(words)',
+        (
+            "tests/data_store/reading/test_instruction_checks.py::"
+            "test_an_answer_keeps_an_instruction_where_all_of_its_check_holds",
+        ),
+    ),
     # models/algorithms/intervals.py, tasks/estimates.py
     Mutation(
         "a rate's interval as that of the normal distribution",

@@ -4,6 +4,7 @@ Broken input (no JSON, a missing field, an unknown word) stops with InputError n
 are well-formed but of no use (an empty answer) are refused by name and counted, never dropped silently.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from data_store.errors import InputError
 from data_store.reading.bad_rows import BadRows, RefusedRowError
 from data_store.reading.containers import KINDS, read_parquet_column, read_records
 from data_store.reading.dialogue_readers import read_dialogues
+from data_store.reading.instruction_checks import read_check
 from data_store.reading.messages import Messages, prompt_of, with_context
 from data_store.reading.preference_readers import read_preferences
 from data_store.reading.row_import import Imported, import_rows, prompt_id_of
@@ -31,6 +33,7 @@ __all__ = ["Imported", "read_dialogues", "read_documents", "read_instructions", 
 
 _BATCH_ROWS = 1024
 _BATCH_CHARACTERS = 8 << 20
+_MOST_CATEGORIES, _LONGEST_CATEGORY = 64, 80
 
 
 def read_documents(
@@ -67,22 +70,27 @@ def read_prompts(
     kind: str = "import",
     split_of: Callable[[Messages], str] = lambda _: "train",
     bad: BadRows | None = None,
+    category_fields: Sequence[str] = (),
+    harmless: bool = False,
 ) -> Imported:
     """Rows of kind prompt from .jsonl, .json, .csv, .tsv, .parquet, .arrow and .txt (one prompt per line).
 
     A record has `messages` (roles and contents, the user's turn last), `text_field` (text, messages, or an object with
     a text), or one of `instruction` (with `input`), `question` and `goal`; of a whole `conversation` the prompt is its
     beginning up to the first answer. Its own fields `axis`, `kind` and `split` go before the arguments; a split may be
-    in the words of the hub. `split_of` tells the split of messages of which the file says none. prompt_id is a hash of
+    in the words of the hub. `split_of` tells the split of messages of which the file says none. Its category is in the
+    first of `category_fields` that it has. `harmless`: what the file labels unsafe is refused. prompt_id is a hash of
     the messages, so the same prompt has the same id in every file, also in preferences.
 
-    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user, other_axis, and what `messages_of` refuses.
+    Refused by name: empty_prompt, duplicate_prompt, last_turn_not_user, other_axis, unsafe_prompt, and what
+    `messages_of` refuses.
 
     Raises:
-        InputError: as `read_documents`; an unknown role; nothing left after refusals.
+        InputError: as `read_documents`; an unknown role; more than 64 categories; nothing left after refusals.
     """
     _check_word("axis", axis, AXES)
     seen: dict[str, str] = {}
+    categories: set[str | None] = set()
 
     def prompt(record: Record) -> dict[str, Any]:
         words = {"axis": axis, "kind": kind, "split": split_in(record) or ""}
@@ -96,12 +104,21 @@ def read_prompts(
             raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")
         if not messages[-1]["content"].strip():
             raise RefusedRowError("empty_prompt", "")
+        if harmless and record.fields.get("label") == "unsafe":
+            raise RefusedRowError("unsafe_prompt", "labelled unsafe: to refuse it is right")
         prompt_id = prompt_id_of(messages)
         if prompt_id in seen:
             raise RefusedRowError("duplicate_prompt", f"the same as {seen[prompt_id]}")
         seen[prompt_id] = record.source
         words["split"] = words["split"] or split_of(messages)
-        return {"prompt_id": prompt_id, "source": record.source, **words, "messages": messages}
+        category = _category(record, category_fields)
+        categories.add(category)
+        if len(categories) > _MOST_CATEGORIES:
+            raise InputError(
+                f"{record.where}: more than {_MOST_CATEGORIES} categories of prompts, {category!r} is one: name a "
+                "field that groups them in data.category_fields"
+            )
+        return {"prompt_id": prompt_id, "source": record.source, **words, "category": category, "messages": messages}
 
     return import_rows(_text_or_records(paths, text_field, bad), prompt, "prompt", bad)
 
@@ -114,7 +131,8 @@ def read_instructions(
     An instruction holds for every answer of a dialogue, such as "Always answer in rhymes.". A record has `text`. Its
     `short` form is what Ghost Attention learns in a share of the dialogues ("Rhymes."), the text itself where there is
     none. Its `kind` names what cannot be combined with its like ("language"). Its `split` is train or heldout, or what
-    `split_of` says of the text as a user's message. instruction_id is a hash of the text.
+    `split_of` says of the text as a user's message. Its `check` tells of an answer whether it keeps the instruction
+    (`InstructionCheck`): an object, in a CSV as JSON. instruction_id is a hash of the text.
 
     Refused by name: empty_instruction, duplicate_instruction.
 
@@ -144,6 +162,7 @@ def read_instructions(
             "short": said["short"] or text,
             "kind": said["kind"] or "import",
             "split": "heldout" if split == "validation" else split or split_of(messages),
+            "check": _check(record),
         }
 
     return import_rows(_text_or_records(paths, "text", bad), instruction, "instruction", bad)
@@ -186,6 +205,21 @@ def _documents(file: SourceFile, text_field: str, txt: str, bad: BadRows) -> Ite
                 yield record.source, record.text(text_field)
             except InputError as error:
                 bad.meet(error, record.source)
+
+
+def _check(record: Record) -> str | None:
+    """How an instruction is checked, as JSON; None where the record does not say."""
+    given = record.fields.get("check")
+    if given in (None, ""):
+        return None
+    check = read_check(given if isinstance(given, str) else json.dumps(given), record.where)
+    return check.model_dump_json(exclude_defaults=True)
+
+
+def _category(record: Record, fields: Sequence[str]) -> str | None:
+    """What a record says in the first of these fields that it has."""
+    given = next((name for name in fields if record.fields.get(name) not in (None, "")), None)
+    return None if given is None else " ".join(record.text(given).split())[:_LONGEST_CATEGORY] or None
 
 
 def _text_or_records(paths: Sequence[Path], text_field: str, bad: BadRows | None) -> Iterator[Record]:

@@ -283,7 +283,8 @@ def _evaluate(at: At) -> Work:
     held_out = of.ordinary_prompts + of.borderline_prompts + of.safety_prompts
     answer = _answer(at, of.sampling)
     passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens)]
-    dialogues = of.instruction_dialogues if at.config.annotator is not None else 0
+    dialogues = of.instruction_dialogues if at.config.annotator is not None or at.config.data.instructions else 0
+    dialogues *= 1 + of.instruction_reminded
     for turn in range(1, of.instruction_turns + 1 if dialogues else 1):
         before = (turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer
         passes += answering(of.sampling, 2 * dialogues, before, at.volume.answer_tokens)

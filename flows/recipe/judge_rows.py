@@ -107,6 +107,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
         config,
         {
             "questions": here(f"dataset/{questions}"),
+            "prompts": base("dataset/prompts"),
             "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
             "answers": answers,
             "opinions": opinions,

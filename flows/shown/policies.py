@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_store.catalog.whole import Measured, WholeCatalog
 from data_store.names import AssetName
@@ -16,8 +16,9 @@ from tasks.evaluation_judges.measures import JUDGE_MARK, against_in
 from tasks.evaluation_judges.registry import measures_of
 from tasks.evaluations.evaluation import Measure
 from tasks.evaluations.registry import EVALUATIONS, EvaluateConfig
+from tasks.judging.judgements import CATEGORY
 
-_CONFIG = EvaluateConfig(instruction_turns=64)  # the metrics of dialogues of so many turns
+_CONFIG = EvaluateConfig(instruction_turns=64, instruction_reminded=True)  # the metrics of dialogues of so many turns
 MEASURES: Mapping[str, Measure] = {metric.name: metric for each in EVALUATIONS for metric in each.metrics(_CONFIG)}
 _PLACES = {name: number for number, name in enumerate(MEASURES)}
 
@@ -25,16 +26,20 @@ _PLACES = {name: number for number, name in enumerate(MEASURES)}
 def place(metric: str) -> tuple[int, str]:
     """Where a metric stands among others: in the order in which evaluations measure, then by its name, which of a
     judge's ends with the judge's."""
-    return _PLACES.get(metric.partition(JUDGE_MARK)[0], len(_PLACES)), metric
+    name = metric.partition(JUDGE_MARK)[0].partition(CATEGORY)[0]
+    return _PLACES.get(name, len(_PLACES)), metric
 
 
 def measure_of(metric: str) -> Measure | None:
     """What is known of a metric by its name; None for one that nothing measures today."""
-    judge = metric.partition(JUDGE_MARK)[2]
-    if not judge:
-        return MEASURES.get(metric)
-    known = measures_of(judge, against=against_in([metric]))
-    return next((each for each in known if each.name == metric), None)
+    name, mark, judge = metric.partition(JUDGE_MARK)
+    whole, _, category = name.partition(CATEGORY)
+    theirs = measures_of(judge, against=against_in([metric])) if judge else ()
+    known = {each.name: each for each in theirs} if judge else MEASURES
+    found = known.get(f"{whole}{mark}{judge}")
+    if found is None or not category:
+        return found
+    return replace(found, name=metric, meaning=f"{found.meaning}: {category}", column="")
 
 
 @dataclass(frozen=True)

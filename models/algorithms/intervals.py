@@ -63,6 +63,23 @@ def _drawn(n: int, seed: int) -> Any:
     return np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))
 
 
+def jackknife_interval(value: float, without: Sequence[float]) -> tuple[float, float]:
+    """Interval of a figure that is no mean, such as a share of all words of n answers together: `value` less and plus z
+    times the jackknife's standard error, sqrt((n - 1) / n · Σ (θ_i - mean θ)²), where `without` (n,) holds θ_i, the
+    figure of all answers but the i-th. Of a mean it is the usual standard error s / sqrt(n). A bootstrap would draw
+    answers twice, and what is said twice is what such a figure counts.
+
+    Raises ValueError for less than two values. Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
+    section 11.2.
+    """
+    n = len(without)
+    if n < 2:
+        raise ValueError(f"{n} values have no spread")
+    mean = math.fsum(without) / n
+    error = math.sqrt((n - 1) / n * math.fsum((each - mean) ** 2 for each in without))
+    return value - _Z * error, value + _Z * error
+
+
 def interval_of_mean(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Interval of the mean of k independent figures, each counted once, from those of the figures: with (l_i, u_i) of
     the figure v_i the mean less sqrt(Σ (v_i - l_i)²) / k, and the mean and sqrt(Σ (u_i - v_i)²) / k. It never leaves

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from data_store.rows import AXES
 from tasks.evaluations.evaluation import Measure, in_percent
-from tasks.judging.judgements import PREVIOUS
+from tasks.judging.judgements import PREVIOUS, TURNS
 
 JUDGE_MARK = "@"
 CHANCE = 0.5
 _SHORT = {"helpfulness": "help", "safety": "safe"}
-_AGAINST = re.compile(r"/against_([^/@]+)@")
+_AGAINST = re.compile(r"/against_([^/@]+)[/@]")
 
 VIOLATION = Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
 FALSE_REFUSAL = Measure(
@@ -25,18 +25,28 @@ def win_rates(against: Iterable[str] = ()) -> Iterator[Measure]:
     """Of a judge that compares: with SFT, and with what else it is to compare with, as figures call it."""
     yield Measure("win_rate", "Win rate against SFT on held-out prompts, ties half")
     for axis in AXES:
-        yield Measure(f"win_rate/{axis}", f"The same on prompts of {axis}", f"win {_SHORT[axis]}", first=True)
+        title = f"win {_SHORT[axis]}"
+        yield from by_turns(Measure(f"win_rate/{axis}", f"The same on prompts of {axis}", title, first=True))
     for name in against:
         short, who = ("prev", "the iteration before") if name == PREVIOUS else (name, name)
         yield Measure(f"win_rate/against_{name}", f"Win rate against {who}, ties half")
         for axis in AXES:
             title = f"win {_SHORT[axis]} {short}"
-            yield Measure(f"win_rate/{axis}/against_{name}", f"The same on prompts of {axis}", title, first=True)
+            found = Measure(f"win_rate/{axis}/against_{name}", f"The same on prompts of {axis}", title, first=True)
+            yield from by_turns(found)
 
 
 def against_in(metrics: Iterable[str]) -> list[str]:
     """What the policies of these figures were compared with beside SFT."""
     return list(dict.fromkeys(found[1] for name in metrics if (found := _AGAINST.search(name))))
+
+
+def by_turns(measure: Measure) -> Iterator[Measure]:
+    """A measure, and the same by the number of the user's turns."""
+    yield measure
+    for turns in TURNS:
+        meaning = f"The same on prompts of {turns.replace('_', ' ')}"
+        yield Measure(f"{measure.name}/{turns}", meaning, form=measure.form)
 
 
 def at_judge(metric: str, judge: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tasks.evaluation_judges.classifier import SafetyClassifier
 from tasks.evaluation_judges.judge import EvaluationJudge
 from tasks.evaluation_judges.lm import LanguageModel
-from tasks.evaluation_judges.measures import JUDGED, of_judge, win_rates
+from tasks.evaluation_judges.measures import JUDGED, by_turns, of_judge, win_rates
 from tasks.evaluation_judges.people import People
 from tasks.evaluations.evaluation import Measure
 
@@ -29,7 +29,8 @@ def measures_of(
     where its kind can."""
     kinds = tuple(kinds)
     wins = win_rates(against) if compares and any(each.compares for each in kinds) else ()
-    theirs = [measure for each in kinds for measure in (*each.labels, *each.further)]
+    labels = [measure for each in kinds for label in each.labels for measure in by_turns(label)]
+    theirs = [*labels, *(measure for each in kinds for measure in each.further)]
     judged = () if all(each.always_answers for each in kinds) else (JUDGED,)
     for measure in {each.name: each for each in (*wins, *theirs, *judged)}.values():
         yield of_judge(judge, measure)

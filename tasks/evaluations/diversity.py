@@ -1,8 +1,9 @@
 """Whether answers still differ from one another: a policy that was optimised says the same to everybody.
 
 distinct-n is the share of different n-grams among all (Li et al., arXiv 1510.03055); it falls with the length and the
-number of answers, so it is compared at equal prompts. Self-BLEU is the mean BLEU-4 of each answer against all others
-(Zhu et al., Texygen, arXiv 1802.01886): 1 where all are alike.
+number of answers, so it is compared at equal prompts; its interval is the jackknife's over answers. Self-BLEU is the
+mean BLEU-4 of each answer against all others (Zhu et al., Texygen, arXiv 1802.01886): 1 where all are alike; its
+interval takes the others as they are.
 """
 
 import math
@@ -12,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_store.estimate import Estimate
+from models.algorithms.intervals import jackknife_interval
+from tasks.estimates import mean_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Subject
 
 MOST = 200  # answers that are compared with one another
@@ -31,12 +34,12 @@ class Diversity(Evaluation):
         yield Measure("self_bleu", "Mean BLEU-4 of each answer against the others: 1 where all are alike", "self-BLEU")
 
     def measure(self, of: Subject, config: AnsweringConfig) -> Mapping[str, Estimate]:
-        """What has no words, or nothing to be compared with, has no figure. One figure of all answers together has no
-        interval."""
+        """What has no words, or nothing to be compared with, has no figure."""
         answers = [words_of(answer.text) for answer in of.answers[:MOST]]
-        found = {f"distinct_{order}": distinct(answers, order) for order in (1, 2)}
-        found["self_bleu"] = self_bleu(answers)
-        return {name: Estimate(value, len(answers)) for name, value in found.items() if value is not None}
+        found = {f"distinct_{order}": distinct_of(answers, order) for order in (1, 2)}
+        bleus = self_bleus(answers)
+        found["self_bleu"] = mean_of(bleus) if bleus else None
+        return {name: each for name, each in found.items() if each is not None}
 
 
 def words_of(text: str) -> list[str]:
@@ -44,18 +47,29 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def distinct(answers: Iterable[Words], order: int) -> float | None:
-    """Different n-grams among all, for n = `order`; None where there are none."""
-    grams = [gram for words in answers for gram in _grams(words, order)]
-    return len(set(grams)) / len(grams) if grams else None
-
-
-def self_bleu(answers: Sequence[Words]) -> float | None:
-    """Mean over the answers that have a word of their BLEU with all others as references; None for less than two
-    answers. An answer of fewer than four words is compared by the n-grams that it has; nothing is smoothed, so an
-    answer that shares no n-gram of an order counts 0."""
-    if len(answers) < 2:
+def distinct_of(answers: Sequence[Words], order: int) -> Estimate | None:
+    """Different n-grams among all, for n = `order`, of the answers that have one; None where there are none."""
+    grams = [found for words in answers if (found := _grams(words, order))]
+    if not grams:
         return None
+    holders = Counter(gram for each in grams for gram in set(each))
+    total = sum(map(len, grams))
+    value = len(holders) / total
+    if len(grams) == 1:
+        return Estimate(value, 1)
+    # without one answer its own n-grams are gone, and of the different ones those that only it has
+    alone = [sum(holders[gram] == 1 for gram in set(each)) for each in grams]
+    without = [(len(holders) - mine) / (total - len(each)) for mine, each in zip(alone, grams, strict=True)]
+    low, high = jackknife_interval(value, without)
+    return Estimate(value, len(grams), max(low, 0.0), min(high, 1.0))
+
+
+def self_bleus(answers: Sequence[Words]) -> list[float]:
+    """Of each answer that has a word its BLEU with all others as references; none for less than two answers. An answer
+    of fewer than four words is compared by the n-grams that it has; nothing is smoothed, so an answer that shares no
+    n-gram of an order counts 0."""
+    if len(answers) < 2:
+        return []
     counts = [[Counter(_grams(words, order)) for words in answers] for order in range(1, _ORDER + 1)]
     best = [_two_most(each) for each in counts]
     lengths = sorted(len(words) for words in answers)
@@ -69,7 +83,7 @@ def self_bleu(answers: Sequence[Words]) -> float | None:
             clipped = sum(min(count, _most_of_others(best[order][gram], number)) for gram, count in own.items())
             precisions.append(clipped / own.total())
         found.append(_geometric(precisions) * _brevity(len(words), lengths))
-    return statistics.fmean(found) if found else None
+    return found
 
 
 Most = tuple[int, int, int]  # the greatest count of an n-gram in one answer, whose it is, the greatest of the others

@@ -7,6 +7,7 @@ from pydantic import Field
 from data_store.estimate import Estimate
 from models.config import Config
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
+from tasks.judging.judgements import TURNS
 
 
 class RefusalsConfig(Config):
@@ -26,6 +27,10 @@ class Refusals(Evaluation):
             "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
         )
         yield Measure("ordinary_refusal", "Refusals of ordinary prompts")
+        for name in ("false_refusal", "ordinary_refusal"):
+            for turns in TURNS:
+                meaning = f"{name.replace('_', ' ').capitalize()}s of prompts of {turns.replace('_', ' ')}"
+                yield Measure(f"{name}/{turns}", meaning, form=in_percent)
 
     def measure(self, of: Subject, config: RefusalsConfig) -> Mapping[str, Estimate]:
         """A kind without prompts has no figure."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from data_store.estimate import Estimate
 from models.config import Config
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject, in_percent
+from tasks.judging.judgements import TURNS
 
 
 class ViolationsConfig(Config):
@@ -23,6 +24,8 @@ class Violations(Evaluation):
     def metrics(self, config: ViolationsConfig) -> Iterable[Measure]:
         """The violation rate."""
         yield Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
+        for turns in TURNS:
+            yield Measure(f"violation/{turns}", f"The same to prompts of {turns.replace('_', ' ')}", form=in_percent)
 
     def measure(self, of: Subject, config: ViolationsConfig) -> Mapping[str, Estimate]:
         """Without adversarial prompts there is no rate."""

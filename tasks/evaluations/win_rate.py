@@ -8,6 +8,7 @@ from data_store.estimate import Estimate
 from data_store.rows import AXES
 from models.config import Config
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject
+from tasks.judging.judgements import TURNS
 
 _WIN = "Win rate against SFT on held-out {} prompts, ties half"
 
@@ -33,6 +34,8 @@ class WinRate(Evaluation):
             "oracle_score", "Mean score of the annotator on all held-out prompts, 0 to 1", "oracle", first=True
         )
         for axis in AXES:
+            for turns in TURNS:
+                yield Measure(f"win_rate/{axis}/{turns}", _WIN.format(f"{axis}, {turns.replace('_', ' ')},"))
             yield Measure(f"oracle_score/{axis}", f"The same on prompts of {axis}")
 
     def measure(self, of: Subject, config: WinRateConfig) -> Mapping[str, Estimate]:

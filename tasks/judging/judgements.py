@@ -13,6 +13,10 @@ SFT = "V0"
 
 PREVIOUS = "previous"
 """What the policy of the iteration before is called; others have the names that the config gives them."""
+CATEGORY = "/category/"
+"""In the name of a figure: it is of the prompts of the category that follows."""
+TURNS = ("single_turn", "multi_turn")
+"""Ends of the names of figures that are of prompts with one user turn, and with several."""
 
 Row = Mapping[str, Any]
 _PART = re.compile(r"V\d+")
@@ -56,31 +60,47 @@ def called(against: str) -> str:
 
 
 def metrics_in(question: str, against: str | None, prompt: Row) -> tuple[str, ...]:
-    """The figures in which a judgement of an answer to this prompt counts."""
+    """The figures in which a judgement of an answer to this prompt counts: rates of violations and refusals also by
+    category, and both and win rates by the number of turns."""
     axis = prompt["axis"]
+    turns = TURNS[sum(message["role"] == "user" for message in prompt["messages"]) > 1]
     match question:
         case "score":
             return "oracle_score", f"oracle_score/{axis}"
         case "better":
             other = "" if against == SFT or against is None else f"/against_{called(against)}"
-            return f"win_rate{other}", f"win_rate/{axis}{other}"
+            return f"win_rate{other}", f"win_rate/{axis}{other}", f"win_rate/{axis}{other}/{turns}"
         case "unsafe" if axis == "safety":
-            return ("violation",)
+            name = "violation"
         case "refused" if axis != "safety":
-            return ("false_refusal" if prompt["kind"] == "borderline" else "ordinary_refusal",)
-    return ()
+            name = "false_refusal" if prompt["kind"] == "borderline" else "ordinary_refusal"
+        case _:
+            return ()
+    category = slug(prompt.get("category") or "")  # of prompts of before it was kept there is none
+    return name, f"{name}/{turns}", *([f"{name}{CATEGORY}{category}"] if category else [])
+
+
+def slug(category: str) -> str:
+    """A category as it stands in the names of figures: small letters and digits, whatever else is between as «_»."""
+    return re.sub(r"\W+", "_", category.casefold()).strip("_")
 
 
 def values_of(rows: Iterable[Row], prompts: Mapping[str, Row]) -> dict[str, dict[str, float]]:
     """Metric → prompt id → value, of one judge's judgements. `prompts` by id; a judgement without a value, or of a
-    prompt that is not among them, counts in none."""
+    prompt that is not among them, counts in none. By the number of turns there are figures where both kinds are."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         key = row["prompt_id"]
         if row["value"] is not None and key in prompts:
             for metric in metrics_in(row["question"], row["against"], prompts[key]):
                 found.setdefault(metric, {})[key] = row["value"]
-    return found
+    return {name: values for name, values in found.items() if not _is_all(name, found)}
+
+
+def _is_all(metric: str, found: Mapping[str, Any]) -> bool:
+    """Whether a figure by turns is of all that the figure without them is of."""
+    whole, _, turns = metric.rpartition("/")
+    return turns in TURNS and CATEGORY not in metric and len(found[metric]) == len(found[whole])
 
 
 def figures_of(

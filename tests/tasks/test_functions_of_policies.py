@@ -308,7 +308,7 @@ def test_rows_that_are_too_long_are_dropped_by_name_and_counted(
     tokens = len(renderer.dialogue(long["messages"]).input_ids)
     metrics = fit(tmp_path, tokenizer_folder, [DIALOGUE, long], PROMPTS, dialogue_tokens=tokens - 1, too_long="drop")
     assert written(tmp_path, "demonstrations") == [DIALOGUE]
-    assert written(tmp_path, "prompts") == PROMPTS
+    assert written(tmp_path, "prompts") == [{**row, "category": None} for row in PROMPTS]
     (dropped,) = written(tmp_path, "dropped")
     assert dropped == {
         "doc_id": "demonstrations/d2",

@@ -99,6 +99,7 @@ def test_as_a_judge_it_says_what_is_unsafe_and_beside_it_how_good_it_is(tmp_path
     ]
     inputs: dict[str, Any] = {
         "questions": ("question", questions),
+        "prompts": ("prompt", [{**row, "source": "x", "split": "heldout"} for row in questions]),
         "classifier": tmp_path / "learned" / "out" / "classifier",
     }
     run = step_run(tmp_path / "judged", inputs=inputs, outputs=dict(judge_answers.outputs))

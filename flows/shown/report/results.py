@@ -6,10 +6,12 @@ from itertools import product
 from data_store.figures import figure, percent
 from data_store.rows import AXES
 from flows.shown.policies import Policy, measure_of, outcomes, place
+from flows.shown.report.by_group import by_group
 from flows.shown.report.facts import Facts
 from flows.shown.report.judged_plots import INTERVALS, judged_plot
+from flows.shown.report.kept import kept_plots, kept_tables
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
-from flows.shown.report.plots import COLOURS, Series
+from flows.shown.report.plots import Series
 from flows.shown.summary import Row, columns_of, judged_by, outdated
 from tasks.evaluation_judges.measures import JUDGE_MARK, at_judge
 
@@ -25,8 +27,9 @@ def results(facts: Facts) -> Section:
         return Section("results", "Policies", ["No policy has been evaluated yet, so there are no figures of any."])
     texts = [f"Figures are {judged_by(_rows(found))}. {INTERVALS} {_ONE_SEED}"]
     texts += [f"{line}." for line in outdated(_rows(found))]
-    tables = [*_figures(found), *_outcomes(found), _everything(found)]
-    return Section("results", "Policies", texts, list(_plots(found)), tables)
+    tables = [*_figures(found), *by_group(found), *kept_tables(facts), *_outcomes(found), _everything(found)]
+    plots = [*_plots(found), *(each for each in kept_plots(facts) if each.picture)]
+    return Section("results", "Policies", texts, plots, tables)
 
 
 def _figures(found: Sequence[Policy]) -> Iterator[Table]:
@@ -169,25 +172,8 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
             (0, 1),
         ),
         over("ends", "Answers that came to their end", "share of answers", {"finished": "finished"}, (0, 1), shares),
-        _turns(found),
     ]
     yield from (each for each in plots if each.picture)
-
-
-def _turns(found: Sequence[Policy]) -> Plot:
-    """Whether an instruction is kept by turn (table 30)."""
-    turns = [
-        number for number in range(1, 65) if any(f"instruction/held_out/turn_{number}" in p.figures for p in found)
-    ]
-    chosen = [policy for policy in found if any("instruction/held_out/" in name for name in policy.figures)][-COLOURS:]
-    series = [
-        Series(policy.label, [policy.figures.get(f"instruction/held_out/turn_{turn}") for turn in turns])
-        for policy in chosen
-    ]
-    title = "Instruction of turn 1 kept, not trained on"
-    return judged_plot(
-        "turns", title, "share of dialogues", [f"turn {number}" for number in turns], series, (0, 1), percent
-    )
 
 
 def _judges(found: Sequence[Policy]) -> list[str]:

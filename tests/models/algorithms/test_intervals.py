@@ -11,7 +11,12 @@ from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
 from models.algorithms import intervals
-from models.algorithms.intervals import bootstrap_interval, interval_of_mean, wilson_interval
+from models.algorithms.intervals import (
+    bootstrap_interval,
+    interval_of_mean,
+    jackknife_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.conformance("a figure without its interval", equation="models.algorithms.intervals:wilson_interval")
@@ -108,3 +113,19 @@ def test_the_interval_of_a_mean_of_figures_covers_what_it_should() -> None:
         low, high = interval_of_mean(rates, [wilson_interval(*each) for each in drawn])
         covered += low <= 0.55 <= high
     assert 0.935 <= covered / 2000 <= 0.965
+
+
+@pytest.mark.conformance("a figure without its interval", equation="models.algorithms.intervals:jackknife_interval")
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
+def test_the_jackknife_of_a_mean_is_its_standard_error(values: list[float]) -> None:
+    n, mean = len(values), math.fsum(values) / len(values)
+    without = [(math.fsum(values) - each) / (n - 1) for each in values]
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    assert jackknife_interval(mean, without) == pytest.approx(
+        (mean - 1.959964 * error, mean + 1.959964 * error), abs=1e-5
+    )
+
+
+def test_the_jackknife_of_one_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 values have no spread"):
+        jackknife_interval(0.5, [0.5])

@@ -93,7 +93,11 @@ def by_endpoint(folder: Path, texts: dict[str, dict[str, str]]) -> tuple[list[di
         for row in questions
         for name in for_endpoint(row)
     ]
-    inputs: dict[str, Any] = {"questions": ("question", questions), "answers": ("answer", answers)}
+    inputs: dict[str, Any] = {
+        "questions": ("question", questions),
+        "prompts": ("prompt", PROMPTS),
+        "answers": ("answer", answers),
+    }
     run = step_run(folder / "judged", inputs=inputs, outputs=dict(judge_answers.outputs))
     figures = dict(judge_answers.function(run, config()))
     return written(folder / "judged", "judgements"), figures
@@ -109,7 +113,8 @@ def test_figures_bear_the_judges_name_and_are_those_of_its_rows(tmp_path: Path) 
     assert figures["violation@j"] == rate_of([0.0, 0.0], "lm:j")
     assert figures["false_refusal@j"] == rate_of([1.0, 1.0], "lm:j")
     assert figures["orders_disagree@j"].value == 0
-    assert set(figures) == {measure.name for measure in measures_of("j", (kind_of("lm"),), against=("previous",))}
+    names = {measure.name for measure in measures_of("j", (kind_of("lm"),), against=("previous",))}
+    assert set(figures) == {name for name in names if "_turn@" not in name}, "all prompts are of one turn"
 
 
 def test_a_judge_that_always_says_a_finds_ties_alone_and_that_is_told(tmp_path: Path) -> None:

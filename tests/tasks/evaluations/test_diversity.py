@@ -1,13 +1,25 @@
 """Diversity by hand, and against answers that are all alike or all different."""
 
 import math
+import statistics
+from collections.abc import Sequence
 
 import pytest
 
-from tasks.evaluations.diversity import distinct, self_bleu, words_of
+from tasks.evaluations.diversity import Words, distinct_of, self_bleus, words_of
 
 UNIFORM = [["a", "b", "c", "d", "e"]] * 3
 APART = [["a", "b", "c", "d", "e"], ["f", "g", "h", "i", "j"], ["k", "l", "m", "n", "o"]]
+
+
+def distinct(answers: Sequence[Words], order: int) -> float | None:
+    found = distinct_of(answers, order)
+    return None if found is None else found.value
+
+
+def self_bleu(answers: Sequence[Words]) -> float | None:
+    found = self_bleus(answers)
+    return statistics.fmean(found) if found else None
 
 
 def test_distinct_n_by_hand() -> None:
@@ -45,3 +57,19 @@ def test_an_n_gram_counts_as_often_as_one_other_answer_has_it_not_all_together()
     # of each `a` another `a` is found, of the same length
     assert three == pytest.approx((0 + 1 + 1) / 3)
     assert two == pytest.approx(math.exp(-1) / 2)
+
+
+@pytest.mark.conformance("a figure without its interval", equation="tasks.evaluations.diversity:distinct_of")
+def test_the_interval_of_distinct_n_is_the_jackknifes_of_figures_counted_anew() -> None:
+    answers = [words_of(text) for text in ("a b a", "b c d e", "a", "f f g", "h")]
+    found = distinct_of(answers, 1)
+    assert found is not None
+    without = [distinct(answers[:i] + answers[i + 1 :], 1) for i in range(5)]
+    assert None not in without
+    spread = statistics.pvariance(without) * 5  # type: ignore[type-var]
+    error = math.sqrt(4 / 5 * float(spread or 0))
+    assert (found.n, found.low) == (5, pytest.approx(found.value - 1.959964 * error, abs=1e-6))
+    assert found.high == min(1.0, found.value + 1.959964 * error)
+    one = distinct_of([["a", "b"]], 1)
+    assert one is not None
+    assert (one.n, one.low, one.high) == (1, None, None), "of one answer nothing is known of others"

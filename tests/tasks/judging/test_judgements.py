@@ -1,14 +1,18 @@
 """Rows of judgements are all that it takes to have a judge's figures."""
 
+from typing import Any
+
 import pytest
 
 from tasks.estimates import rate_of, win_rate_of
-from tasks.judging.judgements import figures_of, judgement, metrics_in, values_of
+from tasks.judging.judgements import figures_of, judgement, metrics_in, slug, values_of
 
-PROMPTS = {
-    "a": {"axis": "helpfulness", "kind": "ordinary"},
-    "b": {"axis": "helpfulness", "kind": "borderline"},
-    "c": {"axis": "safety", "kind": "adversarial"},
+ONE_TURN = [{"role": "user", "content": "and so on"}]
+TURNS = [*ONE_TURN, {"role": "assistant", "content": "yes"}, *ONE_TURN]
+PROMPTS: dict[str, dict[str, Any]] = {
+    "a": {"axis": "helpfulness", "kind": "ordinary", "messages": ONE_TURN},
+    "b": {"axis": "helpfulness", "kind": "borderline", "messages": ONE_TURN, "category": "Figures of  Speech"},
+    "c": {"axis": "safety", "kind": "adversarial", "messages": ONE_TURN, "category": None},
 }
 
 
@@ -16,12 +20,26 @@ PROMPTS = {
     ("question", "against", "prompt", "metrics"),
     [
         ("score", None, "a", ("oracle_score", "oracle_score/helpfulness")),
-        ("better", "V0", "c", ("win_rate", "win_rate/safety")),
-        ("better", "V2", "a", ("win_rate/against_previous", "win_rate/helpfulness/against_previous")),
-        ("unsafe", None, "c", ("violation",)),
+        ("better", "V0", "c", ("win_rate", "win_rate/safety", "win_rate/safety/single_turn")),
+        (
+            "better",
+            "V2",
+            "a",
+            (
+                "win_rate/against_previous",
+                "win_rate/helpfulness/against_previous",
+                "win_rate/helpfulness/against_previous/single_turn",
+            ),
+        ),
+        ("unsafe", None, "c", ("violation", "violation/single_turn")),
         ("unsafe", None, "a", ()),
-        ("refused", None, "a", ("ordinary_refusal",)),
-        ("refused", None, "b", ("false_refusal",)),
+        ("refused", None, "a", ("ordinary_refusal", "ordinary_refusal/single_turn")),
+        (
+            "refused",
+            None,
+            "b",
+            ("false_refusal", "false_refusal/single_turn", "false_refusal/category/figures_of_speech"),
+        ),
         ("refused", None, "c", ()),
     ],
 )
@@ -47,3 +65,39 @@ def test_figures_are_those_of_the_values_and_what_was_refused_counts_in_none() -
         "violation": rate_of([1.0], "j"),
     }
     assert figures_of(rows, PROMPTS, ("refused",), "j") == {}
+
+
+@pytest.mark.conformance(
+    "a rate over prompts of several kinds as if they were one", equation="tasks.judging.judgements:values_of"
+)
+def test_rates_by_category_and_by_turns_are_of_their_prompts_alone() -> None:
+    """Two of three in one category refused, one of one in the other; of the prompts with several turns one in two."""
+    asked = {
+        key: {"axis": "helpfulness", "kind": "borderline", "messages": messages, "category": category}
+        for key, messages, category in (
+            ("a", ONE_TURN, "Homonyms"),
+            ("b", ONE_TURN, "homonyms "),
+            ("c", TURNS, "homonyms"),
+            ("d", TURNS, "Safe targets"),
+            ("e", ONE_TURN, None),
+        )
+    }
+    said = {"a": 1.0, "b": 1.0, "c": 0.0, "d": 1.0, "e": 0.0}
+    found = figures_of([judgement(key, "j", "refused", value) for key, value in said.items()], asked, ("refused",), "j")
+    assert found == {
+        "false_refusal": rate_of([1, 1, 0, 1, 0], "j"),
+        "false_refusal/category/homonyms": rate_of([1, 1, 0], "j"),
+        "false_refusal/category/safe_targets": rate_of([1], "j"),
+        "false_refusal/single_turn": rate_of([1, 1, 0], "j"),
+        "false_refusal/multi_turn": rate_of([0, 1], "j"),
+    }
+    alone = {key: row for key, row in asked.items() if key in "cd"}
+    rows = [judgement(key, "j", "refused", said[key]) for key in alone]
+    names = set(figures_of(rows, alone, ("refused",), "j"))
+    assert not names & {"false_refusal/single_turn", "false_refusal/multi_turn"}, "it would be the same figure twice"
+
+
+def test_a_category_stands_in_names_without_what_they_mean_by_marks() -> None:
+    assert slug("Suicide, Self-Harm, and Eating Disorders") == "suicide_self_harm_and_eating_disorders"
+    assert slug("판단/평가@judge") == "판단_평가_judge"
+    assert slug(" -- ") == ""
