@@ -2,12 +2,18 @@
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.config import Config, LoraConfig, PPOConfig
 from tasks.answers import open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.safety_level import threshold_of
+
+if TYPE_CHECKING:
+    from models.dialogue import Renderer
+    from models.training.ppo_looks import Look
+
+Rows = list[dict[str, Any]]
 
 
 class PPOStepConfig(Config):
@@ -27,7 +33,7 @@ class PPOStepConfig(Config):
         "prompts": Input("dataset", "prompt"),
         "base": BASE,
     },
-    outputs={"policy": Output("model")},
+    outputs={"policy": Output("model"), "looks": Output("dataset", "look")},
     metrics=(
         *("kl", "kl_k3", "approx_kl", "reward", "reward_std", "safety_reward", "entropy", "length", "finished"),
         *("clip_fraction", "ratio_mean", "ratio_max", "policy_loss", "policy_grad_norm"),
@@ -43,6 +49,7 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     """Maximise the combined reward, held near the policy that rejection sampling made."""
     from models.roles import open_roles
     from models.training.ppo import train_ppo
+    from models.training.ppo_looks import looks_below
     from models.training.rollouts import PPOPrompt
 
     renderer = open_renderer(run.path("policy"))
@@ -50,14 +57,20 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     rng = random.Random(run.seed)
     prompts = run.records("prompts")
 
-    def take(split: str, count: int) -> list[PPOPrompt]:
-        chosen: list[dict[str, Any]] = []
+    def take(split: str, count: int) -> Rows:
+        chosen: Rows = []
         safety = round(count * config.training.safety_share)
         for axis, number in (("safety", safety), ("helpfulness", count - safety)):
             pool = [row for row in prompts if row["split"] == split and row["axis"] == axis]
             chosen += rng.sample(pool, min(number, len(pool)))
         rng.shuffle(chosen)
-        return [PPOPrompt(renderer.prompt(row["messages"]), row["axis"] == "safety") for row in chosen]
+        return chosen
+
+    def rendered(rows: Rows) -> list[PPOPrompt]:
+        return [PPOPrompt(renderer.prompt(row["messages"]), row["axis"] == "safety") for row in rows]
+
+    training = take("train", config.training.iterations * config.training.batch_size)
+    validation = take("validation", config.training.validation_prompts)
 
     metrics = train_ppo(
         open_roles(
@@ -68,8 +81,8 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
             lora=config.lora,
             dtype=config.training.dtype,
         ),
-        take("train", config.training.iterations * config.training.batch_size),
-        take("validation", config.training.validation_prompts),
+        rendered(training),
+        rendered(validation),
         renderer,
         config.training.model_copy(update={"safety_threshold": threshold}),
         out=run.output("policy"),
@@ -77,4 +90,23 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
         seed=run.seed,
         reporter=run,
     )
+    if run.wants("looks"):
+        run.write_rows("looks", [row for look in looks_below(run.work) for row in _rows(look, validation, renderer)])
     return {**metrics, "safety_threshold": threshold}
+
+
+def _rows(look: "Look", prompts: Rows, renderer: "Renderer") -> Rows:
+    """The answers of a look: rows of kind look."""
+    return [
+        {
+            "training_step": look.iteration,
+            **{name: prompt[name] for name in ("prompt_id", "axis", "messages")},
+            "text": renderer.response(ids),
+            "token_ids": ids,
+            "finished": bool(ids) and ids[-1] in renderer.end_ids,
+            "tokenizer": renderer.identity,
+            "reward": reward,
+            "kl": kl,
+        }
+        for prompt, ids, reward, kl in zip(prompts, look.ids, look.rewards, look.kl, strict=True)
+    ]

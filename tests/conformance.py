@@ -225,7 +225,13 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(
             "over-optimisation unseen",
             "a reward model that training never sees is reported beside the one that is optimised",
-            "beside it stands the annotator's own score of held-out answers, where there is an annotator",
+            "beside it stands the annotator's own score of held-out answers, where there is an annotator; both are "
+            "measured at each of PPO's looks, against KL",
+        ),
+        Row(
+            "policies compared by reward models of several iterations",
+            "rewards of all policies are of one pair of reward models, the newest, in bins that are the same for all",
+            "a ranking loss leaves each model a level of its own",
         ),
         Row(
             "a run that diverges goes on",

@@ -84,6 +84,34 @@ PEOPLE = "tests/tasks/judging/test_by_people.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
+    # models/training/ppo_looks.py, tasks/evaluations/over_optimisation.py and reward_shift.py
+    Mutation(
+        "padding counts in the KL of a look",
+        "models/training/ppo_looks.py",
+        "kl = (kl_k1(logprobs, ref_logprobs) * mask).sum(1).tolist()",
+        "kl = kl_k1(logprobs, ref_logprobs).sum(1).tolist()",
+        ("tests/models/training/test_ppo_looks.py::test_a_look_keeps_the_real_tokens_and_the_sum_of_their_log_ratios",),
+    ),
+    Mutation(
+        "gains the other way round",
+        "tasks/evaluations/over_optimisation.py",
+        "[last[key] - first[key] for key in sorted(first)]",
+        "[first[key] - last[key] for key in sorted(first)]",
+        (
+            "tests/tasks/evaluations/test_over_optimisation.py::"
+            "test_a_reward_that_rises_while_the_annotators_score_falls_is_seen",
+        ),
+    ),
+    Mutation(
+        "a value on an edge falls into the bin below",
+        "tasks/evaluations/reward_shift.py",
+        "return sum(value >= edge for edge in edges[1:-1])",
+        "return sum(value > edge for edge in edges[1:-1])",
+        (
+            "tests/tasks/evaluations/test_reward_shift.py::"
+            "test_bins_are_equally_wide_from_the_least_to_the_highest_and_the_outer_ones_hold_what_lies_beyond",
+        ),
+    ),
     # models/algorithms/selection.py and tasks/temperature_tuning.py: temperatures: auto
     Mutation(
         "the worst temperature is taken",

@@ -1,6 +1,7 @@
 """In which parts a step of the recipe is, and what it reads there: conditions on a place."""
 
-from flows.recipe.places import Place
+from flows.recipe.places import Place, earlier, first, here
+from tasks.engine.reading import Incoming
 from tasks.judging.registry import model_of
 
 
@@ -78,6 +79,20 @@ def has_context_distillation(at: Place) -> bool:
 def has_final_stage(at: Place) -> bool:
     """A stage follows fine-tuning."""
     return at.final_stage != "none"
+
+
+def has_looks(at: Place) -> bool:
+    """PPO looks at validation prompts while it trains."""
+    return at.final_stage == "ppo"
+
+
+def earlier_answers(at: Place) -> tuple[Incoming, ...]:
+    """The answers of all policies before this one to held-out prompts, SFT's among them."""
+    if not collects(at):
+        return ()
+    name = "dataset/evaluation-responses"
+    before = here(f"{name}-sampled")(at) if has_final_stage(at) else ()
+    return (*first(name)(at), *earlier(name)(at), *before)
 
 
 def is_iteration(at: Place) -> bool:

@@ -12,6 +12,7 @@ from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
     draws,
+    earlier_answers,
     has_annotator,
     has_context_distillation,
     has_demonstrations,
@@ -19,6 +20,7 @@ from flows.recipe.conditions import (
     has_gatt,
     has_gold,
     has_instructions,
+    has_looks,
     has_model,
     has_red_team,
     has_world,
@@ -330,7 +332,12 @@ ITERATION_ROWS = (
 EVALUATION_ROW = Row(
     evaluate,
     evaluating,
-    {"policy": here("model/policy"), **EVALUATED},
+    {
+        "policy": here("model/policy"),
+        **EVALUATED,
+        "earlier_responses": earlier_answers,
+        "looks": where(has_looks, here("dataset/ppo-looks")),
+    },
     _evaluated(),
 )
 LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW, MEASURING_ROW)

@@ -32,7 +32,7 @@ from models.roles import Roles
 from models.scoring import pad_right
 from models.seeds import derive_seed
 from models.training.hf import TrainingDivergedError, require_finite
-from models.training.ppo_looks import is_best, is_too_far
+from models.training.ppo_looks import is_best, is_too_far, keep_look
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt, Rollout, answer
@@ -53,6 +53,12 @@ class _Rollouts:
     advantages: torch.Tensor  # (B, T)
     returns: torch.Tensor  # (B, T)
 
+    def keep(self, accelerator: Accelerator, work: Path, iteration: int) -> None:
+        """As a look, below `work`; the first process alone writes."""
+        if accelerator.is_main_process:
+            ids, mask = self.ids[:, -self.response_mask.shape[1] :], self.response_mask
+            keep_look(work, iteration, ids, mask, self.old_logprobs, self.ref_logprobs, self.scores)
+
 
 @data_parallel
 def train_ppo(
@@ -71,7 +77,7 @@ def train_ppo(
 
     Stops early when `config.patience` looks at the held-out prompts brought nothing better, and where the policy is
     further than `config.kl_limit` from the reference. Raises TrainingDivergedError on NaN or a collapsed entropy; the
-    last good checkpoint stays in `work`. Of `config.processes` the first one writes and reports.
+    last good checkpoint and all looks stay in `work`. Of `config.processes` the first one writes and reports.
     """
     use_threads(config.threads)
     accelerator = Accelerator(cpu=not has_accelerator())
@@ -90,9 +96,10 @@ def train_ppo(
     saved, last = started, dict[str, float]()
 
     def look() -> None:
-        _, stats = _roll_out(
+        seen, stats = _roll_out(
             roles, validation_prompts, renderer, config, accelerator, seed=derive_seed(seed, "validation")
         )
+        seen.keep(accelerator, work, int(state["iteration"]))
         if is_best(stats, config, state, reporter) and accelerator.is_main_process:
             save_checkpoint(roles.policy, renderer.tokenizer, best_folder)
 
@@ -121,9 +128,8 @@ def train_ppo(
         if beyond:
             break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
-        reporter.progress(
-            (iteration + 1) / config.iterations, f"{_standing(last, iteration, config)}, {left:.0f} s left"
-        )
+        standing = f"{_standing(last, iteration, config)}, {left:.0f} s left"
+        reporter.progress((iteration + 1) / config.iterations, standing)
     else:
         look()
     if accelerator.is_main_process:

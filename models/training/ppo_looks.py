@@ -1,7 +1,56 @@
-"""Looks at held-out prompts between the iterations of PPO: which policy is kept, and when it has gone too far."""
+"""Looks at held-out prompts between the iterations of PPO: which policy is kept, when it has gone too far, and what it
+said at each.
+"""
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from models.algorithms.kl import kl_k1
 from models.config import PPOConfig
 from models.training.reporting import Reporter
+
+_FOLDER = "looks"
+
+
+@dataclass(frozen=True)
+class Look:
+    """The answers to all validation prompts, in order, after so many iterations: their ids, their combined raw rewards,
+    and log pi(answer) - log pi_0(answer) of each, in nats."""
+
+    iteration: int
+    ids: list[list[int]]
+    rewards: list[float]
+    kl: list[float]
+
+
+def keep_look(
+    work: Path,
+    iteration: int,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    logprobs: torch.Tensor,
+    ref_logprobs: torch.Tensor,
+    scores: torch.Tensor,
+) -> None:
+    """Write a look below `work`, whole or not at all. `ids`, `mask`, `logprobs`, `ref_logprobs`: (B, T) of the answers;
+    `scores`: (B,). A training that goes on from a checkpoint looks again with the same random numbers, and writes the
+    same."""
+    kl = (kl_k1(logprobs, ref_logprobs) * mask).sum(1).tolist()
+    answers = [row[real].tolist() for row, real in zip(ids, mask, strict=True)]
+    folder = work / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "writing"
+    temporary.write_text(json.dumps(asdict(Look(iteration, answers, scores.tolist(), kl))))
+    temporary.replace(folder / f"{iteration:06d}.json")
+
+
+def looks_below(work: Path) -> Sequence[Look]:
+    """All that were kept, in the order of their iterations."""
+    return [Look(**json.loads(file.read_text())) for file in sorted((work / _FOLDER).glob("*.json"))]
 
 
 def is_best(stats: dict[str, float], config: PPOConfig, state: dict[str, float], reporter: Reporter) -> bool:

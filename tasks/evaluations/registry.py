@@ -12,8 +12,10 @@ from tasks.evaluations.diversity import Diversity
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows
 from tasks.evaluations.gold_reward import GoldReward
 from tasks.evaluations.instructions import Instructions, InstructionsConfig
+from tasks.evaluations.over_optimisation import OverOptimisation
 from tasks.evaluations.refusals import Refusals, RefusalsConfig
 from tasks.evaluations.reward_models import RewardModels, RewardModelsConfig
+from tasks.evaluations.reward_shift import RewardShift
 from tasks.evaluations.violations import Violations, ViolationsConfig
 from tasks.evaluations.win_rate import WinRate, WinRateConfig
 
@@ -29,6 +31,8 @@ EVALUATIONS: tuple[Evaluation, ...] = (
     Instructions(),
     RewardModels(),
     GoldReward(),
+    RewardShift(),
+    OverOptimisation(),
     Divergence(),
     Contaminated(),
     Diversity(),

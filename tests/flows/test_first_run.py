@@ -64,7 +64,7 @@ def test_status_says_that_all_is_fresh(first_run: tuple[Home, Finished]) -> None
     assert finished.document["overrides"] == []
     heads = home.heads()
     (ppo,) = [cell for cell in cells if cell["step"] == "ppo"]
-    assert ppo["outputs"] == {"policy": heads["model/policy@V2"]}
+    assert ppo["outputs"] == {"policy": heads["model/policy@V2"], "looks": heads["dataset/ppo-looks@V2"]}
 
 
 def test_status_for_people_shows_each_step_and_iteration(first_run: tuple[Home, Finished]) -> None:

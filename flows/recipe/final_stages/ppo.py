@@ -15,7 +15,7 @@ STAGE = FinalStage(
             "prompts": the_prompts,
             "base": under_adapters,
         },
-        {"policy": "policy"},
+        {"policy": "policy", "looks": "ppo-looks"},
     ),
     splits=("validation",),
     answers=lambda config: config.ppo.sampling,

@@ -8,6 +8,7 @@ from flows.shown.report.data import data, preferences
 from flows.shown.report.dialogues import dialogues
 from flows.shown.report.facts import facts_of
 from flows.shown.report.lineage import lineage
+from flows.shown.report.optimisation import optimisation
 from flows.shown.report.page import Report
 from flows.shown.report.process import cost, curves, environment, grid, redo
 from flows.shown.report.results import results
@@ -16,7 +17,7 @@ from flows.shown.report.sampling import sampling
 from flows.shown.report.words import what_changed
 
 _SECTIONS = (
-    *(results, benchmarks, reward_models, sampling, context_distillation, preferences, dialogues),
+    *(results, benchmarks, reward_models, sampling, optimisation, context_distillation, preferences, dialogues),
     *(grid, curves, data, lineage, cost, environment, redo),
 )
 

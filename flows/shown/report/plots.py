@@ -21,6 +21,7 @@ _WIDE, _HIGH = 400, 276
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 24, 44
 _ROW = 16  # of the legend
 _LETTER = 6.1  # width of a letter of the legend, about
+_INSIDE = 12.0  # from the ends of an axis of numbers to the first and the last of them
 _APART = 9.0  # between points of several series at one place
 COLOURS = 6  # classes s0 … s5 of the style sheet
 _MOST_LABELS = 9
@@ -42,9 +43,11 @@ def plot(
     *,
     within: tuple[float, float] | None = None,
     form: Callable[[float], str] = figure,
+    across: Sequence[float] | None = None,
 ) -> Markup:
     """The picture. `places` are the labels along the axis below, a policy or an iteration each; `within`: what the axis
-    at the left goes from and to at least. Values that are no numbers are left out."""
+    at the left goes from and to at least. Values that are no numbers are left out. `across`: a number for each place,
+    by which they stand, and which the axis below then counts."""
     drawn = [each for each in series if any(_is_real(point) for point in each.points)]
     numbers = [
         value
@@ -59,10 +62,10 @@ def plot(
     legend, rows = _legend([each.name for each in drawn])
     least, most = min([*numbers, *(within or ())]), max([*numbers, *(within or ())])
     levels = ticks(least, most)
-    frame = _Frame(_TOP + _ROW * rows, levels[0], levels[-1], len(places))
+    frame = _Frame(_TOP + _ROW * rows, levels[0], levels[-1], len(places), across)
     body = [legend, *frame.axes(levels, unit, places, form)]
     for number, each in enumerate(drawn):
-        shift = _APART * (number - (len(drawn) - 1) / 2) if len(drawn) > 1 else 0.0
+        shift = _APART * (number - (len(drawn) - 1) / 2) if len(drawn) > 1 and across is None else 0.0
         body += _drawn(frame, each, number % COLOURS, min(shift, frame.step / 3), form)
     said = f"{title}: " + "; ".join(_said(each, places, form) for each in drawn)
     return Markup(
@@ -78,6 +81,7 @@ class _Frame:
     least: float
     most: float
     places: int
+    across: Sequence[float] | None = None
 
     @property
     def step(self) -> float:
@@ -88,7 +92,13 @@ class _Frame:
         return _HIGH - _TOP - _BOTTOM
 
     def x(self, place: int) -> float:
-        return _LEFT + self.step * (place + 0.5)
+        return _LEFT + self.step * (place + 0.5) if self.across is None else self.along(self.across[place])
+
+    def along(self, number: float) -> float:
+        """Where a number of `across` stands."""
+        least, most = min(self.across or (0.0,)), max(self.across or (0.0,))
+        share = (number - least) / (most - least) if most > least else 0.5
+        return _LEFT + _INSIDE + share * (_WIDE - _LEFT - _RIGHT - 2 * _INSIDE)
 
     def y(self, value: float) -> float:
         return self.top + self.high * (1 - (value - self.least) / ((self.most - self.least) or 1.0))
@@ -105,6 +115,10 @@ class _Frame:
         found.append(
             Markup('<path class="axis" d="M{} {:.1f}V{:.1f}H{}"/>').format(_LEFT, self.top, bottom, _WIDE - _RIGHT)
         )
+        if self.across is not None:
+            least, most = min(self.across), max(self.across)
+            shown = [level for level in ticks(least, most) if least <= level <= most] if most > least else [least]
+            return found + [_text(self.along(level), bottom + 15, figure(level), "middle") for level in shown]
         every = math.ceil(len(places) / _MOST_LABELS)
         for number, label in enumerate(places):
             if number % every:

@@ -135,7 +135,7 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
     assert writes(five, "V4", "fine_tune") == {"policy": "model/policy@V4"}
     assert writes(five, "V5", "fine_tune") == {"policy": "model/policy-sampled@V5"}
     assert reads(five, "V5", "ppo")["policy"] == ["model/policy-sampled@V5"]
-    assert writes(five, "V5", "ppo") == {"policy": "model/policy@V5"}
+    assert writes(five, "V5", "ppo") == {"policy": "model/policy@V5", "looks": "dataset/ppo-looks@V5"}
     assert [key for key in five if key[1] == "ppo"] == [("V5", "ppo")]
 
 
@@ -333,6 +333,21 @@ def test_distilled_answers_are_drawn_from_the_policy_before_and_learned_from_the
         # beside rejection sampling: neither waits for the other
         (group,) = (found for found in groups_of(plan, part) if "distill_context" in {call.step.name for call in found})
         assert "rejection_sample" in {call.step.name for call in group}
+
+
+def test_each_evaluation_reads_the_answers_of_all_policies_before_it_and_the_last_one_ppos_looks(five: Plan) -> None:
+    answers = [f"dataset/evaluation-responses@V{number}" for number in range(5)]
+    for number in range(1, 5):
+        assert reads(five, f"V{number}", "evaluate")["earlier_responses"] == answers[:number]
+    found = reads(five, "V5", "evaluate")
+    assert found["earlier_responses"] == [*answers, "dataset/evaluation-responses-sampled@V5"]
+    assert found["looks"] == ["dataset/ppo-looks@V5"]
+    for key in five:
+        if key[1] != "evaluate" or key[0] == "V0":
+            assert not {"earlier_responses", "looks"} & set(reads(five, *key)), key
+    dpo = build_plan(config_of(iterations=2, final_stage="dpo"))
+    assert "looks" not in reads(dpo, "V2", "evaluate")
+    assert len(reads(dpo, "V2", "evaluate")["earlier_responses"]) == 3
 
 
 def test_a_temperature_that_is_tuned_needs_prompts_to_tune_it_on() -> None:

@@ -77,6 +77,22 @@ def test_labels_of_many_iterations_are_thinned_and_of_two_words_stand_in_two_row
     assert [each.text for each in of_kind(root, "middle")] == ["V5", "before PPO"]
 
 
+def test_places_with_numbers_stand_where_these_are_and_the_axis_counts_them() -> None:
+    series = (Series("reward", [point(0.1), point(0.2), point(0.3)]), Series("gold", [point(0.3)] * 3))
+    root = drawn(*series, places=("a", "b", "c"), across=(0.0, 1.0, 4.0))
+    x = [
+        float(re.match(r"M([\d.]+)", each.get("d", ""))[1])  # type: ignore[index]
+        for each in of_kind(root, "point")
+        if each.get("data-value") and "s0" in each.get("class", "")
+    ]
+    assert (x[1] - x[0]) / (x[2] - x[0]) == pytest.approx(0.25, abs=0.01)
+    labels = {each.text or "": float(each.get("x", "")) for each in of_kind(root, "middle")}
+    assert {"0", "4"} <= set(labels)
+    assert labels["4"] - labels["0"] == pytest.approx(x[2] - x[0], abs=0.2)
+    assert "a" not in labels
+    assert "reward a 0.1, b 0.2, c 0.3" in (root.get("aria-label") or "")
+
+
 def test_names_that_are_markup_stay_text() -> None:
     root = drawn(Series("<b>&amp;", [point(0.5), None]), Series("\x1b", [point(0.1), None]), places=("<i>", "V1"))
     assert "<b>&amp;" in [each.text for each in of_kind(root, "start")]
