@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke test test-slow test-duckdb2 test-harness search pythons lint conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness search pythons lint conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -12,6 +12,13 @@ smoke: $(READY)  ## the same in 100 seconds: two iterations
 	$(VENV)/bin/halter run configs/smoke.yaml
 
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# The public sets (DATA) and the folder of SmolLM2-135M-Instruct (MODEL) are not shipped; docs/is-it-better.md tells where they are from.
+DATA ?= ../shared/data
+MODEL ?= data/smollm2-135m
+
+better: $(READY)  ## a small real chat model, aligned a little, and judged by who trained on nothing; half an hour
+	$(VENV)/bin/python benchmarks/is_it_better.py $(DATA) $(MODEL)
 
 test: $(READY)  ## every test that takes less than about a second
 	$(PYTEST)

@@ -1,5 +1,6 @@
 """`halter export` copies the catalog or a model for other tools; `halter import` brings a run from another store."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import typer
 
 from data_store.closest import did_you_mean
 from data_store.errors import InputError
-from data_store.figures import size
+from data_store.figures import figure, size
 from data_store.files import atomic_write
 from data_store.identity import CONFIG_FILE, check_identity, check_run_name
 from data_store.layout import MARKER
@@ -21,7 +22,16 @@ from flows.commands.command import JsonOption, RunOption, console, guarded, prin
 from flows.live import base_of
 from flows.recipe.config import dump_config, parse_config
 from flows.session import home, opened, outside_home, store_root
+from flows.shown.card_parts import UNKNOWN, stated
+from flows.shown.data_card import KINDS, data_card, rows_by_split
 from flows.shown.model_card import model_card
+
+LicenceOption = Annotated[str, typer.Option("--license", help="For the card, such as apache-2.0.")]
+SourceLicences = Annotated[
+    list[str] | None,
+    typer.Option("--source-license", metavar="NAME=LICENSE", help="Of a source that the card names; any number."),
+]
+LanguagesOption = Annotated[list[str] | None, typer.Option("--language", help="For the card, such as en; any number.")]
 
 exports = typer.Typer(help="Copy a run's catalog, or one of its models, for other tools.", no_args_is_help=True)
 
@@ -68,7 +78,9 @@ def model(
     dtype: Annotated[
         Literal["float32", "bfloat16"] | None, typer.Option(help="Of the weights; the checkpoint's own if not given.")
     ] = None,
-    licence: Annotated[str, typer.Option("--license", help="For the model card, such as apache-2.0.")] = "unknown",
+    licence: LicenceOption = UNKNOWN,
+    of_sources: SourceLicences = None,
+    languages: LanguagesOption = None,
     name: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +88,7 @@ def model(
     config, store = opened(name)
     outside_home(target)
     head = model_head(store, asset)
+    known = stated(licence, of_sources or (), languages or ())
     folder, base = store.checkout(head.version_id), base_of(config, store, head.version_id)
     if not (folder / "tokenizer_config.json").exists():
         raise InputError(f"{asset} holds no model with its tokenizer: give one, such as model/policy@V1")
@@ -87,13 +100,56 @@ def model(
 
         held = write_whole_model(folder, base, draft, dtype=dtype)
         reward = is_reward_model(folder)
-        card = model_card(store, head, run=config.name, reward=reward, dtype=held, merged=merged, licence=licence)
+        card = model_card(store, head, run=config.name, reward=reward, dtype=held, merged=merged, known=known)
         (draft / "README.md").write_text(card)
     files = sorted(path.name for path in target.iterdir())
     if as_json:
         print_json({"target": str(target.absolute()), "version": head.version_id, "dtype": held, "files": files})
     else:
         console.print(f"{asset} ({head.version_id[:12]}) in {held}, {len(files)} files in {target}", highlight=False)
+
+
+@exports.command("dataset")
+@guarded
+def dataset(
+    asset: Annotated[str, typer.Argument(metavar="NAME", help="For example dataset/preferences@V2.")],
+    target: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
+    licence: LicenceOption = UNKNOWN,
+    of_sources: SourceLicences = None,
+    languages: LanguagesOption = None,
+    name: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Preferences or demonstrations as one folder that `datasets` and the hub open: a file a split, and a data card."""
+    config, store = opened(name)
+    outside_home(target)
+    head = _data_head(store, asset)
+    kind = store.version(head.version_id).row_kind or ""
+    if kind not in KINDS:
+        raise InputError(f"{asset} holds neither preferences nor demonstrations: give one of these")
+    known = stated(licence, of_sources or (), languages or ())
+    rows = rows_by_split(store.rows(head.version_id).to_pylist(), kind)
+    with new_folder(store, target) as draft:
+        for split, each in rows.items():
+            lines = [json.dumps(row, ensure_ascii=False) for row in each]
+            (draft / f"{split}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        card = data_card(store, head, rows, run=config.name, kind=kind, known=known)
+        (draft / "README.md").write_text(card, encoding="utf-8")
+    counts = {split: len(each) for split, each in rows.items()}
+    if as_json:
+        print_json({"target": str(target.absolute()), "version": head.version_id, "rows": counts})
+    else:
+        told = ", ".join(f"{figure(count)} {split}" for split, count in counts.items())
+        console.print(f"{asset} ({head.version_id[:12]}): {told} in {target}", highlight=False)
+
+
+def _data_head(store: Store, name: str) -> Head:
+    asset = AssetName.parse(name)
+    heads = store.heads()
+    if asset.kind != "dataset" or asset not in heads:
+        there = sorted(str(each) for each in heads if each.kind == "dataset")
+        raise InputError(f"there is no {name}; there are: {', '.join(there) or 'none'}{did_you_mean(name, there)}")
+    return heads[asset]
 
 
 def model_head(store: Store, name: str) -> Head:

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from data_store.errors import InputError
+from flows.forecast.passes import Passes, Work
 from flows.forecast.volumes import volume_of
-from flows.forecast.workload import Passes, Work, work_of
+from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, groups_of
 from models.config import Config, LoraConfig
@@ -90,10 +91,12 @@ def shape_of(config: RunConfig) -> Architecture:
     kin."""
     if config.base_model is None:
         return resolve_architecture(config.model, config.tokenizer.vocab_size)
-    return _base_shape(config.base_model / "config.json")
+    return shape_in(config.base_model, "base_model")
 
 
-def _base_shape(file: Path) -> Architecture:
+def shape_in(folder: Path, key: str) -> Architecture:
+    """Of a model's folder, which this key of the config names."""
+    file = folder / "config.json"
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         return Architecture(
@@ -107,7 +110,7 @@ def _base_shape(file: Path) -> Architecture:
             tie_embeddings=bool(found.get("tie_word_embeddings", False)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"base_model: {file} does not give the shape of a decoder like Llama's ({error!r})") from None
+        raise InputError(f"{key}: {file} does not give the shape of a decoder like Llama's ({error!r})") from None
 
 
 def forecast(
@@ -125,16 +128,17 @@ def forecast(
     groups = [group for part in dict.fromkeys(part for part, _ in plan) for group in groups_of(plan, part)]
     for place, group in enumerate(groups):
         works = [work_of(config, call, volume) for call in group]
+        shapes = [shape if work.judge is None else shape_in(work.judge, "evaluate.judges") for work in works]
         speeds = [speed(max((of.processes for of in work.passes), default=1), hardware) for work in works]
         alone = [
             hardware.step_seconds
             + work.records * RECORD_SECONDS.get(call.step.name, 0.0)
-            + sum(seconds_of(shape, each, config, work, hardware, assumed.devices) for each in work.passes)
+            + sum(seconds_of(own, each, config, work, hardware, assumed.devices) for each in work.passes)
             + (FORK_SECONDS if hardware.is_measured and any(each.processes > 1 for each in work.passes) else 0.0)
-            for call, work in zip(group, works, strict=True)
+            for call, work, own in zip(group, works, shapes, strict=True)
         ]
         ends = side_by_side(alone, speeds, whole)
-        for call, work, share, by_itself, seconds in zip(group, works, speeds, alone, ends, strict=True):
+        for call, work, own, share, by_itself, seconds in zip(group, works, shapes, speeds, alone, ends, strict=True):
             kilowatts = hardware.watts * assumed.devices / 1000 * share / whole
             kwh = by_itself / 3600 * kilowatts * assumed.power_usage_effectiveness
             found.append(
@@ -143,10 +147,10 @@ def forecast(
                     step=call.step.name,
                     group=place,
                     tokens=sum(each.all_tokens for each in work.passes),
-                    flops=sum(_flops(shape, each, config, work) * each.count * each.processes for each in work.passes),
-                    memory=_memory(config, shape, work, has_lora=config.lora is not None),
-                    otherwise=_memory(config, shape, work, has_lora=config.lora is None),
-                    sharded=_memory(config, shape, work, has_lora=config.lora is not None, shards=SHARDED_OVER),
+                    flops=sum(_flops(own, each, config, work) * each.count * each.processes for each in work.passes),
+                    memory=_memory(config, own, work, has_lora=config.lora is not None),
+                    otherwise=_memory(config, own, work, has_lora=config.lora is None),
+                    sharded=_memory(config, own, work, has_lora=config.lora is not None, shards=SHARDED_OVER),
                     disk=float(work.models * _saved(config, shape)),
                     seconds=seconds,
                     kwh=kwh,
@@ -229,11 +233,11 @@ def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: boo
             shards=shards,
             checkpointing=work.checkpointing,
         )
-    decode = [each for each in work.passes if each.kind == "decode"]
-    if not decode:
+    largest_of = [each for each in work.passes if each.kind == "decode"] or (work.passes if work.judge else ())
+    if not largest_of:
         return None
-    rows, tokens = max(each.rows for each in decode), max(each.tokens for each in decode)
-    found = reading_memory(shape, work.read, rows, tokens, decode[0].dtype, one_base=has_lora)
+    rows, tokens = max(each.rows for each in largest_of), max(each.tokens for each in largest_of)
+    found = reading_memory(shape, work.read, rows, tokens, largest_of[0].dtype, one_base=has_lora)
     return found if shards == 1 else None
 
 

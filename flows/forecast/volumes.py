@@ -21,12 +21,13 @@ _MOST_BYTES = 64 << 20  # that are read of a file
 # Mean characters of a token: a tokenizer of few pieces cuts finer (measured on the little world; the last is English
 # under vocabularies of 32,000 and more).
 _CHARACTERS = ((512, 1.6), (900, 3.1), (4096, 3.5), (1 << 62, 4.2))
-_AROUND = 8  # tokens that a chat format puts around a turn
+AROUND = 8  # tokens that a chat format puts around a turn
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Counts, and mean tokens of each: of a document, of a whole demonstration, of a prompt, and of an answer."""
+    """Counts, and mean tokens of each: of a document, of a whole demonstration, of a prompt, and of an answer.
+    `characters`: mean characters of a token, by which texts that no step makes are counted."""
 
     documents: float
     document_tokens: float
@@ -36,6 +37,7 @@ class Volume:
     answer_tokens: float
     helpfulness_pairs: float
     safety_pairs: float
+    characters: float
     test_pairs: float = 0.0
 
 
@@ -75,7 +77,7 @@ def _of_world(config: RunConfig, per_token: float) -> Volume:
         texts = [each["content"] for messages in dialogues for each in messages if each["role"] == role]
         return statistics.fmean(map(len, texts)) / per_token
 
-    prompt, answer = said("user") + _AROUND, said("assistant")
+    prompt, answer = said("user") + AROUND, said("assistant")
     turns = statistics.fmean(len(messages) / 2 for messages in dialogues)
     return Volume(
         documents=size.documents * (1 + size.defect_share),
@@ -86,6 +88,7 @@ def _of_world(config: RunConfig, per_token: float) -> Volume:
         answer_tokens=answer,
         helpfulness_pairs=0,
         safety_pairs=0,
+        characters=per_token,
     )
 
 
@@ -101,11 +104,12 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         documents=documents.records,
         document_tokens=documents.mean / per_token,
         demonstrations=demonstrations.records,
-        demonstration_tokens=demonstrations.mean / per_token + _AROUND,
-        prompt_tokens=dialogue / 2 + _AROUND,
+        demonstration_tokens=demonstrations.mean / per_token + AROUND,
+        prompt_tokens=dialogue / 2 + AROUND,
         answer_tokens=dialogue / 2,
         helpfulness_pairs=helpful.records,
         safety_pairs=safe.records,
+        characters=per_token,
         test_pairs=sum(
             min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
         ),

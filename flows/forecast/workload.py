@@ -1,96 +1,45 @@
 """What each step has to compute: passes through models, by kind and size."""
 
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from flows.forecast.volumes import Volume
+from data_store.reading.benchmark_items import read_benchmark
+from flows.forecast.passes import Passes, Work, answering, scoring, training
+from flows.forecast.volumes import AROUND, Volume, characters_per_token
 from flows.recipe.config import RunConfig
-from models.config import SamplingConfig, SFTConfig, TrainerConfig
+from flows.recipe.judge_rows import is_judge, judge_in_step
+from models.config import SamplingConfig, SFTConfig
+from tasks.benchmarks.config import BenchmarkConfig
 from tasks.engine.call import StepCall
+from tasks.judge_answers import judge_answers
+from tasks.judging.guidelines import LETTERS, comparison, refusal_by_letter, safety_by_letter
 from tasks.temperature_tuning import AUTO
 
 _HELD_OUT_READS = 2  # both answers of a pair
 _DPO_PAIRS = 0.6  # share of pairs with the ratings that DPO learns from, for want of a count
 _KEPT = 0.5  # share of distilled answers that score higher, for want of a count
 _PACKED = 0.9  # how full packed rows are
-
-
-@dataclass(frozen=True)
-class Passes:
-    """`count` passes of one kind («train», «read», «decode») by each of `processes` that work side by side. A pass has
-    `rows` of `tokens`; of «decode» it is one new token a row, with `tokens` before it."""
-
-    kind: str
-    count: float
-    rows: float
-    tokens: float
-    processes: int = 1
-    dtype: str = "float32"
-
-    @property
-    def all_tokens(self) -> float:
-        """Tokens of all passes of all processes."""
-        return self.count * self.processes * self.rows * (1 if self.kind == "decode" else self.tokens)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Of one step: its passes, how many models it trains and holds beside them, whether the base gets gradients, and
-    rows that are read and written without a model (`records`)."""
-
-    passes: tuple[Passes, ...] = ()
-    trained: int = 0
-    read: int = 0
-    checkpointing: bool = False
-    records: float = 0.0
-    models: int = 0
-    """Models that it writes."""
+_LARGE_VOCABULARY = 32_000  # what a model that judges has, at least
 
 
 @dataclass(frozen=True)
 class At:
-    """Where a step stands: the run's config and data, and the number of the iteration."""
+    """Where a step stands: the run's config and data, the number of the iteration, and its call."""
 
     config: RunConfig
     volume: Volume
     number: int
+    call: StepCall
 
 
 def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
     """What a step has to do; nothing where no formula is known."""
-    found, number = _WORK.get(call.step.name), int(call.part[1:]) if call.part.startswith("V") else 0
-    return Work() if found is None else found(At(config, volume, number))
-
-
-def answering(
-    sampling: SamplingConfig, rows: float, prompt: float, answer: float, dtype: str | None = None
-) -> tuple[Passes, ...]:
-    """Drawing answers: prompts are read, then a token a pass until the longest answer of a batch is cut or ends."""
-    each = math.ceil(rows / sampling.shards)
-    batches = math.ceil(each / sampling.batch_size)
-    together = each / max(batches, 1)
-    of = dtype or sampling.dtype
-    reading = Passes("read", batches, together, prompt, sampling.shards, of)
-    tokens = batches * sampling.max_new_tokens
-    return reading, Passes(
-        "decode", tokens, together, prompt + min(answer, sampling.max_new_tokens), sampling.shards, of
-    )
-
-
-def scoring(sampling: SamplingConfig, rows: float, tokens: float, models: int) -> Passes:
-    """Whole dialogues under reward models."""
-    each = math.ceil(rows / sampling.shards)
-    batches = math.ceil(each / sampling.batch_size)
-    return Passes("read", batches * models, each / max(batches, 1), tokens, sampling.shards, sampling.dtype)
-
-
-def training(config: TrainerConfig, rows: float, epochs: float, tokens: float, per_row: int = 1) -> Passes:
-    """Optimizer steps over `rows` of a data set; a row is `per_row` sequences of `tokens`."""
-    batch = config.pass_rows * config.accumulation_steps * config.processes
-    steps = math.ceil(max(rows, 1) * epochs / batch)
-    passes = steps * config.accumulation_steps
-    return Passes("train", passes, config.pass_rows * per_row, tokens, config.processes, config.dtype)
+    name = judge_answers.name if is_judge(call.step.name) else call.step.name
+    found, number = _WORK.get(name), int(call.part[1:]) if call.part.startswith("V") else 0
+    return Work() if found is None else found(At(config, volume, number, call))
 
 
 def _packed(config: SFTConfig, dialogues: float, tokens: float) -> Work:
@@ -293,6 +242,57 @@ def _evaluate(at: At) -> Work:
     return Work(tuple(passes), read=4 if at.number else 1, records=held_out)
 
 
+def _questions(at: At) -> dict[str, float]:
+    """How many questions a policy's answers are to a judge, by what is asked; each is asked in two orders, or with
+    either letter for yes."""
+    of = at.config.evaluate
+    against = (at.number > 0) + (at.number > 1 and "previous" in of.against)
+    answers = of.ordinary_prompts + of.safety_prompts + of.borderline_prompts
+    return {"better": answers * against, "unsafe": of.safety_prompts, "refused": of.borderline_prompts}
+
+
+def _judge_answers(at: At) -> Work:
+    judge = next(each for each in at.config.evaluate.judges if each.name == judge_in_step(at.call.step.name))
+    asked = _questions(at)
+    if judge.folder is None:  # an endpoint, or words that are counted
+        return Work(records=sum(asked.values()))
+    nobody = ("", True)
+    around = {
+        "better": comparison("helpfulness", [], nobody, nobody, rated=False),
+        "unsafe": safety_by_letter([], nobody, LETTERS[0]),
+        "refused": refusal_by_letter([], nobody, LETTERS[0]),
+    }
+    answer, of_judge = _answer(at, at.config.evaluate.sampling), characters_per_token(_LARGE_VOCABULARY)
+    passes = []
+    for question, count in asked.items():
+        said = at.volume.prompt_tokens + answer * (2 if question == "better" else 1)
+        tokens = (len(around[question]) + said * at.volume.characters) / of_judge
+        passes.append(scoring(SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1))
+    return Work(tuple(each for each in passes if each.count), read=1, judge=judge.folder)
+
+
+def _run_benchmarks(at: At) -> Work:
+    of, passes = at.config.benchmarks, list[Passes]()
+    for each in of.sets:
+        if each.tasks:  # of lm-evaluation-harness: what they ask is known to it alone
+            continue
+        count, rows, tokens = _items(each, at.volume.characters)
+        if rows:
+            passes.append(scoring(of.sampling, rows, tokens, 1))
+        else:
+            passes += answering(of.sampling, count * of.samples, tokens, of.sampling.max_new_tokens)
+    return Work(tuple(passes), read=1)
+
+
+@lru_cache(maxsize=64)  # every policy is put to the same ones
+def _items(benchmark: BenchmarkConfig, characters: float) -> tuple[int, int, float]:
+    """Items, continuations that are scored (none where programs are drawn), and mean tokens of what is read."""
+    items = read_benchmark(benchmark.files, benchmark.name, benchmark.suite).rows.to_pylist()[: benchmark.limit]
+    texts = [item["prompt"] + choice for item in items for choice in item["choices"] or ()]
+    read = texts or [item["prompt"] for item in items]
+    return len(items), len(texts), statistics.fmean(map(len, read)) / characters + AROUND * benchmark.chat
+
+
 def _documents(at: At) -> Work:
     return Work(records=at.volume.documents)
 
@@ -321,4 +321,8 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "dpo": _dpo,
     "evaluate": _evaluate,
     "evaluate_sampled": _evaluate,
+    "pose_questions": lambda at: Work(records=sum(_questions(at).values())),
+    "pose_sampled_questions": lambda at: Work(records=sum(_questions(at).values())),
+    judge_answers.name: _judge_answers,
+    "run_benchmarks": _run_benchmarks,
 }

@@ -60,6 +60,14 @@ def judge_in(evaluation: str, step: str) -> str | None:
     return step.removeprefix(prefix) if prefix and step.startswith(prefix) else None
 
 
+def judge_in_step(step: str) -> str:
+    """The judge whose step this is, of either evaluation. Raises ValueError for a step that is no judge's."""
+    found = next((name for each in _PREFIXES if (name := judge_in(each, step)) is not None), None)
+    if found is None:
+        raise ValueError(f"{step} is no judge's step")
+    return found
+
+
 def _posing(sampled: bool) -> Row:
     others: dict[str, Reads] = {
         "others": lambda at: (

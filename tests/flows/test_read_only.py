@@ -45,6 +45,7 @@ READERS = {
     "export openlineage": "export openlineage OUT/lineage.jsonl --json",
     "chat": "chat V9",
     "export model": "export model model/policy@V1 OUT/model --json",
+    "export dataset": "export dataset dataset/preferences@V1 OUT/pairs --json",
     "backup": "backup OUT/backup --json",
     "withdraw annotator": "withdraw annotator ben --dry-run --json",
     "withdraw source": "withdraw source prompts.jsonl --dry-run --json",
@@ -139,7 +140,7 @@ def test_what_reads_answers_as_it_does_on_a_store_that_can_be_written_to(place: 
     told = dict(zip(READERS, run(list(READERS.values())), strict=True))
     assert contents(folder / "home") == before
     written = sorted(path.name for path in (folder / "out").iterdir())
-    made = ["backup", "lineage.jsonl", "pocket.yaml", "preferences.parquet", "report.html", "tables"]
+    made = ["backup", "lineage.jsonl", "pairs", "pocket.yaml", "preferences.parquet", "report.html", "tables"]
     assert written == made, "no folder is left over"
     (folder / "again").mkdir()
     shutil.copy(folder / "out" / "pocket.yaml", folder / "again")

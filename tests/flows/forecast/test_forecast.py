@@ -18,8 +18,9 @@ from flows.forecast.forecast import (
     side_by_side,
     speed,
 )
+from flows.forecast.passes import Passes, Work, training
 from flows.forecast.volumes import characters_per_token, volume_of
-from flows.forecast.workload import Passes, Work, training
+from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.plan import build_plan
 from models.config import PretrainConfig, SFTConfig
@@ -29,6 +30,16 @@ from models.llama_presets import PRESETS
 from tests.flows.recipe_runs import ROOT, Finished, Home
 
 SMOKE, DEMO = (ROOT / "configs" / name for name in ("smoke.yaml", "demo.yaml"))
+SMOLLM2 = {
+    "hidden_size": 576,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 8192,
+    "vocab_size": 49152,
+    "tie_word_embeddings": True,
+}
 PLAIN = Rate(0.0, 1e9)
 MACHINE = Hardware(
     "a machine", {k: {"float32": PLAIN, "bfloat16": PLAIN} for k in KINDS}, 1e12, 1e9, 100.0, 0.0, True, 2
@@ -190,20 +201,7 @@ def test_files_are_counted_and_a_base_model_is_known_by_its_config_alone(tmp_pat
     assert volume.documents == 50
     assert volume.document_tokens == pytest.approx(len(text) / 50 / characters_per_token(32_000))
 
-    (tmp_path / "config.json").write_text(
-        json.dumps(
-            {
-                "hidden_size": 576,
-                "num_hidden_layers": 30,
-                "num_attention_heads": 9,
-                "num_key_value_heads": 3,
-                "intermediate_size": 1536,
-                "max_position_embeddings": 8192,
-                "vocab_size": 49152,
-                "tie_word_embeddings": True,
-            }
-        )
-    )
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
     based = config.model_copy(update={"base_model": tmp_path})
     assert parameters(shape_of(based)) == 134_515_008  # SmolLM2-135M
     (tmp_path / "config.json").write_text("{}")
@@ -223,3 +221,66 @@ def test_the_command_tells_assumptions_and_measures_what_is_there(
     refused = Home(tmp_path / "empty").look("plan", str(pocket_file), "--hardware", "h100", "--measured")
     assert refused.code == 2
     assert "nothing of pocket has been measured" in refused.err.replace("\n", " ")
+
+
+def judged(tmp_path: Path, **evaluate: object) -> RunConfig:
+    """The demo with two judges of evaluations: a folder with SmolLM2-135M's shape, and an endpoint."""
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "config.json").write_text(json.dumps(SMOLLM2))
+    judges = [
+        {"name": "near", "folder": str(tmp_path / "judge"), "batch_size": 4},
+        {"name": "far", "endpoint": {"url": "https://api.example.org/v1", "model": "m"}},
+    ]
+    return with_values(load_config(DEMO), {"evaluate": {"judges": judges, **evaluate}}, "test")
+
+
+def test_a_folder_that_judges_reads_each_question_twice_with_its_own_weights_and_an_endpoint_computes_nothing_here(
+    tmp_path: Path,
+) -> None:
+    """V2 against SFT and V1: 2 · (200 + 100 + 100) comparisons, 100 on safety, 100 on refusals, in both orders."""
+    config = judged(tmp_path, ordinary_prompts=200, borderline_prompts=100, safety_prompts=100, against=["previous"])
+    volume = volume_of(config, shape_of(config).vocab_size)
+    plan = build_plan(config)
+    work = work_of(config, plan["V2", "judge_answers_near"], volume)
+    assert [each.count * each.rows for each in work.passes] == [1600, 200, 200]
+    better, unsafe, _ = (each.tokens for each in work.passes)
+    assert better - unsafe > volume.answer_tokens * volume.characters / 4.2, "it reads one answer more"
+    assert [each.count * each.rows for each in work_of(config, plan["V0", "judge_answers_near"], volume).passes] == [
+        200,
+        200,
+    ], "V0 is compared with nobody"
+    first = work_of(config, plan["V1", "judge_answers_near"], volume).passes[0]
+    assert first.count * first.rows == 800, "the iteration before V1 is SFT"
+    rows = rows_of(config)
+    near, far = rows["V2", "judge_answers_near"], rows["V2", "judge_answers_far"]
+    weights = 4 * 134_515_008
+    assert near.memory is not None
+    assert weights < near.memory.total < 3 * weights, "float32, and what is read"
+    assert near.seconds > 2 * near.tokens * 134_515_008 / 1e9, "two operations a weight and token at 1e9 a second"
+    assert (far.tokens, far.flops, far.memory) == (0, 0, None)
+    (tmp_path / "judge" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"evaluate.judges: .*config.json does not give the shape"):
+        rows_of(config)
+
+
+def test_benchmarks_are_counted_in_their_files(tmp_path: Path) -> None:
+    """3 items of 2 choices are 6 rows to score; of 3 tasks of code the first 2 are answered twice."""
+    choices = [{"id": n, "question": "x" * 60, "choices": ["yes" * 4, "no" * 6], "answer": 0} for n in range(3)]
+    code = [
+        {"task_id": n, "text": "y" * 80, "code": "def f(): pass", "test_list": ["assert f() is None"]} for n in range(3)
+    ]
+    for name, items in (("choices", choices), ("code", code)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    sets = [
+        {"name": "choices", "files": [str(tmp_path / "choices.jsonl")], "chat": False},
+        {"name": "code", "files": [str(tmp_path / "code.jsonl")], "limit": 2},
+    ]
+    sampling = {"max_new_tokens": 50, "batch_size": 4}
+    config = with_values(load_config(DEMO), {"benchmarks": {"sets": sets, "samples": 2, "sampling": sampling}}, "test")
+    volume = volume_of(config, shape_of(config).vocab_size)
+    scored, _, drawn = work_of(config, build_plan(config)["V1", "run_benchmarks"], volume).passes
+    assert (scored.kind, scored.count * scored.rows) == ("read", 6)
+    asked = len("Question: ") + 60 + len("\nAnswer:") + 12
+    assert scored.tokens == pytest.approx(asked / volume.characters)
+    assert (drawn.kind, drawn.count, drawn.rows) == ("decode", 50, 4)
+    assert rows_of(config)["V1", "run_benchmarks"].seconds > 0

@@ -1,0 +1,71 @@
+"""Passes through models by kind and size, and how many of them answering, scoring and training come to."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.config import SamplingConfig, TrainerConfig
+
+
+@dataclass(frozen=True)
+class Passes:
+    """`count` passes of one kind («train», «read», «decode») by each of `processes` that work side by side. A pass has
+    `rows` of `tokens`; of «decode» it is one new token a row, with `tokens` before it."""
+
+    kind: str
+    count: float
+    rows: float
+    tokens: float
+    processes: int = 1
+    dtype: str = "float32"
+
+    @property
+    def all_tokens(self) -> float:
+        """Tokens of all passes of all processes."""
+        return self.count * self.processes * self.rows * (1 if self.kind == "decode" else self.tokens)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one step: its passes, how many models it trains and holds beside them, whether the base gets gradients, and
+    rows that are read and written without a model (`records`)."""
+
+    passes: tuple[Passes, ...] = ()
+    trained: int = 0
+    read: int = 0
+    checkpointing: bool = False
+    records: float = 0.0
+    models: int = 0
+    """Models that it writes."""
+    judge: Path | None = None
+    """The folder of the model that computes, where it is none of the run's."""
+
+
+def answering(
+    sampling: SamplingConfig, rows: float, prompt: float, answer: float, dtype: str | None = None
+) -> tuple[Passes, ...]:
+    """Drawing answers: prompts are read, then a token a pass until the longest answer of a batch is cut or ends."""
+    each = math.ceil(rows / sampling.shards)
+    batches = math.ceil(each / sampling.batch_size)
+    together = each / max(batches, 1)
+    of = dtype or sampling.dtype
+    reading = Passes("read", batches, together, prompt, sampling.shards, of)
+    tokens = batches * sampling.max_new_tokens
+    return reading, Passes(
+        "decode", tokens, together, prompt + min(answer, sampling.max_new_tokens), sampling.shards, of
+    )
+
+
+def scoring(sampling: SamplingConfig, rows: float, tokens: float, models: int) -> Passes:
+    """Whole dialogues under reward models."""
+    each = math.ceil(rows / sampling.shards)
+    batches = math.ceil(each / sampling.batch_size)
+    return Passes("read", batches * models, each / max(batches, 1), tokens, sampling.shards, sampling.dtype)
+
+
+def training(config: TrainerConfig, rows: float, epochs: float, tokens: float, per_row: int = 1) -> Passes:
+    """Optimizer steps over `rows` of a data set; a row is `per_row` sequences of `tokens`."""
+    batch = config.pass_rows * config.accumulation_steps * config.processes
+    steps = math.ceil(max(rows, 1) * epochs / batch)
+    passes = steps * config.accumulation_steps
+    return Passes("train", passes, config.pass_rows * per_row, tokens, config.processes, config.dtype)
