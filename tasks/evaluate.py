@@ -24,7 +24,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=6,
+    version=7,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

@@ -50,7 +50,7 @@ class RejectionConfig(Config):
 
 
 @step(
-    version=4,
+    version=5,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),

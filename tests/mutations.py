@@ -24,6 +24,7 @@ CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 RESPONSES = "tests/models/test_responses.py::"
+PACKING = "tests/models/training/test_packing.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
 TEXT = "tests/models/test_text_encoder.py::"
 CHAT = "tests/models/test_chat_families.py::"
@@ -1248,6 +1249,20 @@ MUTATIONS: tuple[Mutation, ...] = (
             PRETRAIN + "test_packed_documents_do_not_leak_into_each_other",
             TRL + "test_sft_loss_equals_trls",
         ),
+    ),
+    Mutation(
+        "sequences packed by length",
+        "models/training/packing.py",
+        "random.Random(seed).shuffle(order)",
+        "order.sort(key=lambda i: -len(ids[i]))",
+        (PACKING + "test_rows_are_full_and_of_mixed_lengths",),
+    ),
+    Mutation(
+        "only the newest row is filled",
+        "models/training/packing.py",
+        "OPEN_ROWS = 64",
+        "OPEN_ROWS = 1",
+        (PACKING + "test_rows_are_full_and_of_mixed_lengths",),
     ),
     Mutation(
         "the first token of a packed sequence predicted from the one before",
