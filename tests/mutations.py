@@ -1098,8 +1098,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a token of probability 0 can be drawn",
         "models/generation.py",
-        "torch.searchsorted(cumulated, wanted, right=True)",
-        "torch.searchsorted(cumulated, wanted)",
+        "minimum(below), right=True)",
+        "minimum(below))",
         (GENERATION + "test_tokens_are_drawn_by_cumulated_probability_by_hand",),
     ),
     Mutation(

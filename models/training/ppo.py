@@ -103,12 +103,9 @@ def train_ppo(
                 reporter.log(f"ppo: no better held-out reward since iteration {state['best_iteration']}, stopped")
                 break
         batch = _draw(prompts, config.batch_size, iteration, seed)
-        rollouts, last = _roll_out(
-            roles, batch, renderer, config, accelerator, seed=derive_seed(seed, "rollouts", iteration)
-        )
-        last |= _update(
-            roles, optimizers, rollouts, renderer, accelerator, config, seed=derive_seed(seed, "update", iteration)
-        )
+        drawing, learning = (derive_seed(seed, name, iteration) for name in ("rollouts", "update"))
+        rollouts, last = _roll_out(roles, batch, renderer, config, accelerator, seed=drawing)
+        last |= _update(roles, optimizers, rollouts, renderer, accelerator, config, seed=learning)
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
