@@ -71,7 +71,7 @@ INPUTS = {
 
 
 @step(
-    version=3,
+    version=4,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},

@@ -15,7 +15,7 @@ class PretrainStepConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=PretrainStepConfig,
     inputs={"corpus": Input("dataset", "document"), "tokenizer": Input("tokenizer")},
     outputs={"base": Output("model")},

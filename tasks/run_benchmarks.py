@@ -27,7 +27,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=1,
+    version=2,
     config=RunBenchmarksConfig,
     inputs={
         "policy": Input("model"),

@@ -52,7 +52,7 @@ class GattStepConfig(GattConfig):
 
 
 @step(
-    version=4,
+    version=5,
     config=GattStepConfig,
     inputs={
         "policy": Input("model"),

@@ -97,6 +97,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row("labels shifted once too often", "loss equals a hand-computed NLL on a 5-token example"),
         Row(
+            "rows of one kind of text",
+            "rows are filled first fit in a random order: more than 95 % full, and texts of all lengths in each",
+            "packing by length makes batches of one kind of text; a small Llama then never learned to copy (log)",
+        ),
+        Row(
             "packing leaks",
             "changing sequence A leaves B's logits unchanged, on every attention backend in use",
             "transformers 5.23 on SDPA and eager keeps packed examples apart by `position_ids` alone only with "

@@ -26,6 +26,7 @@ GENERATION = "tests/models/test_generation.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
 TALKED = "tests/data_store/annotation/test_chat.py::"
+PACKING = "tests/models/training/test_packing.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
 TEXT = "tests/models/test_text_encoder.py::"
 CHAT = "tests/models/test_chat_families.py::"
@@ -1206,8 +1207,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a token of probability 0 can be drawn",
         "models/generation.py",
-        "torch.searchsorted(cumulated, wanted, right=True)",
-        "torch.searchsorted(cumulated, wanted)",
+        "minimum(below), right=True)",
+        "minimum(below))",
         (GENERATION + "test_tokens_are_drawn_by_cumulated_probability_by_hand",),
     ),
     Mutation(
@@ -1357,6 +1358,20 @@ MUTATIONS: tuple[Mutation, ...] = (
             PRETRAIN + "test_packed_documents_do_not_leak_into_each_other",
             TRL + "test_sft_loss_equals_trls",
         ),
+    ),
+    Mutation(
+        "sequences packed by length",
+        "models/training/packing.py",
+        "random.Random(seed).shuffle(order)",
+        "order.sort(key=lambda i: -len(ids[i]))",
+        (PACKING + "test_rows_are_full_and_of_mixed_lengths",),
+    ),
+    Mutation(
+        "only the newest row is filled",
+        "models/training/packing.py",
+        "OPEN_ROWS = 64",
+        "OPEN_ROWS = 1",
+        (PACKING + "test_rows_are_full_and_of_mixed_lengths",),
     ),
     Mutation(
         "the first token of a packed sequence predicted from the one before",

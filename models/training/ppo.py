@@ -56,8 +56,8 @@ class _Rollouts:
     def keep(self, accelerator: Accelerator, work: Path, iteration: int) -> None:
         """As a look, below `work`; the first process alone writes."""
         if accelerator.is_main_process:
-            ids, mask = self.ids[:, -self.response_mask.shape[1] :], self.response_mask
-            keep_look(work, iteration, ids, mask, self.old_logprobs, self.ref_logprobs, self.scores)
+            logprobs = self.old_logprobs, self.ref_logprobs
+            keep_look(work, iteration, self.responses, self.response_mask, *logprobs, self.scores)
 
 
 @data_parallel
@@ -110,12 +110,9 @@ def train_ppo(
                 reporter.log(f"ppo: no better held-out reward since iteration {state['best_iteration']}, stopped")
                 break
         batch = _draw(prompts, config.batch_size, iteration, seed)
-        rollouts, last = _roll_out(
-            roles, batch, renderer, config, accelerator, seed=derive_seed(seed, "rollouts", iteration)
-        )
-        last |= _update(
-            roles, optimizers, rollouts, renderer, accelerator, config, seed=derive_seed(seed, "update", iteration)
-        )
+        drawing, learning = (derive_seed(seed, name, iteration) for name in ("rollouts", "update"))
+        rollouts, last = _roll_out(roles, batch, renderer, config, accelerator, seed=drawing)
+        last |= _update(roles, optimizers, rollouts, renderer, accelerator, config, seed=learning)
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")

@@ -30,21 +30,20 @@ class Look:
 def keep_look(
     work: Path,
     iteration: int,
-    ids: torch.Tensor,
+    answers: Sequence[Sequence[int]],
     mask: torch.Tensor,
     logprobs: torch.Tensor,
     ref_logprobs: torch.Tensor,
     scores: torch.Tensor,
 ) -> None:
-    """Write a look below `work`, whole or not at all. `ids`, `mask`, `logprobs`, `ref_logprobs`: (B, T) of the answers;
-    `scores`: (B,). A training that goes on from a checkpoint looks again with the same random numbers, and writes the
-    same."""
+    """Write a look below `work`, whole or not at all. `answers`: B lists of at most T ids; `mask`, `logprobs`,
+    `ref_logprobs`: (B, T); `scores`: (B,). A training that goes on from a checkpoint looks again with the same random
+    numbers, and writes the same."""
     kl = (kl_k1(logprobs, ref_logprobs) * mask).sum(1).tolist()
-    answers = [row[real].tolist() for row, real in zip(ids, mask, strict=True)]
     folder = work / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "writing"
-    temporary.write_text(json.dumps(asdict(Look(iteration, answers, scores.tolist(), kl))))
+    temporary.write_text(json.dumps(asdict(Look(iteration, list(map(list, answers)), scores.tolist(), kl))))
     temporary.replace(folder / f"{iteration:06d}.json")
 
 

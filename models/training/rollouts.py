@@ -46,12 +46,14 @@ def answer(
 ) -> list[Rollout]:
     """One answer to each prompt, in order and in every process.
 
-    Prompts of like length make groups of `sampling.batch_size`. Processes take groups in turn and tell each other what
-    they found; answers do not depend on how many there are.
+    Prompts of like length make even groups of at most `sampling.batch_size`, at least one for each process. Processes
+    take groups in turn and tell each other what they found; answers do not depend on how many there are.
     """
     requests = ask([prompt.ids for prompt in prompts], [sampling.temperature], seed)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), i))
-    groups = [order[start : start + sampling.batch_size] for start in range(0, len(order), sampling.batch_size)]
+    count = max(accelerator.num_processes, -(-len(order) // sampling.batch_size))
+    size = -(-len(order) // count)
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
     own: list[tuple[int, Rollout]] = []
     for number in range(accelerator.process_index, len(groups), accelerator.num_processes):
         mine = [requests[i] for i in groups[number]]

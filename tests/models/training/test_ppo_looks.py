@@ -14,7 +14,7 @@ MASK = torch.tensor([[True, True, True], [True, False, False]])
 
 
 def test_a_look_keeps_the_real_tokens_and_the_sum_of_their_log_ratios(tmp_path: Path) -> None:
-    ids = torch.tensor([[5, 6, 2], [7, 0, 0]])
+    ids = [[5, 6, 2], [7]]
     logprobs, ref = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -9.0, -9.0]]), torch.full((2, 3), -2.0)
     keep_look(tmp_path, 3, ids, MASK, logprobs, ref, torch.tensor([0.25, -1.5]))
     (look,) = looks_below(tmp_path)
@@ -25,7 +25,7 @@ def test_a_look_keeps_the_real_tokens_and_the_sum_of_their_log_ratios(tmp_path: 
 def test_looks_come_in_the_order_of_training_and_one_that_is_being_written_does_not_count(tmp_path: Path) -> None:
     zero = torch.zeros(2, 3)
     for iteration in (10, 2, 10):
-        keep_look(tmp_path, iteration, zero.long(), MASK, zero, zero, zero[:, 0])
+        keep_look(tmp_path, iteration, [[0, 0, 0], [0]], MASK, zero, zero, zero[:, 0])
     (tmp_path / "looks" / "writing").write_text('{"iteration": 99')
     assert [look.iteration for look in looks_below(tmp_path)] == [2, 10]
     assert looks_below(tmp_path / "elsewhere") == []
