@@ -35,7 +35,7 @@ def _paragraphs(folder: Path | None, rng: random.Random) -> list[str]:
         ]
         weights = [1 / (rank + 1) for rank in range(len(names))]
         return [" ".join(rng.choices(names, weights, k=90)) + "." for _ in range(20_000)]
-    texts = [text for batch in read_documents([folder]) for text in batch.column("text").to_pylist()]
+    texts = [text for batch in read_documents(sorted(folder.iterdir())) for text in batch.column("text").to_pylist()]
     pieces: list[str] = []
     for text in texts:
         for start in range(0, len(text), 700):

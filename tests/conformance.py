@@ -316,8 +316,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "which documents stay depends on the memory of the filter",
-            "320 characters at once and a whole corpus give the same rows, and 60 MB of files go through a process that "
-            "may hold little more than what 15 MB take",
+            "320 characters at once and a whole corpus give the same rows, and 60 MB of files go through a process "
+            "that may hold little more than 15 MB take",
         ),
         Row(
             "a chain of near duplicates loses documents that no kept one is like",
@@ -325,7 +325,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "other numbers are taken for personal data",
-            "of 60 invented persons nine in ten are found, of 60 numbers that only look like theirs one in twenty",
+            "of 60 invented persons nine in ten are found, of 60 look-alikes one in twenty",
         ),
         Row(
             "mending an encoding changes sound text",

@@ -176,6 +176,14 @@ def test_an_account_number_is_one_piece_though_its_digits_look_like_others() -> 
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["4111 1111 1111 1112", "4111-1111-1111-1113", "DE89 3704 0044 0532 0130 01", "020229-4234567", "000-12-3456"],
+)
+def test_a_number_that_misses_its_check_digit_or_its_date_is_nobodys(text: str) -> None:
+    assert found(text) == {}
+
+
+@pytest.mark.parametrize(
     ("digits", "holds"), [("79927398713", True), ("79927398710", False), ("4111111111111111", True)]
 )
 def test_the_check_digit_of_a_card_by_hand(digits: str, holds: bool) -> None:

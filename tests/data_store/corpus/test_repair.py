@@ -60,7 +60,7 @@ def test_a_page_loses_its_tags_scripts_and_entities_and_keeps_its_words() -> Non
     "text",
     [
         "Use a <div> where a <span> would not do, and close it with </div>. That is all that there is to say of blocks "
-        "on this page, which is made of words and not of tags, as pages about markup are; readers want to see the tags.",
+        "on this page, which is made of words and not of tags, as pages about markup are; readers want to see tags.",
         "List<A> a = new List<B>(); Map<String, List<I>> i; if (a < b && c > d) return;",
         "The entity &amp; means an ampersand, and a browser shows it so.",
     ],
