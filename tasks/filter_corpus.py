@@ -2,41 +2,54 @@
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
 from data_store.corpus.filtering import filter_documents
-from data_store.corpus.registry import REASONS, FilterConfig
+from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
 from data_store.figures import percent
 from tasks.engine.step import Input, Output, StepRun, step
 
+_ROWS_AT_ONCE = 64  # of a million characters each they are what the filter may hold
+
 
 @step(
-    version=1,
+    version=2,
     config=FilterConfig,
     inputs={"documents": Input("dataset", "document")},
     outputs={
         "corpus": Output("dataset", "document", passes_on=("documents",)),
         "dropped": Output("dataset", "dropped"),
     },
-    metrics=("documents", "kept", *(f"dropped/{reason}" for reason in REASONS)),
+    metrics=(
+        "documents",
+        "kept",
+        *(f"dropped/{reason}" for reason in REASONS),
+        *(f"changed/{what}" for what in CHANGED),
+    ),
     headline="kept",
-    about="Filters the corpus; every dropped document has a counted reason.",
+    about="Mends and filters the corpus; every dropped document has a counted reason.",
     tags=("foundation",),
 )
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     """Keep what is fit for pretraining; write what was dropped, and why, beside it."""
-    documents = run.rows("documents")
-    result = filter_documents(documents, config)
-    run.write_rows("corpus", result.kept)
-    run.write_rows("dropped", result.dropped)
+    with run.writing_rows("corpus") as keep, run.writing_rows("dropped") as drop:
+
+        def write(kept: pa.Table, dropped: pa.Table) -> None:
+            keep(kept)
+            drop(dropped)
+
+        counts = filter_documents(run.record_batches("documents", _ROWS_AT_ONCE), config, write)
     run.table(
         "dropped",
         [
-            {"reason": reason, "documents": count, "share": percent(count / len(documents), 2)}
-            for reason, count in result.counts.items()
+            {"reason": reason, "documents": count, "share": percent(count / counts.documents, 2)}
+            for reason, count in counts.dropped.items()
             if count
         ],
     )
     return {
-        "documents": float(len(documents)),
-        "kept": float(len(result.kept)),
-        **{f"dropped/{reason}": float(count) for reason, count in result.counts.items()},
+        "documents": float(counts.documents),
+        "kept": float(counts.kept),
+        **{f"dropped/{reason}": float(count) for reason, count in counts.dropped.items()},
+        **{f"changed/{what}": float(count) for what, count in counts.changed.items()},
     }

@@ -63,6 +63,8 @@ BENCHMARKED = "tests/tasks/test_run_benchmarks.py::"
 SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 RELIABILITY = "tests/models/algorithms/test_reliability.py::"
 MEASURED = "tests/tasks/test_measure_reward_models.py::"
+CORPUS = "tests/data_store/corpus/test_filtering.py::"
+PERSONAL = "tests/data_store/corpus/test_personal_data.py::"
 PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
@@ -2097,6 +2099,32 @@ MUTATIONS: tuple[Mutation, ...] = (
         "only_a, only_b = _lacking(ours, theirs), _lacking(theirs, ours)",
         "only_b, only_a = _lacking(ours, theirs), _lacking(theirs, ours)",
         ("tests/flows/shown/diff/test_contents.py::test_rows_are_added_dropped_changed_and_kept_by_key_and_content",),
+    ),
+    Mutation(
+        "near duplicates are told by a band alone",
+        "data_store/corpus/near_duplicates.py",
+        "if similarity(self._sketches[document], other) >= self._config.near_duplicate_similarity:",
+        "if len(other):",
+        (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
+    ),
+    Mutation(
+        "dropped documents are compared with, too",
+        "data_store/corpus/filtering.py",
+        """                break
+        else:
+            for comparison in comparisons:
+                comparison.keep(index)""",
+        """                break
+        for comparison in comparisons:
+            comparison.keep(index)""",
+        (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
+    ),
+    Mutation(
+        "check digits of cards are not looked at",
+        "data_store/corpus/personal_numbers.py",
+        "and len(set(digits)) > 1 and luhn(digits)",
+        "and len(set(digits)) > 1",
+        (PERSONAL + "test_a_number_that_misses_its_check_digit_or_its_date_is_nobodys",),
     ),
 )
 

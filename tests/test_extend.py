@@ -136,10 +136,11 @@ def test_the_new_filter_counts_its_reason(extended: Path) -> None:
 import json
 import pyarrow as pa
 from data_store.corpus.filtering import filter_documents
+from data_store.corpus.registry import FilterConfig
 from data_store.rows import row_kind
 texts = ["a plain sentence that is always kept here", "THIS IS WHAT NOBODY WANTS TO READ IN A CORPUS"]
 table = pa.table([["a", "b"], ["a", "b"], texts], schema=row_kind("document").schema)
-print(json.dumps(filter_documents(table).counts))
+print(json.dumps(filter_documents(table.to_batches(), FilterConfig(), lambda kept, dropped: None).dropped))
 """
     assert {reason: count for reason, count in asked(extended, code).items() if count} == {"shouting": 1}
 

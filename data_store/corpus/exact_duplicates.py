@@ -1,25 +1,48 @@
 """The same text as an earlier document."""
 
-from data_store.corpus.filter import Corpus, CorpusFilter
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
 
-_EXACT_DUPLICATES = """
-INSERT INTO verdicts
-WITH normalised AS (
-    SELECT place, doc_id, md5(trim(lower(regexp_replace(nfc_normalize(text), '\\s+', ' ', 'g')))) AS content
-    FROM documents ANTI JOIN verdicts USING (place)
-), first AS (
-    SELECT content, min(place) AS place, arg_min(doc_id, place) AS doc_id FROM normalised GROUP BY content
-)
-SELECT normalised.place, 'exact_duplicate', 'of ' || first.doc_id
-FROM normalised JOIN first USING (content) WHERE normalised.place > first.place
-"""
+from data_store.corpus.batch import Batch, plain
+from data_store.corpus.filter import Comparison, CorpusFilter, SampleConfig
+from data_store.corpus.kept_index import open_index
 
 
 class ExactDuplicates(CorpusFilter):
-    """The first one stays."""
+    """The first one that is kept stays."""
 
-    reasons = {"exact_duplicate": "the same text but for case and white space as an earlier document"}
+    reasons = {"exact_duplicate": "the same text but for case and white space as a kept document"}
 
-    def drop(self, corpus: Corpus) -> None:
-        """By a hash of the normalised text."""
-        corpus.execute(_EXACT_DUPLICATES)
+    def comparison(self, config: SampleConfig, folder: Path, memory_bytes: int) -> Comparison:
+        """By a 128-bit hash of the normalised text."""
+        return _Texts(folder, memory_bytes)
+
+
+class _Texts(Comparison):
+    def __init__(self, folder: Path, memory_bytes: int) -> None:
+        self._index = open_index(folder / "texts.sqlite", memory_bytes)
+        self._index.execute("CREATE TABLE texts (key BLOB PRIMARY KEY, doc_id TEXT) WITHOUT ROWID")
+        self._batch, self._keys = Batch((), (), (), 0), dict[int, bytes]()
+
+    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
+        """Their hashes."""
+        self._batch = batch
+        self._keys = {index: _key(batch.texts[index]) for index in documents}
+
+    def repeats(self, document: int) -> str | None:
+        """The document of this hash."""
+        found = self._index.execute("SELECT doc_id FROM texts WHERE key = ?", [self._keys[document]]).fetchone()
+        return None if found is None else f"of {found[0]}"
+
+    def keep(self, document: int) -> None:
+        """Under its hash."""
+        self._index.execute("INSERT INTO texts VALUES (?, ?)", [self._keys[document], self._batch.ids[document]])
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._index.close()
+
+
+def _key(text: str) -> bytes:
+    return blake2b(" ".join(plain(text).split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()

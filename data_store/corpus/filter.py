@@ -1,18 +1,18 @@
-"""What a filter of the corpus is: of single documents, or of all that are left. Each is a file of this folder;
-data_store/corpus/registry.py names them all.
+"""What a filter of the corpus is. Each is a file of this folder; data_store/corpus/registry.py names them all.
 
-SQL that a filter gives may use the fields of its config, and what `parameters` adds, as $name.
+A `Change` mends a document, a `DocumentFilter` judges it by itself, a `CorpusFilter` compares it with those before it
+that are kept.
 """
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
-import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_store.results import first_row
+from data_store.corpus.batch import Batch, Flags
 
 
 class SampleConfig(BaseModel):
@@ -25,26 +25,24 @@ class SampleConfig(BaseModel):
     )
 
 
-class Corpus:
-    """The documents in DuckDB, on their way through the filters.
+class Change(ABC):
+    """Mends documents before they are judged; `counted` are the words for what it changes, with what they mean."""
 
-    Tables: documents(place, doc_id, source, text), word_counts(place, word, n: of the sample's normalised words),
-    features(place, one column per measure), verdicts(place, reason, detail).
-    """
+    counted: ClassVar[Mapping[str, str]]
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
-        self._connection, self._parameters = connection, parameters
+    @abstractmethod
+    def change(self, text: str, config: Any) -> tuple[str, Mapping[str, int]]:
+        """The text as it is to be, and how often what was changed. It is asked of every text: the many that need
+        nothing must cost little."""
 
-    def execute(self, statement: str) -> None:
-        """Run a statement with those of the parameters that it names."""
-        self._connection.execute(statement, self._named(statement))
 
-    def first_row(self, query: str) -> tuple[Any, ...] | None:
-        """The first row of a query that names no parameter."""
-        return first_row(self._connection, query)
+@dataclass(frozen=True)
+class Rule:
+    """Documents that are to be dropped: for which reason, which of the batch, and what to say of one of them."""
 
-    def _named(self, statement: str) -> dict[str, Any]:
-        return {name: value for name, value in self._parameters.items() if re.search(rf"\${name}\b", statement)}
+    reason: str
+    drops: Flags
+    detail: Callable[[int], str]
 
 
 class Filter:
@@ -52,28 +50,38 @@ class Filter:
 
     reasons: ClassVar[Mapping[str, str]]
 
-    def parameters(self, config: Any) -> Mapping[str, Any]:
-        """What its SQL needs beside the fields of its config."""
-        return {}
+
+class DocumentFilter(Filter, ABC):
+    """Judges every document by itself. Of all rules of all filters, the first that drops a document counts."""
+
+    @abstractmethod
+    def rules(self, batch: Batch, config: Any) -> Iterator[Rule]:
+        """Its rules in their order, over the measures of a batch and its own (`batch.count`)."""
 
 
-class DocumentFilter(Filter):
-    """Judges every document by itself, all such filters in one pass: the first rule that holds counts.
+class Comparison(ABC):
+    """Documents held against those that were kept before. What it remembers lies on the disk."""
 
-    `rules` are (reason, condition, detail) in SQL over the shared measures (data_store/corpus/features.py) and its
-    own: `of_sample` by name, over the columns `text` and `sample` of a document; `of_words`, aggregates over `word` and
-    `n` (0 where there is no word); and all columns of `tables`, queries that give a row per `place` or none.
-    """
+    @abstractmethod
+    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
+        """These of the batch will be asked for, in this order."""
 
-    rules: ClassVar[tuple[tuple[str, str, str], ...]]
-    of_sample: ClassVar[Mapping[str, str]] = {}
-    of_words: ClassVar[Mapping[str, str]] = {}
-    tables: ClassVar[Mapping[str, str]] = {}
+    @abstractmethod
+    def repeats(self, document: int) -> str | None:
+        """What it repeats of kept documents, as the detail of its being dropped; None keeps it."""
+
+    @abstractmethod
+    def keep(self, document: int) -> None:
+        """No filter has dropped it: later ones are compared with it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go what it has open."""
 
 
 class CorpusFilter(Filter, ABC):
-    """Compares the documents that no filter before has dropped."""
+    """Compares documents that no filter before has dropped with those that are kept."""
 
     @abstractmethod
-    def drop(self, corpus: Corpus) -> None:
-        """Add rows to the table verdicts. A fixed number of statements, whatever the corpus' size."""
+    def comparison(self, config: Any, folder: Path, memory_bytes: int) -> Comparison:
+        """A new one, which may write into the folder and hold this many bytes."""

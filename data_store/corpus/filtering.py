@@ -1,107 +1,169 @@
-"""The corpus filter: every dropped document has one named, counted reason. Vectorised in DuckDB SQL over Arrow.
+"""The corpus filter: every dropped document has one named, counted reason.
 
-Of the reasons (data_store/corpus/registry.py) the first that applies counts. Duplicates are looked for only among what
-passed the others. The result depends on the input and config alone, not on threads or memory.
+Documents go through in their order, some at a time: mended, judged by themselves, compared with those that were kept.
+Of the reasons (data_store/corpus/registry.py) the first that applies counts. The result depends on the input and config
+alone, not on how much is held at once.
 """
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 
-from data_store.corpus.features import DOCUMENTS, PARAMETERS, judge_each
-from data_store.corpus.filter import Corpus
-from data_store.corpus.registry import CORPUS_FILTERS, DOCUMENT_FILTERS, FILTERS, REASONS, FilterConfig
+from data_store.corpus.batch import Batch
+from data_store.corpus.filter import Comparison
+from data_store.corpus.registry import CHANGED, CHANGES, CORPUS_FILTERS, DOCUMENT_FILTERS, REASONS, FilterConfig
 from data_store.errors import InputError
 from data_store.rows import row_kind
 
-_HARDENING = (
-    "SET enable_external_access = false",
-    "SET autoinstall_known_extensions = false",
-    "SET autoload_known_extensions = false",
-    "SET lock_configuration = true",
-)
-_KEPT = "SELECT doc_id, source, text FROM documents ANTI JOIN verdicts USING (place) ORDER BY place"
-_DROPPED = "SELECT doc_id, source, reason, detail FROM verdicts JOIN documents USING (place) ORDER BY place"
-_COUNTS = "SELECT reason, count(*) FROM verdicts GROUP BY reason"
-_BATCH_ROWS = 10_000
+_BYTES_A_CHARACTER = 160
+"""Of a document at hand: its text three times, and the numbers that are made of it."""
+Write = Callable[[pa.Table, pa.Table], None]
+
+
+@dataclass
+class FilterCounts:
+    """How many documents there were and stayed, were dropped for each reason, and how often what was changed in those
+    that stayed. Every reason and every change is named, also those that never happened."""
+
+    documents: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    changed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHANGED, 0))
 
 
 @dataclass(frozen=True)
-class FilterResult:
-    """`kept` rows of kind document in their first order, `dropped` rows of kind dropped, and how many per reason."""
+class _Rows:
+    """Documents as they come in."""
 
-    kept: pa.Table
-    dropped: pa.Table
-    counts: dict[str, int]
+    ids: Sequence[str]
+    sources: Sequence[str]
+    texts: Sequence[str]
 
 
-def filter_documents(
-    documents: pa.Table | pa.RecordBatchReader | Iterator[pa.RecordBatch],
-    config: FilterConfig | None = None,
-    *,
-    memory_limit: str = "1GB",
-    threads: int = 2,
-) -> FilterResult:
+def filter_documents(documents: Iterable[pa.RecordBatch], config: FilterConfig, write: Write) -> FilterCounts:
     """Filter a corpus.
 
     Args:
-        documents: rows of kind document: a table, a reader or an iterator of batches (see `read_documents`).
-        config: what to keep; None takes the defaults.
-        memory_limit: DuckDB's, for example "1GB"; beyond it DuckDB goes on in temporary files, removed at the end.
-        threads: DuckDB's. They change the time taken, never the result.
-
-    Returns:
-        `FilterResult`; its counts name every reason, also those that dropped nothing.
+        documents: rows of kind document, in batches that fit into memory (see `read_documents`).
+        config: what to keep.
+        write: is given kept rows of kind document and rows of kind dropped, in their first order, as they come.
 
     Raises:
         InputError: the rows are not of kind document, or nothing is kept; the message then gives the counts.
     """
-    config = config or FilterConfig()
-    with tempfile.TemporaryDirectory(prefix="halter-filter-") as scratch, duckdb.connect(":memory:") as connection:
-        connection.execute("SET temp_directory = $1", [scratch])
-        connection.execute("SET memory_limit = $1", [memory_limit])
-        connection.execute("SET threads = $1", [threads])
-        for statement in _HARDENING:
-            connection.execute(statement)
-        _load(connection, documents)
-        _judge(connection, config)
-        kept = _arrow(connection, _KEPT, "document")
-        dropped = _arrow(connection, _DROPPED, "dropped")
-        counts = dict.fromkeys(REASONS, 0) | dict(connection.execute(_COUNTS).fetchall())
-    if not kept.num_rows:
-        listed = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
+    counts = FilterCounts()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halter-filter-")))
+        share = config.memory_mb * 1_000_000 // 4
+        comparisons = [each.comparison(config, scratch, share) for each in CORPUS_FILTERS]
+        for comparison in comparisons:
+            stack.enter_context(closing(comparison))
+        for rows in _groups(documents, 2 * share // _BYTES_A_CHARACTER):
+            write(*_filtered(rows, config, comparisons, counts))
+    if not counts.kept:
+        listed = ", ".join(f"{reason} {count}" for reason, count in counts.dropped.items() if count)
         raise InputError(
-            f"the corpus filter kept none of {dropped.num_rows} documents ({listed or 'there were none'}); "
+            f"the corpus filter kept none of {counts.documents} documents ({listed or 'there were none'}); "
             "look at the dropped rows and loosen the filter's config"
         )
-    return FilterResult(kept, dropped, counts)
+    return counts
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, config: FilterConfig) -> None:
-    """Fill the table verdicts: one row for each document that is to be dropped."""
-    given = {**config.model_dump(), **PARAMETERS}
-    for each in FILTERS:
-        given |= each.parameters(config)
-    corpus = Corpus(connection, given)
-    judge_each(corpus, DOCUMENT_FILTERS)
-    for each in CORPUS_FILTERS:
-        each.drop(corpus)
+def _filtered(
+    rows: _Rows, config: FilterConfig, comparisons: Sequence[Comparison], counts: FilterCounts
+) -> tuple[pa.Table, pa.Table]:
+    """What is kept of some documents, and what is dropped."""
+    batch = _mended(rows, config)
+    verdicts = _judged(batch, config)
+    left = [index for index in range(len(batch)) if index not in verdicts]
+    for comparison in comparisons:
+        comparison.prepare(batch, left)
+    for index in left:
+        for each, comparison in zip(CORPUS_FILTERS, comparisons, strict=True):
+            if detail := comparison.repeats(index):
+                (reason,) = each.reasons
+                verdicts[index] = (reason, detail)
+                break
+        else:
+            for comparison in comparisons:
+                comparison.keep(index)
+    kept = [index for index in left if index not in verdicts]
+    counts.documents += len(batch)
+    counts.kept += len(kept)
+    for reason, _ in verdicts.values():
+        counts.dropped[reason] += 1
+    for index in kept:
+        for what, often in batch.found[index].items():
+            counts.changed[what] += often
+    return (
+        pa.table(
+            [[column[index] for index in kept] for column in (rows.ids, rows.sources, batch.texts)],
+            schema=row_kind("document").schema,
+        ),
+        pa.table(
+            [
+                [rows.ids[index] for index in sorted(verdicts)],
+                [rows.sources[index] for index in sorted(verdicts)],
+                *([verdicts[index][part] for index in sorted(verdicts)] for part in (0, 1)),
+            ],
+            schema=row_kind("dropped").schema,
+        ),
+    )
 
 
-def _load(
-    connection: duckdb.DuckDBPyConnection, documents: pa.Table | pa.RecordBatchReader | Iterator[pa.RecordBatch]
-) -> None:
-    """Copy the documents into DuckDB, each with its place, so that no later step depends on the order of a scan.
+def _mended(rows: _Rows, config: FilterConfig) -> Batch:
+    """The documents with all changes. What is too long to stay is not touched: mending takes time by the character."""
+    texts, found = list[str](), list[dict[str, int]]()
+    for text in rows.texts:
+        changed: dict[str, int] = {}
+        if len(text) <= config.max_characters:
+            for each in CHANGES:
+                text, what = each.change(text, config)
+                changed.update(what)
+        texts.append(text)
+        found.append(changed)
+    return Batch(rows.ids, texts, found, config.sample_characters)
 
-    Batch by batch from here: an error of whoever makes the batches then comes out as it is, not wrapped by DuckDB.
-    """
+
+def _judged(batch: Batch, config: FilterConfig) -> dict[int, tuple[str, str]]:
+    """Reason and detail of those that some rule drops."""
+    verdicts: dict[int, tuple[str, str]] = {}
+    for each in DOCUMENT_FILTERS:
+        for rule in each.rules(batch, config):
+            for index in np.flatnonzero(rule.drops).tolist():
+                if index not in verdicts:
+                    verdicts[index] = (rule.reason, rule.detail(index))
+    return verdicts
+
+
+def _groups(documents: Iterable[pa.RecordBatch], most_characters: int) -> Iterator[_Rows]:
+    """The rows in groups of so many characters, or of one document that has more."""
+    ids, sources, texts, characters = list[str](), list[str](), list[str](), 0
+    for doc_id, source, text in _checked(documents):
+        if texts and characters + len(text) > most_characters:
+            yield _Rows(ids, sources, texts)
+            ids, sources, texts, characters = [], [], [], 0
+        ids.append(doc_id)
+        sources.append(source)
+        texts.append(text)
+        characters += len(text) + _LEAST_CHARACTERS
+    if texts:
+        yield _Rows(ids, sources, texts)
+
+
+_LEAST_CHARACTERS = 20
+"""What a document costs besides its text, as characters."""
+
+
+def _checked(documents: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, str]]:
     names = row_kind("document").schema.names
-    connection.execute(DOCUMENTS)
     place = 0
-    for batch in documents.to_batches(_BATCH_ROWS) if isinstance(documents, pa.Table) else documents:
+    for batch in documents:
         if batch.schema.names != names:
             raise InputError(
                 f"the corpus has the columns {', '.join(batch.schema.names)}; wanted are {', '.join(names)}"
@@ -110,14 +172,5 @@ def _load(
             if column.null_count:
                 row = place + column.is_null().to_pylist().index(True)
                 raise InputError(f"row {row} of the corpus: field {name!r} is empty; fill or remove the row")
-        places = pa.array(range(place, place + batch.num_rows), pa.int64())
-        connection.register("batch", pa.Table.from_arrays([places, *batch.columns], names=["place", *names]))
-        connection.execute("INSERT INTO documents FROM batch")
-        connection.unregister("batch")
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         place += batch.num_rows
-
-
-def _arrow(connection: duckdb.DuckDBPyConnection, query: str, kind: str) -> pa.Table:
-    # In batches: more than 2 GiB of text do not fit into one Arrow array.
-    with connection.sql(query).to_arrow_reader(_BATCH_ROWS) as reader:
-        return pa.Table.from_batches(reader, reader.schema).cast(row_kind(kind).schema)

@@ -1,13 +1,13 @@
 """What is no text: tables of numbers, encoded blobs, one sign or word over and over."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
+import numpy as np
 from pydantic import Field
 
-from data_store.corpus.filter import DocumentFilter, SampleConfig
-
-_RUN_SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789ㅋㅎㅠㅜ"
+from data_store.corpus.batch import Batch
+from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
+from data_store.corpus.words import most_frequent
 
 
 class GarbageConfig(SampleConfig):
@@ -18,20 +18,22 @@ class GarbageConfig(SampleConfig):
         ge=0,
         le=1,
         description="Smallest share of letters among what is not white space (code: half). "
-        "Fewer than 20 other signs drop nothing; ruled lines do not count.",
+        "Fewer than 20 other signs drop nothing; a row of one sign counts once.",
     )
     max_symbol_share: float = Field(
         default=0.15,
         ge=0,
         le=1,
         description="Largest share of signs that are neither letter, digit nor punctuation (code: twice). "
-        "Fewer than 10 drop nothing; ruled lines do not count.",
+        "Fewer than 10 drop nothing; a row of one sign counts once.",
     )
     max_mean_word_length: float = Field(
         default=30, gt=0, description="Largest mean length of the words, in characters: beyond it are encoded blobs."
     )
     max_character_run: int = Field(
-        default=25, ge=2, le=1000, description="Longest run of one and the same letter or digit."
+        default=25,
+        ge=2,
+        description="Longest run of one and the same letter or digit; less than a tenth of the letters drops nothing.",
     )
     max_word_share: float = Field(
         default=0.4, gt=0, le=1, description="Largest share of one word, in documents of 40 words and more."
@@ -42,38 +44,26 @@ class Garbage(DocumentFilter):
     """Five sorts; the detail says which."""
 
     reasons = {"garbage": "few letters, many symbols, one character or word over and over, unbroken strings"}
-    of_sample = {
-        "symbols": "length(regexp_replace(sample, $no_symbol, '', 'g'))",
-        "has_run": "regexp_matches(lower(sample), $run)",
-    }
-    of_words = {"top_word": "max(n)", "word_characters": "sum(n * length(word))"}
-    rules = (
-        (
-            "garbage",
-            "letters < CASE WHEN is_code THEN 0.5 ELSE 1 END * $min_letter_share * seen AND visible - letters >= 20",
-            "format('letters {:.2f}', letters / seen)",
-        ),
-        (
-            "garbage",
-            "symbols > CASE WHEN is_code THEN 2 ELSE 1 END * $max_symbol_share * seen AND symbols >= 10",
-            "format('symbols {:.2f}', symbols / seen)",
-        ),
-        (
-            "garbage",
-            "word_characters > $max_mean_word_length * said",
-            "format('mean word length {:.1f}', word_characters / said)",
-        ),
-        ("garbage", "has_run", "'one character over and over'"),
-        (
-            "garbage",
-            "n_words >= 40 AND top_word > $max_word_share * said",
-            "format('one word is {:.2f} of all', top_word / said)",
-        ),
-    )
 
-    def parameters(self, config: GarbageConfig) -> Mapping[str, Any]:
-        """Expressions for symbols and runs."""
-        return {
-            "no_symbol": r"[\p{L}\p{M}\p{N}\s.,;:!?'\"()\-–—‘’“”…·、。「」]+",
-            "run": "|".join(f"{sign}{{{config.max_character_run + 1},}}" for sign in _RUN_SIGNS),
-        }
+    def rules(self, batch: Batch, config: GarbageConfig) -> Iterator[Rule]:
+        """By signs, then by words."""
+        letters, symbols, seen = batch.letters, batch.symbols, batch.seen
+        least = config.min_letter_share * np.where(batch.is_code, 0.5, 1) * seen
+        yield Rule(
+            "garbage",
+            (letters < least) & (seen - letters >= 20),
+            lambda i: f"letters {letters[i] / seen[i]:.2f}",
+        )
+        most = config.max_symbol_share * np.where(batch.is_code, 2, 1) * seen
+        yield Rule("garbage", (symbols > most) & (symbols >= 10), lambda i: f"symbols {symbols[i] / seen[i]:.2f}")
+        words, counts = batch.words, np.diff(batch.words.bounds)
+        total = np.concatenate(([0], np.cumsum(words.lengths)))[words.bounds]
+        mean = np.diff(total) / batch.said
+        yield Rule("garbage", mean > config.max_mean_word_length, lambda i: f"mean word length {mean[i]:.1f}")
+        run = batch.longest_run
+        much = (run > config.max_character_run) & (10 * run >= letters)
+        yield Rule("garbage", much, lambda i: f"one character {run[i]} times in a row")
+        top = np.zeros(len(batch))
+        for index in np.flatnonzero(counts >= 40).tolist():
+            top[index] = most_frequent(words.hashes[words.of(index)])[1] / counts[index]
+        yield Rule("garbage", top > config.max_word_share, lambda i: f"one word is {top[i]:.2f} of all")

@@ -7,6 +7,7 @@ a process of its own; tasks/engine/execute.py decides whether it has to run at a
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ class Output:
 
 
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
+
+_READ_BYTES = 1 << 20
 
 Measurements = Mapping[str, "float | Estimate"]  # by name: a number, or one with its interval
 StepFunction = Callable[["StepRun", Any], Measurements]
@@ -191,10 +194,15 @@ class StepRun:
 
     def batches(self, role: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
         """The same, at most `rows` at a time: of what is too large to be held."""
+        for batch in self.record_batches(role, rows):
+            yield batch.to_pylist()
+
+    def record_batches(self, role: str, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+        """The same as Arrow has them."""
         for entry in self.all_inputs(role):
-            with pq.ParquetFile(entry.path / "rows.parquet") as file:
-                for batch in file.iter_batches(rows):
-                    yield batch.to_pylist()
+            # Without a buffer of its own the file is read by whole row groups: 65,536 documents.
+            with pq.ParquetFile(entry.path / "rows.parquet", buffer_size=_READ_BYTES) as file:
+                yield from file.iter_batches(rows)
 
     def wants(self, role: str) -> bool:
         """Whether the plan asks for this output."""
@@ -208,11 +216,16 @@ class StepRun:
 
     def write_rows(self, role: str, rows: pa.Table | list[dict[str, Any]]) -> None:
         """Write a data set."""
-        kind = self._outputs[role].rows
-        if kind is None:
-            raise ValueError(f"{self.name}: output {role} is not a data set")
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=row_kind(kind).schema)
+        schema = self._schema_of(role)
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
         pq.write_table(table, self.output(role) / "rows.parquet", compression="zstd")
+
+    @contextmanager
+    def writing_rows(self, role: str) -> Iterator[Callable[[pa.Table], None]]:
+        """Write a data set piece by piece, as its rows come: of what is too large to be held."""
+        path = self.output(role) / "rows.parquet"
+        with pq.ParquetWriter(path, self._schema_of(role), compression="zstd") as writer:
+            yield lambda rows: writer.write_table(rows) if rows.num_rows else None
 
     @property
     def work(self) -> Path:
@@ -246,6 +259,12 @@ class StepRun:
         folder = self._folder / "tables"
         folder.mkdir(exist_ok=True)
         (folder / f"{key}.json").write_text(json.dumps(rows))
+
+    def _schema_of(self, role: str) -> pa.Schema:
+        kind = self._outputs[role].rows
+        if kind is None:
+            raise ValueError(f"{self.name}: output {role} is not a data set")
+        return row_kind(kind).schema
 
     def _only(self, role: str) -> StepInput:
         entries = self.all_inputs(role)

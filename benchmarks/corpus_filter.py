@@ -1,0 +1,110 @@
+"""How fast the corpus filter is and what memory it takes: `python -m benchmarks.corpus_filter 100 1000 [FOLDER]`.
+
+Documents of 16 KB are made of the texts in FOLDER, or of words by Zipf's law: paragraphs in a new order, so that a
+document in a hundred is a near duplicate of an earlier one. Each size (in MB) runs in a process of its own; the peak is
+that of the process, its libraries included.
+"""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_store.corpus.filtering import filter_documents
+from data_store.corpus.registry import FilterConfig
+from data_store.reading.readers import read_documents
+from data_store.rows import row_kind
+
+_CHARACTERS = 16_000
+_AT_ONCE = 500
+_SCHEMA = row_kind("document").schema
+
+
+def _paragraphs(folder: Path | None, rng: random.Random) -> list[str]:
+    """Pieces of 200 to 1,000 characters."""
+    if folder is None:
+        names = [
+            f"{a}{b}{c}" for a in ("ba", "do", "ki", "lu", "me", "ri") for b in "nrstl" for c in ("a", "en", "o", "it")
+        ]
+        weights = [1 / (rank + 1) for rank in range(len(names))]
+        return [" ".join(rng.choices(names, weights, k=90)) + "." for _ in range(20_000)]
+    texts = [text for batch in read_documents(sorted(folder.iterdir())) for text in batch.column("text").to_pylist()]
+    pieces: list[str] = []
+    for text in texts:
+        for start in range(0, len(text), 700):
+            pieces.append(text[start : start + 700])
+    return pieces
+
+
+def write_corpus(path: Path, megabytes: int, folder: Path | None) -> None:
+    """Documents of `_CHARACTERS` characters, `megabytes` of them, as a Parquet file."""
+    rng = random.Random(megabytes)
+    pieces = _paragraphs(folder, rng)
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
+        count, last = megabytes * 1_000_000 // _CHARACTERS, ""
+        for start in range(0, count, _AT_ONCE):
+            ids, texts = [], []
+            for number in range(start, min(start + _AT_ONCE, count)):
+                near = number % 100 == 99
+                drawn = [last, rng.choice(pieces)] if near else rng.choices(pieces, k=_CHARACTERS // 600)
+                last = "\n\n".join(drawn)[:_CHARACTERS]
+                ids.append(f"d{number}")
+                texts.append(last)
+            writer.write_table(pa.table([ids, ids, texts], schema=_SCHEMA))
+
+
+def run(path: Path) -> dict[str, float]:
+    """Filter a file, and write what comes out beside it."""
+    config = FilterConfig(languages=("en", "ko", "code"))
+    size, started, computed = 0, time.perf_counter(), time.process_time()
+    with (
+        pq.ParquetFile(path, buffer_size=1 << 20) as file,
+        pq.ParquetWriter(path.with_suffix(".kept"), _SCHEMA, compression="zstd") as kept,
+        pq.ParquetWriter(path.with_suffix(".dropped"), row_kind("dropped").schema, compression="zstd") as dropped,
+    ):
+
+        def write(stay: pa.Table, go: pa.Table) -> None:
+            nonlocal size
+            size += stay.nbytes
+            kept.write_table(stay)
+            dropped.write_table(go)
+
+        counts = filter_documents(file.iter_batches(64), config, write)
+    return {
+        "documents": counts.documents,
+        "kept": counts.kept,
+        "kept MB": size / 1e6,
+        "seconds": time.perf_counter() - started,
+        "processor seconds": time.process_time() - computed,
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        **{f"dropped {reason}": count for reason, count in counts.dropped.items() if count},
+    }
+
+
+def main() -> None:
+    """Each size in turn; a run's own process prints its figures."""
+    if sys.argv[1] == "--run":
+        print(json.dumps(run(Path(sys.argv[2]))))
+        return
+    sizes = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    folder = next((Path(each) for each in sys.argv[1:] if not each.isdigit()), None)
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "corpus.parquet"
+            write_corpus(path, size, folder)
+            command = [sys.executable, "-m", "benchmarks.corpus_filter", "--run", str(path)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            speed = size / found["processor seconds"]
+            listed = ", ".join(f"{name} {value:,.0f}" for name, value in found.items())
+            print(f"{size} MB: {speed:.1f} MB a second of one core; {listed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

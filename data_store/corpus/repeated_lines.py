@@ -1,0 +1,101 @@
+"""Lines that stand in many documents: menus, notices, the furniture that no list of phrases knows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from data_store.corpus.batch import Batch
+from data_store.corpus.filter import Comparison, CorpusFilter, SampleConfig
+from data_store.corpus.words import Hashes, Numbers, ordered_sums
+
+_LEAST_LINES = 4
+_LEAST_WORDS = 4
+_MOST = 255
+_BITS = 23
+"""Two tables of 2^23 one-byte counters hold lines: with 8 million different ones kept, a new line is taken for one of
+ten documents about once in ten billion."""
+
+
+class RepeatedLinesConfig(SampleConfig):
+    """How often is often."""
+
+    repeated_line_documents: int = Field(
+        default=10,
+        ge=2,
+        le=_MOST,
+        description="A line of 4 words and more is repeated if it stands in this many kept documents of 4 lines and "
+        "more; source code is not looked at.",
+    )
+    max_repeated_line_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Largest share of such lines in a document's words, by their characters.",
+    )
+
+
+class RepeatedLines(CorpusFilter):
+    """The first documents that have the lines stay."""
+
+    reasons = {"repeated_lines": "mostly lines that stand in many documents that are kept"}
+
+    def comparison(self, config: RepeatedLinesConfig, folder: Path, memory_bytes: int) -> Comparison:
+        """With counters of a fixed size."""
+        return _LineCounts(config)
+
+
+class _LineCounts(Comparison):
+    """A count-min sketch with conservative update (Estan, Varghese, SIGCOMM 2002): it never counts too few."""
+
+    def __init__(self, config: RepeatedLinesConfig) -> None:
+        self._config = config
+        self._counts = np.zeros((2, 1 << _BITS), np.uint8)
+        self._lines: dict[int, tuple[Hashes, Numbers]] = {}
+
+    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
+        """The lines of each and their characters, where there are enough."""
+        self._lines = {}
+        for index in documents:
+            if batch.n_lines[index] < _LEAST_LINES or batch.is_code[index]:
+                continue
+            words = batch.words.of(index)
+            if words.start == words.stop:
+                continue
+            lines = batch.words.lines[words]
+            starts = np.flatnonzero(np.diff(lines, prepend=-1))
+            hashes = ordered_sums(batch.words.hashes[words], starts)
+            characters = np.add.reduceat(batch.words.lengths[words], starts)
+            counted = np.diff(starts, append=len(lines)) >= _LEAST_WORDS
+            self._lines[index] = np.where(counted, hashes, 0).astype(np.uint64), characters
+
+    def repeats(self, document: int) -> str | None:
+        """The share of lines that many have."""
+        if document not in self._lines:
+            return None
+        hashes, characters = self._lines[document]
+        often = (self._found(hashes) >= self._config.repeated_line_documents) & (hashes != 0)
+        share = float(characters[often].sum() / characters.sum())
+        return f"repeated lines {share:.2f}" if share > self._config.max_repeated_line_share else None
+
+    def keep(self, document: int) -> None:
+        """Count each of its lines once."""
+        if document in self._lines:
+            hashes = np.unique(self._lines[document][0])
+            more = np.minimum(self._found(hashes) + 1, _MOST).astype(np.uint8)
+            for row, places in enumerate(self._places(hashes)):
+                self._counts[row, places] = np.maximum(self._counts[row, places], more)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _found(self, hashes: Hashes) -> Numbers:
+        first, second = (self._counts[row, places] for row, places in enumerate(self._places(hashes)))
+        found: Numbers = np.minimum(first, second).astype(np.int64)
+        return found
+
+    @staticmethod
+    def _places(hashes: Hashes) -> tuple[Hashes, Hashes]:
+        mask = np.uint64((1 << _BITS) - 1)
+        return hashes & mask, (hashes >> np.uint64(32)) & mask
