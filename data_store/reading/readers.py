@@ -95,8 +95,8 @@ def read_prompts(
         if record.fields.get("axis") not in (None, "", *AXES):
             raise RefusedRowError("other_axis", str(record.fields["axis"])[:40])
         words["axis"] = record.fields.get("axis") or axis
-        if record.fields.get("kind") not in (None, ""):
-            words["kind"] = str(record.fields["kind"])
+        if isinstance(said := record.fields.get("kind"), str | int) and said != "":
+            words["kind"] = str(said) if isinstance(said, int) else record.text("kind")
         messages = with_context(record, prompt_of(record, text_field))
         if messages[-1]["role"] != "user":
             raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")

@@ -61,7 +61,8 @@ def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
     rows, refused = list[dict[str, Any]](), list[dict[str, str]]()
     for each in found:
         if isinstance(each, Refusal):
-            refused.append({"doc_id": each.source, **each._asdict()})
+            told = each.detail.encode(errors="backslashreplace").decode()  # of a text that may hold half a character
+            refused.append({"doc_id": each.source, "source": each.source, "reason": each.reason, "detail": told})
         else:
             rows.append(each)
     refused_table = pa.Table.from_pylist(refused, schema=row_kind("dropped").schema)

@@ -45,11 +45,15 @@ class Record:
     source: str
     fields: dict[str, Any]
 
-    def text(self, field: str) -> str:
-        """The text in `field`; raises InputError where it is missing or no text."""
+    def value(self, field: str) -> Any:
+        """What stands in `field`; raises InputError where it is missing."""
         if field not in self.fields:
             raise InputError(f"{self.where}: there is no field {field!r}; the fields are {listed(self.fields)}")
-        return self.check_text(field, self.fields[field])
+        return self.fields[field]
+
+    def text(self, field: str) -> str:
+        """The text in `field`; raises InputError where it is missing or no text."""
+        return self.check_text(field, self.value(field))
 
     def check_text(self, field: str, value: Any) -> str:
         """`value` if it is text that can be stored; raises InputError naming `field` otherwise."""

@@ -332,12 +332,12 @@ def test_where_most_rows_are_too_long_the_run_stops_and_says_how_many_of_which_s
     with pytest.raises(InputError) as caught:
         fit(tmp_path / "a", tokenizer_folder, rows, PROMPTS, **how)
     said = str(caught.value)
-    assert said.startswith(f"demonstrations: 3 of 4 (75 %) are longer than the {tokens - 1} tokens that fit, and fit.")
+    assert said.startswith(f"demonstrations: 3 of 4 (75%) are longer than the {tokens - 1} tokens that fit, and fit.")
     assert said.endswith(f"The first is d.jsonl:2 with {tokens} tokens, {tokens - 1} fit")
     metrics = fit(tmp_path, tokenizer_folder, rows, PROMPTS, **how, max_dropped_share=0.75)
     assert (metrics["demonstrations/too_long_share"], metrics["prompts/too_long_share"]) == (0.75, 0.0)
     (note,) = (tmp_path / "notes.jsonl").read_text().splitlines()
-    assert json.loads(note).endswith(f"3 of 4 (75 %) are longer than the {tokens - 1} tokens that fit and left out")
+    assert json.loads(note).endswith(f"3 of 4 (75%) are longer than the {tokens - 1} tokens that fit and left out")
 
 
 def test_where_nothing_is_dropped_an_empty_list_takes_the_place_of_an_older_one(
