@@ -18,7 +18,8 @@ from flows.recipe.places import FOUNDATION
 from flows.recipe.plan import intakes_of, parts_of
 from flows.session import Session
 from flows.shown.status import look_at, status_cells
-from tasks.import_data import PAIRS, import_data
+from tasks.file_roles import PAIRS
+from tasks.import_data import import_data
 
 _LOCK = "intakes.lock"
 _MADE = ("fresh", "stale", "tainted")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.figures import percent
 from models.config import TEMPLATE_DATE, Config
 from tasks.answers import dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import Input, Output, StepRun, step
@@ -25,6 +26,12 @@ class FitConfig(Config):
 
     too_long: Literal["error", "drop"] = Field(
         default="error", description="error: stop and name the row; drop: count it"
+    )
+    max_dropped_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="With too_long: drop: a larger share of demonstrations, prompts or pairs stops the run",
     )
     max_prompt_tokens: int | None = Field(
         default=None, ge=1, description="Longest prompt; empty: what context and fine-tuning leave beside an answer"
@@ -64,7 +71,7 @@ class FitStepConfig(FitLimitsConfig):
 
 
 @step(
-    version=2,
+    version=3,
     config=FitStepConfig,
     inputs={
         **{role: Input("dataset", rows, optional=True) for role, rows in FITTED.items()},
@@ -76,7 +83,7 @@ class FitStepConfig(FitLimitsConfig):
         **{role: Output("dataset", rows, passes_on=(role,)) for role, rows in FITTED.items()},
         "dropped": Output("dataset", "dropped"),
     },
-    metrics=("dropped", *(f"{role}/{fate}" for role in FITTED for fate in ("kept", "too_long"))),
+    metrics=("dropped", *(f"{role}/{fate}" for role in FITTED for fate in ("kept", "too_long", "too_long_share"))),
     headline="dropped",
     about="Checks what the context can hold.",
     tags=("foundation",),
@@ -107,14 +114,23 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
             dropped.append(
                 {"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail}
             )
+        lost = len(dropped) - before
+        share = lost / max(len(kept) + lost, 1)
         for group in sorted(groups - {row.get("axis", role) for row in kept}):
             name = role if group == role else f"{group} {role}"
             raise InputError(f"none of the {name} fit: {limit} tokens; raise the lengths in the config")
+        if lost:
+            told = (
+                f"{role}: {lost} of {len(kept) + lost} ({percent(share)}) are longer than the {limit} tokens that fit"
+            )
+            _check_share(told, share, config, dropped[before])
+            run.note(f"{told} and left out")
         if role == "prompts":
             _check_splits({row["split"] for row in kept}, config.splits)
         run.write_rows(role, kept)
         metrics[f"{role}/kept"] = float(len(kept))
-        metrics[f"{role}/too_long"] = float(lost := len(dropped) - before)
+        metrics[f"{role}/too_long"] = float(lost)
+        metrics[f"{role}/too_long_share"] = share
         counts.append({"data set": role, "kept": len(kept), "too long": lost, "tokens that fit": limit})
 
     prompt_tokens = min(config.prompt_tokens, config.max_prompt_tokens or config.prompt_tokens)
@@ -138,6 +154,15 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     run.write_rows("dropped", dropped)  # also where none was: the rows of an earlier run must not stay in its place
     run.table("fit", counts)
     return {**metrics, "dropped": float(len(dropped))}
+
+
+def _check_share(told: str, share: float, config: FitConfig, first: Mapping[str, str]) -> None:
+    """What is left must be most of what was given: a run on a tenth of the pairs is another one than was asked for."""
+    if share > config.max_dropped_share:
+        raise InputError(
+            f"{told}, and fit.max_dropped_share is {config.max_dropped_share:g}: raise the lengths in the config, or "
+            f"it. The first is {first['source']} with {first['detail']}"
+        )
 
 
 def _check_gatt(run: StepRun, renderer: "Renderer", room: GattRoom) -> None:

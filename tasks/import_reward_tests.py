@@ -11,7 +11,7 @@ from data_store.reading.preference_readers import read_preferences
 from data_store.row_sources import is_named, without
 from data_store.rows import row_kind
 from tasks.engine.step import Files, Input, Output, StepRun, step
-from tasks.imported_files import annotators_of
+from tasks.file_roles import ReadingStepConfig, annotators_of
 from tasks.reward_tests import ReadingTestsConfig, RewardTestChoice
 
 
@@ -21,7 +21,16 @@ def _imports(config: ReadingTestsConfig, sources: Files, what: str, name: str) -
     if what == "source":
         return any(is_named(path, name) for _, path in given)
     # of a file that is not there nothing can be said; what was read of it may have been theirs
-    return any(not path.is_file() or name in annotators_of(path, each.format, config.options) for each, path in given)
+    return any(
+        not path.is_file()
+        or name
+        in annotators_of(
+            f"{each.axis}_preferences",
+            path,
+            ReadingStepConfig(preference_format=each.format, preference_options=config.options),
+        )
+        for each, path in given
+    )
 
 
 @step(

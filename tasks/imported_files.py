@@ -1,47 +1,29 @@
 """The files of one import: names that tell them apart over all roles, and counts by file and outcome."""
 
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from data_store.errors import InputError
-from data_store.reading.preference_formats.registry import PreferenceOptions
-from data_store.reading.preference_readers import read_preferences
+from data_store.reading.bad_rows import BAD_ROW
+from data_store.reading.readers import read_documents
 from data_store.reading.row_import import Imported, row_identity
 from data_store.reading.source_files import source_files
-from data_store.rows import AXES
+from data_store.rows import row_kind
 from tasks.engine.step import StepRun
+from tasks.file_roles import ROLES, ReadingStepConfig, SplitOf, read_role
 
-ROLES = (
-    "documents",
-    "demonstrations",
-    "instructions",
-    *(f"{axis}_{kind}" for kind in ("prompts", "preferences", "evaluation_prompts") for axis in AXES),
-    "borderline_prompts",
-)
-
-
-def annotators_of(path: Path, preference_format: str, options: PreferenceOptions) -> frozenset[str]:
-    """Who judged the pairs of a file; it is read once per process as long as it does not change."""
-    about = path.stat()
-    looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-    return _annotators_of(path, preference_format, options.model_dump_json(), looks)
-
-
-@cache
-def _annotators_of(path: Path, preference_format: str, options: str, _looks: tuple[int, ...]) -> frozenset[str]:
-    read = read_preferences([path], preference_format, options=PreferenceOptions.model_validate_json(options))
-    return frozenset(read.rows.column("annotator").to_pylist())
+_ACCEPTED = "accepted"
 
 
 class ImportedFiles:
     """What is read of them, what is refused, and how many rows each gives."""
 
-    def __init__(self, run: StepRun) -> None:
-        self.run = run
+    def __init__(self, run: StepRun, config: ReadingStepConfig) -> None:
+        self.run, self.config = run, config
         found = {entry.path.resolve(): entry.path for role in ROLES for entry in run.all_inputs(role)}
         self.names = {file.path.resolve(): file.name for file in source_files(list(found.values()))}
         self.refused: list[pa.Table] = []
@@ -75,8 +57,31 @@ class ImportedFiles:
             table = table.set_column(number, table.schema.field(number), pa.array(ids, pa.string()))
         return table
 
-    def accepted(self, role: str, read: Imported) -> pa.Table:
-        """What was read of a role; what was refused is kept aside and counted."""
+    def read(
+        self, role: str, split_of: SplitOf | None = None, of_those: Callable[[Imported], Imported] | None = None
+    ) -> pa.Table:
+        """The rows of a role, of which `of_those` may refuse some; what was refused is kept aside and counted."""
+        how = {} if split_of is None else {"split_of": split_of}
+        read = read_role(role, self.paths(role), self.config, self.config.bad_rows, **how)
+        return self._accepted(role, read if of_those is None else of_those(read))
+
+    def documents(self) -> pa.Table:
+        """The documents of the corpus."""
+        bad, paths = self.config.bad_rows, self.paths("documents")
+        of_files = self.config.options("documents", paths)
+        rows = pa.Table.from_batches(read_documents(paths, self.config.text_field, bad=bad, of_files=of_files))
+        refused = [{"doc_id": each.source, **each._asdict()} for each in bad.taken()]
+        return self._accepted("documents", Imported(rows, pa.Table.from_pylist(refused, row_kind("dropped").schema)))
+
+    def shares(self) -> dict[str, float]:
+        """Of each role the share of its rows that were refused."""
+        refused, all_rows = Counter[str](), Counter[str]()
+        for row in self.table:
+            all_rows[row["role"]] += row["rows"]
+            refused[row["role"]] += row["rows"] if row["outcome"] != _ACCEPTED else 0
+        return {f"refused_share/{role}": refused[role] / rows for role, rows in all_rows.items()}
+
+    def _accepted(self, role: str, read: Imported) -> pa.Table:
         refused = self.renamed(role, read.refused)
         for (file, reason), count in _by_file(refused).items():
             self.table.append({"role": role, "file": file, "outcome": f"refused: {reason}", "rows": count})
@@ -86,8 +91,35 @@ class ImportedFiles:
         self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
         rows = self.renamed(role, read.rows)
         for (file, _), count in _by_file(rows).items():
-            self.table.append({"role": role, "file": file, "outcome": "accepted", "rows": count})
+            self.table.append({"role": role, "file": file, "outcome": _ACCEPTED, "rows": count})
+        self._check_share(role, refused)
+        self._tell(role)
         return rows
+
+    def _check_share(self, role: str, refused: pa.Table) -> None:
+        """Raises InputError for a file of which too many rows could not be read."""
+        for file in {row["file"] for row in self.table if row["role"] == role}:
+            mine = [row for row in self.table if (row["role"], row["file"]) == (role, file)]
+            bad = sum(row["rows"] for row in mine if row["outcome"] == f"refused: {BAD_ROW}")
+            rows = sum(row["rows"] for row in mine)
+            if bad > self.config.max_bad_share * rows:
+                first = next(r["detail"] for r in refused.to_pylist() if r["reason"] == BAD_ROW)
+                raise InputError(
+                    f"data.{role}: {bad} of {rows} rows of {file} cannot be read, and data.max_bad_share is "
+                    f"{self.config.max_bad_share:g}: mend the file, or raise it. The first: {first}"
+                )
+
+    def _tell(self, role: str) -> None:
+        """A note where something was refused."""
+        mine = [row for row in self.table if row["role"] == role]
+        reasons = Counter[str]()
+        for row in mine:
+            reasons[row["outcome"]] += row["rows"]
+        accepted = reasons.pop(_ACCEPTED, 0)
+        if reasons:
+            said = ", ".join(f"{reason.removeprefix('refused: ')} {count}" for reason, count in reasons.most_common())
+            everything = accepted + reasons.total()
+            self.run.note(f"{role}: {accepted} of {everything} rows are read; left out: {said}")
 
     def write(self, role: str, tables: list[pa.Table]) -> None:
         """Write a data set. Raises InputError where withdrawals leave nothing of it."""

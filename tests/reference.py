@@ -25,6 +25,7 @@ from data_store.identity import check_run_name
 from data_store.reading.preference_formats.registry import FORMATS
 from flows.cli import app
 from flows.recipe.config import RunConfig
+from flows.recipe.data_config import Entry
 from flows.study.config import StudyConfig
 from models.llama_presets import PRESETS
 from tasks.evaluations.evaluation import Measure
@@ -45,6 +46,7 @@ WORDS = {
     Path: "path",
     date: "date",
     Any: "value",
+    Entry: "path or {path: …}",
 }
 
 

@@ -49,6 +49,8 @@ class ArrowFiles:
             with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, rows.schema_arrow) as writer:
                 for batch in rows.iter_batches(batch_size=_BATCH):
                     writer.write_batch(batch)
+                if not rows.metadata.num_rows:  # `datasets` cannot open a stream without a batch
+                    writer.write_batch(pa.RecordBatch.from_pylist([], rows.schema_arrow))
             draft.chmod(0o444)
             with draft.open("rb") as file:
                 os.fsync(file.fileno())

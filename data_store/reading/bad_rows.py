@@ -27,10 +27,10 @@ class Refusal(NamedTuple):
 
 class BadRows:
     """What becomes of rows that cannot be read: the first one stops the reading, or with `drop` each is left out and
-    kept here as a refusal."""
+    kept here as a refusal. `most`: so many records of a file are looked at; all of them if not given."""
 
-    def __init__(self, *, drop: bool = False) -> None:
-        self.drop = drop
+    def __init__(self, *, drop: bool = False, most: int | None = None) -> None:
+        self.drop, self.most = drop, most
         self._met: list[Refusal] = []
 
     def meet(self, error: InputError, *sources: str) -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,12 @@ def read_records(file: SourceFile, bad: BadRows | None = None) -> Iterator[Recor
     Raises InputError where a file cannot be read, and for a line that cannot, unless `bad` has it dropped.
     """
     bad = bad or BadRows()
+    told = {name: value for name in ("axis", "split") if (value := getattr(file.options, name)) is not None}
+    for record in islice(_records(file, bad), bad.most):
+        yield Record(record.where, record.source, {**record.fields, **told}) if told else record
+
+
+def _records(file: SourceFile, bad: BadRows) -> Iterator[Record]:
     if file.format == "jsonl":
         return _json_records(file, bad)
     if file.format == "json":

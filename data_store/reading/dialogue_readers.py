@@ -10,6 +10,7 @@ from data_store.reading.containers import read_records
 from data_store.reading.dialogue_formats.format import DialogueFormat, Names
 from data_store.reading.dialogue_formats.pair import PAIR
 from data_store.reading.dialogue_formats.registry import DIALOGUE_FORMATS
+from data_store.reading.file_options import OfFiles
 from data_store.reading.messages import Messages, check_turns, with_context, with_thoughts
 from data_store.reading.row_import import Imported, gather
 from data_store.reading.source_files import Record, source_files
@@ -27,6 +28,7 @@ def read_dialogues(
     kind: str = "import",
     format: str = RECOGNISE,
     bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
 ) -> Imported:
     """Rows of kind dialogue from .jsonl, .json, .csv, .tsv, .parquet and .arrow.
 
@@ -40,17 +42,19 @@ def read_dialogues(
     Raises:
         InputError: a broken line, a record in none of these formats; nothing left after refusals.
     """
-    if format not in (RECOGNISE, *DIALOGUE_FORMATS):
-        raise InputError(f"format is {format!r}; use one of {', '.join((RECOGNISE, *DIALOGUE_FORMATS))}")
-    names = Names(prompt_field, response_field)
     bad = bad or BadRows()
 
     def found() -> Iterator[dict[str, Any] | Refusal]:
-        for file in source_files(paths):
+        for file in source_files(paths, of_files):
+            said = file.options
+            names = Names(said.prompt_field or prompt_field, said.response_field or response_field)
+            named = said.format or format
+            if named not in (RECOGNISE, *DIALOGUE_FORMATS):
+                raise InputError(f"format is {named!r}; use one of {', '.join((RECOGNISE, *DIALOGUE_FORMATS))}")
             for record in read_records(file, bad):
                 yield from bad.taken()
                 try:
-                    yield from _rows(record, DIALOGUE_FORMATS.get(format) or _format_of(record, names), names, kind)
+                    yield from _rows(record, DIALOGUE_FORMATS.get(named) or _format_of(record, names), names, kind)
                 except RefusedRowError as refusal:
                     yield Refusal(record.source, refusal.reason, refusal.detail)
                 except InputError as error:

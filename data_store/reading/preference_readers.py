@@ -9,16 +9,19 @@ from typing import Any
 from data_store.errors import InputError
 from data_store.reading.bad_rows import BadRows, Refusal, RefusedRowError
 from data_store.reading.containers import read_records
+from data_store.reading.file_options import OfFiles
 from data_store.reading.messages import with_context
 from data_store.reading.preference_formats.format import PreferenceFormat
 from data_store.reading.preference_formats.pairs import NUMBERS, OTHER_AXIS, Found
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
 from data_store.reading.row_import import Imported, gather, prompt_id_of, row_identity
 from data_store.reading.source_files import Record, SourceFile, source_files
+from data_store.reading.words import split_of
 from data_store.rows import AXES, RATINGS
 
 RECOGNISE = "auto"
 _LOOKED_AT = 50  # records that tell a file's format
+_HELD = {"validation": "heldout"}  # what validates trains no reward model either way
 _EMPTY = dict.fromkeys(("safety_label", "policy_version_a", "policy_version_b", *NUMBERS))
 
 
@@ -26,6 +29,14 @@ class _Reading(PreferenceOptions):
     """The options of all formats, with the axis that the file is given for."""
 
     axis: str
+
+    def for_question(self, question: str | None) -> "_Reading":
+        """The same for the question of one file."""
+        if question is None:
+            return self
+        named = {"question": question}
+        argilla, label_studio = (each.model_copy(update=named) for each in (self.argilla, self.label_studio))
+        return self.model_copy(update={"argilla": argilla, "label_studio": label_studio})
 
 
 def read_preferences(
@@ -36,6 +47,7 @@ def read_preferences(
     default_rating: str = "better",
     options: PreferenceOptions | None = None,
     bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
 ) -> Imported:
     """Rows of kind preference from .jsonl, .json, .csv, .tsv, .parquet or .arrow.
 
@@ -62,14 +74,20 @@ def read_preferences(
     reading = _Reading(**dict(options or PreferenceOptions()), axis=axis)
     default = {"axis": axis, "iteration": iteration, "split": None, "rating": default_rating, **_EMPTY}
     bad = bad or BadRows()
-    found = (each for file in source_files(paths) for each in _read_file(file, format, reading, default, bad))
+    files = source_files(paths, of_files)
+    found = (each for file in files for each in _read_file(file, format, reading, default, bad))
     return gather(found, "preference")
 
 
 def _read_file(
     file: SourceFile, name: str, options: _Reading, default: Mapping[str, Any], bad: BadRows
 ) -> Iterator[Found]:
-    records: Iterable[Record] = read_records(file, bad)
+    said = file.options
+    name, options = said.format or name, options.for_question(said.question)
+    if name not in (RECOGNISE, *FORMATS):
+        raise InputError(f"{file.path}: format is {name!r}; use one of {', '.join((RECOGNISE, *FORMATS))}")
+    records: Iterable[Record] = _renamed(read_records(file, bad), said.prompt_field)
+    default = {**default, "split": said.split.replace("validation", "heldout") if said.split else None}
     if name == RECOGNISE:
         records = iter(records)
         first = list(islice(records, _LOOKED_AT))
@@ -82,16 +100,26 @@ def _read_file(
         for found in _read_group(format, group, options, bad):
             if isinstance(found, Refusal):
                 yield found
-            elif found.get("axis", options.axis) != options.axis:
+            elif said.axis is None and found.get("axis", options.axis) != options.axis:
                 yield Refusal(found["source"], OTHER_AXIS, f"the file is given for {options.axis}")
             elif found["response_a"] == found["response_b"]:
                 yield Refusal(found["source"], "identical_responses", "")
             else:
                 row = {**default, "annotator": f"import:{name}", **found}
+                row |= {"axis": options.axis} | ({"split": default["split"]} if default["split"] else {})
                 identity = row_identity(row["axis"], row["source"])
                 yield {**row, "preference_id": identity, "prompt_id": prompt_id_of(row["messages"])}
         yield from bad.taken()
     yield from bad.taken()
+
+
+def _renamed(records: Iterable[Record], prompt_field: str | None) -> Iterator[Record]:
+    """The records with the prompt where formats look for it."""
+    for record in records:
+        if prompt_field is None or prompt_field not in record.fields:
+            yield record
+        else:
+            yield Record(record.where, record.source, {**record.fields, "prompt": record.fields[prompt_field]})
 
 
 def _groups(records: Iterable[Record], format: PreferenceFormat) -> Iterator[list[Record]]:
@@ -126,7 +154,8 @@ def _read_group(
             yield found
             continue
         try:
-            yield {**found, "messages": with_context(told, found["messages"])}
+            split = {} if "split" in found or (of := split_of(told)) is None else {"split": _HELD.get(of, of)}
+            yield {**found, **split, "messages": with_context(told, found["messages"])}
         except RefusedRowError as refusal:
             yield Refusal(found["source"], refusal.reason, refusal.detail)
         except InputError as error:

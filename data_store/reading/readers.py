@@ -15,6 +15,7 @@ from data_store.errors import InputError
 from data_store.reading.bad_rows import BadRows, RefusedRowError
 from data_store.reading.containers import KINDS, read_parquet_column, read_records
 from data_store.reading.dialogue_readers import read_dialogues
+from data_store.reading.file_options import OfFiles
 from data_store.reading.instruction_checks import read_check
 from data_store.reading.messages import Messages, prompt_of, with_context
 from data_store.reading.preference_readers import read_preferences
@@ -37,7 +38,11 @@ _MOST_CATEGORIES, _LONGEST_CATEGORY = 64, 80
 
 
 def read_documents(
-    paths: Sequence[Path], text_field: str = "text", txt: str = "paragraphs", bad: BadRows | None = None
+    paths: Sequence[Path],
+    text_field: str = "text",
+    txt: str = "paragraphs",
+    bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of kind document, of bounded size, from .jsonl, .json, .csv, .tsv, .parquet, .arrow and .txt files.
 
@@ -56,7 +61,7 @@ def read_documents(
     """
     if txt not in ("paragraphs", "file"):
         raise InputError(f"txt is {txt!r}; use paragraphs or file")
-    files = source_files(paths)
+    files = source_files(paths, of_files)
     for file in files:
         if file.format not in (*KINDS, "txt"):
             raise InputError(f"{file.path}: unknown kind of file; use .{', .'.join((*KINDS, 'txt'))}")
@@ -70,6 +75,7 @@ def read_prompts(
     kind: str = "import",
     split_of: Callable[[Messages], str] = lambda _: "train",
     bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
     category_fields: Sequence[str] = (),
     harmless: bool = False,
 ) -> Imported:
@@ -97,8 +103,8 @@ def read_prompts(
         if record.fields.get("axis") not in (None, "", *AXES):
             raise RefusedRowError("other_axis", str(record.fields["axis"])[:40])
         words["axis"] = record.fields.get("axis") or axis
-        if record.fields.get("kind") not in (None, ""):
-            words["kind"] = str(record.fields["kind"])
+        if isinstance(said := record.fields.get("kind"), str | int) and said != "":
+            words["kind"] = str(said) if isinstance(said, int) else record.text("kind")
         messages = with_context(record, prompt_of(record, text_field))
         if messages[-1]["role"] != "user":
             raise RefusedRowError("last_turn_not_user", f"the last turn is the {messages[-1]['role']}'s")
@@ -120,11 +126,14 @@ def read_prompts(
             )
         return {"prompt_id": prompt_id, "source": record.source, **words, "category": category, "messages": messages}
 
-    return import_rows(_text_or_records(paths, text_field, bad), prompt, "prompt", bad)
+    return import_rows(_text_or_records(paths, text_field, bad, of_files), prompt, "prompt", bad)
 
 
 def read_instructions(
-    paths: Sequence[Path], split_of: Callable[[Messages], str] = lambda _: "train", bad: BadRows | None = None
+    paths: Sequence[Path],
+    split_of: Callable[[Messages], str] = lambda _: "train",
+    bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
 ) -> Imported:
     """Rows of kind instruction from the same kinds of files (in .txt one instruction per line).
 
@@ -165,7 +174,7 @@ def read_instructions(
             "check": _check(record),
         }
 
-    return import_rows(_text_or_records(paths, "text", bad), instruction, "instruction", bad)
+    return import_rows(_text_or_records(paths, "text", bad, of_files), instruction, "instruction", bad)
 
 
 def _document_batches(files: list[SourceFile], text_field: str, txt: str, bad: BadRows) -> Iterator[pa.RecordBatch]:
@@ -176,7 +185,7 @@ def _document_batches(files: list[SourceFile], text_field: str, txt: str, bad: B
         return pa.record_batch([pa.array(sources), pa.array(sources), pa.array(texts)], schema=schema)
 
     for file in files:
-        for source, text in _documents(file, text_field, txt, bad):
+        for source, text in _documents(file, file.options.text_field or text_field, txt, bad):
             if texts and (len(texts) == _BATCH_ROWS or characters + len(text) > _BATCH_CHARACTERS):
                 yield batch()
                 sources, texts, characters = [], [], 0
@@ -190,7 +199,7 @@ def _document_batches(files: list[SourceFile], text_field: str, txt: str, bad: B
 
 
 def _documents(file: SourceFile, text_field: str, txt: str, bad: BadRows) -> Iterator[tuple[str, str]]:
-    if file.format == "parquet" and not bad.drop:  # one column alone
+    if file.format == "parquet" and not bad.drop and bad.most is None:  # one column alone
         for start, texts in read_parquet_column(file, text_field, _BATCH_ROWS):
             yield from ((f"{file.name}:{row}", text) for row, text in enumerate(texts, start))
     elif file.format == "txt" and txt == "file":
@@ -222,14 +231,21 @@ def _category(record: Record, fields: Sequence[str]) -> str | None:
     return None if given is None else " ".join(record.text(given).split())[:_LONGEST_CATEGORY] or None
 
 
-def _text_or_records(paths: Sequence[Path], text_field: str, bad: BadRows | None) -> Iterator[Record]:
-    for file in source_files(paths):
+def _text_or_records(
+    paths: Sequence[Path], text_field: str, bad: BadRows | None, of_files: OfFiles | None
+) -> Iterator[Record]:
+    """The records of the files, each with its text under `text_field`, whatever the file's own options call it."""
+    for file in source_files(paths, of_files):
+        said = file.options.prompt_field
         if file.format == "txt":
+            told = {} if file.options.split is None else {"split": file.options.split}
             for number, line in read_lines(file):
                 if line.strip():
-                    yield Record(f"{file.path} line {number}", f"{file.name}:{number}", {text_field: line})
-        else:
-            yield from read_records(file, bad)
+                    yield Record(f"{file.path} line {number}", f"{file.name}:{number}", {text_field: line, **told})
+            continue
+        for record in read_records(file, bad):
+            renamed = {} if said is None or said not in record.fields else {text_field: record.fields[said]}
+            yield Record(record.where, record.source, {**record.fields, **renamed}) if renamed else record
 
 
 def _check_word(name: str, value: str, words: tuple[str, ...]) -> None:

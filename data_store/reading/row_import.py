@@ -15,6 +15,10 @@ from data_store.row_checks import conform
 from data_store.rows import row_kind
 
 
+class NothingLeftError(InputError):
+    """Every row was refused, or there was none."""
+
+
 class Imported(NamedTuple):
     """`rows` of the kind that was read, and `refused` rows of kind dropped: (doc_id, source, reason, detail)."""
 
@@ -33,7 +37,8 @@ def import_rows(
     cannot be read where `bad` has it dropped.
 
     Raises:
-        InputError: a row that cannot be read; no record, or none that was not refused.
+        InputError: a row that cannot be read.
+        NothingLeftError: no record, or none that was not refused.
     """
     bad = bad or BadRows()
 
@@ -52,11 +57,12 @@ def import_rows(
 
 
 def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
-    """Rows of `kind`, and what was refused, as tables. Raises InputError where no row is left."""
+    """Rows of `kind`, and what was refused, as tables. Raises NothingLeftError where no row is left."""
     rows, refused = list[dict[str, Any]](), list[dict[str, str]]()
     for each in found:
         if isinstance(each, Refusal):
-            refused.append({"doc_id": each.source, **each._asdict()})
+            told = each.detail.encode(errors="backslashreplace").decode()  # of a text that may hold half a character
+            refused.append({"doc_id": each.source, "source": each.source, "reason": each.reason, "detail": told})
         else:
             rows.append(each)
     refused_table = pa.Table.from_pylist(refused, schema=row_kind("dropped").schema)
@@ -66,7 +72,7 @@ def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
             f"; the first, {refused[0]['source']}: {refused[0]['detail'] or refused[0]['reason']}" if refused else ""
         )
         told = f"{counts or 'none, the files are empty'}{first}"
-        raise InputError(f"no {kind} is left of {len(refused)} rows; refused: {told}")
+        raise NothingLeftError(f"no {kind} is left of {len(refused)} rows; refused: {told}")
     schema = row_kind(kind).schema
     return Imported(conform(pa.Table.from_pylist(rows, schema=schema), row_kind(kind), kind), refused_table)
 

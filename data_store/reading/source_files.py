@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.reading.file_options import AS_SAID, FileOptions, OfFiles
 
 PACKED = (".gz", ".zst")
 _HELD = {bytes: "bytes", bool: "true or false", int: "a number", float: "a number", str: "text"}
@@ -22,10 +23,12 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file and the name it gets in ids and in the field `source`: never a path of this machine."""
+    """A file and the name it gets in ids and in the field `source`: never a path of this machine. `options`: how it is
+    read."""
 
     path: Path
     name: str
+    options: FileOptions = AS_SAID
 
     @property
     def format(self) -> str:
@@ -42,11 +45,15 @@ class Record:
     source: str
     fields: dict[str, Any]
 
-    def text(self, field: str) -> str:
-        """The text in `field`; raises InputError where it is missing or no text."""
+    def value(self, field: str) -> Any:
+        """What stands in `field`; raises InputError where it is missing."""
         if field not in self.fields:
             raise InputError(f"{self.where}: there is no field {field!r}; the fields are {listed(self.fields)}")
-        return self.check_text(field, self.fields[field])
+        return self.fields[field]
+
+    def text(self, field: str) -> str:
+        """The text in `field`; raises InputError where it is missing or no text."""
+        return self.check_text(field, self.value(field))
 
     def check_text(self, field: str, value: Any) -> str:
         """`value` if it is text that can be stored; raises InputError naming `field` otherwise."""
@@ -63,7 +70,7 @@ class Record:
         return value
 
 
-def source_files(paths: Sequence[Path]) -> list[SourceFile]:
+def source_files(paths: Sequence[Path], options: OfFiles | None = None) -> list[SourceFile]:
     """The files with the shortest names that tell them apart; raises InputError for no, a missing or a double file."""
     if not paths:
         raise InputError("no file is given; name at least one")
@@ -76,19 +83,26 @@ def source_files(paths: Sequence[Path]) -> list[SourceFile]:
     if len(set(resolved)) != len(resolved):
         twice = next(path for path in resolved if resolved.count(path) > 1)
         raise InputError(f"{twice} is given twice; name each file once")
+    said = options or {}
+    names = zip(paths, told_apart(resolved), strict=True)
+    return [SourceFile(path, name, said.get(path, AS_SAID)) for path, name in names]
+
+
+def told_apart(resolved: Sequence[Path]) -> list[str]:
+    """The shortest ends of different paths that tell them apart."""
     depth = 1
     names = [path.name for path in resolved]
     while len(set(names)) != len(names):
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in resolved]
-    return [SourceFile(path, name) for path, name in zip(paths, names, strict=True)]
+    return names
 
 
 def read_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
     """(line number from 1, line without its end); raises InputError where the file is not UTF-8 or cannot be read."""
     number = 0
     try:
-        with _open(file.path) as stream:
+        with file.path.open("rb") as packed, unpacked(packed, file.path) as stream:
             for number, raw in enumerate(stream, start=1):
                 line = raw.removeprefix(_UTF8_MARK) if number == 1 else raw
                 try:
@@ -128,7 +142,8 @@ def kind_of(value: Any) -> str:
     return "null" if value is None else "a list" if isinstance(value, list) else _HELD.get(type(value), "no text")
 
 
-def _open(path: Path) -> BinaryIO:
+def unpacked(file: BinaryIO, path: Path) -> BinaryIO:
+    """The bytes of a file that may be packed, as its ending says."""
     if path.suffix == ".zst":
-        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(path.open("rb"), "zstd")))
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(file, "zstd")))
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file

@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_store.catalog import runs
@@ -36,6 +37,8 @@ _EVENT_SCHEMA = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "crashed": "FAIL", "cancelled": "ABORT"}
 
 Json = dict[str, Any]
+
+_OWN_VIEWS = "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
 
 
 def export_parquet(store: Store, target: Path) -> list[Path]:
@@ -235,8 +238,9 @@ def _uuid(run_id: str) -> str:
 def _write_tables(store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
     with store.catalog.reading() as connection:
-        for name, sql in {**{table: f"FROM {table}" for table in TABLES}, **VIEWS}.items():
-            pq.write_table(arrow_table(connection, sql), folder / f"{name}.parquet", compression="zstd")
+        own = [name for (name,) in connection.execute(_OWN_VIEWS).fetchall()]
+        for name, sql in {**{table: f"FROM {table}" for table in (*TABLES, *own)}, **VIEWS}.items():
+            _write_parquet(arrow_table(connection, sql), folder / f"{name}.parquet")
 
 
 def _write_rows(store: Store, folder: Path) -> None:
@@ -245,7 +249,19 @@ def _write_rows(store: Store, folder: Path) -> None:
         if store.version(head.version_id).row_kind is not None:
             place = folder / asset.kind
             place.mkdir(exist_ok=True)
-            shutil.copyfile(store.checkout(head.version_id) / ROWS_FILE, place / f"{asset.name}@{asset.part}.parquet")
+            rows, copy = store.checkout(head.version_id) / ROWS_FILE, place / f"{asset.name}@{asset.part}.parquet"
+            if pq.read_metadata(rows).num_rows:
+                shutil.copyfile(rows, copy)
+            else:
+                _write_parquet(pq.read_table(rows), copy)
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    """Where there are no rows there is no row group either: `datasets` reads batches as large as the first one, and
+    fails where that is of 0."""
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        if len(table):
+            writer.write_table(table)
 
 
 def _outside(store: Store, target: Path) -> Path:

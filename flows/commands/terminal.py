@@ -49,7 +49,7 @@ class StepDisplay:
         if text == "cached" or text.startswith("done in"):
             if self.progress is not None and key in self.bars:
                 self.progress.remove_task(self.bars.pop(key))
-            self.console.print(f"[dim]{self._clock()}[/dim] {label:<34} {text}", highlight=False)
+            self.console.print(f"[dim]{self._clock()}[/dim] {label:<34} {escape(visible(text))}", highlight=False)
         elif self.progress is not None:
             if key not in self.bars:
                 self.bars[key] = self.progress.add_task("", total=1.0, label=label, text="")

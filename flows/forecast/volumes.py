@@ -4,13 +4,13 @@ Of a little world some rows are made and measured; of files the records are coun
 of itself), and a large one is measured by its beginning.
 """
 
-import gzip
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from data_store.reading.source_files import unpacked
 from flows.recipe.config import RunConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -136,7 +136,7 @@ def _of_lines(path: Path) -> _Count:
     lines = read = 0
     size = path.stat().st_size
     with path.open("rb") as file:
-        text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        text = unpacked(file, path)
         while read < _MOST_BYTES and (part := text.read(1 << 20)):
             lines, read = lines + part.count(b"\n"), read + len(part)
         share = 1.0 if read < _MOST_BYTES else max(file.tell() / size, 1e-9)

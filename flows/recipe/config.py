@@ -14,7 +14,7 @@ from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
 from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
-from flows.recipe.data_config import DATA_ENDINGS, DataConfig
+from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
 from flows.recipe.given_models import (
     check_model,
     check_preprompts,
@@ -287,7 +287,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
         raise InputError("\n".join(messages(error, where, RunConfig))) from None
     if folder is None:
         return config
-    paths = {role: tuple((folder / path).resolve() for path in found) for role, found in config.data.given().items()}
+    paths = {role: tuple(resolved(entry, folder) for entry in found) for role, found in config.data.given().items()}
     base = None if config.base_model is None else (folder / config.base_model).resolve()
     config = config.model_copy(
         update={
@@ -307,7 +307,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
 def _check_files(config: RunConfig, where: str) -> None:
     for role, found in config.data.files().items():
         if not found:
-            given = ", ".join(map(str, config.data.given()[role]))
+            given = ", ".join(str(path_of(entry)) for entry in config.data.given()[role])
             raise InputError(f"{where}: data.{role}: there is no {', '.join(DATA_ENDINGS)} file in {given}")
         for path in found:
             if not path.is_file():

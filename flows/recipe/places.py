@@ -15,7 +15,7 @@ from data_store.names import AssetName
 from flows.recipe.config import RunConfig
 from tasks.engine.reading import Incoming
 from tasks.engine.step import Step
-from tasks.import_data import PAIRS
+from tasks.file_roles import PAIRS
 from tasks.incoming.adopted import Adopted
 from tasks.incoming.asked import Asked
 from tasks.incoming.attacked import Attacked

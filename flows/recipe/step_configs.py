@@ -1,14 +1,18 @@
 """The config of each step of the recipe that is put together from several sections of the run's."""
 
+from data_store.reading.file_options import AS_SAID
+from data_store.reading.source_files import told_apart
 from flows.recipe.lengths import gatt_tokens, limits, preprompt_tokens, splits
-from flows.recipe.places import Place, only
+from flows.recipe.places import Place, data_files, only
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig
 from tasks.draw_pairs import DrawConfig, DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.extend_prompts import ExtendConfig
+from tasks.file_roles import ROLES, NamedFile
 from tasks.fit_context import FitLimitsConfig, FitStepConfig, GattRoom, PrepromptRoom
-from tasks.import_data import ImportConfig
+from tasks.import_data import ImportConfig, ImportStepConfig
+from tasks.incoming.files import File
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import model_of
 from tasks.safety_preprompts import PrepromptsConfig
@@ -16,8 +20,19 @@ from tasks.synthesize_gatt import GattStepConfig
 from tasks.train_reward import RewardStepConfig
 
 
-def reading(at: Place) -> ImportConfig:
-    return ImportConfig(**only(ImportConfig, at.config.data))
+def reading(at: Place) -> ImportStepConfig:
+    """With what is said of single files, which are named as their rows name them: a folder may be moved."""
+    files = {role: [each.path for each in data_files(role)(at) if isinstance(each, File)] for role in ROLES}
+    whole = list(dict.fromkeys(path.resolve() for paths in files.values() for path in paths))
+    names = dict(zip(whole, told_apart(whole), strict=True))
+    said = at.config.data.laid_out()
+    of_files = tuple(
+        NamedFile(role=role, name=names[path.resolve()], **options.model_dump())
+        for role, paths in files.items()
+        for path in paths
+        if (options := said.get(role, {}).get(path, AS_SAID)) != AS_SAID
+    )
+    return ImportStepConfig(**only(ImportConfig, at.config.data), of_files=of_files)
 
 
 def fitting(at: Place) -> FitLimitsConfig:

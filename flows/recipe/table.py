@@ -76,12 +76,12 @@ from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
 from tasks.evaluate import evaluate, evaluate_sampled
 from tasks.extend_prompts import extend_prompts
+from tasks.file_roles import ROLES
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import FITTED, fit_context
 from tasks.import_benchmarks import import_benchmarks
 from tasks.import_data import import_data
-from tasks.imported_files import ROLES
 from tasks.judge_answers import judge_answers
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.registry import JUDGES, MODELS

@@ -29,6 +29,7 @@ from tasks.engine.code_today import CodeToday
 from tasks.engine.jobs import CurvesFile, StepFailedError, run_in_worker
 from tasks.engine.processes import StepCode, Workers
 from tasks.engine.reading import Progress, Wait
+from tasks.engine.step import NOTES
 
 Points = Callable[[RunRecord, Sequence[Metric]], None]
 
@@ -45,7 +46,7 @@ class FlowIds:
 @dataclass(frozen=True)
 class Outcome:
     """What came of a step call: `cached` where nothing was computed. `edited`: those of its source files that
-    are no longer on the disk as they were loaded and recorded."""
+    are no longer on the disk as they were loaded and recorded. `notes`: what a person should know of it."""
 
     run_id: str
     cached: bool
@@ -57,6 +58,7 @@ class Outcome:
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     curves: Sequence[Metric] = ()
     edited: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def resolve_inputs(store: Store, call: StepCall) -> tuple[RunInput, ...]:
@@ -207,6 +209,8 @@ def _compute(
         )
         store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000])
         raise
+    noted = folder / NOTES
+    notes = tuple(map(json.loads, noted.read_text().splitlines())) if noted.exists() else ()
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
@@ -222,6 +226,7 @@ def _compute(
         tables,
         curves,
         edited,
+        notes,
     )
 
 

@@ -14,6 +14,7 @@ from tasks.engine.call import StepCall
 from tasks.engine.outside_files import OutsideFiles
 from tasks.engine.processes import StepCode, Workers
 from tasks.engine.reading import Progress
+from tasks.engine.step import NOTES
 
 
 class StepFailedError(RuntimeError):
@@ -38,7 +39,7 @@ def run_in_worker(
     """
     for name in ("out", "tables"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("result.json", "progress.json"):
+    for name in ("result.json", "progress.json", NOTES):
         (folder / name).unlink(missing_ok=True)
     last = ""
     curves = CurvesFile(folder / "metrics.jsonl")

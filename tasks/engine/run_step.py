@@ -71,6 +71,8 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
         )
     for problem in followed.problems:
         logger.warning("%s", problem)
+    for note in outcome.notes:
+        logger.warning("%s", note)
     for role, (asset, version) in outcome.outputs.items():
         logger.info("%s → %s (%s)%s", role, asset, version[:12], " taken up again" if outcome.cached else "")
     if outcome.edited:
@@ -93,7 +95,8 @@ def _ended(outcome: Outcome) -> str:
     if outcome.cached:
         return "cached"
     edited = f", by the source as it was loaded; {len(outcome.edited)} files edited since" if outcome.edited else ""
-    return f"done in {seconds(outcome.seconds)}{edited}"
+    notes = "".join(f"; {note}" for note in outcome.notes)
+    return f"done in {seconds(outcome.seconds)}{edited}{notes}"
 
 
 @lru_cache(maxsize=256)

@@ -47,6 +47,7 @@ class Output:
     passes_on: tuple[str, ...] = ()
 
 
+NOTES = "notes.jsonl"
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
 
 _READ_BYTES = 1 << 20
@@ -253,6 +254,12 @@ class StepRun:
     def log(self, text: str) -> None:
         """One line for the step's log."""
         print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Something that a person should know who sees that the step is done, such as that rows were left out. It
+        stands in the step's log, too."""
+        self.log(text)
+        append_whole(self._folder / NOTES, f"{json.dumps(text)}\n".encode(), durable=False)
 
     def table(self, key: str, rows: list[dict[str, Any]]) -> None:
         """A table that a person wants to look at; it becomes an artifact of the run."""

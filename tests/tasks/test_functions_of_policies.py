@@ -1,5 +1,6 @@
 """What the steps compute around a model, by hand-worked numbers; the models are real Llamas of a few weights."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,24 @@ def test_rows_that_are_too_long_are_dropped_by_name_and_counted(
         "detail": f"{tokens} tokens, {tokens - 1} fit",
     }
     assert (metrics["demonstrations/kept"], metrics["prompts/kept"], metrics["dropped"]) == (1.0, 3.0, 1.0)
+
+
+def test_where_most_rows_are_too_long_the_run_stops_and_says_how_many_of_which_set(
+    tmp_path: Path, tokenizer_folder: Path, renderer: Renderer
+) -> None:
+    long = {**DIALOGUE, "source": "d.jsonl:2", "messages": answered(user(WORDS), WORDS)}
+    rows = [DIALOGUE, *({**long, "dialogue_id": f"long {number}"} for number in range(3))]
+    tokens = len(renderer.dialogue(long["messages"]).input_ids)
+    how: dict[str, Any] = {"dialogue_tokens": tokens - 1, "too_long": "drop"}
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path / "a", tokenizer_folder, rows, PROMPTS, **how)
+    said = str(caught.value)
+    assert said.startswith(f"demonstrations: 3 of 4 (75%) are longer than the {tokens - 1} tokens that fit, and fit.")
+    assert said.endswith(f"The first is d.jsonl:2 with {tokens} tokens, {tokens - 1} fit")
+    metrics = fit(tmp_path, tokenizer_folder, rows, PROMPTS, **how, max_dropped_share=0.75)
+    assert (metrics["demonstrations/too_long_share"], metrics["prompts/too_long_share"]) == (0.75, 0.0)
+    (note,) = (tmp_path / "notes.jsonl").read_text().splitlines()
+    assert json.loads(note).endswith(f"3 of 4 (75%) are longer than the {tokens - 1} tokens that fit and left out")
 
 
 def test_where_nothing_is_dropped_an_empty_list_takes_the_place_of_an_older_one(

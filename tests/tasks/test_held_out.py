@@ -10,7 +10,7 @@ from flows.recipe.config import load_config
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.engine.step import Output
 from tasks.held_out import apart, begins_with, is_held_out, plain, texts
-from tasks.import_data import ImportConfig, import_data
+from tasks.import_data import ImportStepConfig, import_data
 from tests.tasks.bench import step_run, written
 from tests.tasks.test_import_data import imported, lines, preference
 from world.config import WorldConfig
@@ -100,7 +100,7 @@ def test_evaluation_and_borderline_prompts_are_held_out_wherever_they_stand(tmp_
     imported(
         tmp_path,
         everything,
-        ImportConfig(heldout_percent=50),
+        ImportStepConfig(heldout_percent=50),
         helpfulness_prompts=[lines(tmp_path / "p.jsonl", *({"prompt": f"question {n}"} for n in range(40)))],
         safety_prompts=[lines(tmp_path / "s.jsonl", *({"prompt": f"harm {n}"} for n in range(40)))],
         helpfulness_evaluation_prompts=[
@@ -154,7 +154,7 @@ def test_what_tests_reward_models_trains_nothing_wherever_it_stands(tmp_path: Pa
         },
         outputs={role: import_data.outputs[role] for role in roles},
     )
-    import_data.function(run, ImportConfig(heldout_percent=0))
+    import_data.function(run, ImportStepConfig(heldout_percent=0))
     assert [row["messages"][0]["content"] for row in written(tmp_path, "prompts")] == ["question"]
     assert [row["messages"][0]["content"] for row in written(tmp_path, "demonstrations")] == ["fine"]
     assert [row["messages"][0]["content"] for row in written(tmp_path, "preferences")] == ["another"]
@@ -169,7 +169,7 @@ def test_demonstrations_that_are_all_held_out_are_an_error_that_says_so(tmp_path
         imported(
             tmp_path,
             ("prompts", "demonstrations"),
-            ImportConfig(),
+            ImportStepConfig(),
             helpfulness_prompts=[lines(tmp_path / "p.jsonl", {"prompt": "another"})],
             helpfulness_evaluation_prompts=[one],
             demonstrations=[lines(tmp_path / "d.jsonl", {"prompt": "question", "response": "yes"})],
@@ -184,7 +184,7 @@ def test_the_prompts_of_pairs_that_a_file_holds_out_are_held_out(tmp_path: Path)
     imported(
         tmp_path,
         ("prompts", "preferences"),
-        ImportConfig(heldout_percent=50),
+        ImportStepConfig(heldout_percent=50),
         helpfulness_preferences=[lines(tmp_path / "pairs.jsonl", *rows)],
     )
     splits = {row["messages"][0]["content"]: row["split"] for row in written(tmp_path, "prompts")}
@@ -197,7 +197,7 @@ def test_in_no_world_does_anything_train_on_what_is_held_out(tmp_path: Path, nam
     assert world is not None
     roles = {"prompts": "prompt", "demonstrations": "dialogue"}
     run = step_run(tmp_path, outputs={role: Output("dataset", kind) for role, kind in roles.items()})
-    import_data.function(run, ImportConfig(world=WorldConfig(**{**world.model_dump(), "documents": 100})))
+    import_data.function(run, ImportStepConfig(world=WorldConfig(**{**world.model_dump(), "documents": 100})))
     assert_nothing_trains_on_it(written(tmp_path, "prompts"), written(tmp_path, "demonstrations"))
 
 

@@ -9,7 +9,7 @@ from tasks.answers import row_id
 from tasks.collect_preferences import CollectStepConfig, collect_preferences
 from tasks.engine.step import Output, StepInput, StepRun
 from tasks.held_out import is_held_out
-from tasks.import_data import ImportConfig, import_data
+from tasks.import_data import ImportStepConfig, import_data
 from tests.tasks.bench import step_run, written
 from world.config import WorldConfig
 
@@ -22,7 +22,7 @@ def lines(path: Path, *rows: dict[str, Any] | str) -> Path:
     return path
 
 
-def imported(folder: Path, outputs: tuple[str, ...], config: ImportConfig, **files: list[Path]) -> dict[str, float]:
+def imported(folder: Path, outputs: tuple[str, ...], config: ImportStepConfig, **files: list[Path]) -> dict[str, float]:
     """Run the import on these files; returns its metrics."""
     inputs = {role: tuple(StepInput(f"source/{p.name}@external", p.name, p) for p in ps) for role, ps in files.items()}
     wanted = {role: SETS[role] for role in (*outputs, "refused")}
@@ -36,7 +36,7 @@ def hh(prompt: str, chosen: str, rejected: str) -> dict[str, str]:
 
 
 def test_a_world_gives_the_data_sets_that_are_asked_for(tmp_path: Path) -> None:
-    config = ImportConfig(world=WorldConfig(documents=100, demonstrations=7, train_ordinary=5, train_adversarial=3))
+    config = ImportStepConfig(world=WorldConfig(documents=100, demonstrations=7, train_ordinary=5, train_adversarial=3))
     run = step_run(tmp_path, outputs={role: import_data.outputs[role] for role in ("demonstrations", "prompts")})
     metrics = import_data.function(run, config)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["demonstrations", "prompts"]
@@ -52,7 +52,7 @@ def test_prompts_that_are_not_given_are_those_of_the_pairs_each_once(tmp_path: P
     metrics = imported(
         tmp_path,
         ("preferences", "prompts"),
-        ImportConfig(heldout_percent=0),
+        ImportStepConfig(heldout_percent=0),
         helpfulness_preferences=[helpful],
         safety_preferences=[safe],
     )
@@ -69,7 +69,7 @@ def test_prompts_that_are_not_given_are_those_of_the_pairs_each_once(tmp_path: P
 
 def test_the_share_of_held_out_prompts_follows_from_their_texts(tmp_path: Path) -> None:
     prompts = lines(tmp_path / "prompts.jsonl", *({"prompt": f"question {n}"} for n in range(300)))
-    imported(tmp_path, ("prompts",), ImportConfig(heldout_percent=20), helpfulness_prompts=[prompts])
+    imported(tmp_path, ("prompts",), ImportStepConfig(heldout_percent=20), helpfulness_prompts=[prompts])
     rows = written(tmp_path, "prompts")
     assert [row["split"] == "heldout" for row in rows] == [
         is_held_out(row["messages"], 20, "evaluation") for row in rows
@@ -81,13 +81,13 @@ def test_the_share_of_held_out_prompts_follows_from_their_texts(tmp_path: Path) 
 
 def test_a_split_that_the_file_names_stands(tmp_path: Path) -> None:
     prompts = lines(tmp_path / "p.jsonl", {"prompt": "a", "split": "heldout"}, {"prompt": "b", "split": "validation"})
-    imported(tmp_path, ("prompts",), ImportConfig(heldout_percent=0), helpfulness_prompts=[prompts])
+    imported(tmp_path, ("prompts",), ImportStepConfig(heldout_percent=0), helpfulness_prompts=[prompts])
     assert [row["split"] for row in written(tmp_path, "prompts")] == ["heldout", "validation"]
 
 
 def test_refused_rows_are_kept_with_their_reason(tmp_path: Path) -> None:
     pairs = lines(tmp_path / "help.jsonl", hh("hello", "the same", "the same"), hh("hello", "good day", "no"))
-    imported(tmp_path, ("preferences",), ImportConfig(), helpfulness_preferences=[pairs])
+    imported(tmp_path, ("preferences",), ImportStepConfig(), helpfulness_preferences=[pairs])
     (refused,) = written(tmp_path, "refused")
     assert (refused["reason"], refused["source"]) == ("identical_responses", "help.jsonl:1")
     assert len(written(tmp_path, "preferences")) == 1
@@ -95,7 +95,7 @@ def test_refused_rows_are_kept_with_their_reason(tmp_path: Path) -> None:
 
 def test_where_nothing_is_refused_an_empty_list_is_written(tmp_path: Path) -> None:
     pairs = lines(tmp_path / "help.jsonl", hh("hello", "good day", "no"))
-    imported(tmp_path, ("preferences",), ImportConfig(), helpfulness_preferences=[pairs])
+    imported(tmp_path, ("preferences",), ImportStepConfig(), helpfulness_preferences=[pairs])
     assert written(tmp_path, "refused") == []
 
 
@@ -119,7 +119,7 @@ def test_broken_files_are_named_by_file_line_and_field(
 ) -> None:
     path = lines(tmp_path / "docs.jsonl", *rows)
     with pytest.raises(InputError, match=message):
-        imported(tmp_path, (wanted,), ImportConfig(preference_format="rows"), **{role: [path]})
+        imported(tmp_path, (wanted,), ImportStepConfig(preference_format="rows"), **{role: [path]})
 
 
 def preference(number: int) -> dict[str, Any]:

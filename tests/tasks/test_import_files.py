@@ -9,10 +9,11 @@ import pytest
 
 from data_store.errors import InputError
 from tasks.engine.step import StepInput, StepRun
-from tasks.import_data import ImportConfig, import_data
+from tasks.file_roles import NamedFile
+from tasks.import_data import ImportStepConfig, import_data
 
 
-def import_files(folder: Path, config: ImportConfig | None = None, **files: list[Path]) -> dict[str, float]:
+def import_files(folder: Path, config: ImportStepConfig | None = None, **files: list[Path]) -> dict[str, float]:
     """Run the step on files by role; what it writes lies below `folder`."""
     outputs = {
         role: import_data.outputs[role]
@@ -29,7 +30,7 @@ def import_files(folder: Path, config: ImportConfig | None = None, **files: list
         outputs=outputs,
         folder=folder,
     )
-    return dict(import_data.function(run, config or ImportConfig()))
+    return dict(import_data.function(run, config or ImportStepConfig()))
 
 
 def written(folder: Path, role: str) -> list[dict[str, Any]]:
@@ -73,7 +74,11 @@ def test_refused_rows_are_counted_by_role_and_reason_and_listed_with_their_line(
         "rows/preferences": 3.0,
         "rows/prompts": 3.0,
         "refused/safety_preferences/identical_responses": 1.0,
+        "refused_share/helpfulness_preferences": 0.0,
+        "refused_share/safety_preferences": 0.5,
     }
+    notes = [json.loads(line) for line in (tmp_path / "notes.jsonl").read_text().splitlines()]
+    assert notes == ["safety_preferences: 1 of 2 rows are read; left out: identical_responses 1"]
     (refused,) = written(tmp_path, "refused")
     assert (refused["source"], refused["reason"]) == ("b/x.jsonl:1", "identical_responses")
     table = json.loads((tmp_path / "tables" / "files.json").read_text())
@@ -104,3 +109,72 @@ def test_without_prompts_and_preferences_the_import_says_what_to_give(tmp_path: 
     (tmp_path / "a.jsonl").write_text('{"prompt": "How?", "response": "So."}\n')
     with pytest.raises(InputError, match=r"give data\.helpfulness_prompts and data\.safety_prompts, or preferences"):
         import_files(tmp_path, demonstrations=[tmp_path / "a.jsonl"])
+
+
+def test_rows_that_cannot_be_read_are_left_out_and_counted_where_the_config_has_it_so(tmp_path: Path) -> None:
+    good = pairs(tmp_path / "a.jsonl", *(f"How {n}?" for n in range(9)))
+    good.write_text(good.read_text() + '{"chosen": \n')
+    said = tmp_path / "d.jsonl"
+    said.write_text(
+        "".join(json.dumps({"prompt": f"p{n}", "response": "r"}) + "\n" for n in range(9)) + '{"prompt": 1}\n'
+    )
+    with pytest.raises(InputError, match=r"a\.jsonl line 10: not JSON"):
+        import_files(tmp_path / "stopped", helpfulness_preferences=[good], safety_preferences=[good])
+    config = ImportStepConfig(on_bad_row="drop")
+    pairs_too = {"helpfulness_preferences": [good], "safety_preferences": [good]}
+    counts = import_files(tmp_path, config, **pairs_too, demonstrations=[said])
+    assert (counts["rows/preferences"], counts["rows/demonstrations"]) == (18.0, 9.0)
+    assert counts["refused/demonstrations/bad_row"] == 1.0
+    details = {row["doc_id"]: row["detail"] for row in written(tmp_path, "refused") if row["reason"] == "bad_row"}
+    assert set(details) == {f"{role}/a.jsonl:10" for role in pairs_too} | {"demonstrations/d.jsonl:10"}
+    assert details["demonstrations/d.jsonl:10"].startswith(f"{said} line 10: field 'prompt' must be text")
+
+
+def test_a_file_of_which_too_many_rows_cannot_be_read_stops_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"prompt": "p", "response": "r"}\n{"prompt": 1}\n[]\n{"prompt": "q", "response": "r"}\n')
+    prompts = pairs(tmp_path / "a.jsonl", "How?", "Why?")
+    config = ImportStepConfig(on_bad_row="drop", max_bad_share=0.4)
+    with pytest.raises(
+        InputError, match=r"2 of 4 rows of d\.jsonl cannot be read, and data\.max_bad_share is 0\.4.*line 2"
+    ):
+        import_files(tmp_path, config, demonstrations=[file], helpfulness_preferences=[prompts])
+    assert (
+        import_files(
+            tmp_path,
+            ImportStepConfig(on_bad_row="drop", max_bad_share=0.5),
+            demonstrations=[file],
+            helpfulness_preferences=[prompts],
+        )["rows/demonstrations"]
+        == 2.0
+    )
+
+
+def test_one_file_serves_both_axes_and_each_file_is_read_in_its_own_way(tmp_path: Path) -> None:
+    both = tmp_path / "label.json"
+    results = [
+        {"from_name": name, "type": "pairwise", "value": {"selected": side}}
+        for name, side in (("helpful", "left"), ("safe", "right"))
+    ]
+    data = {"prompt": "Q", "response_a": "x", "response_b": "y"}
+    both.write_text(json.dumps([{"data": data, "annotations": [{"completed_by": 1, "result": results}]}]))
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(json.dumps({"ask": "P", "chosen": "x", "rejected": "y", "axis": "honesty"}) + "\n")
+    of_files = (
+        NamedFile(role="helpfulness_preferences", name="label.json", question="helpful"),
+        NamedFile(role="safety_preferences", name="label.json", question="safe"),
+        NamedFile(
+            role="helpfulness_preferences", name="texts.jsonl", prompt_field="ask", axis="helpfulness", split="heldout"
+        ),
+    )
+    roles = {"helpfulness_preferences": [both, texts], "safety_preferences": [both]}
+    import_files(tmp_path, ImportStepConfig(of_files=of_files), **roles)
+    rows = written(tmp_path, "preferences")
+    assert [
+        (row["preference_id"], row["chosen"], row["split"]) for row in rows if row["source"] != "texts.jsonl:1"
+    ] == [
+        ("helpfulness/label.json:1#0#0", "a", None),
+        ("safety/label.json:1#0#0", "b", None),
+    ]
+    (alone,) = [row for row in rows if row["source"] == "texts.jsonl:1"]
+    assert (alone["messages"][0]["content"], alone["axis"], alone["split"]) == ("P", "helpfulness", "heldout")

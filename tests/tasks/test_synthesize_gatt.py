@@ -12,7 +12,7 @@ from models.dialogue import Renderer
 from models.tokenizer import load_tokenizer
 from tasks.engine.step import Output
 from tasks.fit_context import FitStepConfig, GattRoom, fit_context
-from tasks.import_data import ImportConfig
+from tasks.import_data import ImportStepConfig
 from tasks.synthesize_gatt import GattStepConfig, synthesize_gatt
 from tests.tasks.bench import step_run, written
 from tests.tasks.little_policy import terse_policy
@@ -159,7 +159,7 @@ def test_instructions_come_from_a_file_of_lines_or_of_records(tmp_path: Path) ->
         {"text": "Speak French.", "short": "French.", "kind": "language", "split": "heldout"},
         {"text": "Use no verbs.", "split": "train"},
     )
-    imported(tmp_path, ("instructions",), ImportConfig(heldout_percent=0), instructions=[text, records])
+    imported(tmp_path, ("instructions",), ImportStepConfig(heldout_percent=0), instructions=[text, records])
     rows = written(tmp_path, "instructions")
     assert [(row["text"], row["short"], row["kind"], row["split"]) for row in rows] == [
         ("Answer in rhymes.", "Answer in rhymes.", "import", "train"),

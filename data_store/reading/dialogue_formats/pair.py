@@ -9,9 +9,7 @@ from data_store.reading.source_files import Record
 
 def _read(record: Record, names: Names) -> Iterable[Messages]:
     prompt = prompt_in(record, names.prompt)
-    if names.response not in record.fields:
-        record.text(names.response)  # raises
-    answer = answer_in(record, names.response, record.fields[names.response])
+    answer = answer_in(record, names.response, record.value(names.response))
     return [[*prompt, {"role": "assistant", "content": answer}]]
 
 

@@ -13,7 +13,7 @@ PROMPT_COMPLETION = DialogueFormat(
     lambda record, _: [
         [
             *prompt_in(record, "prompt"),
-            {"role": "assistant", "content": answer_in(record, "completion", record.fields["completion"])},
+            {"role": "assistant", "content": answer_in(record, "completion", record.value("completion"))},
         ]
     ],
 )

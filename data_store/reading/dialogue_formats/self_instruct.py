@@ -12,7 +12,7 @@ from data_store.reading.source_files import Record
 
 
 def _read(record: Record, _: Names) -> Iterable[Messages]:
-    instances = record.fields["instances"]
+    instances = record.value("instances")
     if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
         raise InputError(f"{record.where}: field 'instances' must be a list of objects with input and output")
     named = (

@@ -140,7 +140,7 @@ def _pair(
     more_than_two: bool,
     options: ArgillaOptions,
 ) -> Row:
-    content = Record(record.where, record.source, dict(record.fields["fields"]))
+    content = Record(record.where, record.source, dict(record.value("fields")))
     given = record.fields.get("metadata")
     metadata = given if isinstance(given, Mapping) else {}
     words = {**_beside(answer), **{name: metadata[name] for name in _METADATA if name in metadata}}

@@ -130,7 +130,7 @@ def _of_feedback(record: Record, questions: list[str]) -> dict[str, Any]:
         if name not in (*questions, *_OF_RECORDS) and not name.endswith(beside)
     }
     responses = {
-        name: [{**each, "value": _ranking(each["value"])} for each in record.fields[name]] for name in questions
+        name: [{**each, "value": _ranking(each["value"])} for each in record.value(name)] for name in questions
     }
     return {"fields": fields, "metadata": metadata, "responses": responses}
 

@@ -28,8 +28,8 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _row(record: Record) -> Row:
-    prompt, first, second, strength = next(shape for shape in _SHAPES if shape[-1] in record.fields)
-    given = record.fields[strength]
+    prompt, first, second, strength = next((each for each in _SHAPES if each[-1] in record.fields), _SHAPES[0])
+    given = record.value(strength)
     try:
         value = int(str(given))
     except ValueError:

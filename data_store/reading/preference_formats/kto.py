@@ -19,7 +19,7 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _parts(record: Record) -> tuple[Messages, str, bool]:
-    answer = answer_in(record, "completion", record.fields["completion"])
+    answer = answer_in(record, "completion", record.value("completion"))
     return prompt_in(record, "prompt"), answer, is_true(record, "label")
 
 

@@ -95,7 +95,7 @@ def _comparisons(record: Record, annotation: Mapping[str, Any], where: str, name
 
 
 def _row(record: Record, annotation: Mapping[str, Any], where: str, found: Comparison, prompt: str) -> Row:
-    content = Record(record.where, record.source, dict(record.fields["data"]))
+    content = Record(record.where, record.source, dict(record.value("data")))
     words = said(Record(record.where, record.source, _words(record, annotation, where)))
     if found.rating is not None:
         words.setdefault("rating", found.rating)
@@ -115,7 +115,7 @@ def _words(record: Record, annotation: Mapping[str, Any], where: str) -> dict[st
     if isinstance(who, Mapping):
         who = who.get("id")
     words: dict[str, Any] = {"annotator": "import:label_studio" if who in (None, "") else f"label_studio:{who}"}
-    words |= {each: record.fields["data"][each] for each in _BESIDE if each in record.fields["data"]}
+    words |= {each: record.value("data")[each] for each in _BESIDE if each in record.value("data")}
     for choice in _CHOICES:
         chosen = value_of(record, annotation, where, "choices", choice)
         if chosen is not None:

@@ -104,7 +104,7 @@ def _sides(record: Record, names: Names, selected: Any, where: str) -> Compariso
 
 
 def _text(record: Record, field: str, side: str) -> str:
-    data = Record(record.where, record.source, dict(record.fields["data"]))
+    data = Record(record.where, record.source, dict(record.value("data")))
     if field in data.fields and data.fields[field] is None:
         return ""
     try:
@@ -134,7 +134,7 @@ def _ranked(record: Record, result: Mapping[str, Any], where: str) -> list[Compa
     value = result.get("value")
     ranker = value.get("ranker") if isinstance(value, Mapping) else None
     order = next(iter(ranker.values()), None) if isinstance(ranker, Mapping) and len(ranker) == 1 else ranker
-    data = record.fields["data"]
+    data = record.value("data")
     lists = [each for each in data.values() if isinstance(each, list) and each and _is_items(each)]
     if not isinstance(order, list) or len(lists) != 1:
         raise InputError(

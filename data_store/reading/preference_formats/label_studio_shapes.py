@@ -22,7 +22,7 @@ def is_label_studio(fields: Mapping[str, Any]) -> bool:
 def task_of(record: Record) -> Record:
     """The task that a record is. In a flat export it has one annotation, or none."""
     if "data" in record.fields:
-        if not isinstance(record.fields["data"], Mapping):
+        if not isinstance(record.value("data"), Mapping):
             raise InputError(f"{record.where}: there is no field 'data' with the prompt and the responses")
         return record
     if not {"annotation_id", "annotator"} <= set(record.fields):
@@ -40,8 +40,8 @@ def task_of(record: Record) -> Record:
             results.append({"from_name": name, "type": "choices", "value": {"choices": [value]}})
         elif name not in _BESIDE:
             data[name] = value
-    annotation = {"completed_by": record.fields["annotator"], "result": results}
-    there = record.fields["annotation_id"] not in (None, "")
+    annotation = {"completed_by": record.value("annotator"), "result": results}
+    there = record.value("annotation_id") not in (None, "")
     return Record(record.where, record.source, {"data": data, "annotations": [annotation] if there else []})
 
 

@@ -38,7 +38,8 @@ def read(records: Sequence[Record], options: RankOptions) -> Iterator[Found]:
 
 def _is_nectar(fields: Mapping[str, Any]) -> bool:
     answers = fields.get("answers")
-    return "prompt" in fields and isinstance(answers, list) and all("rank" in each for each in answers)
+    ranked = isinstance(answers, list) and all(isinstance(each, Mapping) and "rank" in each for each in answers)
+    return "prompt" in fields and ranked
 
 
 NECTAR = PreferenceFormat("nectar", "Nectar: several ranked answers a line", read, _is_nectar)

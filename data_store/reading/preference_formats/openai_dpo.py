@@ -21,12 +21,12 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _row(record: Record) -> Row:
-    asked = record.fields["input"]
+    asked = record.value("input")
     if not isinstance(asked, Mapping):
         raise InputError(f"{record.where}: field 'input' must be an object with messages")
     request = Record(f"{record.where} input", record.source, dict(asked))
     prompt = with_context(request, messages_in(request, "messages", asked.get("messages")))
-    better, worse = (answer_in(record, name, record.fields[name]) for name in _OUTPUTS)
+    better, worse = (answer_in(record, name, record.value(name)) for name in _OUTPUTS)
     return judged(record.source, prompt, better, worse)
 
 

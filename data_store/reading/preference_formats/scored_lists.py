@@ -24,11 +24,11 @@ def read(records: Sequence[Record], options: ScoreOptions) -> Iterator[Found]:
     """`generations` and `ratings`, or `responses` and `scores`; every two answers become a pair."""
     gaps = options.score_gaps or SCORES_OF_FIVE
     for record in records:
-        answers, scores = next(names for names in _LISTS if set(names) <= set(record.fields))
-        texts, given = record.fields[answers], record.fields[scores]
+        answers, scores = next((names for names in _LISTS if set(names) <= set(record.fields)), _LISTS[0])
+        texts, given = record.value(answers), record.value(scores)
         if not isinstance(texts, list) or not isinstance(given, list) or len(texts) != len(given):
             raise InputError(f"{record.where}: fields {answers!r} and {scores!r} must be lists of the same length")
-        prompt = prompt_in(record, next(name for name in _PROMPTS if name in record.fields))
+        prompt = prompt_in(record, next((name for name in _PROMPTS if name in record.fields), _PROMPTS[0]))
         scored = [
             (record.check_text(f"{answers}[{n}]", "" if text is None else text).strip(), _score(record, scores, n))
             for n, text in enumerate(texts)

@@ -18,7 +18,7 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _row(record: Record) -> Row:
-    label = str(record.fields["labels"])
+    label = str(record.value("labels"))
     if label not in ("0", "1"):
         raise InputError(f"{record.where}: field 'labels' is {label!r}; use one of 0, 1")
     prompt = [{"role": "user", "content": record.text("history").strip()}]

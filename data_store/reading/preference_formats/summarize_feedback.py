@@ -18,7 +18,7 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _row(record: Record) -> Row:
-    info, summaries, choice = (record.fields[name] for name in ("info", "summaries", "choice"))
+    info, summaries, choice = (record.value(name) for name in ("info", "summaries", "choice"))
     if not isinstance(info, Mapping):
         raise InputError(f"{record.where}: field 'info' must be an object with post or article")
     about = Record(f"{record.where} info", record.source, dict(info))

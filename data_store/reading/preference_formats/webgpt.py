@@ -21,7 +21,7 @@ def read(records: Sequence[Record], options: ScoreOptions) -> Iterator[Found]:
 
 
 def _row(record: Record, gaps: RatingGaps) -> Row:
-    question = record.fields["question"]
+    question = record.value("question")
     if not isinstance(question, Mapping):
         raise InputError(f"{record.where}: field 'question' must be an object with full_text")
     asked = Record(f"{record.where} question", record.source, dict(question)).text("full_text")

@@ -1,6 +1,7 @@
 """Exports: valid OpenLineage, and Parquet that holds what the catalog holds."""
 
 import json
+import re
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +16,13 @@ from data_store.errors import InputError
 from data_store.incoming.sources import register_file
 from data_store.names import AssetName
 from data_store.records import Metric, RunOutput, RunRecord
+from data_store.rows import ROW_KINDS
+from data_store.store import Store
 from data_store.upkeep.export import export_openlineage, export_parquet
+from tests.data_store.reading.test_preference_export import row
 from tests.data_store.store_bench import Bench
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -105,6 +111,45 @@ def test_parquet_holds_every_table_and_the_rows_of_the_heads(filled: Bench, tmp_
     rows = pq.read_table(target / "rows" / "dataset" / "documents@base.parquet")
     assert rows.equals(filled.store.rows(head.version_id))
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_what_holds_no_rows_opens_in_datasets_as_an_empty_set(bench: Bench, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    kinds = ("document", "dropped", "preference")
+    for kind in kinds:
+        made = bench.store.publish("dataset", bench.rows(kind, []), row_kind=kind)
+        bench.run("write", {f"dataset/{kind.replace('_', '-')}@base": made})
+        assert len(bench.store.dataset(made.version_id)) == 0
+    files = [path for path in export_parquet(bench.store, tmp_path / "copy") if path.parent.name == "dataset"]
+    assert len(files) == len(kinds)
+    for path in files:
+        # without streaming `datasets` 5.2 opens no set of 0 rows, whatever wrote it
+        read = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        kind = ROW_KINDS[path.name.partition("@")[0].replace("-", "_")]
+        assert (list(read), pq.read_table(path).schema.names) == ([], kind.schema.names)
+        assert duckdb.sql(f"FROM '{path}'").fetchall() == []
+
+
+def test_the_examples_of_the_page_run(filled: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "export.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    export_parquet(filled.store, tmp_path / "catalog-copy")
+    (sql,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert sorted(row[:3] for row in duckdb.sql(sql).fetchall()) == [("train", "V1", name) for name in ("kl", "loss")]
+    about = page[page.index("## Parquet") : page.index("## OpenLineage")]
+    named = set(re.findall(r"`(?:catalog/)?([a-z]+(?:_[a-z]+)?)(?:\.parquet)?`", about))
+    files = {path.stem for path in (tmp_path / "catalog-copy" / "catalog").iterdir()}
+    assert {"current_object", "run_output", "version_object", "runs"} <= named & files
+    (python,) = re.findall(r"## In Python\n\n```python\n(.*?)```", page, re.DOTALL)
+    rows = [row(0)]
+    made = filled.store.publish("dataset", filled.rows("preference", rows), row_kind="preference")
+    filled.run("collect", {"dataset/preferences@V2": made})
+    (tmp_path / "halter-store").mkdir()
+    (tmp_path / "halter-store" / "demo").symlink_to(filled.store.root)
+    scope: dict[str, Any] = {"Path": Path, "Store": Store, "AssetName": AssetName}
+    exec(compile(python.replace("store.dataset(", "found = store.dataset(", 1), "docs/export.md", "exec"), scope)
+    assert scope["found"]["preference_id"] == [rows[0]["preference_id"]]
 
 
 def test_no_export_overwrites_a_folder_or_goes_into_the_store(filled: Bench, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from data_store.store import Store
 from flows.recipe.defaults import differing
 from flows.shown.lineage_text import lineage_lines
 from flows.shown.lineage_view import lineage_document
-from tasks.import_data import ImportConfig
+from tasks.import_data import ImportStepConfig
 from tests.data_store.store_bench import Bench
 
 
@@ -93,7 +93,7 @@ def test_the_last_runs_are_whole_and_those_before_are_named_with_what_all_began_
     assert "set training.max_steps=12" in found
     before = "Before these, 1 run (--depth 0 shows all)\n  base import_data\n  base import_data set text_field=body"
     assert before in found
-    assert ImportConfig().heldout_percent == 10
+    assert ImportStepConfig().heldout_percent == 10
     assert "heldout_percent" not in found
 
 

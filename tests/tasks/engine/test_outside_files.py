@@ -19,7 +19,7 @@ from tasks.engine import outside_files
 from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome
 from tasks.engine.processes import StepCode, Workers
-from tasks.import_data import ImportConfig, import_data
+from tasks.import_data import ImportStepConfig, import_data
 from tasks.sft import SFTStepConfig, sft
 from tests.tasks.bench import Bench, call_of, wait_for
 from tests.tasks.little_policy import little_policy
@@ -197,7 +197,7 @@ class EditingFirst(Workers):
 def test_import_data_makes_its_rows_of_the_file_that_it_names(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(json.dumps({"prompt": "How do llamas sleep?"}) + "\n")
-    whole = call_of(import_data, ImportConfig(), part="base", sources={"helpfulness_prompts": (path,)})
+    whole = call_of(import_data, ImportStepConfig(), part="base", sources={"helpfulness_prompts": (path,)})
     outputs = {role: asset for role, asset in whole.outputs.items() if role in ("prompts", "refused")}
     call = replace(whole, outputs=outputs)
     bench.workers = EditingFirst(bench.workers, lambda: replaced(path, json.dumps({"prompt": "Other?"}) + "\n"))
@@ -214,7 +214,7 @@ def test_import_data_makes_its_rows_of_the_file_that_it_names(bench: Bench, tmp_
 def test_an_error_names_the_users_file_and_not_the_copy_of_it(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": "How?"}\nno JSON\n')
-    call = call_of(import_data, ImportConfig(), part="base", sources={"helpfulness_prompts": (path,)})
+    call = call_of(import_data, ImportStepConfig(), part="base", sources={"helpfulness_prompts": (path,)})
     outputs = {role: asset for role, asset in call.outputs.items() if role in ("prompts", "refused")}
     with pytest.raises(InputError, match=f"import_data of base: {path} line 2: not JSON"):
         bench.execute(replace(call, outputs=outputs))

@@ -1,0 +1,50 @@
+"""Every file that would stop a run is named before anything is started."""
+
+from pathlib import Path
+
+import pytest
+
+from data_store.errors import InputError
+from flows.data_look import check_data
+from flows.recipe.config import load_config
+from flows.session import session_of
+from flows.up_to_date import look
+from tests.flows.test_cli import document, files_config, pair
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALTER_HOME", str(tmp_path / "home"))
+
+
+def test_all_bad_files_are_named_at_once_each_with_its_first_row_and_how_many_more(tmp_path: Path) -> None:
+    path = files_config(
+        tmp_path,
+        documents=[document(1), '{"text": "brok', {"text": 7}],
+        helpfulness_preferences=[pair(0), pair(1, rating="fine")],
+        safety_preferences=[pair(2), {"note": "?"}],
+    )
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session, look(session).cells)
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        "data.documents",
+        "data.helpfulness_preferences",
+        "data.safety_preferences",
+    ]
+    assert "documents.jsonl line 2: not JSON" in lines[0]
+    assert lines[0].endswith("(and 1 more rows of this file)")
+    assert "helpfulness_preferences.jsonl line 2: field 'rating' is 'fine'" in lines[1]
+    assert "safety_preferences.jsonl line 2: there is no field" in lines[2]
+
+
+def test_sound_files_and_bad_rows_that_are_to_be_left_out_stop_nothing(tmp_path: Path) -> None:
+    sound = files_config(tmp_path)
+    with session_of(load_config(sound)) as session:
+        check_data(session, look(session).cells)
+    path = files_config(tmp_path, documents=[*map(document, range(40)), '{"text": "brok'])
+    path.write_text(
+        path.read_text().replace("  preference_format: rows", "  preference_format: rows\n  on_bad_row: drop")
+    )
+    with session_of(load_config(path)) as session:
+        check_data(session, look(session).cells)
