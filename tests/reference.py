@@ -120,6 +120,8 @@ def _plain(value: object) -> object:
 
 
 def _kind(annotation: Any) -> str:
+    if annotation in WORDS:
+        return WORDS[annotation]
     if get_origin(annotation) is Annotated:
         return _kind(get_args(annotation)[0])
     origin, inside = get_origin(annotation), get_args(annotation)
