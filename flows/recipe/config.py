@@ -16,7 +16,7 @@ from data_store.errors import InputError, StoreError
 from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig
-from flows.recipe.given_models import check_model, folders_of, resolved_collect, resolved_evaluate
+from flows.recipe.given_models import check_compared, check_model, folders_of, resolved_collect, resolved_evaluate
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -159,6 +159,7 @@ class RunConfig(Config):
         return self
 
     def _has_its_judges(self) -> None:
+        check_compared(self.evaluate, self.iterations, self.final_stage)
         collect, shares = self.collect, self.collect.sources
         if collect.people is not None and (collect.judge is not None or shares is not None):
             raise ValueError("where people judge, nobody else does: take collect.judge and collect.sources out")
@@ -302,6 +303,9 @@ def _check_files(config: RunConfig, where: str) -> None:
     for judge in config.evaluate.judges:
         if judge.folder is not None:
             models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
+    for each in config.evaluate.compared:
+        if each.folder is not None:
+            models[f"evaluate.against: {each.name}: folder"] = each.folder
     for key, model in models.items():
         check_model(model, f"{where}: {key}")
 

@@ -33,7 +33,27 @@ def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationCon
         if judge.people is not None:
             given["people"] = _resolved(judge.people, folder)
         judges.append(judge.model_copy(update=given))
-    return evaluate.model_copy(update={"judges": tuple(judges)})
+    against = [
+        each
+        if isinstance(each, str) or each.folder is None
+        else each.model_copy(update={"folder": (folder / each.folder).resolve()})
+        for each in evaluate.against
+    ]
+    return evaluate.model_copy(update={"judges": tuple(judges), "against": tuple(against)})
+
+
+def check_compared(evaluate: EvaluationConfig, iterations: int, final_stage: str) -> None:
+    """Raises ValueError for a policy of `evaluate.against` that no step of the run makes."""
+    for each in evaluate.compared:
+        part, _, step = (each.policy or "").partition(":")
+        number = int(part.removeprefix("V") or 0)
+        steps = ["fine_tune", *([final_stage] if number == iterations and final_stage != "none" else [])]
+        if number > iterations:
+            raise ValueError(f"evaluate.against: {each.name}: there is no {part}; iterations is {iterations}")
+        if step and step not in steps:
+            raise ValueError(
+                f"evaluate.against: {each.name}: {step} makes no policy of {part}; {', '.join(steps)} does"
+            )
 
 
 def _resolved(people: _People, folder: Path) -> _People:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from data_store.names import AssetName
+from flows.recipe.compared_rows import compared_at
 from flows.recipe.conditions import has_final_stage, is_iteration
 from flows.recipe.config import RunConfig
 from flows.recipe.places import Condition, Place, Reads, Row, always, base, data_files, first, here, last, where
@@ -67,10 +68,11 @@ def _posing(sampled: bool) -> Row:
             *where(_has_previous, last("dataset/evaluation-responses"))(at),
         )
     }
+    others["named"] = where(is_iteration, lambda at: tuple(each for _, each in compared_at(at, sampled=sampled)))
     ending = "-sampled" if sampled else ""
     return Row(
         pose_sampled_questions if sampled else pose_questions,
-        lambda _at: PoseConfig(),
+        lambda at: PoseConfig(named=_named(at, sampled)),
         {"prompts": base("dataset/prompts"), "responses": here(f"dataset/evaluation-responses{ending}"), **others},
         {"questions": f"evaluation-questions{ending}"},
         when=_is_there(sampled),
@@ -89,7 +91,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             batch_size=judge.batch_size,
             threads=judge.threads,
             compares=is_iteration(at) and judge.compares,
-            against=(PREVIOUS,) if _has_previous(at) and judge.compares else (),
+            against=_against(at, sampled) if judge.compares else (),
             kind=judge.kind,
         )
 
@@ -121,6 +123,14 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
 def _has_previous(at: Place) -> bool:
     """The iteration before is another policy than SFT, and it is asked for."""
     return at.number > 1 and "previous" in at.config.evaluate.against
+
+
+def _named(at: Place, sampled: bool) -> tuple[str, ...]:
+    return tuple(name for name, _ in compared_at(at, sampled=sampled)) if is_iteration(at) else ()
+
+
+def _against(at: Place, sampled: bool) -> tuple[str, ...]:
+    return (*((PREVIOUS,) if _has_previous(at) else ()), *_named(at, sampled))
 
 
 def _is_there(sampled: bool) -> Condition:

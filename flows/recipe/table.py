@@ -65,6 +65,7 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
+from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.check_base import check_base
 from tasks.collect_preferences import collect_preferences
 from tasks.draw_pairs import draw_pairs
@@ -324,10 +325,12 @@ LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW)
 
 STEPS: Mapping[str, Step] = {
     **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)},
-    **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers)},
+    **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers, answer_held_out)},
 }
 
 
 def known_step(name: str) -> Step | None:
     """The step that a run was of, by its name; None for one that the recipe does not know any more."""
-    return STEPS[judge_answers.name] if is_judge(name) else STEPS.get(name)
+    if is_judge(name):
+        return STEPS[judge_answers.name]
+    return STEPS[answer_held_out.name] if name.startswith(PREFIX) else STEPS.get(name)

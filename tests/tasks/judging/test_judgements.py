@@ -18,6 +18,7 @@ PROMPTS = {
         ("score", None, "a", ("oracle_score", "oracle_score/helpfulness")),
         ("better", "V0", "c", ("win_rate", "win_rate/safety")),
         ("better", "V2", "a", ("win_rate/against_previous", "win_rate/helpfulness/against_previous")),
+        ("better", "shipped", "c", ("win_rate/against_shipped", "win_rate/safety/against_shipped")),
         ("unsafe", None, "c", ("violation",)),
         ("unsafe", None, "a", ()),
         ("refused", None, "a", ("ordinary_refusal",)),
