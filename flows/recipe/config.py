@@ -16,7 +16,14 @@ from data_store.errors import InputError, StoreError
 from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig
-from flows.recipe.given_models import check_compared, check_model, folders_of, resolved_collect, resolved_evaluate
+from flows.recipe.given_models import (
+    check_compared,
+    check_judges,
+    check_model,
+    folders_of,
+    resolved_collect,
+    resolved_evaluate,
+)
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -34,7 +41,7 @@ from models.config import (
 )
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
-from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
@@ -160,6 +167,7 @@ class RunConfig(Config):
 
     def _has_its_judges(self) -> None:
         check_compared(self.evaluate, self.iterations, self.final_stage)
+        check_judges(self.evaluate, self.reward.gold_percent, labelled=bool(self.data.labelled_responses))
         collect, shares = self.collect, self.collect.sources
         if collect.people is not None and (collect.judge is not None or shares is not None):
             raise ValueError("where people judge, nobody else does: take collect.judge and collect.sources out")
@@ -167,12 +175,6 @@ class RunConfig(Config):
             raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
         if shares is not None and shares.simulated > 0 and self.annotator is None:
             raise ValueError("collect.sources.simulated needs the annotator: give annotator")
-        if any(judge.kind == "safety_classifier" for judge in self.evaluate.judges) != bool(
-            self.data.labelled_responses
-        ):
-            raise ValueError(
-                "data.labelled_responses and a judge of kind safety_classifier in evaluate.judges go together"
-            )
 
     def _has_pairs_to_choose_among(self) -> None:
         strategy = self.collect.strategy
@@ -204,6 +206,11 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
+        """Who judges evaluations beside the annotator."""
+        return self.evaluate.in_force(gold=self.reward.gold_percent > 0)
 
     @property
     def draws_pairs(self) -> bool:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from data_store.errors import InputError
 from tasks.collect_preferences import CollectConfig
-from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
 
@@ -40,6 +40,18 @@ def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationCon
         for each in evaluate.against
     ]
     return evaluate.model_copy(update={"judges": tuple(judges), "against": tuple(against)})
+
+
+def check_judges(evaluate: EvaluationConfig, gold_percent: int, *, labelled: bool) -> None:
+    """Raises ValueError for a judge of evaluations that nothing trains, for labels that train none, and for a judge
+    with the name of the gold reward model."""
+    kinds = {judge.name: judge.kind for judge in evaluate.judges}
+    if ("safety_classifier" in kinds.values()) != labelled:
+        raise ValueError("data.labelled_responses and a judge of kind safety_classifier in evaluate.judges go together")
+    if GOLD in kinds.values() and not gold_percent:
+        raise ValueError("a judge of kind gold_reward needs pairs of its own: set reward.gold_percent, such as 20")
+    if gold_percent and GOLD not in kinds.values() and GOLD_NAME in kinds:
+        raise ValueError(f"evaluate.judges: {GOLD_NAME} is the gold reward model: take another name")
 
 
 def check_compared(evaluate: EvaluationConfig, iterations: int, final_stage: str) -> None:

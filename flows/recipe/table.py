@@ -98,7 +98,6 @@ EVALUATED: Mapping[str, Reads] = {
     "prompts": base("dataset/prompts"),
     "instructions": where(has_instructions, base("dataset/instructions")),
     **{role: where(collects, reads) for role, reads in REWARDS.items()},
-    "gold_reward": where(has_gold, here("model/reward-gold")),
     "preferences": where(collects, so_far("dataset/preferences")),
     "reference": where(is_iteration, first("model/policy")),
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),

@@ -18,10 +18,10 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     """Somebody who judges evaluations, and nothing else."""
 
     name: str = Field(pattern=NAME, description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
-    kind: Literal["lm", "safety_classifier", "people"] = Field(
+    kind: Literal["lm", "safety_classifier", "people", "gold_reward"] = Field(
         default="lm",
         description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses; "
-        "people: on the annotation page",
+        "people: on the annotation page; gold_reward: the model of reward.gold_percent, which is there as gold unnamed",
     )
     people: EvaluatingPeopleConfig | None = Field(default=None, description="With kind: people: what is asked of them")
 
@@ -32,6 +32,8 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
             raise ValueError("give folder or endpoint, one of them")
         if self.kind == "safety_classifier" and given:
             raise ValueError("a safety classifier has no folder and no endpoint: it is trained here")
+        if self.kind == GOLD and given:
+            raise ValueError("the gold reward model has no folder and no endpoint: it is trained here")
         if self.kind == "people" and given:
             raise ValueError("people have no folder and no endpoint: they judge on the annotation page")
         if (self.kind == "people") != (self.people is not None):
@@ -49,6 +51,11 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     def compares(self) -> bool:
         """Whether it can say which of two answers is better."""
         return kind_of(self.kind).compares
+
+
+GOLD: Literal["gold_reward"] = "gold_reward"
+GOLD_NAME = "gold"
+"""What the gold reward model is called where the config gives it no name."""
 
 
 class EvaluationConfig(EvaluateConfig):
@@ -74,6 +81,12 @@ class EvaluationConfig(EvaluateConfig):
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"against: two are called {twice[0]}: figures are told apart by the name")
         return self
+
+    def in_force(self, *, gold: bool) -> tuple[EvaluationJudgeConfig, ...]:
+        """The judges, the gold reward model among them where there is one."""
+        if not gold or any(judge.kind == GOLD for judge in self.judges):
+            return self.judges
+        return (*self.judges, EvaluationJudgeConfig(name=GOLD_NAME, kind=GOLD))
 
     @property
     def compared(self) -> tuple[ComparedConfig, ...]:

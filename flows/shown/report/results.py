@@ -11,6 +11,7 @@ from flows.shown.report.facts import Facts
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import COLOURS, Series, plot
 from flows.shown.summary import Row, columns_of, judged_by, outdated
+from tasks.evaluation_judges.config import GOLD
 from tasks.evaluation_judges.measures import JUDGE_MARK, at_judge
 from tasks.evaluations.evaluation import Measure
 from tasks.train_reward import CHANCE
@@ -219,7 +220,10 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
             "own-wins",
             "Win rate by reward models",
             "share of prompts, ties half",
-            {"reward_win_rate": "those optimised", "reward/gold_win_rate": "one that nothing was optimised against"},
+            {
+                "reward_win_rate": "those optimised",
+                **{at_judge("win_rate", judge): "one that nothing was optimised against" for judge in _gold(found)},
+            },
             (0, 1),
         ),
         over("ends", "Answers that came to their end", "share of answers", {"finished": "finished"}, (0, 1), shares),
@@ -259,6 +263,12 @@ def _plot(
 def _judges(found: Sequence[Policy]) -> list[str]:
     """The judges of evaluations, in the order of the config."""
     return list(dict.fromkeys(judge for policy in found for judge in policy.judged))
+
+
+def _gold(found: Sequence[Policy]) -> list[str]:
+    """Those of the judges that are gold reward models."""
+    kinds = {judge: run.run.config.get("config") for policy in found for judge, run in policy.judged.items()}
+    return [judge for judge, config in kinds.items() if isinstance(config, Mapping) and config.get("kind") == GOLD]
 
 
 def _last_of_each_part(found: Sequence[Policy]) -> list[Policy]:

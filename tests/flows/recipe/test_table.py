@@ -55,7 +55,9 @@ def test_what_does_not_need_each_other_runs_side_by_side(two: Plan) -> None:
         {"rejection_sample", "synthesize_gatt"},
         {"fine_tune"},
         {"ppo", "evaluate_sampled"},
-        {"evaluate"},
+        {"evaluate", "pose_sampled_questions"},
+        {"judge_sampled_answers_gold", "pose_questions"},
+        {"judge_answers_gold"},
     ]
 
 
