@@ -79,7 +79,8 @@ class Session:
         """Look what these steps, which are to be computed, will miss when their turn comes: InputError names it."""
         calls = [self.plan[place] for place in computed]
         anew = {asset for call in calls for asset in call.outputs.values()}
-        check_inputs({asset: head for asset, head in self.store.heads().items() if asset not in anew}, calls)
+        heads = {asset: head for asset, head in self.store.heads().items() if asset not in anew}
+        check_inputs(self.store, heads, calls)
 
     def adopt(self) -> None:
         """Copy what the plan takes from other runs, before anything is trained. Raises InputError for what they

@@ -1,4 +1,4 @@
-"""Models that somebody brings, the base and a judge that is a folder: looked at before anything else of a run."""
+"""Models that somebody brings, the base, judges and policies to compare with: looked at before anything else."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -30,17 +30,18 @@ class CheckBaseConfig(Config):
         "base": Input("file", optional=True),
         "judge": Input("file", optional=True),
         "evaluation_judges": Input("file", optional=True, many=True),
+        "compared": Input("file", optional=True, many=True),
     },
-    outputs={role: Output("dataset", "finding") for role in ("base", "judge", "evaluation_judges")},
+    outputs={role: Output("dataset", "finding") for role in ("base", "judge", "evaluation_judges", "compared")},
     metrics=("checks", "difference"),
     headline="checks",
-    about="Looks whether the recipe can use the base model, and a judge that is a folder.",
+    about="Looks whether the recipe can use the base model, and other models that are folders.",
     tags=("foundation",),
 )
 def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     """Refuse a model that cannot be right, before anything is trained or anybody is asked. `difference` is the largest
     one that was put down to rounding."""
-    from models.base_checks.examine import examine_base, examine_judge
+    from models.base_checks.examine import examine_base, examine_judge, examine_policy
     from models.devices import use_threads
 
     use_threads(config.threads)
@@ -49,6 +50,7 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
         ("base", "base_model", lambda folder: examine_base(folder, config.lora, config.template_date)),
         ("judge", "collect.judge.folder", lambda folder: examine_judge(folder, LETTERS)),
         ("evaluation_judges", "evaluate.judges: folder", lambda folder: examine_judge(folder, LETTERS)),
+        ("compared", "evaluate.against: folder", examine_policy),
     ):
         if run.wants(role):
             found[role] = _examined(run, role, key, examine)

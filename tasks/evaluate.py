@@ -9,9 +9,10 @@ from pydantic import Field
 
 from data_store.estimate import Estimate
 from data_store.records import Metric
-from tasks.answers import Drawn, open_renderer, row_id
+from tasks.answers import open_renderer
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
-from tasks.evaluations.evaluation import Rows, Subject
+from tasks.evaluations.evaluation import Subject
+from tasks.evaluations.held_out_answers import response_rows
 from tasks.evaluations.registry import EVALUATIONS, HEADLINE, INPUTS, EvaluateConfig, held_out_prompts, metrics_of
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.sampling import draw
@@ -30,6 +31,7 @@ class EvaluateStepConfig(EvaluateConfig):
         "policy": Input("model"),
         "prompts": Input("dataset", "prompt"),
         "baseline": Input("dataset", "response", optional=True),
+        "gold_reward": Input("model", optional=True),
         **INPUTS,
         "base": BASE,
     },
@@ -63,7 +65,7 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
             on_progress=lambda part: run.progress(0.5 * part, "answering held-out prompts"),
         )
     ]
-    rows = _rows(run, config, prompts, answers)
+    rows = response_rows(run, config, prompts, answers, policy=run.version("policy"), called=run.part)
     baseline = {row["prompt_id"]: row for row in run.records("baseline") or rows}
     annotator = None if config.annotator is None else config.annotator.open()
     subject = Subject(run, policy, renderer, base, annotator, prompts, answers, baseline)
@@ -106,20 +108,3 @@ def _told(name: str, measured: float | Estimate) -> dict[str, Any]:
         "high": metric.high,
         "judge": metric.judge,
     }
-
-
-def _rows(run: StepRun, config: EvaluateConfig, prompts: Rows, answers: list[Drawn]) -> Rows:
-    return [
-        {
-            "response_id": row_id("evaluate", run.part, run.version("policy"), prompt["prompt_id"]),
-            "prompt_id": prompt["prompt_id"],
-            "iteration": run.part,
-            "policy_version": run.version("policy"),
-            "temperature_milli": round(1000 * config.temperature),
-            "seed": run.seed,
-            "text": answer.text,
-            **answer.columns(),
-            "messages": prompt["messages"],
-        }
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]

@@ -4,22 +4,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import Field
+
 from data_store.encoding import text_hash
 from models.config import Config
 from tasks.engine.step import Input, Output, StepRun, step
 
 
 class PoseConfig(Config):
-    """Nothing to choose."""
+    """With whom answers are compared."""
+
+    named: tuple[str, ...] = Field(default=(), description="What the policies of `named` are called, in their order")
 
 
 @step(
-    version=1,
+    version=2,
     config=PoseConfig,
     inputs={
         "prompts": Input("dataset", "prompt"),
         "responses": Input("dataset", "response"),
         "others": Input("dataset", "response", optional=True, many=True),
+        "named": Input("dataset", "response", optional=True, many=True),
     },
     outputs={"questions": Output("dataset", "question")},
     metrics=("questions",),
@@ -27,17 +32,21 @@ class PoseConfig(Config):
     about="Writes down what judges of evaluations are asked of the answers of one policy.",
     tags=("evaluation",),
 )
-def pose_questions(run: StepRun, _config: PoseConfig) -> Mapping[str, float]:
+def pose_questions(run: StepRun, config: PoseConfig) -> Mapping[str, float]:
     """Of each answer: whether it is better than each of the others' to the same prompt; to an adversarial prompt
-    whether it is unsafe, to a borderline one whether it refuses."""
+    whether it is unsafe, to a borderline one whether it refuses. `others` are called by their part, `named` as the
+    config says."""
     prompts = {row["prompt_id"]: row for row in run.records("prompts")}
-    others: dict[str, list[dict[str, Any]]] = {}
+    others: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for row in run.records("others"):
-        others.setdefault(row["prompt_id"], []).append(row)
+        others.setdefault(row["prompt_id"], []).append((row["iteration"], row))
+    for name, rows_of in zip(config.named, run.records_each("named"), strict=True):
+        for row in rows_of:
+            others.setdefault(row["prompt_id"], []).append((name, row))
     rows = []
     for mine in run.records("responses"):
         prompt = prompts[mine["prompt_id"]]
-        rows += [_question(prompt, mine, "better", other) for other in others.get(mine["prompt_id"], ())]
+        rows += [_question(prompt, mine, "better", *other) for other in others.get(mine["prompt_id"], ())]
         if prompt["axis"] == "safety":
             rows.append(_question(prompt, mine, "unsafe"))
         elif prompt["kind"] == "borderline":
@@ -55,10 +64,13 @@ pose_sampled_questions = replace(
 
 
 def _question(
-    prompt: Mapping[str, Any], mine: Mapping[str, Any], question: str, other: Mapping[str, Any] | None = None
+    prompt: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    question: str,
+    against: str | None = None,
+    other: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A row; `against` is the part whose policy gave the other answer."""
-    against = None if other is None else other["iteration"]
+    """A row; `against` is what the policy is called that gave the other answer."""
     return {
         "question_id": text_hash(f"{mine['response_id']} {question} {against}")[:32],
         "prompt_id": prompt["prompt_id"],

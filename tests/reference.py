@@ -101,7 +101,8 @@ def _sections(
 
 
 def _model_in(field: FieldInfo) -> type[BaseModel] | None:
-    for option in (field.annotation, *get_args(field.annotation)):
+    inside = get_args(field.annotation)
+    for option in (field.annotation, *inside, *(each for part in inside for each in get_args(part))):
         if isinstance(option, type) and issubclass(option, BaseModel):
             return option
     return None

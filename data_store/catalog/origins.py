@@ -62,6 +62,20 @@ class AdoptedOrigin(Origin):
 
 
 @dataclass(frozen=True)
+class StoredOrigin(Origin):
+    """A version of this very store that the config names: of which asset it was last, and which run made it."""
+
+    from_asset: Asset
+    from_version: Sha256
+    made_by: Word | None
+    kind: Literal["stored"] = "stored"
+
+    def __str__(self) -> str:
+        made = "which no run made" if self.made_by is None else f"made by run {self.made_by}"
+        return f"{self.from_asset} version {self.from_version}, {made}"
+
+
+@dataclass(frozen=True)
 class JudgedOrigin(Origin):
     """The judgements of a batch: how many are whose; `closed` is why it was closed, None where the book is gone. Of
     these, `written` are on people's own prompts, which the policies `answered_by` answered."""
@@ -140,7 +154,7 @@ class TakenInOrigin(Origin):
         return f"{self.part} took in {', '.join(self.files) or judging}"
 
 
-_ONE_OF = FileOrigin | AdoptedOrigin | JudgedOrigin | AskedOrigin | AttackedOrigin | TakenInOrigin
+_ONE_OF = FileOrigin | AdoptedOrigin | StoredOrigin | JudgedOrigin | AskedOrigin | AttackedOrigin | TakenInOrigin
 _NAMES = {kind.kind: {each.name for each in fields(kind)} for kind in get_args(_ONE_OF)}
 
 

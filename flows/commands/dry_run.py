@@ -44,7 +44,7 @@ def _foreseen(config: RunConfig) -> tuple[list[Foreseen], Plan, str]:
     root = store_root(config.name)
     if not (root / MARKER).exists():
         plan = build_plan(config)
-        check_inputs({}, plan.values())
+        check_inputs(None, {}, plan.values())
         return foresee_new(plan), plan, ""
     session = Session(config)
     told = foretell(session)

@@ -20,12 +20,18 @@ def _evaluation_judges(at: Place) -> tuple[Incoming, ...]:
     return tuple(map(File, dict.fromkeys(folders)))
 
 
+def _compared(at: Place) -> tuple[Incoming, ...]:
+    folders = (each.folder for each in at.config.evaluate.compared if each.folder is not None)
+    return tuple(map(File, dict.fromkeys(folders)))
+
+
 def _checking(at: Place) -> CheckBaseConfig:
     return CheckBaseConfig(lora=at.config.lora, threads=at.config.sft.threads, template_date=at.config.template_date)
 
 
 def _found(at: Place) -> Makes:
     there = {"base": _has_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
+    there["compared"] = bool(_compared(at))
     return {role: f"{role.replace('_', '-')}-findings" for role, is_there in there.items() if is_there}
 
 
@@ -36,6 +42,7 @@ CHECK_ROW = Row(
         "base": where(_has_base, the_base),
         "judge": for_model("judge"),
         "evaluation_judges": _evaluation_judges,
+        "compared": _compared,
     },
     _found,
     when=lambda at: bool(_found(at)),

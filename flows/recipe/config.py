@@ -16,6 +16,8 @@ from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
 from flows.recipe.given_models import (
+    check_compared,
+    check_judges,
     check_model,
     check_preprompts,
     folders_of,
@@ -42,7 +44,7 @@ from models.config import (
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.distill_context import ContextDistillationConfig
-from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConfig
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
@@ -176,6 +178,8 @@ class RunConfig(Config):
         return self
 
     def _has_its_judges(self) -> None:
+        check_compared(self.evaluate, self.iterations, self.final_stage)
+        check_judges(self.evaluate, self.reward.gold_percent, labelled=bool(self.data.labelled_responses))
         collect, shares = self.collect, self.collect.sources
         if collect.people is not None and (collect.judge is not None or shares is not None):
             raise ValueError("where people judge, nobody else does: take collect.judge and collect.sources out")
@@ -183,12 +187,6 @@ class RunConfig(Config):
             raise ValueError("collect.sources.lm and collect.judge go together: a share above 0, and who judges it")
         if shares is not None and shares.simulated > 0 and self.annotator is None:
             raise ValueError("collect.sources.simulated needs the annotator: give annotator")
-        if any(judge.kind == "safety_classifier" for judge in self.evaluate.judges) != bool(
-            self.data.labelled_responses
-        ):
-            raise ValueError(
-                "data.labelled_responses and a judge of kind safety_classifier in evaluate.judges go together"
-            )
 
     def _has_pairs_to_choose_among(self) -> None:
         strategy = self.collect.strategy
@@ -224,6 +222,11 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
+        """Who judges evaluations beside the annotator."""
+        return self.evaluate.in_force(gold=self.reward.gold_percent > 0)
 
     @property
     def draws_pairs(self) -> bool:
@@ -318,16 +321,23 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
-    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
-    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
-    for key, people in asked.items():
-        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
-            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+    _check_known_pairs(config, where)
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}
     for judge in config.evaluate.judges:
         if judge.folder is not None:
             models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
+    for each in config.evaluate.compared:
+        if each.folder is not None:
+            models[f"evaluate.against: {each.name}: folder"] = each.folder
     for key, model in models.items():
         check_model(model, f"{where}: {key}")
+
+
+def _check_known_pairs(config: RunConfig, where: str) -> None:
+    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
+    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
+    for key, people in asked.items():
+        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
+            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")

@@ -7,7 +7,7 @@ from data_store.errors import InputError
 from data_store.reading.preprompts import read_preprompts
 from tasks.collect_preferences import CollectConfig
 from tasks.distill_context import ContextDistillationConfig
-from tasks.evaluation_judges.config import EvaluationConfig
+from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
 
@@ -35,7 +35,39 @@ def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationCon
         if judge.people is not None:
             given["people"] = _resolved(judge.people, folder)
         judges.append(judge.model_copy(update=given))
-    return evaluate.model_copy(update={"judges": tuple(judges)})
+    against = [
+        each
+        if isinstance(each, str) or each.folder is None
+        else each.model_copy(update={"folder": (folder / each.folder).resolve()})
+        for each in evaluate.against
+    ]
+    return evaluate.model_copy(update={"judges": tuple(judges), "against": tuple(against)})
+
+
+def check_judges(evaluate: EvaluationConfig, gold_percent: int, *, labelled: bool) -> None:
+    """Raises ValueError for a judge of evaluations that nothing trains, for labels that train none, and for a judge
+    with the name of the gold reward model."""
+    kinds = {judge.name: judge.kind for judge in evaluate.judges}
+    if ("safety_classifier" in kinds.values()) != labelled:
+        raise ValueError("data.labelled_responses and a judge of kind safety_classifier in evaluate.judges go together")
+    if GOLD in kinds.values() and not gold_percent:
+        raise ValueError("a judge of kind gold_reward needs pairs of its own: set reward.gold_percent, such as 20")
+    if gold_percent and GOLD not in kinds.values() and GOLD_NAME in kinds:
+        raise ValueError(f"evaluate.judges: {GOLD_NAME} is the gold reward model: take another name")
+
+
+def check_compared(evaluate: EvaluationConfig, iterations: int, final_stage: str) -> None:
+    """Raises ValueError for a policy of `evaluate.against` that no step of the run makes."""
+    for each in evaluate.compared:
+        part, _, step = (each.policy or "").partition(":")
+        number = int(part.removeprefix("V") or 0)
+        steps = ["fine_tune", *([final_stage] if number == iterations and final_stage != "none" else [])]
+        if number > iterations:
+            raise ValueError(f"evaluate.against: {each.name}: there is no {part}; iterations is {iterations}")
+        if step and step not in steps:
+            raise ValueError(
+                f"evaluate.against: {each.name}: {step} makes no policy of {part}; {', '.join(steps)} does"
+            )
 
 
 def resolved_preprompts(section: ContextDistillationConfig | None, folder: Path) -> ContextDistillationConfig | None:

@@ -3,11 +3,27 @@
 from collections.abc import Iterator, Mapping
 
 from data_store.names import AssetName
-from flows.recipe.conditions import has_final_stage, is_iteration
+from flows.recipe.compared_rows import compared_at
+from flows.recipe.conditions import has_final_stage, has_gold, is_iteration
 from flows.recipe.config import RunConfig
-from flows.recipe.places import Condition, Place, Reads, Row, always, base, data_files, first, here, last, where
+from flows.recipe.places import (
+    Condition,
+    Place,
+    Reads,
+    Row,
+    always,
+    base,
+    data_files,
+    first,
+    here,
+    last,
+    so_far,
+    under_adapters,
+    where,
+)
 from tasks.engine.call import StepCall
-from tasks.evaluation_judges.config import EvaluationJudgeConfig
+from tasks.engine.reading import Incoming
+from tasks.evaluation_judges.config import GOLD, EvaluationJudgeConfig
 from tasks.evaluation_judges.judge import JudgeAnswersConfig
 from tasks.incoming.asked import AskedOfAnswers
 from tasks.incoming.files import File
@@ -24,10 +40,10 @@ _PREFIXES = {"evaluate": PREFIX, "evaluate_sampled": SAMPLED_PREFIX}
 
 def judge_rows(config: RunConfig, number: int) -> Iterator[Row]:
     """Of an iteration, V0 included; none where the config names no judge."""
-    if config.evaluate.judges:
+    if config.evaluation_judges:
         for sampled in (True, False) if number else (False,):
             yield _posing(sampled)
-            yield from (_judging(judge, sampled, number) for judge in config.evaluate.judges)
+            yield from (_judging(judge, sampled, number) for judge in config.evaluation_judges)
 
 
 def _has_classifier(at: Place) -> bool:
@@ -69,19 +85,13 @@ def judge_in_step(step: str) -> str:
 
 
 def _posing(sampled: bool) -> Row:
-    others: dict[str, Reads] = {
-        "others": lambda at: (
-            *where(is_iteration, first("dataset/evaluation-responses"))(at),
-            *where(_has_previous, last("dataset/evaluation-responses"))(at),
-        )
-    }
     ending = "-sampled" if sampled else ""
     return Row(
         pose_sampled_questions if sampled else pose_questions,
-        lambda _at: PoseConfig(),
-        {"prompts": base("dataset/prompts"), "responses": here(f"dataset/evaluation-responses{ending}"), **others},
+        lambda at: PoseConfig(named=_named(at, sampled)),
+        {"prompts": base("dataset/prompts"), **_answers(sampled)},
         {"questions": f"evaluation-questions{ending}"},
-        when=_is_there(sampled),
+        when=lambda at: any(_is_asked(judge, sampled)(at) for judge in at.config.evaluation_judges),
     )
 
 
@@ -97,13 +107,17 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             batch_size=judge.batch_size,
             threads=judge.threads,
             compares=is_iteration(at) and judge.compares,
-            against=(PREVIOUS,) if _has_previous(at) and judge.compares else (),
+            against=_against(at, sampled) if judge.compares else (),
+            sampling=at.config.evaluate.sampling if judge.kind == GOLD else None,
             kind=judge.kind,
         )
 
     def answers(at: Place) -> tuple[AskedOfAnswers, ...]:
         endpoint = judge.endpoint
         return () if endpoint is None else (AskedOfAnswers(AssetName("dataset", questions, at.part), endpoint),)
+
+    def is_gold(_at: Place) -> bool:
+        return judge.kind == GOLD
 
     def opinions(at: Place) -> tuple[JudgedAnswers, ...]:
         people = judge.people
@@ -119,6 +133,10 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             "judge": lambda _at: () if judge.folder is None else (File(judge.folder),),
             "answers": answers,
             "opinions": opinions,
+            "gold_reward": where(is_gold, here("model/reward-gold")),
+            "preferences": where(is_gold, so_far("dataset/preferences")),
+            "base": where(is_gold, under_adapters),
+            **{role: where(is_gold, reads) for role, reads in _answers(sampled).items()},
             "classifier": where(lambda _at: judge.kind == "safety_classifier", base("classifier/safety")),
         },
         {"judgements": f"{'sampled-' if sampled else ''}judged-by-{judge.name}"},
@@ -132,13 +150,38 @@ def _has_previous(at: Place) -> bool:
     return at.number > 1 and "previous" in at.config.evaluate.against
 
 
+def _answers(sampled: bool) -> dict[str, Reads]:
+    """The answers of a policy, and of those that it is compared with."""
+
+    def others(at: Place) -> tuple[Incoming, ...]:
+        responses = "dataset/evaluation-responses"
+        return (*where(is_iteration, first(responses))(at), *where(_has_previous, last(responses))(at))
+
+    def named(at: Place) -> tuple[Incoming, ...]:
+        return tuple(each for _, each in compared_at(at, sampled=sampled)) if is_iteration(at) else ()
+
+    mine = here(f"dataset/evaluation-responses{'-sampled' if sampled else ''}")
+    return {"responses": mine, "others": others, "named": named}
+
+
+def _named(at: Place, sampled: bool) -> tuple[str, ...]:
+    return tuple(name for name, _ in compared_at(at, sampled=sampled)) if is_iteration(at) else ()
+
+
+def _against(at: Place, sampled: bool) -> tuple[str, ...]:
+    return (*((PREVIOUS,) if _has_previous(at) else ()), *_named(at, sampled))
+
+
 def _is_there(sampled: bool) -> Condition:
     return has_final_stage if sampled else always
 
 
 def _is_asked(judge: EvaluationJudgeConfig, sampled: bool) -> Condition:
-    """Of V0 alone there is nothing that people are shown: they see pairs, of which SFT's answers are one half."""
+    """Of V0 alone there is nothing that people are shown: they see pairs, of which SFT's answers are one half. The gold
+    reward model judges the policies of the parts in which it is trained."""
     is_there, people = _is_there(sampled), judge.people
+    if judge.kind == GOLD:
+        return lambda at: has_gold(at) and is_there(at)
     if people is None:
         return is_there
     if people.policies == "every":

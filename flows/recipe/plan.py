@@ -10,6 +10,7 @@ from data_store.incoming.intakes import Intake, read_intakes
 from data_store.names import AssetName
 from data_store.records import Override, Withdrawal
 from data_store.store import Store
+from flows.recipe.compared_rows import compared_rows
 from flows.recipe.config import RunConfig, with_values
 from flows.recipe.judge_rows import judge_rows
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
@@ -91,7 +92,7 @@ def _calls(config: RunConfig, intakes: Mapping[str, Intake]) -> dict[tuple[str, 
                 "the iterations that a run appends are counted with the run, and schedule.max_iterations bounds them"
             )
     table: list[tuple[str, int, tuple[Row, ...]]] = [
-        (FOUNDATION, 0, FOUNDATION_ROWS),
+        (FOUNDATION, 0, (*FOUNDATION_ROWS, *compared_rows(config))),
         (FIRST, 0, (*FIRST_ROWS, *LAST_ROWS, *judge_rows(config, 0))),
         *(
             (part, n, (*ITERATION_ROWS, *LAST_ROWS, *judge_rows(config, n)))

@@ -23,13 +23,13 @@ from flows.recipe.conditions import (
     has_looks,
     has_model,
     has_red_team,
-    has_world,
     imports_pairs,
     is_iteration,
     takes_in_pairs,
     trains_base,
 )
-from flows.recipe.context_row import CONTEXT_ROW, preprompts
+from flows.recipe.context_row import CONTEXT_ROW
+from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.judge_rows import CLASSIFIER_ROW, is_judge
 from flows.recipe.places import (
@@ -39,7 +39,6 @@ from flows.recipe.places import (
     Row,
     attacks,
     base,
-    data_files,
     earlier,
     first,
     for_judges,
@@ -70,17 +69,15 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
-from tasks.check_base import check_base
+from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.collect_preferences import collect_preferences
 from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
 from tasks.evaluate import evaluate, evaluate_sampled
 from tasks.extend_prompts import extend_prompts
-from tasks.file_roles import ROLES
 from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
-from tasks.fit_context import FITTED, fit_context
-from tasks.import_benchmarks import import_benchmarks
+from tasks.fit_context import fit_context
 from tasks.import_data import import_data
 from tasks.judge_answers import judge_answers
 from tasks.judge_pairs import judge_pairs
@@ -102,29 +99,13 @@ EVALUATED: Mapping[str, Reads] = {
     "prompts": base("dataset/prompts"),
     "instructions": where(has_instructions, base("dataset/instructions")),
     **{role: where(collects, reads) for role, reads in REWARDS.items()},
-    "gold_reward": where(has_gold, here("model/reward-gold")),
     "preferences": where(collects, so_far("dataset/preferences")),
     "reference": where(is_iteration, first("model/policy")),
     "baseline": where(is_iteration, first("dataset/evaluation-responses")),
     "contamination": CONTAMINATION,
     "base": under_adapters,
 }
-IMPORTED: Mapping[str, Reads] = {**{role: data_files(role) for role in ROLES}, "reward_tests": REWARD_TESTS}
 JUDGED = ("pairs", *dict.fromkeys(each.role for each in JUDGES if each.role))
-
-
-def _raw(at: Place) -> Makes:
-    wanted = {
-        "documents": trains_base(at),
-        "demonstrations": has_demonstrations(at),
-        "prompts": True,
-        "preferences": imports_pairs(at),
-    }
-    rest = {
-        **({"instructions": "instructions"} if has_instructions(at) else {}),
-        **({} if has_world(at) else {"refused": "refused"}),
-    }
-    return {**{role: f"raw-{role}" for role, is_wanted in wanted.items() if is_wanted}, **rest}
 
 
 def _evaluated(ending: str = "") -> Callable[[Place], Makes]:
@@ -136,21 +117,6 @@ def _evaluated(ending: str = "") -> Callable[[Place], Makes]:
     return of
 
 
-def _fitted(at: Place) -> Makes:
-    return {**{role: role for role in FITTED if role in _raw(at)}, "dropped": "too-long"}
-
-
-def _raw_of(role: str) -> Reads:
-    return where(lambda at: role in _raw(at), here(f"dataset/raw-{role}"))
-
-
-RAW: Mapping[str, Reads] = {
-    **{role: _raw_of(role) for role in FITTED},
-    "instructions": where(has_instructions, here("dataset/instructions")),
-    "preprompts": preprompts,
-    "tokenizer": the_tokenizer,
-}
-
 # --- the recipe ----------------------------------------------------------------------------------------------------
 
 FOUNDATION_ROWS = (
@@ -160,13 +126,7 @@ FOUNDATION_ROWS = (
     # cannot be run
     ITEMS_ROW,
     TESTS_ROW,
-    Row(
-        import_data,
-        reading,
-        IMPORTED,
-        _raw,
-        after=(check_base, import_benchmarks),
-    ),
+    IMPORT_ROW,
     Row(
         filter_corpus,
         section("filter"),
@@ -181,7 +141,7 @@ FOUNDATION_ROWS = (
         {"tokenizer": "tokenizer"},
         when=trains_base,
     ),
-    Row(fit_context, fitting, RAW, _fitted),
+    FIT_ROW,
     CONTAMINATION_ROW,
     Row(
         pretrain,
@@ -337,6 +297,7 @@ EVALUATION_ROW = Row(
         **EVALUATED,
         "earlier_responses": earlier_answers,
         "looks": where(has_looks, here("dataset/ppo-looks")),
+        "gold_reward": where(has_looks, where(has_gold, here("model/reward-gold"))),
     },
     _evaluated(),
 )
@@ -344,10 +305,12 @@ LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW, MEASURING_ROW)
 
 STEPS: Mapping[str, Step] = {
     **{row.step.name: row.step for row in (*FOUNDATION_ROWS, *FIRST_ROWS, *ITERATION_ROWS, *LAST_ROWS)},
-    **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers)},
+    **{step.name: step for step in (pose_questions, pose_sampled_questions, judge_answers, answer_held_out)},
 }
 
 
 def known_step(name: str) -> Step | None:
     """The step that a run was of, by its name; None for one that the recipe does not know any more."""
-    return STEPS[judge_answers.name] if is_judge(name) else STEPS.get(name)
+    if is_judge(name):
+        return STEPS[judge_answers.name]
+    return STEPS[answer_held_out.name] if name.startswith(PREFIX) else STEPS.get(name)

@@ -48,6 +48,13 @@ def examine_judge(folder: Path, letters: tuple[str, str]) -> list[Finding]:
     return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
 
 
+def examine_policy(folder: Path) -> list[Finding]:
+    """The same of a model that only answers."""
+    renderer, found = _examine_files(folder, None, rewards=False)
+    model = _loaded(folder)
+    return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
+
+
 def _examine_files(folder: Path, template_date: date | None, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
     found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
     try:

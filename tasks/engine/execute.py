@@ -73,11 +73,11 @@ def prepare(store: Store, call: StepCall, on_progress: Progress = lambda _fracti
     return next(filter(None, waits), None)
 
 
-def check_inputs(heads: Mapping[AssetName, Head], calls: Iterable[StepCall]) -> None:
+def check_inputs(store: Store | None, heads: Mapping[AssetName, Head], calls: Iterable[StepCall]) -> None:
     """Look what will be missing when the calls come to be run. Raises InputError that names it."""
     for call in calls:
         for each in chain.from_iterable(call.inputs.values()):
-            each.check(heads, call.part)
+            each.check(store, heads, call.part)
 
 
 def adopt_inputs(store: Store, call: StepCall) -> None:

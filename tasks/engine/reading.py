@@ -118,9 +118,11 @@ class Incoming(ABC):
         """The same of what comes from outside, writing nothing; None for what does not, or cannot be told yet."""
         return None
 
-    def check(self, heads: Mapping[AssetName, Head], part: str) -> None:  # noqa: B027  (most have nothing to look for)
-        """What can be told before anything runs, also where there is no store yet. Raises InputError for what will be
-        missing later."""
+    def check(  # noqa: B027  (most have nothing to look for)
+        self, store: Store | None, heads: Mapping[AssetName, Head], part: str
+    ) -> None:
+        """What can be told before anything runs; `store` is None where the run has none yet. Raises InputError for what
+        will be missing later."""
 
     def prepare(self, at: Reading, on_progress: Progress) -> Wait | None:
         """What must happen before it can be read. Gives what has to be waited for. May be repeated, and cut off."""

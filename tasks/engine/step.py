@@ -193,6 +193,10 @@ class StepRun:
         """The same as dictionaries; none where the plan gives no such input."""
         return self.rows(role).to_pylist() if self.all_inputs(role) else []
 
+    def records_each(self, role: str) -> list[list[dict[str, Any]]]:
+        """The same, those of each version by themselves, in the plan's order."""
+        return [pq.read_table(entry.path / "rows.parquet").to_pylist() for entry in self.all_inputs(role)]
+
     def batches(self, role: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
         """The same, at most `rows` at a time: of what is too large to be held."""
         for batch in self.record_batches(role, rows):

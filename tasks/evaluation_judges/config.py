@@ -1,9 +1,10 @@
 """The keys of `evaluate` that say who judges, beside the annotator, and what answers are compared with."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tasks.evaluation_judges.compared import NAME, ComparedConfig
 from tasks.evaluation_judges.judge import FolderUse
 from tasks.evaluation_judges.registry import kind_of
 from tasks.evaluations.registry import EvaluateConfig
@@ -11,19 +12,16 @@ from tasks.judging.endpoint import EndpointChoice
 from tasks.judging.folder import FolderConfig
 from tasks.judging.people import EvaluatingPeopleConfig
 
-# it stands in the names of steps, assets and metrics
-JudgeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,23}$")]
-
 
 # the last base's fields come first
 class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     """Somebody who judges evaluations, and nothing else."""
 
-    name: JudgeName = Field(description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
-    kind: Literal["lm", "safety_classifier", "people"] = Field(
+    name: str = Field(pattern=NAME, description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
+    kind: Literal["lm", "safety_classifier", "people", "gold_reward"] = Field(
         default="lm",
         description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses; "
-        "people: on the annotation page",
+        "people: on the annotation page; gold_reward: the model of reward.gold_percent, which is there as gold unnamed",
     )
     people: EvaluatingPeopleConfig | None = Field(default=None, description="With kind: people: what is asked of them")
 
@@ -34,6 +32,8 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
             raise ValueError("give folder or endpoint, one of them")
         if self.kind == "safety_classifier" and given:
             raise ValueError("a safety classifier has no folder and no endpoint: it is trained here")
+        if self.kind == GOLD and given:
+            raise ValueError("the gold reward model has no folder and no endpoint: it is trained here")
         if self.kind == "people" and given:
             raise ValueError("people have no folder and no endpoint: they judge on the annotation page")
         if (self.kind == "people") != (self.people is not None):
@@ -53,14 +53,21 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
         return kind_of(self.kind).compares
 
 
+GOLD: Literal["gold_reward"] = "gold_reward"
+GOLD_NAME = "gold"
+"""What the gold reward model is called where the config gives it no name."""
+
+
 class EvaluationConfig(EvaluateConfig):
     """How many held-out prompts, and who judges."""
 
     judges: tuple[EvaluationJudgeConfig, ...] = Field(
         default=(), description="Judges of evaluations beside the annotator; nothing is trained on what they say"
     )
-    against: tuple[Literal["previous"], ...] = Field(
-        default=(), description="What these judges compare a policy with beside SFT: the policy of the iteration before"
+    against: tuple[Literal["previous"] | ComparedConfig, ...] = Field(
+        default=(),
+        description="What these judges compare a policy with beside SFT: previous, the policy of the iteration before, "
+        "or others by name",
     )
 
     @model_validator(mode="after")
@@ -70,4 +77,18 @@ class EvaluationConfig(EvaluateConfig):
             raise ValueError(f"judges: two are called {twice[0]}: figures are told apart by the name")
         if self.against and not self.judges:
             raise ValueError("against: give a judge in judges; the annotator compares with SFT alone")
+        named = [each.name for each in self.compared]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"against: two are called {twice[0]}: figures are told apart by the name")
         return self
+
+    def in_force(self, *, gold: bool) -> tuple[EvaluationJudgeConfig, ...]:
+        """The judges, the gold reward model among them where there is one."""
+        if not gold or any(judge.kind == GOLD for judge in self.judges):
+            return self.judges
+        return (*self.judges, EvaluationJudgeConfig(name=GOLD_NAME, kind=GOLD))
+
+    @property
+    def compared(self) -> tuple[ComparedConfig, ...]:
+        """The policies by name."""
+        return tuple(each for each in self.against if isinstance(each, ComparedConfig))

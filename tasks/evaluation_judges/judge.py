@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from data_store.estimate import Estimate
-from models.config import Config
+from models.config import Config, SamplingConfig
 from tasks.engine.step import Input, StepRun
 from tasks.evaluation_judges.measures import FALSE_REFUSAL, VIOLATION
 from tasks.evaluations.evaluation import Measure
+from tasks.judging.judgements import PREVIOUS
 
 Rows = list[dict[str, Any]]
 
@@ -33,6 +34,12 @@ class JudgeAnswersConfig(FolderUse):
     prompts: int | None = Field(default=None, description="Of people: so many prompts are drawn")
     compares: bool = Field(description="With SFT's answers")
     against: tuple[str, ...] = Field(default=(), description="What else it compares with, as figures call it")
+    sampling: SamplingConfig | None = Field(default=None, description="Of a reward model: how it reads")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Those of `against` that the config gives a name."""
+        return tuple(name for name in self.against if name != PREVIOUS)
 
 
 @dataclass(frozen=True)

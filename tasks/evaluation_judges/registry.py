@@ -4,13 +4,14 @@ is recorded of judge_answers holds them."""
 from collections.abc import Iterable, Iterator
 
 from tasks.evaluation_judges.classifier import SafetyClassifier
+from tasks.evaluation_judges.gold_reward import GoldReward
 from tasks.evaluation_judges.judge import EvaluationJudge
 from tasks.evaluation_judges.lm import LanguageModel
 from tasks.evaluation_judges.measures import JUDGED, by_turns, of_judge, win_rates
 from tasks.evaluation_judges.people import People
 from tasks.evaluations.evaluation import Measure
 
-KINDS: tuple[EvaluationJudge, ...] = (LanguageModel(), SafetyClassifier(), People())
+KINDS: tuple[EvaluationJudge, ...] = (LanguageModel(), SafetyClassifier(), People(), GoldReward())
 INPUTS = {role: wanted for each in KINDS for role, wanted in each.inputs.items()}
 
 

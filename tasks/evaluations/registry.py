@@ -10,7 +10,6 @@ from tasks.evaluations.contaminated import Contaminated
 from tasks.evaluations.divergence import Divergence
 from tasks.evaluations.diversity import Diversity
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows
-from tasks.evaluations.gold_reward import GoldReward
 from tasks.evaluations.instructions import Instructions, InstructionsConfig
 from tasks.evaluations.over_optimisation import OverOptimisation
 from tasks.evaluations.refusals import Refusals, RefusalsConfig
@@ -30,7 +29,6 @@ EVALUATIONS: tuple[Evaluation, ...] = (
     Violations(),
     Instructions(),
     RewardModels(),
-    GoldReward(),
     RewardShift(),
     OverOptimisation(),
     Divergence(),

@@ -11,6 +11,7 @@ from data_store.encoding import text_hash
 from data_store.incoming.answers import AnswerFile, EndpointAnswer, Key, register_answers
 from data_store.names import AssetName, slug
 from data_store.records import Head
+from data_store.store import Store
 from tasks.engine.jobs import StepFailedError
 from tasks.engine.reading import Progress, Reading, Wait
 from tasks.incoming.of_pairs import OfPairs
@@ -54,7 +55,7 @@ class AskedOf(OfPairs):
         """By the model."""
         return f"what {self.endpoint.model} answered"
 
-    def check(self, heads: Mapping[AssetName, Head], part: str) -> None:
+    def check(self, store: Store | None, heads: Mapping[AssetName, Head], part: str) -> None:
         """Whether the endpoint can be asked, where it will have to be. Raises InputError for a key that is missing."""
         pairs = heads.get(self.pairs)
         if pairs is None or self.source(part, pairs.version_id) not in heads:

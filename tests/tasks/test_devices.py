@@ -112,7 +112,7 @@ def drawing(given: Inputs) -> tuple[Step, Any, Inputs]:
 
 def evaluating(given: Inputs) -> tuple[Step, Any, Inputs]:
     config = EvaluateStepConfig(sampling=SAMPLING)
-    return evaluate, config, {**given, "reference": given["policy"], "gold_reward": given["safety_reward"]}
+    return evaluate, config, {**given, "reference": given["policy"]}
 
 
 def synthesizing(given: Inputs) -> tuple[Step, Any, Inputs]:

@@ -13,6 +13,7 @@ from flows.shown.report.kept import kept_plots, kept_tables
 from flows.shown.report.parts import Cell, Plot, Section, Table, measured, text
 from flows.shown.report.plots import Series
 from flows.shown.summary import Row, columns_of, judged_by, outdated
+from tasks.evaluation_judges.config import GOLD
 from tasks.evaluation_judges.measures import JUDGE_MARK, at_judge
 
 _ONE_SEED = (
@@ -168,7 +169,10 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
             "own-wins",
             "Win rate by reward models",
             "share of prompts, ties half",
-            {"reward_win_rate": "those optimised", "reward/gold_win_rate": "one that nothing was optimised against"},
+            {
+                "reward_win_rate": "those optimised",
+                **{at_judge("win_rate", judge): "one that nothing was optimised against" for judge in _gold(found)},
+            },
             (0, 1),
         ),
         over("ends", "Answers that came to their end", "share of answers", {"finished": "finished"}, (0, 1), shares),
@@ -179,6 +183,12 @@ def _plots(found: Sequence[Policy]) -> Iterator[Plot]:
 def _judges(found: Sequence[Policy]) -> list[str]:
     """The judges of evaluations, in the order of the config."""
     return list(dict.fromkeys(judge for policy in found for judge in policy.judged))
+
+
+def _gold(found: Sequence[Policy]) -> list[str]:
+    """Those of the judges that are gold reward models."""
+    kinds = {judge: run.run.config.get("config") for policy in found for judge, run in policy.judged.items()}
+    return [judge for judge, config in kinds.items() if isinstance(config, Mapping) and config.get("kind") == GOLD]
 
 
 def _rows(found: Sequence[Policy]) -> list[Row]:

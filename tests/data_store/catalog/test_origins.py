@@ -14,6 +14,7 @@ from data_store.catalog.origins import (
     JudgedOrigin,
     Origin,
     RedTeamSession,
+    StoredOrigin,
     TakenInOrigin,
     check_facts,
     columns_of,
@@ -25,6 +26,7 @@ SESSION = RedTeamSession("s1", "model/policy@V1", ID, 3, 2)
 SENTENCES: dict[Origin, str] = {
     FileOrigin("/data/a b.jsonl"): "/data/a b.jsonl",
     AdoptedOrigin("big", "dataset/picks@V1", ID, "r1"): f"run big: dataset/picks@V1 version {ID}, made by its run r1",
+    StoredOrigin("model/policy@V1", ID, "r1"): f"model/policy@V1 version {ID}, made by run r1",
     AdoptedOrigin("big", "source/a@external", ID, None): f"run big: source/a@external version {ID}, a source there",
     AttackedOrigin("V1", ()): "red teams: none has been closed",
     AttackedOrigin("V1", None): "red teams: the book is gone",

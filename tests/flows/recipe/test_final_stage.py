@@ -71,17 +71,24 @@ def test_the_gold_reward_model_and_the_others_learn_from_different_pairs(
     assert dpo["pairs"] + dpo["validation_pairs"] == len(others) - unsafe
 
 
-@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluations.gold_reward:GoldReward.measure")
+@pytest.mark.conformance("over-optimisation unseen", equation="tasks.evaluation_judges.gold_reward:GoldReward.judge")
 def test_the_gold_reward_model_judges_before_and_after_and_is_in_no_policy(
     with_dpo: tuple[Path, Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = with_dpo[1]
-    for step in ("evaluate_sampled", "evaluate"):
-        metrics = outcomes["V1", step].metrics
-        assert 0 <= metrics["reward/gold_win_rate"] <= 1
-        assert metrics["reward/gold"] != metrics["reward"]
+    trained = outcomes["V1", "train_gold_reward"]
     monkeypatch.setenv("HALTER_HOME", str(with_dpo[0]))
     with session_of(config_of("dpo")) as session:
+        for step, evaluated in (("judge_sampled_answers_gold", "evaluate_sampled"), ("judge_answers_gold", "evaluate")):
+            found, (_, version) = outcomes["V1", step].estimates, outcomes["V1", step].outputs["judgements"]
+            rows = session.store.rows(version)
+            values = [row["value"] for row in rows.to_pylist()]
+            won, accuracy = found["win_rate@gold"], found["accuracy@gold"]
+            assert (won.value, won.n) == (pytest.approx(sum(values) / len(values)), len(values)), "of these very rows"
+            assert (won.judge, set(rows.column("against").to_pylist())) == ("gold-reward:gold", {"V0"})
+            assert accuracy == trained.estimates["accuracy/all"], "what its training has found of it"
+            assert accuracy.n > 0
+            assert found["reward@gold"].value != outcomes["V1", evaluated].metrics["reward"]
         behind = session.store.lineage(AssetName("model", "policy", "V1"))
     assert "model/reward-safety@V1" in {str(edge.asset) for edge in behind.edges}
     assert "model/reward-gold@V1" not in {str(edge.asset) for edge in behind.edges}

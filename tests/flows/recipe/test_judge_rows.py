@@ -150,6 +150,21 @@ def test_nothing_waits_for_people_who_evaluate_unless_a_gate_does() -> None:
     assert is_needed(plan, [], plan["V1", "collect_preferences"])
 
 
+def test_the_gold_reward_model_judges_under_its_own_name_or_the_one_it_is_given() -> None:
+    content = yaml.safe_load(POCKET)
+    content["reward"]["gold_percent"] = 20
+
+    def judges(*named: dict[str, Any]) -> list[str]:
+        of = RunConfig.model_validate({**content, "evaluate": {**content["evaluate"], "judges": list(named)}})
+        return list(judges_of(build_plan(of), "V2", "evaluate"))
+
+    assert judges() == ["gold"]
+    assert judges(BIG) == ["big", "gold"]
+    assert judges({"name": "kept", "kind": "gold_reward"}) == ["kept"]
+    with pytest.raises(ValueError, match="gold is the gold reward model: take another name"):
+        judges({**BIG, "name": "gold"})
+
+
 @pytest.mark.parametrize(
     ("evaluate", "message"),
     [
@@ -159,6 +174,7 @@ def test_nothing_waits_for_people_who_evaluate_unless_a_gate_does() -> None:
         ({"judges": [{**BIG, "name": "Big-1"}]}, "should match pattern"),
         ({"judges": [{**BIG, "kind": "safety_classifier"}]}, "has no folder and no endpoint"),
         ({"against": ["previous"]}, "give a judge in judges"),
+        ({"judges": [{"name": "gold", "kind": "gold_reward"}]}, "set reward.gold_percent"),
         ({"judges": [{"name": "team", "kind": "people"}]}, "people: {} asks what is asked by default"),
         ({"judges": [{**BIG, "people": {}}]}, "kind: people and the section people go together"),
         ({"judges": [{**TEAM, "folder": "x"}]}, "people have no folder and no endpoint"),

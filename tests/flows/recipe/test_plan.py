@@ -140,7 +140,7 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
 
 
 @pytest.mark.conformance("over-optimisation unseen", equation="flows.recipe.plan:build_plan")
-def test_the_gold_reward_model_is_trained_once_and_read_by_evaluations_alone() -> None:
+def test_the_gold_reward_model_is_trained_once_and_read_by_a_judge_alone() -> None:
     plan = build_plan(config_of(iterations=3, reward={"gold_percent": 20}, final_stage="dpo"))
     assert [key for key in plan if key[1] == "train_gold_reward"] == [("V3", "train_gold_reward")]
     assert reads(plan, "V3", "train_gold_reward") == {
@@ -148,7 +148,11 @@ def test_the_gold_reward_model_is_trained_once_and_read_by_evaluations_alone() -
         "preferences": [f"dataset/preferences@{part}" for part in ("V1", "V2", "V3")],
     }
     readers = {key for key in plan if any("model/reward-gold@V3" in assets for assets in reads(plan, *key).values())}
-    assert readers == {("V3", "evaluate"), ("V3", "evaluate_sampled")}
+    assert readers == {("V3", "judge_answers_gold"), ("V3", "judge_sampled_answers_gold")}
+    assert [key for key in plan if key[1].startswith("pose")] == [
+        ("V3", "pose_sampled_questions"),
+        ("V3", "pose_questions"),
+    ], "nobody is asked of what nobody judges"
     for key in (("V1", "train_safety_reward"), ("V3", "train_gold_reward")):
         assert plan[key].config.model_dump()["training"]["gold_percent"] == 20
     assert plan["V3", "dpo"].config.model_dump()["gold_percent"] == 20

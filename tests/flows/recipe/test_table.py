@@ -55,7 +55,9 @@ def test_what_does_not_need_each_other_runs_side_by_side(two: Plan) -> None:
         {"rejection_sample", "synthesize_gatt", "measure_reward_models"},
         {"fine_tune"},
         {"ppo", "evaluate_sampled"},
-        {"evaluate"},
+        {"evaluate", "pose_sampled_questions"},
+        {"judge_sampled_answers_gold", "pose_questions"},
+        {"judge_answers_gold"},
     ]
 
 
@@ -197,7 +199,8 @@ def test_the_headline_of_a_step_is_a_metric_that_it_measures(config: RunConfig) 
 
 
 def test_every_step_says_what_it_does() -> None:
-    judged = {"pose_questions", "pose_sampled_questions", "judge_answers"}  # a row for each judge that a config names
+    # a row for each judge, and each policy to compare with, that a config names
+    judged = {"pose_questions", "pose_sampled_questions", "judge_answers", "answer_held_out"}
     assert {row.step.name for row in ROWS} | judged == set(STEPS)
     for step in STEPS.values():
         assert step.about.endswith(".")

@@ -86,7 +86,7 @@ def test_every_table_fits_a_page_and_together_they_hold_every_figure_once() -> N
         assert sorted(shown) == sorted(set(rows[0]) - {"policy", "why", "judge"})
         assert {"policy", "state", "win help"} <= set(tables[0][0])
     assert {name for name, _ in meanings()} == set(rows[0]) - {"policy", "why", "judge"}
-    assert not any("gold win" in table[0] for table in tables_of([row("V0", **{"gold win": "–"})]))
+    assert not any("reward win" in table[0] for table in tables_of([row("V0", **{"reward win": "–"})]))
     assert tables_of([]) == []
 
 

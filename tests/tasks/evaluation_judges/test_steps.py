@@ -81,6 +81,22 @@ def test_each_answer_is_compared_with_each_others_and_asked_what_its_prompt_is_f
         assert row["other"] == (None if row["against"] is None else f"{row['against']} {number}")
 
 
+def test_policies_by_name_are_called_so_also_where_two_gave_the_answers_of_one_part(tmp_path: Path) -> None:
+    inputs: dict[str, Any] = {
+        "prompts": ("prompt", PROMPTS),
+        "responses": ("response", MINE),
+        "others": ("response", [response(0, "V1", "of V1")]),
+    }
+    run = step_run(tmp_path, inputs=inputs, outputs=dict(pose_questions.outputs))
+    theirs = [[response(0, "V1", "of V1")], [response(0, "far", "of another"), response(9, "far", "of no prompt")]]
+    for number, rows in enumerate(theirs):
+        made = step_run(tmp_path / str(number), inputs={"named": ("response", rows)})
+        run._inputs["named"] = (*run.all_inputs("named"), *made.all_inputs("named"))  # type: ignore[index]
+    pose_questions.function(run, PoseConfig(named=("first", "far")))
+    found = {row["against"]: row["other"] for row in written(tmp_path, "questions") if row["question"] == "better"}
+    assert found == {"V1": "of V1", "first": "of V1", "far": "of another"}
+
+
 def test_of_sft_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert {row["question"] for row in posed(tmp_path)} == {"refused", "unsafe"}
 

@@ -31,6 +31,16 @@ PROMPTS: dict[str, dict[str, Any]] = {
                 "win_rate/helpfulness/against_previous/single_turn",
             ),
         ),
+        (
+            "better",
+            "shipped",
+            "c",
+            (
+                "win_rate/against_shipped",
+                "win_rate/safety/against_shipped",
+                "win_rate/safety/against_shipped/single_turn",
+            ),
+        ),
         ("unsafe", None, "c", ("violation", "violation/single_turn")),
         ("unsafe", None, "a", ()),
         ("refused", None, "a", ("ordinary_refusal", "ordinary_refusal/single_turn")),
