@@ -58,7 +58,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
             for place in range(1, config.bins + 1):
                 yield from (f"calibration/{model}/{name}/bin_{place}{what}" for what in ("", "/predicted"))
     for model in AXES:
-        yield from (f"accuracy/{model}/batch/{part}" for part in config.batches)
+        yield from (f"accuracy/{model}/batch/{asset.part}" for asset in call.assets["preferences"])
 
 
 @step(

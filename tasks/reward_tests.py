@@ -101,4 +101,3 @@ class MeasureRewardModelsConfig(TestingConfig):
     """The same for measure_reward_models: what metrics there are follows from it."""
 
     sets: tuple[str, ...] = Field(default=(), description="Names of the test sets of files")
-    batches: tuple[str, ...] = Field(description="The iterations whose held-out pairs there are")

@@ -1723,12 +1723,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "an error that chance makes is taken for one",
         "models/algorithms/reliability.py",
-        "low = 0.0 if error <= error_of_chance(predicted, count) else max",
-        "low = max",
-        (
-            RELIABILITY + "test_a_model_that_is_as_sure_as_it_is_right_is_not_told_from_one_without_error_and_a_vain_"
-            "one_is",
-        ),
+        "return max(error - chance, 0.0), min(error + chance, 1.0)",
+        "return max(error - chance / 20, 0.0), min(error + chance, 1.0)",
+        (RELIABILITY + "test_the_interval_holds_the_true_error_of_a_sure_and_of_a_vain_model_and_tells_them_apart",),
     ),
     Mutation(
         "pairs on texts that are trained on test the models",

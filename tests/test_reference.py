@@ -30,6 +30,7 @@ ONE_OR_THE_OTHER = (
     "distill.",
     "evaluate.judges.",
     "benchmarks.sets.",
+    "reward_tests.sets.",
 )  # sections that go without others of the config above, or are entries of a list
 
 

@@ -28,11 +28,7 @@ def _reading(at: Place) -> ReadingTestsConfig:
 
 def _measuring(at: Place) -> MeasureRewardModelsConfig:
     tests = at.config.reward_tests
-    return MeasureRewardModelsConfig(
-        **only(TestingConfig, tests),
-        sets=tuple(each.name for each in tests.sets),
-        batches=tuple(f"V{number}" for number in range(1, at.number + 1)),
-    )
+    return MeasureRewardModelsConfig(**only(TestingConfig, tests), sets=tuple(each.name for each in tests.sets))
 
 
 TESTS_ROW = Row(

@@ -31,13 +31,6 @@ class Bin:
         """How far what was predicted is from what was observed."""
         return abs(self.observed - self.predicted)
 
-    @property
-    def gaps(self) -> tuple[float, float]:
-        """The least and the greatest gap that the interval leaves."""
-        low, high = self.interval
-        ends = abs(low - self.predicted), abs(high - self.predicted)
-        return (0.0 if low <= self.predicted <= high else min(ends)), max(ends)
-
 
 def preferred(difference: float) -> tuple[float, float]:
     """(probability of the answer that the model prefers, whether people prefer it) by the raw score of the chosen
@@ -85,24 +78,24 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def calibration_interval(predicted: Sequence[float], bins: Sequence[Bin], count: int) -> tuple[float, float]:
-    """What the pairs leave open of the expected calibration error, at 95 %, of `bins` out of `count`.
+    """What the pairs leave open of the expected calibration error, at 95 %, of `bins` out of `count`: the error less
+    and plus what chance makes of a model without error (`error_of_chance`), within [0, 1].
 
-    From the intervals (l_b, u_b) of the gaps d_b with the weights w_b = n_b / n: the error less
-    sqrt(Σ w_b² (d_b - l_b)²), and the error and sqrt(Σ w_b² (u_b - d_b)²) (Zou and Donner, Statistics in Medicine 27,
-    2008, sums of several figures). Gaps are never below 0, so that a few pairs make an error of chance alone: where the
-    error is no greater than 95 % of those are that a calibrated model has, as sure of the same pairs, the interval goes
-    down to 0 (consistency resampling, Bröcker and Smith, Weather and Forecasting 22, 2007).
+    In each bin |observed - predicted| is at most the true gap and what chance adds to it, and at least the true gap
+    less that. The estimate is above the truth for a few pairs, because gaps are never below 0; so the interval goes
+    down to 0 where a model that is as sure of the same pairs and without error would show as much.
     """
-    error, n = expected_calibration_error(bins), len(predicted)
-    below = math.fsum((each.n / n * (each.gap - each.gaps[0])) ** 2 for each in bins)
-    above = math.fsum((each.n / n * (each.gaps[1] - each.gap)) ** 2 for each in bins)
-    low = 0.0 if error <= error_of_chance(predicted, count) else max(error - math.sqrt(below), 0.0)
-    return low, min(error + math.sqrt(above), 1.0)
+    error, chance = expected_calibration_error(bins), error_of_chance(predicted, count)
+    return max(error - chance, 0.0), min(error + chance, 1.0)
 
 
 def error_of_chance(predicted: Sequence[float], count: int, seed: int = 0) -> float:
     """The expected calibration error that a calibrated model stays below 95 times in a hundred, on as many pairs of
-    which it is as sure: 2,000 times each pair is drawn to be right with its predicted probability."""
+    which it is as sure: 2,000 times each pair is drawn to be right with its predicted probability.
+
+    Source: consistency resampling, Bröcker and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and
+    Forecasting 22 (2007).
+    """
     import numpy as np
 
     chances = np.asarray(predicted, dtype=np.float64)

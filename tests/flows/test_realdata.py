@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="the real sets are absent: there is no folder ../shared/data"),
 ]
 
+TESTS = {"name": "oasst", "axis": "helpfulness", "files": [str(DATA / "preference" / "oasst_trees.jsonl")]}
 Run = tuple[Home, Finished, Path]
 
 
@@ -65,7 +66,14 @@ def from_files(tmp_path_factory: pytest.TempPathFactory, server: str) -> Run:
         rejection={"prompts": 8, "unfinished": "score", "sampling": {"max_new_tokens": 8}},
         fine_tune={"picks": 12, "replay": 4, "training": {"sequence_length": 320, "batch_size": 2}},
         gatt={"dialogues": 4, "max_turns": 2, "sampling": {"max_new_tokens": 8}},
-        evaluate={"ordinary_prompts": 4, "safety_prompts": 4, "sampling": {"max_new_tokens": 8}},
+        evaluate={
+            "ordinary_prompts": 4,
+            "safety_prompts": 4,
+            "instruction_dialogues": 4,
+            "instruction_turns": 3,
+            "sampling": {"max_new_tokens": 8},
+        },
+        reward_tests={"sets": [TESTS], "max_pairs": 60},
     )
     home = Home(folder / "home", server, name="from-files")
     finished = home.halter("run", config)
@@ -123,7 +131,7 @@ def test_every_step_takes_real_files(from_files: Run) -> None:
     steps = {(part, step) for part, step, _ in home.runs()}
     assert ("V2", "ppo") in steps
     assert ("base", "filter_corpus") in steps
-    assert len(steps) == len(home.runs()) == 22
+    assert len(steps) == len(home.runs()) == 25
 
 
 @pytest.mark.slow
@@ -212,12 +220,32 @@ def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) ->
 
 
 @pytest.mark.slow
+def test_reward_models_are_put_to_a_set_of_files_and_instructions_are_told_by_their_checks(from_files: Run) -> None:
+    home = from_files[0]
+    (run,) = home.store.runs(part="V2", step="measure_reward_models")
+    pairs = int(run.metrics["pairs/oasst"])
+    assert pairs + run.metrics["left_out/oasst/too_long"] + run.metrics["left_out/oasst/trained_on"] == 60
+    for model in ("helpfulness", "safety"):
+        found = run.estimates[f"ece/{model}/oasst"]
+        assert (found.n, found.judge) == (pairs, "import:oasst")
+    scores = rows(home, "dataset/pair-scores@V2")
+    assert sum(row["test_set"] == "oasst" for row in scores) == 2 * pairs
+    (evaluated,) = home.store.runs(part="V2", step="evaluate")
+    assert evaluated.metrics["instruction/unchecked"] == 4, "French, the captain, the teacher, the question at the end"
+    assert evaluated.estimates["instruction/trained/turn_1"].judge == "checks of data.instructions"
+    page = home.folder / "report.html"
+    assert home.look("report", "--out", str(page)).code == 0
+    assert "Reward-model accuracy by test set" in page.read_text()
+
+
+@pytest.mark.slow
 def test_lineage_names_the_source_files_by_their_hashes(from_files: Run) -> None:
     home, _, config = from_files
     document = home.look("lineage", "model/policy@V2", "--json").document
     named = {file["path"]: file["sha256"] for source in document["sources"] for file in source["files"]}
     content = yaml.safe_load(config.read_text())["data"]
     paths = [config.parent / path for value in content.values() if isinstance(value, list) for path in value]
+    paths.append(Path(TESTS["files"][0]))  # import_data reads which texts it has, to keep them apart
     assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
@@ -294,7 +322,7 @@ def test_smollm2_goes_through_every_step_with_adapters(tmp_path: Path) -> None:
     assert {state for _, _, state in home.runs()} == {"succeeded"}
     again = home.halter("run", config)
     assert again.code == 0
-    assert len(home.runs()) == 18
+    assert len(home.runs()) == 20
     size = sum(path.stat().st_size for path in home.folder.rglob("*") if path.is_file())
     assert size < (SMOLLM2 / "model.safetensors").stat().st_size  # no copy of the base model in the store
     assert home.store.head(AssetName.parse("model/policy@V2")) is not None

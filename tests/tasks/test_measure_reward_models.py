@@ -79,9 +79,7 @@ def run_on(
         inputs["tests"] = ("test_pair", tests)
     run = step_run(folder, inputs=inputs, outputs=dict(measure_reward_models.outputs), part="V2")
     sets = tuple(dict.fromkeys(row["test_set"] for row in tests))
-    return dict(
-        measure_reward_models.function(run, MeasureRewardModelsConfig(sets=sets, batches=("V1", "V2"), **config))
-    )
+    return dict(measure_reward_models.function(run, MeasureRewardModelsConfig(sets=sets, **config)))
 
 
 def differences(model: Path, pairs: list[dict[str, Any]]) -> list[float]:
@@ -129,8 +127,12 @@ def test_both_models_are_measured_on_every_set_and_what_any_pair_trains_on_is_le
 
 def measure_names(*sets: str) -> list[str]:
     inputs = {f"{axis}_reward": (f"model/{axis}@V1",) for axis in ("helpfulness", "safety")}
-    config = MeasureRewardModelsConfig(sets=sets, batches=("V1", "V2"))
-    call = call_of(measure_reward_models, config, inputs={**inputs, "preferences": ("dataset/preferences@V1",)})
+    config = MeasureRewardModelsConfig(sets=sets)
+    call = call_of(
+        measure_reward_models,
+        config,
+        inputs={**inputs, "preferences": ("dataset/preferences@V1", "dataset/preferences@V2")},
+    )
     return list(call.metrics)
 
 
