@@ -13,7 +13,7 @@ from tasks.answers import answered, open_renderer, response_of
 from tasks.candidates import combined, draw_candidates
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import mean_of, score_of
-from tasks.reward_curves import JUDGE, metrics_of, reward_curves, table_of
+from tasks.reward_curves import JUDGE, metrics_of, names_of, reward_curves, table_of
 from tasks.safety_level import threshold_of
 from tasks.sampling import score
 from tasks.temperature_tuning import AUTO, Temperature, TuningConfig, tuned_temperature
@@ -58,8 +58,13 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
     config: Any = call.config  # a RejectionConfig
     yield from ("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations")
     yield from ("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold")
-    if config.temperatures == AUTO:
-        yield from ("temperature", "temperature/lead")
+    if config.temperatures != AUTO:
+        yield from names_of("reward", config.temperatures, config.samples)
+        return
+    yield from ("temperature", "temperature/lead")
+    for temperature in config.tuning.grid:  # which one it will be is not known yet
+        yield from names_of("tuning", (temperature,), config.samples)
+        yield from names_of("reward", (temperature,), config.samples)
 
 
 @step(
