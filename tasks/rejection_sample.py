@@ -41,7 +41,9 @@ class RejectionConfig(Config):
     )
     tuning: TuningConfig = Field(default=TuningConfig(), description="How `temperatures: auto` finds it")
     samples: int = Field(
-        default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures"
+        default=3,
+        ge=1,
+        description="Responses per prompt and temperature; K is this times the temperatures, with auto this alone",
     )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
     safety_threshold: SafetyThreshold = 0.15

@@ -321,7 +321,7 @@ def _check_files(config: RunConfig, where: str) -> None:
 
 def _messages(error: ValidationError, where: str) -> Iterable[str]:
     for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
+        location = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple[", "literal["))]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(location[-1], _fields(location[:-1]), n=1, cutoff=0.5)
