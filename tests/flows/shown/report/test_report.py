@@ -136,7 +136,7 @@ def test_rewards_against_samples_by_policy_and_against_kl_are_drawn_with_their_i
     written: tuple[Home, Page, Any],
 ) -> None:
     _, page, document = written
-    sections = {each["key"]: each for each in document["sections"]}
+    sections = document["sections"]
     assert {"sampling", "optimisation"} <= set(sections)
     assert "context-distillation" not in sections, "this run has none"
     figures = {each.attributes["id"] for each in page.all("figure")}
