@@ -13,7 +13,7 @@ from tasks.answers import answered, open_renderer, response_of
 from tasks.candidates import combined, draw_candidates
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import mean_of, score_of
-from tasks.reward_curves import JUDGE, metrics_of, reward_curves, table_of
+from tasks.reward_curves import JUDGE, metrics_of, names_of, reward_curves, table_of
 from tasks.safety_level import threshold_of
 from tasks.sampling import score
 from tasks.temperature_tuning import AUTO, Temperature, TuningConfig, tuned_temperature
@@ -41,7 +41,9 @@ class RejectionConfig(Config):
     )
     tuning: TuningConfig = Field(default=TuningConfig(), description="How `temperatures: auto` finds it")
     samples: int = Field(
-        default=3, ge=1, description="Responses per prompt and temperature; K is this times the temperatures"
+        default=3,
+        ge=1,
+        description="Responses per prompt and temperature; K is this times the temperatures, with auto this alone",
     )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
     safety_threshold: SafetyThreshold = 0.15
@@ -58,8 +60,13 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
     config: Any = call.config  # a RejectionConfig
     yield from ("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations")
     yield from ("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold")
-    if config.temperatures == AUTO:
-        yield from ("temperature", "temperature/lead")
+    if config.temperatures != AUTO:
+        yield from names_of("reward", config.temperatures, config.samples)
+        return
+    yield from ("temperature", "temperature/lead")
+    for temperature in config.tuning.grid:  # which one it will be is not known yet
+        yield from names_of("tuning", (temperature,), config.samples)
+        yield from names_of("reward", (temperature,), config.samples)
 
 
 @step(

@@ -2,9 +2,9 @@
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from data_store.estimate import Estimate
 from data_store.figures import figure
@@ -57,21 +57,33 @@ def reward_curves(
             if temperature is None or row["temperature_milli"] == round(1000 * temperature):
                 groups.setdefault(row["prompt_id"], []).append(reward)
         most = min(map(len, groups.values()))
-        for n in sorted({2**k for k in range(most.bit_length())} | {most}):
+        for n in sizes_up_to(most):
             firsts = [values[:n] for values in groups.values()]
             points.append(CurvePoint(temperature, n, tuple(map(max, firsts)), tuple(map(statistics.median, firsts))))
     return points
 
 
+def sizes_up_to(samples: int) -> list[int]:
+    """The N of a curve: 1, 2, 4 … and all samples."""
+    return sorted({2**k for k in range(samples.bit_length())} | {samples})
+
+
+def names_of(prefix: str, temperatures: Sequence[float], samples: int) -> Iterator[str]:
+    """The metrics of the curves of `samples` answers at each temperature."""
+    together = {"all": samples * len(temperatures)} if len(temperatures) > 1 else {}
+    for temperature, most in {**together, **{f"{each:g}": samples for each in temperatures}}.items():
+        for n in sizes_up_to(most):
+            yield from (f"{prefix}/{statistic}/T{temperature}/N{n}" for statistic in get_args(Statistic))
+
+
 def metrics_of(points: Iterable[CurvePoint], prefix: str) -> dict[str, Estimate]:
     """`PREFIX/max/T0.7/N4` and `PREFIX/median/…`, of all temperatures `Tall`."""
-    statistics_: tuple[Statistic, ...] = ("max", "median")
     return {
         f"{prefix}/{name}/T{'all' if point.temperature is None else f'{point.temperature:g}'}/N{point.samples}": (
             point.estimate(name)
         )
         for point in points
-        for name in statistics_
+        for name in get_args(Statistic)
     }
 
 

@@ -14,6 +14,7 @@ from flows.recipe.judge_rows import is_judge, judge_in_step
 from models.config import SamplingConfig, SFTConfig
 from tasks.benchmarks.config import BenchmarkConfig
 from tasks.engine.call import StepCall
+from tasks.evaluations.reward_shift import PROMPTS as SHIFT_PROMPTS
 from tasks.judge_answers import judge_answers
 from tasks.judging.guidelines import LETTERS, comparison, refusal_by_letter, safety_by_letter
 from tasks.temperature_tuning import AUTO
@@ -239,6 +240,9 @@ def _evaluate(at: At) -> Work:
         passes += answering(of.sampling, 2 * dialogues, before, at.volume.answer_tokens)
     models = (4 if at.number else 0) + (2 if at.number else 0)  # both rewards of both policies, and the distance to SFT
     passes.append(scoring(of.sampling, held_out, at.volume.prompt_tokens + answer, models))
+    if at.number and at.config.distill is None:  # the answers of all policies so far, by both reward models
+        shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
+        passes.append(scoring(of.sampling, shifted, at.volume.prompt_tokens + answer, 2))
     return Work(tuple(passes), read=4 if at.number else 1, records=held_out)
 
 

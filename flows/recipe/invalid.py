@@ -12,7 +12,8 @@ from flows.recipe.data_config import TAGS
 def messages(error: ValidationError, where: str, model: type[BaseModel]) -> Iterable[str]:
     """One for each key: `where` it stands, what it should be, and which key may be meant."""
     for problem in error.errors():
-        location = [str(part) for part in problem["loc"] if part not in TAGS]
+        parts = (str(part) for part in problem["loc"])
+        location = [part for part in parts if part not in TAGS and not part.startswith(("tuple[", "literal["))]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(location[-1], _fields(model, location[:-1]), n=1, cutoff=0.5)

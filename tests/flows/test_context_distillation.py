@@ -66,7 +66,7 @@ def test_the_catalog_says_of_each_prompt_what_became_of_it_and_by_how_much_its_s
 def test_the_report_has_its_figures_with_their_intervals(distilled: tuple[Home, Path], tmp_path: Path) -> None:
     finished = distilled[0].look("report", "--out", str(tmp_path / "page.html"), "--json")
     assert finished.code == 0, finished.err
-    (section,) = [each for each in finished.document["sections"] if each["key"] == "context-distillation"]
+    section = finished.document["sections"]["context-distillation"]
     ((part, learned, rise, *_),) = section["tables"]["context-distillation"]["rows"]
     assert part["text"] == "V2"
     assert (learned["n"], learned["judge"]) == (16, "safety reward model")

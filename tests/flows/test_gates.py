@@ -115,7 +115,7 @@ def test_the_message_names_gate_value_bound_and_what_to_do() -> None:
 
 def test_every_metric_that_a_step_reports_is_one_that_a_gate_can_name(first_run: tuple[Home, Finished]) -> None:
     plan = build_plan(load_config_of(first_run[0]))
-    curves = ("pretrain/", "sft/", "fine_tune/", "ppo/")
+    curves = ("pretrain/", "sft/", "fine_tune/", "ppo/", "look/", "shift/")  # and histograms
     for run in first_run[0].store.runs():
         known = plan[run.run.part, run.run.step].metrics
         reported = {name for name in run.metrics if not name.startswith(curves)}

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.reward_curves import metrics_of, place_of, reward_curves, table_of
+from tasks.reward_curves import metrics_of, names_of, place_of, reward_curves, table_of
 
 REWARDS = {("p", 700): [1.0, 3.0], ("q", 700): [5.0, 2.0], ("p", 1000): [9.0, 0.0], ("q", 1000): [4.0, 4.0]}
 ROWS: list[dict[str, Any]] = [
@@ -13,6 +13,7 @@ VALUES = [value for each in REWARDS.values() for value in each]
 
 def test_maximum_and_median_of_the_first_responses_are_means_over_prompts() -> None:
     found = {name: each.value for name, each in metrics_of(reward_curves(ROWS, VALUES, (0.7, 1.0)), "reward").items()}
+    assert set(names_of("reward", (0.7, 1.0), 2)) == set(found), "what a gate can ask for"
     assert found == {
         "reward/max/Tall/N1": 3.0,  # (1 + 5) / 2
         "reward/median/Tall/N1": 3.0,
@@ -35,6 +36,7 @@ def test_a_curve_ends_with_all_samples_and_says_of_how_many_prompts_it_is_and_wh
     rows = [{"prompt_id": prompt, "temperature_milli": 900} for prompt in "pqr" for _ in range(6)]
     points = reward_curves(rows, [float(n) for _ in "pqr" for n in (3, 1, 2, 6, 5, 4)], (0.9,))
     assert [point.samples for point in points] == [1, 2, 4, 6]
+    assert set(names_of("tuning", (0.9,), 6)) == set(metrics_of(points, "tuning"))
     assert [point.temperature for point in points] == [0.9] * 4, "of one temperature there is one curve"
     assert [point.estimate("max").value for point in points] == [3, 3, 6, 6]
     last = points[-1].estimate("median")

@@ -50,6 +50,11 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"iterations": "two"}, "iterations: Input should be a valid integer"),
         ({"iterations": 0}, "iterations: Input should be greater than or equal to 1 (given: 0)"),
         ({"reward__margins": "huge"}, "reward.margins: Input should be 'none', 'small' or 'large' (given: 'huge')"),
+        (
+            {"rejection__temperatures": "automatic"},
+            "rejection.temperatures: Input should be 'auto' (given: 'automatic')",
+        ),
+        ({"rejection__temperatures": [0.0]}, "rejection.temperatures.0: Input should be greater than 0 (given: 0.0)"),
         ({"final_stages": "dpo"}, "there is no key final_stages; did you mean final_stage?"),
         ({"final_stage": "grpo"}, "final_stage: Input should be 'ppo', 'dpo' or 'none' (given: 'grpo')"),
         ({"ppo": None}, "ppo: must hold values; to leave the stage out, set final_stage: none"),

@@ -132,6 +132,28 @@ def test_every_number_of_the_page_is_what_the_catalog_answers_to_the_same_questi
     assert len(page.numbers) > 300
 
 
+def test_rewards_against_samples_by_policy_and_against_kl_are_drawn_with_their_intervals(
+    written: tuple[Home, Page, Any],
+) -> None:
+    _, page, document = written
+    sections = document["sections"]
+    assert {"sampling", "optimisation"} <= set(sections)
+    assert "context-distillation" not in sections, "this run has none"
+    figures = {each.attributes["id"] for each in page.all("figure")}
+    assert {"plot-reward-max-against-samples", "plot-reward-against-temperature", "plot-shift"} <= figures
+    assert {"plot-over-optimisation", "plot-over-optimisation-truth"} <= figures
+    drawn = {each.attributes["data-metric"] for each in page.all("path") if "data-metric" in each.attributes}
+    assert {f"look/{step}/{what}" for step in (0, 1, 2) for what in ("reward", "annotator")} <= drawn
+    assert {f"shift/{policy}/bin/0" for policy in ("V0", "V1", "V2-sampled", "V2")} <= drawn
+    rows = sections["optimisation"]["tables"]["shift"]["rows"]
+    assert [row[0]["text"] for row in rows] == ["V0", "V1", "V2 before PPO", "V2 + PPO"]
+    for row in rows:
+        assert row[1]["judge"] == "newest reward models"
+        assert row[1]["low"] <= row[1]["value"] <= row[1]["high"]
+    for row in sections["optimisation"]["tables"]["looks"]["rows"]:
+        assert all(cell["n"] == 4 for cell in row[1:])
+
+
 def test_wins_ties_and_losses_are_all_answers_and_make_the_win_rate_that_the_catalog_has(
     written: tuple[Home, Page, Any],
 ) -> None:
