@@ -162,11 +162,8 @@ def _rewards(models: Sequence[Named], run: tuple[RunConfig, Store] | None) -> tu
                 axis: _inside(config, store, str(asset), heads[asset].version_id, part)
                 for axis, asset in assets.items()
             }
-            return (
-                found,
-                f"reward models of {part}",
-                threshold_of(found["safety"].folder, config.rejection.safety_threshold),
-            )
+            threshold = threshold_of(found["safety"].folder, config.rejection.safety_threshold)
+            return found, f"reward models of {part}", threshold
     return {}, "", 0.0
 
 
@@ -181,8 +178,8 @@ def _keeper(
         return None, f"the store {store.root} can only be read"
     if annotator is None:
         return None, "say with --as who judges"
-    prompts = store.head(AssetName("dataset", "prompts", "base"))
-    held_out = texts(store.rows(prompts.version_id).to_pylist()) if prompts is not None else frozenset()
+    prompts = [head for asset, head in store.heads().items() if (asset.kind, asset.name) == ("dataset", "prompts")]
+    held_out = frozenset().union(*(texts(store.rows(head.version_id).to_pylist()) for head in prompts))
 
     def is_held_out(messages: Sequence[Message]) -> bool:
         return plain(messages) in held_out

@@ -176,7 +176,7 @@ def _done(request: Request, room: Room, act: Callable[[], object]) -> Response:
         act()
     except InputError as error:
         return room.show(request, str(error), status=422)
-    except StoreError as error:
+    except (AnswerError, StoreError) as error:
         return room.show(request, str(error), status=503)
     return redirect("/")
 

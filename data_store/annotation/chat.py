@@ -6,6 +6,7 @@ Whoever talks sees which model said what, so that these judgements are in batche
 import random
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -156,9 +157,7 @@ class Chat:
         return self._answers(Turn(turn.prompt, turn.answers[:1]), [(1, self.speakers[0])])
 
     def _answers(self, turn: Turn, asked: list[tuple[int, Speaker]]) -> Iterator[tuple[int, str | Said]]:
-        if not self._busy.acquire(blocking=False):
-            raise BusyError("an answer is under way")
-        try:
+        with self._alone():
             is_new = len(turn.answers) == 0
             before = self.turns if is_new else self.turns[:-1]
             messages = [*self._dialogue(before), {"role": "user", "content": turn.prompt}]
@@ -168,6 +167,14 @@ class Chat:
                     if isinstance(piece, Said):
                         turn.answers.append(piece)
             self.turns = [*before, turn]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thing at a time: raises BusyError while an answer is under way, which would undo what is changed."""
+        if not self._busy.acquire(blocking=False):
+            raise BusyError("an answer is under way")
+        try:
+            yield
         finally:
             self._busy.release()
 
@@ -177,7 +184,8 @@ class Chat:
             raise InputError("there is no such answer to choose")
         if self.turns[-1].saved:
             raise InputError("this judgement is saved: it stays what it is")
-        self.turns[-1].chosen = side
+        with self._alone():
+            self.turns[-1].chosen = side
 
     def save(self, axis: str, verdict: Verdict) -> str:
         """Save which of the two last answers is better; the dialogue goes on with it. Gives the batch of the book.
@@ -197,8 +205,9 @@ class Chat:
         if any(each.stopped for each in turn.answers):
             raise InputError("an answer was stopped before its end, so that the two cannot be compared")
         messages = [*self._dialogue(self.turns[:-1]), {"role": "user", "content": turn.prompt}]
-        batch = self.keeper.keep(messages, axis, [each.response for each in turn.answers], verdict)
-        turn.chosen, turn.saved = verdict.chosen, True
+        with self._alone():
+            batch = self.keeper.keep(messages, axis, [each.response for each in turn.answers], verdict)
+            turn.chosen, turn.saved = verdict.chosen, True
         return batch
 
     def begin_anew(self, *, system: str | None = None, temperature: float | None = None) -> None:
@@ -208,9 +217,10 @@ class Chat:
             raise InputError("the temperature is a number above 0, and 2 at most")
         if system is not None and len(system) > _MOST_CHARACTERS:
             raise InputError(f"the system message may have {_MOST_CHARACTERS} characters")
-        self.turns = []
-        self.system = self.system if system is None else system.strip()
-        self.temperature = self.temperature if temperature is None else temperature
+        with self._alone():
+            self.turns = []
+            self.system = self.system if system is None else system.strip()
+            self.temperature = self.temperature if temperature is None else temperature
 
     def _dialogue(self, turns: Sequence[Turn]) -> list[Message]:
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []

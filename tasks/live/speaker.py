@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from data_store.annotation.batches import Message
 from data_store.annotation.chat import Said
 from data_store.annotation.live import LiveResponse, TooLongError
+from data_store.errors import InputError
 from data_store.figures import seconds
 from models.config import SamplingConfig
 from models.seeds import derive_seed
@@ -67,11 +68,15 @@ class Judges:
         self.models, self._sampling = dict(models), SamplingConfig(batch_size=1, threads=threads)
 
     def scores(self, messages: Sequence[Message], answer: Drawn) -> dict[str, float]:
-        """The raw score that each gives this answer; none where it does not fit into that model's context."""
+        """The raw score that each gives this answer; none where that model cannot read the dialogue."""
         found = {}
         for name, (model, renderer) in self.models.items():
             limit: int = model.config.max_position_embeddings  # type: ignore[union-attr, assignment]
-            if len(renderer.prompt(messages)) + len(answer.ids) <= limit:
+            try:
+                length = len(renderer.prompt(messages))
+            except ValueError:  # its template refuses a role that the speaker's has
+                continue
+            if length + len(answer.ids) <= limit:
                 ((found[name],),) = score([model], renderer, [(messages, answer)], self._sampling)
         return found
 
@@ -99,8 +104,12 @@ class FolderSpeaker:
         self.max_new_tokens, self.most_seconds = max_new_tokens, most_seconds
 
     def answer(self, messages: Sequence[Message], temperature: float, seed: int) -> Iterator[str | Said]:
-        """Drawn as `tasks.sampling.draw` draws with this seed."""
-        prompt = self.renderer.prompt(messages)
+        """Drawn as `tasks.sampling.draw` draws with this seed. Raises InputError for roles that the template refuses,
+        TooLongError for a dialogue that leaves no room."""
+        try:
+            prompt = self.renderer.prompt(messages)
+        except ValueError as error:
+            raise InputError(f"{self.name} cannot read this dialogue: {error}") from None
         if len(prompt) + 1 > self.streamer.context:
             raise TooLongError(len(prompt), self.streamer.context - 1)
         return self._answer(messages, prompt, temperature, seed)

@@ -167,6 +167,9 @@ def test_a_turn_that_is_stopped_or_fails_leaves_the_dialogue_as_it_was(desk: Des
     next(answers)
     with pytest.raises(BusyError):
         next(chat.say("in between"))
+    for act in (lambda: chat.choose("b"), chat.begin_anew, lambda: chat.save("helpfulness", BETTER)):
+        with pytest.raises(BusyError):
+            act()
     answers.close()  # type: ignore[attr-defined]
     with pytest.raises(TooLongError):
         list(chat.say("long"))
