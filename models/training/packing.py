@@ -24,7 +24,8 @@ def pack(
     together: bool = True,
 ) -> Dataset:
     """Rows of at most `size` tokens: columns input_ids, labels (-100 does not count) and seq_lengths (of each
-    sequence). A sequence comes into the first of `open_rows` rows that has room for it. Without `together` each sequence has a row of its own, in the same order.
+    sequence). A sequence comes into the first of `open_rows` rows that has room for it. Without `together` each
+    sequence has a row of its own, in the same order.
 
     The first label of a sequence is never predicted, so it is set to -100. Raises ValueError for a sequence longer than
     `size`.
