@@ -1370,7 +1370,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "only the newest row is filled",
-        "models/training/packing.py",
+        "models/training/pretrain.py",
         "OPEN_ROWS = 64",
         "OPEN_ROWS = 1",
         (PACKING + "test_rows_are_full_and_of_mixed_lengths",),

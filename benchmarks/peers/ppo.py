@@ -12,20 +12,19 @@ where the answers of two sides differ in length by more than a tenth.
 import argparse
 import json
 import random
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.turns import Side, Turn, alternate
+from benchmarks.peers.turns import Side, Turn, alternate, ratios
 
 PROMPTS, MINI_BATCH, TOKENS = 96, 24, 48
 MODELS = {"policy": "policy-sampled", "safety": "reward-safety", "helpfulness": "reward-helpfulness"}
 
 
-def lay_out(store: Path, folder: Path) -> None:
-    """The demo's models and the prompts of one iteration, as any library can read them."""
+def lay_out(store: Path, folder: Path, prompts: int) -> None:
+    """The demo's models and so many of its prompts, a third of them adversarial, as any library can read them."""
     from data_store.names import AssetName
     from data_store.store import Store
     from tasks.answers import open_renderer
@@ -43,10 +42,10 @@ def lay_out(store: Path, folder: Path) -> None:
     renderer = open_renderer(folder / "policy")
     rows = [row for row in opened.rows(version("dataset", "prompts", "base")).to_pylist() if row["split"] == "train"]
     chosen: list[dict[str, Any]] = []
-    for axis, count in (("safety", PROMPTS // 3), ("helpfulness", PROMPTS - PROMPTS // 3)):
+    for axis, count in (("safety", prompts // 3), ("helpfulness", prompts - prompts // 3)):
         chosen += random.Random(0).sample([row for row in rows if row["axis"] == axis], count)
-    prompts = [{"ids": renderer.prompt(row["messages"]), "is_safety": row["axis"] == "safety"} for row in chosen]
-    (folder / "prompts.json").write_text(json.dumps(prompts))
+    asked = [{"ids": renderer.prompt(row["messages"]), "is_safety": row["axis"] == "safety"} for row in chosen]
+    (folder / "prompts.json").write_text(json.dumps(asked))
 
 
 def of_halter(folder: Path) -> None:
@@ -66,7 +65,7 @@ def of_halter(folder: Path) -> None:
     prompts = [PPOPrompt(**prompt) for prompt in json.loads((folder / "prompts.json").read_text())]
     config = PPOConfig(
         batch_size=PROMPTS, mini_batch_size=MINI_BATCH, learning_rate=1e-9, value_learning_rate=1e-9,
-        sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=48),
+        sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=96),
     )  # fmt: skip
     optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
     number = 0
@@ -146,7 +145,7 @@ def main() -> int:
         (of_halter if given.side == "halter" else of_trl)(given.store)
         return 0
     with tempfile.TemporaryDirectory() as name:
-        lay_out(given.store, Path(name))
+        lay_out(given.store, Path(name), PROMPTS)
         command = ["-m", "benchmarks.peers.ppo", name, "--side"]
         sides = [Side("halter", [*command, "halter"])]
         if given.trl:
@@ -154,14 +153,7 @@ def main() -> int:
         if given.tree:
             sides.append(Side("other tree", [*command, "halter"], tree=given.tree.resolve()))
         found = alternate(sides, given.rounds)
-    ours = [answer["seconds"] for answer in found["halter"]]
-    lengths = {side: statistics.fmean(answer["length"] for answer in answers) for side, answers in found.items()}
-    print("| side | tokens of an answer | CPU s an iteration | theirs / ours |\n|---|---|---|---|")
-    for side, answers in found.items():
-        seconds = [answer["seconds"] for answer in answers]
-        ratio = statistics.median(their / our for their, our in zip(seconds, ours, strict=True))
-        print(f"| {side} | {lengths[side]:.1f} | {statistics.median(seconds):.3f} | {ratio:.2f} |")
-    return 1 if max(lengths.values()) > 1.1 * min(lengths.values()) else 0
+    return ratios(found)
 
 
 if __name__ == "__main__":

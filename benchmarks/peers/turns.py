@@ -6,10 +6,11 @@ sides in turn; the figure is the median over rounds of theirs / ours.
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,16 @@ def alternate(sides: Sequence[Side], rounds: int, warm_up: int = 1) -> dict[str,
         for side in sides:
             side.stop()
     return found
+
+
+def ratios(found: Mapping[str, Sequence[Mapping[str, float]]]) -> int:
+    """Prints each side's answers' length, median CPU seconds, and the median of theirs / ours, round by round; ours is
+    the first. 1 where the answers of two sides differ in length by more than a tenth, else 0."""
+    lengths = {side: statistics.fmean(answer["length"] for answer in answers) for side, answers in found.items()}
+    ours = [answer["seconds"] for answer in next(iter(found.values()))]
+    print("| side | tokens of an answer | CPU s | theirs / ours |\n|---|---|---|---|")
+    for side, answers in found.items():
+        seconds = [answer["seconds"] for answer in answers]
+        ratio = statistics.median(their / our for their, our in zip(seconds, ours, strict=True))
+        print(f"| {side} | {lengths[side]:.1f} | {statistics.median(seconds):.3f} | {ratio:.2f} |")
+    return 1 if max(lengths.values()) > 1.1 * min(lengths.values()) else 0

@@ -92,11 +92,9 @@ def _dialogue(at: At) -> float:
 
 def _draw_pairs(at: At) -> Work:
     prompts = sum(_pairs(at))
-    of, passes = at.config.collect, list[Passes]()
-    temperatures = len(set(of.temperatures))
-    for _ in range(2 * temperatures):  # two variants of the policy, each temperature by itself
-        passes += answering(of.sampling, prompts / temperatures, at.volume.prompt_tokens, at.volume.answer_tokens)
-    return Work(tuple(passes), read=2, records=prompts)
+    of = at.config.collect
+    passes = 2 * answering(of.sampling, prompts, at.volume.prompt_tokens, at.volume.answer_tokens)  # two variants
+    return Work(passes, read=2, records=prompts)
 
 
 def _reward(axis: int) -> Callable[[At], Work]:
@@ -131,9 +129,9 @@ def _measure_reward_models(at: At) -> Work:
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
     temperatures = 1 if of.temperatures == AUTO else len(of.temperatures)
-    rounds = [of.prompts * of.samples] * temperatures
+    rounds = [of.prompts * of.samples * temperatures]
     if of.temperatures == AUTO:
-        rounds += [of.tuning.prompts * of.samples] * len(of.tuning.grid)
+        rounds.append(of.tuning.prompts * of.samples * len(of.tuning.grid))
     for drawn in rounds:
         passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
     pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
@@ -194,13 +192,14 @@ def _ppo(at: At) -> Work:
     looks = of.iterations // of.validate_every + 1
     rollouts = of.iterations * of.batch_size + looks * of.validation_prompts
     tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
-    groups = of.iterations * math.ceil(of.batch_size / of.sampling.batch_size / of.processes)
+    groups = of.iterations * math.ceil(of.batch_size / of.sampling.batch_size / of.processes)  # of each process
     groups += looks * math.ceil(of.validation_prompts / of.sampling.batch_size / of.processes)
+    readers = 4 if of.dtype == "float32" else 5  # in float32 the policy is not read again
     together = rollouts / max(groups * of.processes, 1)
     passes = (
         Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype),
         Passes("decode", groups * of.sampling.max_new_tokens, together, tokens, of.processes, of.sampling.dtype),
-        Passes("read", 5 * groups, together, tokens, of.processes, of.dtype),
+        Passes("read", readers * groups, together, tokens, of.processes, of.dtype),
         Passes(
             "train",
             2 * of.iterations * of.epochs * of.batch_size / (of.pass_rows * of.processes),  # policy and value model

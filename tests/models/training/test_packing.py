@@ -8,21 +8,22 @@ from hypothesis import strategies as st
 
 from models.training import packing
 from models.training.packing import pack
+from models.training.pretrain import OPEN_ROWS
 
 
-def test_first_fit_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_fit_by_hand() -> None:
     """Rows of 10, two of them open. 4, 7, 5 fill the first to 9 and the second to 7; 6 closes the first; 3 ends the
     second at 10; 4 fits into the third; 8 closes the second, and 1 would have fitted into the first."""
-    monkeypatch.setattr(packing, "OPEN_ROWS", 2)
     lengths = [4, 7, 5, 6, 3, 4, 8, 1, 1]
-    assert packing._first_fit(range(9), lengths, 10) == [[0, 2], [1, 4], [3, 5], [6, 7, 8]]
-    assert packing._first_fit([8, 6, 3, 2], lengths, 10) == [[8, 6], [3], [2]]
+    assert packing._first_fit(range(9), lengths, 10, 2) == [[0, 2], [1, 4], [3, 5], [6, 7, 8]]
+    assert packing._first_fit([8, 6, 3, 2], lengths, 10, 2) == [[8, 6], [3], [2]]
+    assert packing._first_fit(range(9), lengths, 10, 1) == [[0], [1], [2], [3, 4], [5], [6, 7, 8]]
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=80), st.integers(0, 50))
-def test_every_sequence_stands_once_in_a_row_that_holds_it(lengths: list[int], seed: int) -> None:
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=80), st.integers(0, 50), st.integers(1, 8))
+def test_every_sequence_stands_once_in_a_row_that_holds_it(lengths: list[int], seed: int, open_rows: int) -> None:
     ids = [[i] * length for i, length in enumerate(lengths)]
-    rows = pack(ids, ids, 30, seed)
+    rows = pack(ids, ids, 30, seed, open_rows=open_rows)
     placed = [
         sequence
         for row, parts in zip(rows["input_ids"], rows["seq_lengths"], strict=True)
@@ -42,7 +43,8 @@ def test_rows_are_full_and_of_mixed_lengths() -> None:
     """Documents as long as the little world's: 12 to 45 tokens and a few of 100, in rows of 128."""
     rng = random.Random(1)
     lengths = [rng.choice((12, 15, 18, 21, 25, 30, 36, 45, 100 if i % 9 == 0 else 24)) for i in range(3000)]
-    rows = pack([[1] * length for length in lengths], [[1] * length for length in lengths], 128, seed=3)
+    ids = [[1] * length for length in lengths]
+    rows = pack(ids, ids, 128, seed=3, open_rows=OPEN_ROWS)
     filled = sum(lengths) / (128 * len(rows))
     assert filled > 0.95
     means = [sum(parts) / len(parts) for parts in rows["seq_lengths"]]
@@ -54,7 +56,7 @@ def test_rows_are_full_and_of_mixed_lengths() -> None:
 
 def test_the_order_is_the_seeds_and_a_row_alone_keeps_it() -> None:
     ids = [[i] * (1 + i % 7) for i in range(50)]
-    first, again, other = (pack(ids, ids, 20, seed)["input_ids"] for seed in (1, 1, 2))
+    first, again, other = (pack(ids, ids, 20, seed, open_rows=4)["input_ids"] for seed in (1, 1, 2))
     assert first == again != other
     alone = pack(ids, ids, 20, 1, together=False)
     assert sorted(alone["input_ids"]) == sorted(ids)
