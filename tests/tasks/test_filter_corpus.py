@@ -18,7 +18,7 @@ def rows(*texts: str) -> list[dict[str, str]]:
 
 def test_kept_and_dropped_rows_are_written_and_every_metric_that_is_promised_is_given(tmp_path: Path) -> None:
     documents = rows(SENTENCE, "too short", f"{SENTENCE} Write to ann@example.com.", SENTENCE.upper())
-    run = step_run(tmp_path, inputs={"documents": documents}, outputs=filter_corpus.outputs)
+    run = step_run(tmp_path, inputs={"documents": ("document", documents)}, outputs=filter_corpus.outputs)
     metrics = filter_corpus.function(run, FilterConfig())
     assert [row["text"] for row in written(tmp_path, "corpus")] == [SENTENCE, f"{SENTENCE} Write to <EMAIL>."]
     assert [(row["doc_id"], row["reason"], row["detail"]) for row in written(tmp_path, "dropped")] == [
@@ -36,6 +36,6 @@ def test_kept_and_dropped_rows_are_written_and_every_metric_that_is_promised_is_
 
 
 def test_a_corpus_of_which_nothing_stays_stops_the_run(tmp_path: Path) -> None:
-    run = step_run(tmp_path, inputs={"documents": rows("too short")}, outputs=filter_corpus.outputs)
+    run = step_run(tmp_path, inputs={"documents": ("document", rows("too short"))}, outputs=filter_corpus.outputs)
     with pytest.raises(InputError, match=r"kept none of 1 documents \(too_short 1\)"):
         filter_corpus.function(run, FilterConfig())
