@@ -1,0 +1,41 @@
+"""The step: what it reads, writes and counts, piece by piece."""
+
+from pathlib import Path
+
+import pytest
+
+from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
+from data_store.errors import InputError
+from tasks.filter_corpus import filter_corpus
+from tests.tasks.bench import step_run, written
+
+SENTENCE = "The keeper of the lamp walked down to the harbor and asked whether the ship from the north was late again."
+
+
+def rows(*texts: str) -> list[dict[str, str]]:
+    return [{"doc_id": f"d{n}", "source": f"a.jsonl:{n}", "text": text} for n, text in enumerate(texts)]
+
+
+def test_kept_and_dropped_rows_are_written_and_every_metric_that_is_promised_is_given(tmp_path: Path) -> None:
+    documents = rows(SENTENCE, "too short", f"{SENTENCE} Write to ann@example.com.", SENTENCE.upper())
+    run = step_run(tmp_path, inputs={"documents": ("document", documents)}, outputs=filter_corpus.outputs)
+    metrics = filter_corpus.function(run, FilterConfig())
+    assert [row["text"] for row in written(tmp_path, "corpus")] == [SENTENCE, f"{SENTENCE} Write to <EMAIL>."]
+    assert [(row["doc_id"], row["reason"], row["detail"]) for row in written(tmp_path, "dropped")] == [
+        ("d1", "too_short", "2 words"),
+        ("d3", "exact_duplicate", "of d0"),
+    ]
+    expected = {"documents": 4, "kept": 2, "dropped/too_short": 1, "dropped/exact_duplicate": 1, "changed/email": 1}
+    assert {name: value for name, value in metrics.items() if value} == expected
+    assert set(metrics) == {
+        "documents",
+        "kept",
+        *(f"dropped/{reason}" for reason in REASONS),
+        *(f"changed/{what}" for what in CHANGED),
+    }
+
+
+def test_a_corpus_of_which_nothing_stays_stops_the_run(tmp_path: Path) -> None:
+    run = step_run(tmp_path, inputs={"documents": ("document", rows("too short"))}, outputs=filter_corpus.outputs)
+    with pytest.raises(InputError, match=r"kept none of 1 documents \(too_short 1\)"):
+        filter_corpus.function(run, FilterConfig())
