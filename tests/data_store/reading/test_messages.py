@@ -28,6 +28,7 @@ def dialogue(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]] | str:
     return [(turn["role"], turn["content"]) for turn in read.rows.to_pylist()[0]["messages"]]
 
 
+@pytest.mark.conformance("what stands beside a dialogue is lost", equation="data_store.reading.messages:with_context")
 @pytest.mark.parametrize(
     ("row", "turns"),
     [
@@ -70,6 +71,7 @@ def test_what_stands_beside_a_dialogue_belongs_to_it(
     assert dialogue(tmp_path, row) == turns
 
 
+@pytest.mark.conformance("what stands beside a dialogue is lost", equation="data_store.reading.messages:with_context")
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
