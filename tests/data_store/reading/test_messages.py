@@ -194,7 +194,10 @@ def test_prompts_out_of_what_other_sets_call_them(tmp_path: Path) -> None:
         {"instruction": "i", "input": "more", "output": "o"},
         {"question": "q?", "answer": "a", "system_prompt": "S"},
     ]
-    found = read_prompts([jsonl(tmp_path / "a.jsonl", *rows)]).rows.to_pylist()
+    begins_with_an_answer = {"conversations": [{"from": "gpt", "value": "A"}, {"from": "human", "value": "Q"}]}
+    read = read_prompts([jsonl(tmp_path / "a.jsonl", *rows, begins_with_an_answer)])
+    assert read.refused_counts() == {"last_turn_not_user": 1}
+    found = read.rows.to_pylist()
     assert [[turn["content"] for turn in row["messages"]] for row in found] == [
         ["g"],
         ["Q"],
