@@ -146,6 +146,32 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "transformers 5 opens every tokenizer.model as BPE",
         ),
     ),
+    "Data from elsewhere": (
+        Row(
+            "a choice on one axis counts on both",
+            "of a project with two Pairwise tags each axis is given the answers to its own, and a file that does not "
+            "say which stops the run",
+            "the first tag's choice on both axes inverts safety wherever the helpful answer is the unsafe one",
+        ),
+        Row(
+            "a draft is a judgement",
+            "drafts, discarded answers and answers without a status are counted and are no rows, whatever they hold",
+        ),
+        Row(
+            "what stands beside a dialogue is lost",
+            "a system message, a history and thoughts beside a dialogue belong to it; weight 0, turns of tools and "
+            "images refuse the row by name",
+        ),
+        Row(
+            "a foreign record ends as something else",
+            "records of every format, changed at random, end as rows, as counted refusals with file and line, or as an "
+            "error that names the file",
+        ),
+        Row(
+            "most of the data are dropped under the word done",
+            "where more rows are too long, or cannot be read, than the config allows, the run stops and says how many",
+        ),
+    ),
     "Rewards and PPO": (
         Row(
             "a sample depends on what it is batched with",

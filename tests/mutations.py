@@ -79,6 +79,7 @@ DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
+TOOLS = "tests/data_store/reading/test_annotation_tools.py::"
 JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
 TUNING = "tests/tasks/test_temperature_tuning.py::test_"
@@ -1093,6 +1094,44 @@ MUTATIONS: tuple[Mutation, ...] = (
         "untested(without_texts(each, apart, HELD_OUT))",
         "untested(each)",
         ("tests/tasks/test_held_out.py::test_evaluation_and_borderline_prompts_are_held_out_wherever_they_stand",),
+    ),
+    Mutation(
+        "the first of two tags is taken for both axes",
+        "data_store/reading/preference_formats/label_studio_answers.py",
+        "if len(pairwise) > 1:",
+        "if len(pairwise) > 2:",
+        (TOOLS + "test_two_pairwise_tags_are_two_questions_and_each_axis_names_its_own",),
+    ),
+    Mutation(
+        "drafts count as judgements",
+        "data_store/reading/preference_formats/argilla.py",
+        "if answer.status not in (None, _SUBMITTED):",
+        "if answer.status not in (None, _SUBMITTED, 'draft', 'discarded'):",
+        (TOOLS + "test_a_status_comes_before_the_shape_of_an_answer",),
+    ),
+    Mutation(
+        "a system message beside a dialogue is not read",
+        "data_store/reading/messages.py",
+        '_SYSTEM = ("system", "system_prompt")',
+        "_SYSTEM = ()",
+        ("tests/data_store/reading/test_messages.py::test_what_stands_beside_a_dialogue_belongs_to_it",),
+    ),
+    Mutation(
+        "rows of the other axis are taken in",
+        "data_store/reading/preference_readers.py",
+        'elif said.axis is None and found.get("axis", options.axis) != options.axis:',
+        "elif False:",
+        ("tests/data_store/reading/test_messages.py::test_a_pair_that_would_be_another_one_is_refused_by_name",),
+    ),
+    Mutation(
+        "any share of the rows may be dropped",
+        "tasks/fit_context.py",
+        "if share > config.max_dropped_share:",
+        "if share > 1:",
+        (
+            "tests/tasks/test_functions_of_policies.py::"
+            "test_where_most_rows_are_too_long_the_run_stops_and_says_how_many_of_which_set",
+        ),
     ),
     Mutation(
         "a safety score without a level is compared with the threshold",

@@ -71,7 +71,10 @@ def prompt_of(record: Record, field: str = "prompt") -> Messages:
         if isinstance(fields.get(name), list):
             of_texts = all(isinstance(each, str) for each in fields[name])
             begin = turns_of(record, name) if of_texts else messages_of(record, name)
-            return begin[: next((n for n, each in enumerate(begin) if each["role"] == "assistant"), len(begin))]
+            end = next((n for n, each in enumerate(begin) if each["role"] == "assistant"), len(begin))
+            if not end:
+                raise RefusedRowError("last_turn_not_user", "the conversation begins with the assistant")
+            return begin[:end]
     name = next((name for name in ("instruction", "question", "goal") if name in fields), field)
     asked = record.text(name).strip()
     more = record.text("input").strip() if name == "instruction" and fields.get("input") is not None else ""

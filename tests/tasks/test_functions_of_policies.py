@@ -320,6 +320,7 @@ def test_rows_that_are_too_long_are_dropped_by_name_and_counted(
     assert (metrics["demonstrations/kept"], metrics["prompts/kept"], metrics["dropped"]) == (1.0, 3.0, 1.0)
 
 
+@pytest.mark.conformance("most of the data are dropped under the word done", equation="tasks.fit_context:_check_share")
 def test_where_most_rows_are_too_long_the_run_stops_and_says_how_many_of_which_set(
     tmp_path: Path, tokenizer_folder: Path, renderer: Renderer
 ) -> None:

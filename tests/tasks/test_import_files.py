@@ -130,6 +130,9 @@ def test_rows_that_cannot_be_read_are_left_out_and_counted_where_the_config_has_
     assert details["demonstrations/d.jsonl:10"].startswith(f"{said} line 10: field 'prompt' must be text")
 
 
+@pytest.mark.conformance(
+    "most of the data are dropped under the word done", equation="tasks.imported_files:ImportedFiles"
+)
 def test_a_file_of_which_too_many_rows_cannot_be_read_stops_the_run(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_text('{"prompt": "p", "response": "r"}\n{"prompt": 1}\n[]\n{"prompt": "q", "response": "r"}\n')

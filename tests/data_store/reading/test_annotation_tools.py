@@ -33,6 +33,7 @@ def feedback(*responses: dict[str, Any]) -> dict[str, Any]:
     return {"fields": FIELDS, "metadata": {}, "responses": [{"user_id": "u", **each} for each in responses]}
 
 
+@pytest.mark.conformance("a draft is a judgement", equation="data_store.reading.preference_formats.argilla:read")
 @pytest.mark.parametrize(
     "other",
     [
@@ -48,6 +49,7 @@ def test_a_status_comes_before_the_shape_of_an_answer(tmp_path: Path, other: dic
     assert outcome(written(tmp_path / "a.json", record)) == ["a", "not_submitted"]
 
 
+@pytest.mark.conformance("a draft is a judgement", equation="data_store.reading.preference_formats.argilla:read")
 def test_an_answer_without_a_status_is_no_judgement_unless_the_config_says_so(tmp_path: Path) -> None:
     answer = {"value": ["response_b", "response_a"], "user_id": "u"}
     sent = {"id": "r", "fields": FIELDS, "responses": {"preference": [{**answer, "status": "submitted"}]}}
@@ -96,6 +98,10 @@ def task(results: Any, number: int = 1, **annotation: Any) -> dict[str, Any]:
     return {"id": number, "data": data, "annotations": [{"completed_by": 7, "result": results, **annotation}]}
 
 
+@pytest.mark.conformance(
+    "a choice on one axis counts on both",
+    equation="data_store.reading.preference_formats.label_studio_answers:compared",
+)
 def test_two_pairwise_tags_are_two_questions_and_each_axis_names_its_own(tmp_path: Path) -> None:
     file = written(tmp_path / "a.json", task([result("helpful", "left"), result("safe", "right")]))
     with pytest.raises(InputError, match=r"answers to 'helpful' and 'safe'.*\{path: …, question: helpful\}"):

@@ -128,10 +128,13 @@ def run(folder: Path, count: int, seed: int) -> dict[str, int]:
     return outcomes
 
 
+@pytest.mark.conformance(
+    "a foreign record ends as something else", equation="data_store.reading.preference_readers:read_preferences"
+)
 def test_changed_records_end_as_rows_as_counted_refusals_or_as_an_error_with_their_line(tmp_path: Path) -> None:
-    outcomes = run(tmp_path, count=45, seed=0)
+    outcomes = run(tmp_path, count=26, seed=0)
     assert outcomes["unnamed"] == 0
-    assert min(outcomes["read"], outcomes["refused"]) > 30, outcomes
+    assert min(outcomes["read"], outcomes["refused"]) > 20, outcomes
 
 
 @pytest.mark.soak

@@ -28,6 +28,7 @@ def dialogue(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]] | str:
     return [(turn["role"], turn["content"]) for turn in read.rows.to_pylist()[0]["messages"]]
 
 
+@pytest.mark.conformance("what stands beside a dialogue is lost", equation="data_store.reading.messages:with_context")
 @pytest.mark.parametrize(
     ("row", "turns"),
     [
@@ -70,6 +71,7 @@ def test_what_stands_beside_a_dialogue_belongs_to_it(
     assert dialogue(tmp_path, row) == turns
 
 
+@pytest.mark.conformance("what stands beside a dialogue is lost", equation="data_store.reading.messages:with_context")
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -192,7 +194,10 @@ def test_prompts_out_of_what_other_sets_call_them(tmp_path: Path) -> None:
         {"instruction": "i", "input": "more", "output": "o"},
         {"question": "q?", "answer": "a", "system_prompt": "S"},
     ]
-    found = read_prompts([jsonl(tmp_path / "a.jsonl", *rows)]).rows.to_pylist()
+    begins_with_an_answer = {"conversations": [{"from": "gpt", "value": "A"}, {"from": "human", "value": "Q"}]}
+    read = read_prompts([jsonl(tmp_path / "a.jsonl", *rows, begins_with_an_answer)])
+    assert read.refused_counts() == {"last_turn_not_user": 1}
+    found = read.rows.to_pylist()
     assert [[turn["content"] for turn in row["messages"]] for row in found] == [
         ["g"],
         ["Q"],
