@@ -1989,7 +1989,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "nothing waits for the benchmarks to be read",
-        "flows/recipe/table.py",
+        "flows/recipe/data_rows.py",
         "after=(check_base, import_benchmarks)",
         "after=(check_base,)",
         (
