@@ -55,11 +55,11 @@ def distinct_of(answers: Sequence[Words], order: int) -> Estimate | None:
     holders = Counter(gram for each in grams for gram in set(each))
     total = sum(map(len, grams))
     value = len(holders) / total
-    if len(grams) == 1:
-        return Estimate(value, 1)
     # without one answer its own n-grams are gone, and of the different ones those that only it has
     alone = [sum(holders[gram] == 1 for gram in set(each)) for each in grams]
-    without = [(len(holders) - mine) / (total - len(each)) for mine, each in zip(alone, grams, strict=True)]
+    without = [(len(holders) - mine) / max(total - len(each), 1) for mine, each in zip(alone, grams, strict=True)]
+    if len(set(without)) == 1:  # of one answer, or where nothing is said twice: no spread is seen, and none is known
+        return Estimate(value, len(grams))
     low, high = jackknife_interval(value, without)
     return Estimate(value, len(grams), max(low, 0.0), min(high, 1.0))
 

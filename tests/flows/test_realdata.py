@@ -220,7 +220,9 @@ def test_the_reward_models_alone_judge_and_the_tables_say_so(from_files: Run) ->
 
 
 @pytest.mark.slow
-def test_reward_models_are_put_to_a_set_of_files_and_instructions_are_told_by_their_checks(from_files: Run) -> None:
+def test_reward_models_are_put_to_a_set_of_files_and_instructions_are_told_by_their_checks(
+    from_files: Run, tmp_path: Path
+) -> None:
     home = from_files[0]
     (run,) = home.store.runs(part="V2", step="measure_reward_models")
     pairs = int(run.metrics["pairs/oasst"])
@@ -233,7 +235,7 @@ def test_reward_models_are_put_to_a_set_of_files_and_instructions_are_told_by_th
     (evaluated,) = home.store.runs(part="V2", step="evaluate")
     assert evaluated.metrics["instruction/unchecked"] == 4, "French, the captain, the teacher, the question at the end"
     assert evaluated.estimates["instruction/trained/turn_1"].judge == "checks of data.instructions"
-    page = home.folder / "report.html"
+    page = tmp_path / "report.html"
     assert home.look("report", "--out", str(page)).code == 0
     assert "Reward-model accuracy by test set" in page.read_text()
 

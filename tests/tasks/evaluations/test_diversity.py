@@ -73,3 +73,6 @@ def test_the_interval_of_distinct_n_is_the_jackknifes_of_figures_counted_anew() 
     one = distinct_of([["a", "b"]], 1)
     assert one is not None
     assert (one.n, one.low, one.high) == (1, None, None), "of one answer nothing is known of others"
+    apart = distinct_of(APART, 1)
+    assert apart is not None
+    assert (apart.value, apart.n, apart.low) == (1.0, 3, None), "three answers without a repetition prove no fourth"
