@@ -17,7 +17,7 @@ PYTEST = $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-load
 DATA ?= ../shared/data
 MODEL ?= data/smollm2-135m
 
-better: $(READY)  ## a small real chat model, aligned a little, and judged by who trained on nothing; about an hour
+better: $(READY)  ## a small real chat model, aligned a little, and judged by who trained on nothing; more than an hour on busy cores
 	$(VENV)/bin/python benchmarks/is_it_better.py $(DATA) $(MODEL)
 
 test: $(READY)  ## every test that takes less than about a second
