@@ -2,7 +2,8 @@
 
 import random
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -104,9 +105,13 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
     batch = _batch(config, prompts, {row["prompt_id"] for row in earlier}, run.seed)
 
     policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
-    models = [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
+
+    @cache
+    def reward_models() -> "list[nn.Module]":
+        return [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
+
     threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
-    temperatures, tuned = _temperatures(run, config, policy, models, renderer, threshold)
+    temperatures, tuned = _temperatures(run, config, policy, reward_models, renderer, threshold)
     drawn = draw_candidates(
         run, policy, renderer, batch, config.sampling, temperatures, config.samples, progress=(0.3 if tuned else 0, 0.6)
     )
@@ -117,7 +122,7 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
             "to pick: raise rejection.sampling.max_new_tokens, or set rejection.unfinished: score to learn cut answers"
         )
     everything = earlier + drawn
-    raw = score(models, renderer, list(map(response_of, everything)), config.sampling)
+    raw = score(reward_models(), renderer, list(map(response_of, everything)), config.sampling)
     rewards = combined(everything, raw, prompts, threshold)
     of_drawn = rewards[len(earlier) :]
     best_of_able = top_n_per_group(
@@ -162,7 +167,7 @@ def _temperatures(
     run: StepRun,
     config: RejectionConfig,
     policy: "nn.Module",
-    models: "Sequence[nn.Module]",
+    reward_models: "Callable[[], list[nn.Module]]",
     renderer: "Renderer",
     threshold: float,
 ) -> tuple[tuple[float, ...], dict[str, float | Estimate]]:
@@ -174,7 +179,7 @@ def _temperatures(
         config.tuning,
         config.sampling,
         policy,
-        models,
+        reward_models(),
         renderer,
         samples=config.samples,
         safety_share=config.safety_share,

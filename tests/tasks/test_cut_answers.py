@@ -17,6 +17,7 @@ from models.scoring import score_rows
 from tasks.answers import open_renderer
 from tasks.dpo import DPOStepConfig, dpo
 from tasks.engine.step import Output
+from tasks.estimates import value_of
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.rejection_sample import RejectionConfig, rejection_sample
 from tasks.synthesize_gatt import GattStepConfig, best_finished, synthesize_gatt
@@ -75,7 +76,7 @@ def rejected(
     folder.mkdir(exist_ok=True)
     run = step_run(folder, inputs=inputs, outputs=REJECTED, part=part)
     config = {"prompts": 9, "temperatures": (1.0,), "samples": 4, "keep": 2, "sampling": LONG, **given}
-    return dict(rejection_sample.function(run, RejectionConfig(**config)))
+    return {name: value_of(each) for name, each in rejection_sample.function(run, RejectionConfig(**config)).items()}
 
 
 @pytest.fixture(scope="module")
