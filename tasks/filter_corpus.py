@@ -1,10 +1,11 @@
 """The corpus filter: every dropped document has one named, counted reason."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
-from data_store.corpus.filtering import filter_documents
+from data_store.corpus.filtering import Example, SourceCounts, filter_documents
 from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
 from data_store.figures import percent
 from tasks.engine.step import Input, Output, StepRun, step
@@ -47,9 +48,28 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
             if count
         ],
     )
+    run.table("sources", [_source(name, of) for name, of in counts.sources.items()])
+    run.table("examples", [_example(each) for each in sorted(counts.examples, key=lambda each: each.reason)])
     return {
         "documents": float(counts.documents),
         "kept": float(counts.kept),
         **{f"dropped/{reason}": float(count) for reason, count in counts.dropped.items()},
         **{f"changed/{what}": float(count) for what, count in counts.changed.items()},
     }
+
+
+def _source(name: str, of: SourceCounts) -> dict[str, Any]:
+    """What became of a file."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in of.dropped.most_common())
+    return {
+        "file": name,
+        "documents": of.documents,
+        "kept": of.kept,
+        "characters": of.characters,
+        "kept characters": of.kept_characters,
+        "dropped": reasons or "none",
+    }
+
+
+def _example(of: Example) -> dict[str, Any]:
+    return {"judged by": f"{of.reason}, {of.detail}", "from": of.doc_id, "begins": of.beginning}

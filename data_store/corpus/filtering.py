@@ -6,7 +6,8 @@ alone, not on how much is held at once.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,15 +26,73 @@ _BYTES_A_CHARACTER = 160
 Write = Callable[[pa.Table, pa.Table], None]
 
 
+_MOST_SOURCES = 200
+_OTHER_SOURCES = "other files"
+EXAMPLES_A_REASON = 20
+_EXAMPLE_CHARACTERS = 300
+
+
+@dataclass
+class SourceCounts:
+    """What became of the documents of one file: how many, their characters before and after, how many were dropped for
+    each reason."""
+
+    documents: int = 0
+    characters: int = 0
+    kept: int = 0
+    kept_characters: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A dropped document: its id, why, and how it begins, mended and masked."""
+
+    doc_id: str
+    reason: str
+    detail: str
+    beginning: str
+
+
 @dataclass
 class FilterCounts:
     """How many documents there were and stayed, were dropped for each reason, and how often what was changed in those
-    that stayed. Every reason and every change is named, also those that never happened."""
+    that stayed. Every reason and every change is named, also those that never happened.
+
+    `sources` tells the same of each of the first 200 files, and of all others together; `examples` are the first 20
+    documents of each reason.
+    """
 
     documents: int = 0
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     changed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHANGED, 0))
+    sources: dict[str, SourceCounts] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+
+    def add(self, rows: "_Rows", batch: Batch, verdicts: Mapping[int, tuple[str, str]]) -> None:
+        """Count some documents, of which `verdicts` has the dropped ones."""
+        for index, (source, text) in enumerate(zip(rows.sources, rows.texts, strict=True)):
+            file = source.rpartition(":")[0] or source
+            of = self.sources.setdefault(
+                file if file in self.sources or len(self.sources) < _MOST_SOURCES else _OTHER_SOURCES, SourceCounts()
+            )
+            self.documents += 1
+            of.documents += 1
+            of.characters += len(text)
+            if index not in verdicts:
+                self.kept += 1
+                of.kept += 1
+                of.kept_characters += len(batch.texts[index])
+                for what, often in batch.found[index].items():
+                    self.changed[what] += often
+                continue
+            reason, detail = verdicts[index]
+            self.dropped[reason] += 1
+            of.dropped[reason] += 1
+            if self.dropped[reason] <= EXAMPLES_A_REASON:
+                beginning = batch.texts[index][:_EXAMPLE_CHARACTERS]
+                self.examples.append(Example(rows.ids[index], reason, detail, beginning))
 
 
 @dataclass(frozen=True)
@@ -93,13 +152,7 @@ def _filtered(
             for comparison in comparisons:
                 comparison.keep(index)
     kept = [index for index in left if index not in verdicts]
-    counts.documents += len(batch)
-    counts.kept += len(kept)
-    for reason, _ in verdicts.values():
-        counts.dropped[reason] += 1
-    for index in kept:
-        for what, often in batch.found[index].items():
-            counts.changed[what] += often
+    counts.add(rows, batch, verdicts)
     return (
         pa.table(
             [[column[index] for index in kept] for column in (rows.ids, rows.sources, batch.texts)],

@@ -1,5 +1,6 @@
 """The step: what it reads, writes and counts, piece by piece."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_kept_and_dropped_rows_are_written_and_every_metric_that_is_promised_is_
         *(f"dropped/{reason}" for reason in REASONS),
         *(f"changed/{what}" for what in CHANGED),
     }
+
+
+def test_each_file_is_counted_and_dropped_documents_are_shown_masked(tmp_path: Path) -> None:
+    documents = [*rows(SENTENCE, "ann@example.com now"), {"doc_id": "z", "source": "b.jsonl:0", "text": "too short"}]
+    run = step_run(tmp_path, inputs={"documents": ("document", documents)}, outputs=filter_corpus.outputs)
+    filter_corpus.function(run, FilterConfig())
+    tables = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("tables/*.json")}
+    assert [list(row.values()) for row in tables["sources"]] == [
+        ["a.jsonl", 2, 1, 125, 106, "too_short 1"],
+        ["b.jsonl", 1, 0, 9, 0, "too_short 1"],
+    ]
+    assert [row["begins"] for row in tables["examples"]] == ["<EMAIL> now", "too short"]
 
 
 def test_a_corpus_of_which_nothing_stays_stops_the_run(tmp_path: Path) -> None:
