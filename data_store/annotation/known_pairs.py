@@ -5,11 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data_store.annotation.batches import ItemDraft, finished_in
 from data_store.annotation.book import Book
 from data_store.encoding import text_hash
 from data_store.reading.preference_readers import read_preferences
+from data_store.reading.row_import import NothingLeftError
+from data_store.rows import AXES
 
 _PEOPLE = 3
 _SHARE = 0.9
@@ -20,10 +23,18 @@ def pairs_of_file(path: Path) -> list[ItemDraft]:
 
     Raises InputError as the import of such a file does.
     """
-    rows = read_preferences([path], "rows").rows.to_pylist()
+    rows, nothing = dict[str, dict[str, Any]](), None
+    for axis in AXES:  # a row that says no axis is one of helpfulness
+        try:
+            found = read_preferences([path], "rows", axis).rows.to_pylist()
+            rows |= {row["source"]: row for row in found if row["source"] not in rows}
+        except NothingLeftError as error:
+            nothing = nothing or error
+    if nothing is not None and not rows:
+        raise nothing
     return [
         ItemDraft(
-            key=f"check-{text_hash(row['preference_id'])[:24]}",
+            key=f"check-{text_hash(row['source'])[:24]}",
             prompt_id=row["prompt_id"],
             axis=row["axis"],
             messages=row["messages"],
@@ -33,7 +44,7 @@ def pairs_of_file(path: Path) -> list[ItemDraft]:
             finished_b=row["finished_b"],
             known_choice=row["chosen"],
         )
-        for row in rows
+        for row in rows.values()
     ]
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from data_store.errors import InputError
 from data_store.reading.preference_readers import read_preferences
+from data_store.rows import AXES
 from data_store.store import Store
 from flows.cli import app
 from flows.orders import check_overrides
@@ -123,11 +124,13 @@ def test_the_command_writes_all_iterations_or_one_and_both_axes_or_one(run: Path
     target = run / "out.json"
     done = exported("--format", "argilla", target, "--json")
     assert json.loads(done.stdout) == {"target": str(target), "format": "argilla", "rows": 8, "left_out": {}}
-    assert {row["iteration"] for row in read_preferences([target]).rows.to_pylist()} == {"V1", "V2"}
+    read = [read_preferences([target], axis=axis).rows.to_pylist() for axis in AXES]
+    assert {(row["iteration"], row["axis"]) for rows in read for row in rows} == {("V1", AXES[0]), ("V2", AXES[1])}
+    assert sum(map(len, read)) == 8
     assert exported("--format", "argilla", target).exit_code == 2, "it is there already"
     done = exported("--format", "argilla", "--iteration", "V2", "--axis", "safety", "--overwrite", target)
     assert f"4 judgements in {target}" in done.stdout
-    rows = read_preferences([target]).rows.to_pylist()
+    rows = read_preferences([target], axis="safety").rows.to_pylist()
     assert {(row["iteration"], row["axis"]) for row in rows} == {("V2", "safety")}
 
 

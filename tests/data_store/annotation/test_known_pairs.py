@@ -71,3 +71,12 @@ def test_a_file_says_which_answer_is_right(tmp_path: Path) -> None:
     file.write_text(json.dumps({**row, "chosen": "c"}) + "\n")
     with pytest.raises(InputError, match=r"known\.jsonl"):
         pairs_of_file(file)
+
+
+def test_a_file_of_known_pairs_may_have_both_axes_and_a_row_without_one_is_of_helpfulness(tmp_path: Path) -> None:
+    file = tmp_path / "known.jsonl"
+    row = {"prompt": "2 + 2?", "response_a": "4", "response_b": "a fish", "chosen": "a"}
+    file.write_text(
+        "".join(json.dumps(row | axis) + "\n" for axis in ({"axis": "safety"}, {}, {"axis": "helpfulness"}))
+    )
+    assert sorted(each.axis for each in pairs_of_file(file)) == ["helpfulness", "helpfulness", "safety"]
