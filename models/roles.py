@@ -43,10 +43,12 @@ class Roles:
         costs = [row_cost(model) for model in self.models]
         return None if None in costs else costs[0]
 
-    def to(self, device: torch.device) -> None:
+    def place(self, device: torch.device, *, gradient_checkpointing: bool = False) -> None:
         """Move all roles. Weights are moved in place, so shared ones stay shared."""
         for model in self.models:
             model.to(device)
+        for model in self.trained.values() if gradient_checkpointing else ():
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
 
     def weight_bytes(self) -> int:
         """Bytes of all weights; what several roles share counts once."""

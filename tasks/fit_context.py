@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from data_store.errors import InputError
-from data_store.figures import percent
+from data_store.figures import figure, percent
 from models.config import TEMPLATE_DATE, Config
 from tasks.answers import dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import Input, Output, StepRun, step
@@ -160,8 +160,8 @@ def _check_share(told: str, share: float, config: FitConfig, first: Mapping[str,
     """What is left must be most of what was given: a run on a tenth of the pairs is another one than was asked for."""
     if share > config.max_dropped_share:
         raise InputError(
-            f"{told}, and fit.max_dropped_share is {config.max_dropped_share:g}: raise the lengths in the config, or "
-            f"it. The first is {first['source']} with {first['detail']}"
+            f"{told}, and fit.max_dropped_share is {figure(config.max_dropped_share)}: raise the lengths in the "
+            f"config, or it. The first is {first['source']} with {first['detail']}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.errors import InputError
+from data_store.figures import figure
 from data_store.reading.bad_rows import BAD_ROW
 from data_store.reading.readers import read_documents
 from data_store.reading.row_import import Imported, row_identity
@@ -106,7 +107,7 @@ class ImportedFiles:
                 first = next(r["detail"] for r in refused.to_pylist() if r["reason"] == BAD_ROW)
                 raise InputError(
                     f"data.{role}: {bad} of {rows} rows of {file} cannot be read, and data.max_bad_share is "
-                    f"{self.config.max_bad_share:g}: mend the file, or raise it. The first: {first}"
+                    f"{figure(self.config.max_bad_share)}: mend the file, or raise it. The first: {first}"
                 )
 
     def _tell(self, role: str) -> None:

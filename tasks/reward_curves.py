@@ -71,15 +71,20 @@ def sizes_up_to(samples: int) -> list[int]:
 def names_of(prefix: str, temperatures: Sequence[float], samples: int) -> Iterator[str]:
     """The metrics of the curves of `samples` answers at each temperature."""
     together = {"all": samples * len(temperatures)} if len(temperatures) > 1 else {}
-    for temperature, most in {**together, **{f"{each:g}": samples for each in temperatures}}.items():
+    for temperature, most in {**together, **{_named(each): samples for each in temperatures}}.items():
         for n in sizes_up_to(most):
             yield from (f"{prefix}/{statistic}/T{temperature}/N{n}" for statistic in get_args(Statistic))
+
+
+def _named(temperature: float) -> str:
+    """As it stands in names of metrics: 0.7, 1."""
+    return str(temperature).removesuffix(".0")
 
 
 def metrics_of(points: Iterable[CurvePoint], prefix: str) -> dict[str, Estimate]:
     """`PREFIX/max/T0.7/N4` and `PREFIX/median/…`, of all temperatures `Tall`."""
     return {
-        f"{prefix}/{name}/T{'all' if point.temperature is None else f'{point.temperature:g}'}/N{point.samples}": (
+        f"{prefix}/{name}/T{'all' if point.temperature is None else _named(point.temperature)}/N{point.samples}": (
             point.estimate(name)
         )
         for point in points

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from data_store.errors import InputError
 from data_store.estimate import Estimate
+from data_store.figures import figure
 from models.config import Config, SamplingConfig
 from models.seeds import derive_seed
 from tasks.answers import response_of
@@ -45,7 +46,7 @@ class TuningConfig(Config):
     @classmethod
     def _rises(cls, grid: tuple[float, ...]) -> tuple[float, ...]:
         if sorted(set(grid)) != list(grid):
-            raise ValueError(f"must rise from temperature to temperature, not {', '.join(f'{t:g}' for t in grid)}")
+            raise ValueError(f"must rise from temperature to temperature, not {', '.join(map(figure, grid))}")
         return grid
 
 
@@ -84,7 +85,7 @@ def tuned_temperature(
     lead = [a - b for a, b in zip(at_all[best].highest, at_all[second].highest, strict=True)]
     run.table("temperature-tuning", table_of(points))
     chosen = config.grid[best]
-    run.log(f"temperature {chosen:g} of {', '.join(f'{t:g}' for t in config.grid)}, on {len(batch)} prompts")
+    run.log(f"temperature {figure(chosen)} of {', '.join(map(figure, config.grid))}, on {len(batch)} prompts")
     found: dict[str, float | Estimate] = {"temperature": chosen, "temperature/lead": mean_of(lead, JUDGE)}
     return chosen, {**found, **metrics_of(points, "tuning")}
 

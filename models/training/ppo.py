@@ -56,8 +56,8 @@ class _Rollouts:
     def keep(self, accelerator: Accelerator, work: Path, iteration: int) -> None:
         """As a look, below `work`; the first process alone writes."""
         if accelerator.is_main_process:
-            logprobs = self.old_logprobs, self.ref_logprobs
-            keep_look(work, iteration, self.responses, self.response_mask, *logprobs, self.scores)
+            numbers = self.response_mask, self.old_logprobs, self.ref_logprobs, self.scores
+            keep_look(work, iteration, self.responses, *numbers)
 
 
 @data_parallel
@@ -81,7 +81,7 @@ def train_ppo(
     """
     use_threads(config.threads)
     accelerator = Accelerator(cpu=not has_accelerator())
-    _place(roles, config, accelerator.device)
+    roles.place(accelerator.device, gradient_checkpointing=config.gradient_checkpointing)
     optimizers = {
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
@@ -140,13 +140,6 @@ def train_ppo(
         "beyond_kl_limit": float(beyond),
         "weights_mb": roles.weight_bytes() / 1e6,
     }
-
-
-def _place(roles: Roles, config: PPOConfig, device: torch.device) -> None:
-    roles.to(device)
-    if config.gradient_checkpointing:
-        for model in roles.trained.values():
-            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
 
 
 def _roll_out(

@@ -111,7 +111,7 @@ def test_two_policies_answer_with_scores_and_the_better_one_becomes_a_pair_that_
     again = halter("chat", "V0", "V1", *QUICK, typed=["who spits"])
     assert again.output.split("> ")[1].split("helpfulness")[0] == said.output.split("> ")[1].split("helpfulness")[0]
 
-    file = tmp_path / "chat.jsonl"
+    file = tmp_path / "chat.parquet"
     out = halter("preferences", "export", file, "--format", "datasets", "--batch", "chat-v0-1")
     assert out.exit_code == 0, out.output
     rows = read_preferences([file]).rows.to_pylist()

@@ -50,6 +50,8 @@ WORDS: Mapping[str, str] = {
     "restore": "sound --as FOLDER",
     "export parquet": "tables --run FOLDER",
     "export openlineage": "lineage.jsonl --run FOLDER",
+    "chat": "V1 --run FOLDER",
+    "export dataset": "dataset/preferences@V1 pairs --run FOLDER",
     "export model": "model/policy@V1 model --run FOLDER",
     "import": "other --run FOLDER",
     "withdraw annotator": "anna --reason asked --run FOLDER",

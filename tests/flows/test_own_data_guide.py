@@ -96,5 +96,6 @@ def test_the_dialogues_and_the_pair_of_the_guide_can_be_read(tmp_path: Path) -> 
     (row,) = read_preferences([tmp_path / "pairs.jsonl"], "rows").rows.to_pylist()
     assert (row["rating"], row["safety_label"], row["annotator"]) == ("significantly_better", "both_safe", "anna")
     (tmp_path / "always.jsonl").write_text(instruction)
-    (row,) = read_instructions([tmp_path / "always.jsonl"]).rows.to_pylist()
+    row, checked = read_instructions([tmp_path / "always.jsonl"]).rows.to_pylist()
+    assert checked["check"] == '{"contains":["chess"]}'
     assert (row["short"], row["kind"], row["split"]) == ("Language: French.", "language", "train")

@@ -86,7 +86,7 @@ def test_the_rollouts_of_ppo_are_drawn_and_read_by_all_five_models_on_the_device
             roles = open_roles(**whole, base=None, lora=None)
         else:
             roles = open_roles(**adapters, base=policy_folder, lora=LORA)
-        roles.to(devices.device())
+        roles.place(devices.device())
         sampling = SamplingConfig(max_new_tokens=4, batch_size=4)
         found = answer(roles, prompts(renderer), renderer, sampling, Accelerator(cpu=True), seed=1)
     assert len(found) == 8

@@ -74,7 +74,7 @@ def rejected(
     if earlier is not None:
         inputs["candidates"] = ("response", earlier)
     folder.mkdir(exist_ok=True)
-    run = step_run(folder, inputs=inputs, outputs=REJECTED, part=part)
+    run = step_run(folder, inputs=inputs, outputs=REJECTED, part=part, seed=8)
     config = {"prompts": 9, "temperatures": (1.0,), "samples": 4, "keep": 2, "sampling": LONG, **given}
     return {name: value_of(each) for name, each in rejection_sample.function(run, RejectionConfig(**config)).items()}
 

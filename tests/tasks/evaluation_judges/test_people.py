@@ -18,7 +18,15 @@ ALONE = [question("b", "borderline", "refused"), question("c", "adversarial", "u
 
 
 def judged(folder: Path, opinions: list[dict[str, Any]]) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"questions": ("question", [*PAIRS, *ALONE]), "opinions": ("opinion", opinions)}
+    prompts = [
+        {**{name: each[name] for name in ("prompt_id", "axis", "kind", "messages")}, "source": "t", "split": "heldout"}
+        for each in PAIRS
+    ]
+    inputs: dict[str, Any] = {
+        "questions": ("question", [*PAIRS, *ALONE]),
+        "opinions": ("opinion", opinions),
+        "prompts": ("prompt", prompts),
+    }
     run = step_run(folder, inputs=inputs, outputs=dict(judge_answers.outputs))
     config = JudgeAnswersConfig(name="team", annotator=JUDGE, kind="people", prompts=10, compares=True)
     return dict(judge_answers.function(run, config))

@@ -84,7 +84,7 @@ def test_every_policys_answers_are_scored_by_the_newest_reward_models_and_make_o
 
     def said(seed: int) -> list[Any]:
         asked = [row["messages"] for row in prompts]
-        return [each for (each,) in draw(policy, renderer, asked, sampling, temperature=1.0, num_samples=1, seed=seed)]
+        return [each for (each,) in draw(policy, renderer, asked, sampling, temperatures=[1.0], seed=seed)]
 
     first, mine = said(1), said(2)
     gone = {**responses("V1", [prompt(99)], first[:1])[0]}  # to a prompt that is no longer asked

@@ -58,7 +58,7 @@ def test_an_answer_grows_to_the_one_that_a_step_would_draw_with_this_seed(policy
     texts, said = whole(one.answer(ASKED, 0.7, seed=9))
     sampling = SamplingConfig(max_new_tokens=12, batch_size=1)
     renderer = Models().renderer(policy)
-    ((expected,),) = draw(load_policy(policy), renderer, [ASKED], sampling, temperature=0.7, num_samples=1, seed=9)
+    ((expected,),) = draw(load_policy(policy), renderer, [ASKED], sampling, temperatures=[0.7], seed=9)
     assert (said.response.text, said.response.token_ids) == (expected.text, expected.ids)
     assert (said.response.finished, said.response.tokenizer) == (expected.finished, expected.tokenizer)
     assert (said.response.seed, said.response.temperature_milli) == (9, 700)
