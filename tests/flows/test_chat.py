@@ -16,6 +16,7 @@ from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import add_annotator
 from data_store.errors import InputError
 from data_store.reading.preference_readers import read_preferences
+from data_store.rows import AXES
 from data_store.store import Store
 from flows.chat import named_model
 from flows.cli import app
@@ -114,7 +115,7 @@ def test_two_policies_answer_with_scores_and_the_better_one_becomes_a_pair_that_
     file = tmp_path / "chat.parquet"
     out = halter("preferences", "export", file, "--format", "datasets", "--batch", "chat-v0-1")
     assert out.exit_code == 0, out.output
-    rows = read_preferences([file]).rows.to_pylist()
+    rows = [row for axis in AXES for row in read_preferences([file], axis=axis).rows.to_pylist()]
     assert [(row["annotator"], row["chosen"], row["axis"], row["safety_label"]) for row in rows] == [
         ("anna", "b", "helpfulness", None),
         ("anna", "a", "safety", "both_safe"),
