@@ -121,7 +121,7 @@ def test_two_policies_answer_with_scores_and_the_better_one_becomes_a_pair_that_
         ("anna", "a", "safety", "both_safe"),
     ]
     halter("withdraw", "annotator", "anna", "--reason", "asked")
-    left = halter("preferences", "export", tmp_path / "none.jsonl", "--format", "datasets", "--batch", "chat-v0-1")
+    left = halter("preferences", "export", tmp_path / "none.parquet", "--format", "datasets", "--batch", "chat-v0-1")
     assert "there is no preference to write" in left.output
     refused = halter("chat", "V0", "--as", "anna", *QUICK)
     assert (refused.exit_code, "has withdrawn their rows" in refused.output) == (2, True)

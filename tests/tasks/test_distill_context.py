@@ -152,7 +152,7 @@ def test_cut_answers_are_learned_where_the_config_says_so_alone(tmp_path: Path, 
     one = {
         "sampling": SamplingConfig(max_new_tokens=1),
         "temperature": 1.0,
-    }  # half of the answers do not end with their first token
+    }  # half are cut
     left_out, rows, metrics = made(tmp_path / "leave", policy, **one)
     cut = [row for row in rows if row["fate"] == "cut"]
     assert cut
