@@ -1,5 +1,6 @@
-"""The one place that reads YAML. A key that is given twice is refused; YAML would silently take the last one."""
+"""The one place that reads and writes YAML. A key that is given twice is refused; YAML would silently take the last one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def read_yaml_value(text: str, where: str) -> Any:
 
 
 _FAULTS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date that there is not
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """As YAML, in the order given."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def _values(text: str) -> Any:

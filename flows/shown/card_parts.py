@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-import yaml
-
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.figures import figure, named
+from flows.recipe.yaml_text import yaml_of
 
 UNKNOWN = "unknown"
 
@@ -40,8 +39,7 @@ def stated(licence: str, of_sources: Iterable[str], languages: Sequence[str]) ->
 def front_matter(known: Stated, **fields: Any) -> str:
     """The YAML between two lines of dashes; fields without a value are left out."""
     given = {"license": known.licence, "language": list(known.languages), **fields}
-    text = yaml.safe_dump({k: v for k, v in given.items() if v}, sort_keys=False, allow_unicode=True)
-    return f"---\n{text}---"
+    return f"---\n{yaml_of({key: value for key, value in given.items() if value})}---"
 
 
 def source_name(source: Mapping[str, Any]) -> str:

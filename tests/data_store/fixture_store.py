@@ -18,7 +18,7 @@ from typing import Any
 
 from data_store.annotation.batches import batches, close_batch
 from data_store.annotation.book import BOOK_FILE, Book
-from data_store.annotation.export import judgements
+from data_store.annotation.export import StandingJudgement, judgements
 from data_store.annotation.handover import hand_over
 from data_store.annotation.live import LiveResponse
 from data_store.annotation.people import annotators
@@ -153,7 +153,7 @@ def answers(store: Store) -> dict[str, Any]:
         "taken up": str(store.find_finished("sft-1")),
         "annotators": [asdict(one) for one in annotators(book)],
         "judgements": {
-            batch.spec.batch_id: [asdict(one) for one in judgements(book, batch.spec.batch_id)]
+            batch.spec.batch_id: [_judgement(one) for one in judgements(book, batch.spec.batch_id)]
             for batch in batches(book)
         },
     }
@@ -170,6 +170,11 @@ def tells(store: Store, told: dict[str, Any]) -> dict[str, Any]:
 def _graph(graph: LineageGraph) -> dict[str, Any]:
     edges = [{**edge._asdict(), "asset": asdict(edge.asset)} for edge in graph.edges]
     return {"roots": graph.roots, "runs": {key: _known(run) for key, run in graph.runs.items()}, "edges": edges}
+
+
+def _judgement(one: StandingJudgement) -> dict[str, Any]:
+    """Without refusals where nobody was asked for them: books of before format 4 did not know of any."""
+    return {name: value for name, value in asdict(one).items() if (name, value) != ("refusing", None)}
 
 
 def _known(record: RunSummary | Metric) -> dict[str, Any]:

@@ -5,18 +5,22 @@ HOW: `mounted` read-only, as root of a namespace (`unshare --user --map-root-use
 the right.
 """
 
-import encodings.unicode_escape  # noqa: F401  (Jinja2's; now, as pandas below)
+import colorsys  # noqa: F401  (now, as pandas below)
+import encodings.unicode_escape  # noqa: F401  (Jinja2's; the same)
 import json
 import os
 import subprocess
 import sys
 
 import pandas  # noqa: F401  (now: nobody may not be allowed to read all of this Python)
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import flows.shown.report.build
 import flows.shown.report.page  # noqa: F401  (for the same reason)
 from flows.cli import app
+
+COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]  # each imports its file
 
 CANNOT = 77
 NOBODY = 65534

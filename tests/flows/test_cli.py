@@ -150,10 +150,10 @@ def test_the_command_ends_with_code_2_on_a_broken_line_and_has_trained_nothing(t
     config = files_config(tmp_path, documents=[document(1), '{"text": "brok'])
     finished = home.halter("run", config)
     assert finished.code == 2
-    assert "error: import_data of base: " in finished.err
-    assert "documents.jsonl" in finished.err
+    assert "error: data.documents: " in finished.err
+    assert "documents.jsonl line 2" in finished.err
     assert "Traceback" not in finished.err
-    assert home.runs() == [("base", "import_data", "failed")]
+    assert home.runs() == [], "it was found before a server was started"
     assert home.states()["base", "import_data"] == "failed"
     assert home.processes() == []
 

@@ -247,7 +247,7 @@ def test_a_run_that_has_lost_a_result_makes_just_that_anew_and_prefect_shows_the
     finished = again.halter("run", pocket_file, "--json")
     assert finished.code == 0, finished.err
     assert re.findall(r"(V\d|base) +(\S+) .*done in", finished.err) == [("V2", "evaluate")]
-    assert len([line for line in finished.err.splitlines() if line.strip().endswith("cached")]) == 23
+    assert len([line for line in finished.err.splitlines() if line.strip().endswith("cached")]) == 25
     assert again.heads() == before
     task_runs = ask(recorded, "task_runs/filter", sort="EXPECTED_START_TIME_ASC", limit=200)
     steps = [run for run in task_runs if run["task_key"].startswith("run_step")]

@@ -197,9 +197,9 @@ def test_no_two_turns_or_shards_of_ghost_attention_share_their_random_numbers(
     seeds = []
     exact = generation.sample
 
-    def noted(*arguments: Any, seed: int, **options: Any) -> Any:
-        seeds.append(seed)
-        return exact(*arguments, seed=seed, **options)
+    def noted(model: Any, requests: Any, *arguments: Any, **options: Any) -> Any:
+        seeds.extend((request.seed, tuple(request.ids)) for request in requests)
+        return exact(model, requests, *arguments, **options)
 
     def in_turn(part: Callable[[Any, int], Any], rows: Any, count: int) -> list[Any]:
         of = [part(rows[k::count], k) for k in range(count)]
@@ -209,7 +209,7 @@ def test_no_two_turns_or_shards_of_ghost_attention_share_their_random_numbers(
     monkeypatch.setattr("models.shards.map_shards", in_turn)
     few = SamplingConfig(max_new_tokens=12, shards=2)
     gatt(tmp_path, models, dialogues=48, min_turns=3, max_turns=3, sampling=few)
-    assert len(set(seeds)) == len(seeds) == 6
+    assert len({seed for seed, _ in seeds}) == len(seeds) > 6, "a dialogue in a turn, each with its own"
 
 
 def test_ghost_attention_without_a_finished_answer_says_what_to_change(models: dict[str, Path], tmp_path: Path) -> None:

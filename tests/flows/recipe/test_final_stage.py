@@ -116,6 +116,7 @@ def test_another_last_stage_takes_everything_before_it_up_again(
         outcomes = bring_up_to_date(session)
         rows = summary_rows(session)
     computed = [key for key, outcome in outcomes.items() if not outcome.cached]
-    assert set(computed) <= {("base", "fit_context"), ("V1", "ppo"), ("V1", "evaluate")}
+    judged = {("V1", "pose_questions"), ("V1", "judge_answers_gold")}
+    assert set(computed) <= {("base", "fit_context"), ("V1", "ppo"), ("V1", "evaluate"), *judged}
     assert ("V1", "ppo") in computed
     assert [row["policy"] for row in rows] == ["V0", "V1 before PPO", "V1 + PPO"]

@@ -117,7 +117,7 @@ def test_a_finished_study_starts_nothing_and_its_runs_stand_under_it_in_the_ui(
     server = str(home.server)
     (study,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": ["study beside"]}})
     assert study["state_type"] == "COMPLETED"
-    assert "computed for this study: 2 of 48 steps" in study["state"]["message"]
+    assert "computed for this study: 2 of 52 steps" in study["state"]["message"]
     parent = {"flow_runs": {"parent_flow_run_id": {"any_": [study["id"]]}}}
     assert {each["name"] for each in ask(server, "flow_runs/filter", **parent)} == {
         "beside.as-configured-s3",
