@@ -1,4 +1,4 @@
-"""The one place that reads and writes YAML. A key that is given twice is refused; YAML would silently take the last one."""
+"""The one place that reads and writes YAML. A key that is given twice is refused; YAML would take the last one."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -154,7 +154,7 @@ def test_the_command_ends_with_code_2_on_a_broken_line_and_has_trained_nothing(t
     assert "documents.jsonl line 2" in finished.err
     assert "Traceback" not in finished.err
     assert home.runs() == [], "it was found before a server was started"
-    assert home.states()["base", "import_data"] == "failed"
+    assert home.states()["base", "import_data"] == "missing"
     assert home.processes() == []
 
 

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from data_store.names import AssetName
+from data_store.reading.row_import import row_identity
 from data_store.store import Store
 from data_store.upkeep.verification import verify
 from flows.cli import app
@@ -38,7 +39,7 @@ def pairs_of(axis: str) -> list[dict[str, Any]]:
     """Twenty pairs. Anna judged the ones that the second iteration will get, and of these every other one."""
     rows, turn = [], 0
     for number in range(1, 21):
-        second = int(row_id(f"{axis}.jsonl:{number}"), 16) % 2 == 1
+        second = int(row_id(row_identity(axis, f"{axis}.jsonl:{number}")), 16) % 2 == 1
         turn += second
         rows.append(
             {
