@@ -255,3 +255,4 @@ def test_tokens_are_drawn_by_cumulated_probability_by_hand() -> None:
     assert draw_tokens(logprobs, uniform)[:, 0].tolist() == [0, 0, 1, 1, 3, 3]
     certain = torch.tensor([[0.0, 1.0, 0.0]]).log()
     assert draw_tokens(certain, torch.tensor([1 - 2**-53], dtype=torch.float64)).tolist() == [[1]]
+    assert draw_tokens(certain, torch.zeros(1, dtype=torch.float64)).tolist() == [[1]], "nor the first one at the least"
