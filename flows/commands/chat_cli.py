@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,7 +62,7 @@ def chat(
     iteration's reward models; which of two is better can be saved for training."""
     if dtype not in ("float32", "bfloat16"):
         raise InputError(f"--dtype is {dtype!r}; use float32 or bfloat16")
-    run = _run(name)
+    run = _run(name, is_needed=not all(Path(each).is_dir() for each in (model, other) if each is not None))
     models = [named_model(each, run) for each in (model, other) if each is not None]
     console.print(f"loading {' and '.join(each.name for each in models)}", highlight=False)
     limits = Limits(context, max_new_tokens, answer_seconds)
@@ -73,12 +74,12 @@ def chat(
         talk(room, _typed)
 
 
-def _run(name: str | None) -> tuple[RunConfig, Store] | None:
-    """The run that is named, or the last one; None where there is none and none was asked for."""
+def _run(name: str | None, *, is_needed: bool) -> tuple[RunConfig, Store] | None:
+    """The run that is named, or the last one; None where there is none and folders are enough."""
     try:
         return opened(name)
     except InputError:
-        if name is not None:
+        if name is not None or is_needed:
             raise
         return None
 
