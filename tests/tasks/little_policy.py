@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import load_policy, save_checkpoint
+from models.checkpoint import load_policy, reward_from_policy, save_checkpoint
 from models.config import TokenizerConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
@@ -44,3 +44,15 @@ def terse_policy(folder: Path, seed: int = 5) -> Path:
         model.get_output_embeddings().weight[renderer.end_ids[0], 0] = 1.5
     save_checkpoint(model, renderer.tokenizer, policy)
     return policy
+
+
+def with_reward_model(folder: Path) -> Path:
+    """The policy's folder; beside it lies a reward model now, whose score hangs on every token that it reads."""
+    model = reward_from_policy(folder, None, lora=None, seed=0)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.dim() > 1:
+                weights.normal_(std=0.5)
+    save_checkpoint(model, load_tokenizer(folder), folder.parent / "reward")
+    return folder

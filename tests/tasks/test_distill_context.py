@@ -22,7 +22,7 @@ from tasks.fit_context import FitStepConfig, PrepromptRoom, fit_context
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.sampling import draw, score
 from tests.tasks.bench import step_run, written
-from tests.tasks.little_policy import terse_policy
+from tests.tasks.little_policy import terse_policy, with_reward_model
 
 SAMPLING = SamplingConfig(max_new_tokens=3)
 OUTPUTS = {"dialogues": Output("dataset", "dialogue"), "comparisons": Output("dataset", "distillation")}
@@ -32,15 +32,7 @@ OUTPUTS = {"dialogues": Output("dataset", "dialogue"), "comparisons": Output("da
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy that ends about every second answer with each token; beside it lies a reward model whose score hangs on
     every token that it reads."""
-    folder = terse_policy(tmp_path_factory.mktemp("policy"))
-    model = reward_from_policy(folder, None, lora=None, seed=0)
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.dim() > 1:
-                weights.normal_(std=0.5)
-    save_checkpoint(model, load_tokenizer(folder), folder.parent / "reward")
-    return folder
+    return with_reward_model(terse_policy(tmp_path_factory.mktemp("policy")))
 
 
 def prompt(number: int, **changes: Any) -> dict[str, Any]:

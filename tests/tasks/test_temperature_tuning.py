@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from data_store.errors import InputError
 from data_store.estimate import Estimate
-from models.checkpoint import reward_from_policy, save_checkpoint
 from models.config import SamplingConfig
-from models.tokenizer import load_tokenizer
 from tasks import temperature_tuning
 from tasks.engine.step import Output
 from tasks.rejection_sample import RejectionConfig, rejection_sample
 from tasks.reward_curves import place_of
 from tasks.temperature_tuning import TuningConfig
 from tests.tasks.bench import step_run, written
-from tests.tasks.little_policy import terse_policy
+from tests.tasks.little_policy import terse_policy, with_reward_model
 
 SAMPLING = SamplingConfig(max_new_tokens=4)
 OUTPUTS = {
@@ -33,15 +30,7 @@ GRID = (0.5, 1.0, 2.0)
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy that ends about every second answer with each token; beside it a reward model with an opinion."""
-    folder = terse_policy(tmp_path_factory.mktemp("policy"))
-    model = reward_from_policy(folder, None, lora=None, seed=0)
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.dim() > 1:
-                weights.normal_(std=0.5)
-    save_checkpoint(model, load_tokenizer(folder), folder.parent / "reward")
-    return folder
+    return with_reward_model(terse_policy(tmp_path_factory.mktemp("policy")))
 
 
 def prompt(number: int, split: str, axis: str = "helpfulness") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from data_store.encoding import text_hash
 from data_store.errors import InputError
 from data_store.reading.bad_rows import Refusal, RefusedRowError
-from data_store.reading.messages import Messages, check_turns, turns_of
+from data_store.reading.messages import Messages, check_turns
 from data_store.reading.source_files import Record
 from data_store.reading.words import split_of, word
 from data_store.rows import AXES, RATINGS, SAFETY_LABELS
@@ -144,11 +144,6 @@ def said(record: Record, *, own: bool = False) -> Row:
     row |= {field: _whole_number(record, field) for field in NUMBERS if field in given}
     row |= {field: _is_finished(record, field) for field in ENDS if field in given}
     return row
-
-
-def texts_in(record: Record, field: str) -> list[str]:
-    """A list of texts."""
-    return [message["content"] for message in turns_of(record, field)]
 
 
 def _is_word(value: Any) -> bool:
