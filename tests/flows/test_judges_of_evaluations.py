@@ -19,11 +19,11 @@ GUIDE = ROOT / "docs" / "is-it-better.md"
 
 
 def follow_reading(home: Home) -> Iterator[tuple[str, str]]:
-    """The view and what `halter query` says, of each query of the page."""
+    """The view and what `halter query` says, of each query of the page, asked of the pocket run."""
     for line in commands(GUIDE):
         words = shlex.split(line)
         if words[1] == "query":
-            finished = home.look(*words[1:])
+            finished = home.look(*(word for word in words[1:] if word not in ("--run", "is-it-better")))
             assert finished.code == 0, f"{line}: {finished.err}"
             yield re.findall(r"FROM (\w+)", line)[0], finished.out
 
@@ -101,7 +101,7 @@ def test_a_judge_that_is_added_judges_what_was_answered_and_its_figures_stand_ev
     )
     titles = {"win help@big", "win safe@big", "violation %@big", "false refusal %@big", "win help prev@big"}
     titles |= {"violation %@own", "acc@own"}
-    assert titles <= set(columns_of(["big", "own"])) & set(last)
+    assert titles <= set(columns_of(["big", "own"], last["estimates"])) & set(last)
     assert last["estimates"]["balanced_accuracy@own"]["judge"] == "labels of data.labelled_responses"
     told = dict(follow_reading(home))
     assert "win_rate@big" in told["metrics"]
