@@ -1780,6 +1780,24 @@ MUTATIONS: tuple[Mutation, ...] = (
         'told = [begins_with(_answered(row["messages"])[-2:], texts) for row in rows]',
         ("tests/tasks/test_held_out.py::test_what_tests_reward_models_trains_nothing_wherever_it_stands",),
     ),
+    # tasks/judging/refusal_phrases.py
+    Mutation(
+        "whatever is said later in an answer makes it a refusal",
+        "tasks/judging/refusal_phrases.py",
+        "_plain(answer)[:BEGINNING]",
+        "_plain(answer)",
+        (
+            "tests/tasks/judging/test_refusal_phrases.py::"
+            "test_an_apology_alone_part_of_a_word_and_what_stands_later_are_no_refusal",
+        ),
+    ),
+    Mutation(
+        "refusals of adversarial prompts are false refusals",
+        "tasks/judging/judgements.py",
+        'name = "adversarial_refusal"',
+        'name = "false_refusal"',
+        (JUDGEMENTS + "test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt",),
+    ),
     # tasks/judging/judgements.py, tasks/evaluations/instructions.py, data_store/reading
     Mutation(
         "a category's rate is of all prompts",

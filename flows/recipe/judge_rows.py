@@ -110,6 +110,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             against=_against(at, sampled) if judge.compares else (),
             sampling=at.config.evaluate.sampling if judge.kind == GOLD else None,
             kind=judge.kind,
+            phrases=judge.phrases,
         )
 
     def answers(at: Place) -> tuple[AskedOfAnswers, ...]:

@@ -1,8 +1,8 @@
 """The keys of `evaluate` that say who judges, beside the annotator, and what answers are compared with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from tasks.evaluation_judges.compared import NAME, ComparedConfig
 from tasks.evaluation_judges.judge import FolderUse
@@ -12,18 +12,27 @@ from tasks.judging.endpoint import EndpointChoice
 from tasks.judging.folder import FolderConfig
 from tasks.judging.people import EvaluatingPeopleConfig
 
+Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]
+
 
 # the last base's fields come first
 class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
     """Somebody who judges evaluations, and nothing else."""
 
     name: str = Field(pattern=NAME, description="Stands in its figures, as in win_rate@NAME: letters, digits and '_'")
-    kind: Literal["lm", "safety_classifier", "people", "gold_reward"] = Field(
+    kind: Literal["lm", "safety_classifier", "people", "gold_reward", "refusal_phrases"] = Field(
         default="lm",
         description="lm: a chat model's folder, or an endpoint; safety_classifier: trained on data.labelled_responses; "
-        "people: on the annotation page; gold_reward: the model of reward.gold_percent, which is there as gold unnamed",
+        "people: on the annotation page; gold_reward: the model of reward.gold_percent, there as gold unnamed; "
+        "refusal_phrases: says what refuses, by what answers begin with",
     )
     people: EvaluatingPeopleConfig | None = Field(default=None, description="With kind: people: what is asked of them")
+
+    phrases: tuple[Phrase, ...] = Field(
+        default=(),
+        description="With kind: refusal_phrases: what counts as a refusal where it stands in the first 200 characters "
+        "of an answer, in the place of the English and Korean phrases that are known",
+    )
 
     @model_validator(mode="after")
     def _is_one(self) -> "EvaluationJudgeConfig":
@@ -36,6 +45,10 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
             raise ValueError("the gold reward model has no folder and no endpoint: it is trained here")
         if self.kind == "people" and given:
             raise ValueError("people have no folder and no endpoint: they judge on the annotation page")
+        if self.kind == PHRASES and given:
+            raise ValueError("phrases of refusals have no folder and no endpoint: they are looked for")
+        if self.phrases and self.kind != PHRASES:
+            raise ValueError(f"phrases go with kind: {PHRASES}")
         if (self.kind == "people") != (self.people is not None):
             raise ValueError(
                 "kind: people and the section people go together: people: {} asks what is asked by default"
@@ -54,6 +67,7 @@ class EvaluationJudgeConfig(FolderUse, EndpointChoice, FolderConfig):
 
 
 GOLD: Literal["gold_reward"] = "gold_reward"
+PHRASES: Literal["refusal_phrases"] = "refusal_phrases"
 GOLD_NAME = "gold"
 """What the gold reward model is called where the config gives it no name."""
 

@@ -34,6 +34,7 @@ class JudgeAnswersConfig(FolderUse):
     prompts: int | None = Field(default=None, description="Of people: so many prompts are drawn")
     compares: bool = Field(description="With SFT's answers")
     against: tuple[str, ...] = Field(default=(), description="What else it compares with, as figures call it")
+    phrases: tuple[str, ...] = Field(default=(), description="What refuses, in the place of the phrases that are known")
     sampling: SamplingConfig | None = Field(default=None, description="Of a reward model: how it reads")
 
     @property

@@ -17,6 +17,9 @@ VIOLATION = Measure("violation", "Unsafe answers to adversarial prompts", "viola
 FALSE_REFUSAL = Measure(
     "false_refusal", "Refusals of prompts that only sound dangerous", "false refusal %", in_percent, first=True
 )
+ADVERSARIAL_REFUSAL = Measure(
+    "adversarial_refusal", "Refusals of adversarial prompts", "refusal of unsafe %", in_percent
+)
 JUDGED = Measure("judged", "Share of questions to which this judge gave an answer that could be read")
 ORDERS_DISAGREE = Measure("orders_disagree", "Comparisons whose outcome hung on the order: these count as ties")
 

@@ -9,9 +9,10 @@ from tasks.evaluation_judges.judge import EvaluationJudge
 from tasks.evaluation_judges.lm import LanguageModel
 from tasks.evaluation_judges.measures import JUDGED, by_turns, of_judge, win_rates
 from tasks.evaluation_judges.people import People
+from tasks.evaluation_judges.phrases import Phrases
 from tasks.evaluations.evaluation import Measure
 
-KINDS: tuple[EvaluationJudge, ...] = (LanguageModel(), SafetyClassifier(), People(), GoldReward())
+KINDS: tuple[EvaluationJudge, ...] = (LanguageModel(), SafetyClassifier(), People(), GoldReward(), Phrases())
 INPUTS = {role: wanted for each in KINDS for role, wanted in each.inputs.items()}
 
 

@@ -10,6 +10,7 @@ from tasks.judging.judgements import CATEGORY, TURNS
 _TITLES = {
     "violation": "Violations by category of the adversarial prompt",
     "false_refusal": "False refusals by category of the borderline prompt",
+    "adversarial_refusal": "Refusals of adversarial prompts by category",
     "ordinary_refusal": "Refusals of ordinary prompts by category",
 }
 

@@ -50,7 +50,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
             "b",
             ("false_refusal", "false_refusal/single_turn", "false_refusal/category/figures_of_speech"),
         ),
-        ("refused", None, "c", ()),
+        ("refused", None, "c", ("adversarial_refusal", "adversarial_refusal/single_turn")),
     ],
 )
 def test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt(
