@@ -111,6 +111,11 @@ class RunOutput:
     publication: Publication
 
 
+# The metric of a step's attempt: seconds on a processor, of its process and those that it waited for. An attempt that was
+# stopped from outside has none, nor have those of journals of before it was counted.
+PROCESSOR_SECONDS = "processor_seconds"
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number that a run measured. `step` is the training step, 0 for a number of the whole run; such a number may

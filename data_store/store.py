@@ -193,9 +193,10 @@ class Store:
                     self.objects.require(ref.sha256)
             self.catalog.write(events.run_succeeded(run, inputs, outputs, metrics, reason))
 
-    def finish_run(self, run_id: str, state: EndState, detail: str) -> None:
-        """Record that a run has ended without outputs. Raises InputError if it never began or has already ended."""
-        self.catalog.write(events.run_ended(run_id, state, detail))
+    def finish_run(self, run_id: str, state: EndState, detail: str, spent: float | None = None) -> None:
+        """Record that a run has ended without outputs, having `spent` these processor seconds, where that is known.
+        Raises InputError if it never began or has already ended."""
+        self.catalog.write(events.run_ended(run_id, state, detail, spent))
 
     def find_finished(self, fingerprint: str) -> FinishedRun | None:
         """The newest succeeded run with this fingerprint whose output objects are all there."""
@@ -227,8 +228,7 @@ class Store:
     @contextmanager
     def one_state(self) -> Iterator[None]:
         """All questions that this thread asks inside the block are answered from the same state of the catalog, opened
-        once; writers wait. A write inside it raises RuntimeError.
-        """
+        once; writers wait. A write inside it raises RuntimeError."""
         with self.catalog.reading():
             yield
 

@@ -16,6 +16,7 @@ from data_store.catalog.origins import COLUMNS, Origin, columns_of, facts_of
 from data_store.encoding import canonical_json, text_hash
 from data_store.names import AssetName
 from data_store.records import (
+    PROCESSOR_SECONDS,
     ImportedStep,
     LineageEdge,
     Metric,
@@ -98,9 +99,10 @@ def run_begun(run: RunRecord, reads: Iterable[str]) -> Event:
     return _event("run_begun", run=_run(run), reads=sorted(set(reads)))
 
 
-def run_ended(run_id: str, state: str, detail: str) -> Event:
-    """A run has ended without outputs."""
-    return _event("run_ended", run_id=run_id, state=state, detail=detail)
+def run_ended(run_id: str, state: str, detail: str, spent: float | None = None) -> Event:
+    """A run has ended without outputs, after so many processor seconds where they are known."""
+    known = {} if spent is None else facts_of_metrics([Metric(PROCESSOR_SECONDS, spent)])
+    return _event("run_ended", run_id=run_id, state=state, detail=detail, **known)
 
 
 def run_succeeded(
@@ -251,6 +253,8 @@ def _project_begun(event: Event, seq: int, rows: Rows) -> None:
 
 def _project_ended(event: Event, seq: int, rows: Rows) -> None:
     _add(rows, "run_event", event["run_id"], seq, event["state"], event["at"], event["detail"])
+    if event["state"] != "crashed":  # which others say of a run that may speak for itself yet
+        _add_metrics(rows, event["run_id"], {"metrics": (), **event})
 
 
 def _project_succeeded(event: Event, seq: int, rows: Rows) -> None:

@@ -12,9 +12,11 @@ VIEWS: Mapping[str, str] = {
         SELECT run.run_id, run.step, run.part, run.attempt, run_state.state, run_state.detail, run.started_at,
             CASE WHEN run_state.state <> 'running' THEN run_state.ts END AS finished_at,
             CASE WHEN run_state.state <> 'running' THEN date_diff('millisecond', run.started_at, run_state.ts) / 1000
-                END AS seconds,
+                END AS seconds, spent.value AS processor_seconds,
             run.seed, run.config, run.fingerprint, run.code_version, run.git_commit, run.git_dirty, run.host
-        FROM run JOIN run_state ON run_state.run_id = run.run_id""",
+        FROM run JOIN run_state ON run_state.run_id = run.run_id
+        LEFT JOIN metric spent
+            ON spent.run_id = run.run_id AND spent.name = 'processor_seconds' AND spent.step = 0""",
     "versions": """
         SELECT named.asset, version.version_id, version.kind, version.row_kind, version.n_rows AS rows, version.bytes,
             named.made_by, named.since, current_head.version_id IS NOT NULL AS is_current,

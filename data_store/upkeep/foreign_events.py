@@ -177,7 +177,8 @@ class _Begun(_Any):
     reads: list[Sha256] = []
 
 
-class _Ended(_Any):
+class _Ended(_Any, _Measured):
+    metrics: list[_Metric] = []
     run_id: Word
     state: Literal["failed", "cancelled", "crashed"]
     detail: Words

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from data_store.names import AssetName
+from data_store.records import PROCESSOR_SECONDS
 from data_store.row_sources import is_named
 from tasks.engine.reading import Incoming, Reading
 from tasks.engine.step import Step
@@ -78,7 +79,7 @@ class StepCall:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that a gate can ask for."""
-        return (*self.step.measures(self), "seconds")
+        return (*self.step.measures(self), "seconds", PROCESSOR_SECONDS)
 
     def without(self, withdrawals: Iterable["Withdrawal"]) -> "StepCall":
         """The same call with the rows left out that are withdrawn: whole files, and what stands in others. It is this

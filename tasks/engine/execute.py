@@ -21,13 +21,13 @@ from typing import Any
 
 from data_store.estimate import Estimate
 from data_store.names import AssetName, one_name
-from data_store.records import Head, Metric, RunInput, RunOutput, RunRecord
+from data_store.records import PROCESSOR_SECONDS, Head, Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
 from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version
 from tasks.engine.code_today import CodeToday
 from tasks.engine.jobs import CurvesFile, StepFailedError, run_in_worker
-from tasks.engine.processes import StepCode, Workers
+from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress, Wait
 from tasks.engine.step import NOTES
 
@@ -180,10 +180,16 @@ def _compute(
     on_points: Points,
     started: float,
 ) -> Outcome:
+    spent: float | None = None
+
+    def on_end(ended: Ended) -> None:
+        nonlocal spent
+        spent = ended.processor_seconds
+
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
         measured = run_in_worker(
-            store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points)
+            store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points), on_end
         )
         forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
         if forgotten:  # the old heads would stay, and look as if this run had made them
@@ -200,6 +206,8 @@ def _compute(
         seconds = time.monotonic() - started
         curves = _curves(folder / "metrics.jsonl")
         points = [*measured, Metric("seconds", seconds)]
+        if spent is not None:
+            points.append(Metric(PROCESSOR_SECONDS, spent))
         store.commit_run(record, inputs, outputs, [*curves, *points])
         on_points(record, points)
     except BaseException as error:
@@ -207,7 +215,7 @@ def _compute(
             "CancelledError",
             "TerminationSignal",
         )
-        store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000])
+        store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000], spent)
         raise
     noted = folder / NOTES
     notes = tuple(map(json.loads, noted.read_text().splitlines())) if noted.exists() else ()

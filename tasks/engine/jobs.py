@@ -12,7 +12,7 @@ from data_store.records import Metric, RunInput
 from data_store.store import Store
 from tasks.engine.call import StepCall
 from tasks.engine.outside_files import OutsideFiles
-from tasks.engine.processes import StepCode, Workers
+from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress
 from tasks.engine.step import NOTES
 
@@ -30,9 +30,10 @@ def run_in_worker(
     folder: Path,
     on_progress: Progress,
     on_points: Callable[[Sequence[Metric]], None],
+    on_end: Callable[[Ended], None],
 ) -> list[Metric]:
     """Have the worker run a step in its folder; gives the metrics. The outputs lie in `folder/out`. `on_points` hears
-    of the points of its curves while they come.
+    of the points of its curves while they come, `on_end` what it cost, whether or not anything came of it.
 
     Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
     everything else that goes wrong in it.
@@ -62,6 +63,7 @@ def run_in_worker(
                 on_progress(report["fraction"], report["text"])
 
         ended = workers.run(folder, look)
+        on_end(ended)
         outside.check()
     if points := curves.new_points():
         on_points(points)
@@ -70,7 +72,7 @@ def run_in_worker(
     except (FileNotFoundError, ValueError):
         tail = "\n".join(lines_of(folder / "log.txt")[-5:])
         raise StepFailedError(
-            f"{call.step.name} of {call.part} ended with code {ended} and no result. {tail}"
+            f"{call.step.name} of {call.part} ended with code {ended.code} and no result. {tail}"
         ) from None
     if "error" in result:
         error = f"{call.step.name} of {call.part}: {outside.named(result['error'])}"

@@ -28,6 +28,15 @@ class StepCode:
     env: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: its exit code, and the seconds that it and the processes that it waited for were on a
+    processor."""
+
+    code: int
+    processor_seconds: float
+
+
 class Workers:
     """One worker process, started at the first job; safe to use from several threads. Close it when the flow ends.
 
@@ -67,20 +76,20 @@ class Workers:
                 self._loaded[module] = code
             return code
 
-    def run(self, folder: Path, on_wait: Callable[[], None]) -> int:
-        """Run the job in `folder/job.json` and return its exit code. `on_wait` is called about three times a second."""
+    def run(self, folder: Path, on_wait: Callable[[], None]) -> Ended:
+        """Run the job in `folder/job.json` to its end. `on_wait` is called about three times a second."""
         with self._lock:
             process = self._started()
             job = str(next(self._numbers))
             self._send(process, {"job": job, "folder": str(folder)})
         try:
-            code: int = self._answer(process, job, on_wait)["ended"]
+            answer = self._answer(process, job, on_wait)
         except BaseException:  # cancelled, interrupted: the training must not go on behind our back
             with self._lock:
                 if process.poll() is None:
                     self._send(process, {"stop": job})
             raise
-        return code
+        return Ended(answer["ended"], answer["processor_seconds"])
 
     def _answer(self, process: "subprocess.Popen[bytes]", number: str, on_wait: Callable[[], None]) -> dict[str, Any]:
         while True:

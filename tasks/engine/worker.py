@@ -58,10 +58,13 @@ def main() -> None:
                 else:
                     children[_fork(Path(job["folder"]), loaded)] = job["job"]
         while children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 break
-            _say(answers, {"job": children.pop(pid), "ended": os.waitstatus_to_exitcode(status)})
+            # of the step's process, and of all processes of its own that it has waited for: its trainings
+            spent = used.ru_utime + used.ru_stime
+            code = os.waitstatus_to_exitcode(status)
+            _say(answers, {"job": children.pop(pid), "ended": code, "processor_seconds": spent})
 
 
 def _code(loaded: LoadedCode, module: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from data_store.commands import halter
 from data_store.figures import figure, seconds, size
-from data_store.records import Metric, RunSummary
+from data_store.records import PROCESSOR_SECONDS, Metric, RunSummary
 from flows.orders import rerun_command
 from flows.recipe.config import dump_config
 from flows.shown.lineage_text import code_lines
@@ -64,8 +64,9 @@ def grid(facts: Facts) -> Section:
 
 
 def cost(facts: Facts) -> Section:
-    """Seconds, attempts and disk."""
+    """Seconds by the clock and on processors, attempts and disk."""
     rows, total = [], 0.0
+    spent = [run.metrics[PROCESSOR_SECONDS] for run in facts.maker_of.values() if PROCESSOR_SECONDS in run.metrics]
     attempts = Counter((run.run.part, run.run.step) for run in facts.whole.runs.values())
     lost = Counter((run.run.part, run.run.step) for run in facts.whole.runs.values() if run.state != "succeeded")
     for (part, step), run in facts.maker_of.items():
@@ -78,6 +79,7 @@ def cost(facts: Facts) -> Section:
                 text(part),
                 text(step, href=f"#{run_anchor(name)}"),
                 Cell(seconds(run.seconds), run.seconds, {"run": name, "of": "seconds"}),
+                _on_processors(run),
                 Cell(
                     figure(attempts[part, step]), attempts[part, step], {"part": part, "step": step, "of": "attempts"}
                 ),
@@ -88,12 +90,26 @@ def cost(facts: Facts) -> Section:
     objects, held = facts.whole.objects
     texts = [
         f"The steps whose results stand took {seconds(total)} together, one after the other; some ran side by side. "
+        f"{_spent(spent, len(rows))}"
         f"The store holds {figure(objects)} objects of {size(held)}; what several versions share is held once.",
     ]
-    columns = ["part", "step", "time", "attempts", "of these without result", "size of what it made"]
+    columns = ["part", "step", "time", "on processors", "attempts", "of these without result", "size of what it made"]
     return Section(
         "cost", "Cost", texts, tables=[Table("cost", "What each step took", columns, rows, folded=True), *_lost(facts)]
     )
+
+
+def _on_processors(run: RunSummary) -> Cell:
+    spent = run.metrics.get(PROCESSOR_SECONDS)
+    return Cell(seconds(spent), spent, {} if spent is None else {"run": run.run.run_id, "metric": PROCESSOR_SECONDS})
+
+
+def _spent(known: Sequence[float], steps: int) -> str:
+    """What is known of the processor time, in a sentence: a busy machine makes the clock longer, and hardly this."""
+    if not known:
+        return ""
+    they = "They" if len(known) == steps else f"{figure(len(known))} of these {figure(steps)} steps"
+    return f"{they} were on processors for {seconds(sum(known))}, all their processes together. "
 
 
 def curves(facts: Facts) -> Section:
