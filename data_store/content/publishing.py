@@ -4,14 +4,15 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_store.content.objects import Objects, content_of, same_file
 from data_store.content.row_hashing import row_hashes, set_hash
-from data_store.content.rowsets import ROWS_FILE, load_rows, read_rows, sort_by_hash, store_rows, write_rows
+from data_store.content.rowsets import ROWS_FILE, ordered_rows, rows_hash, sort_by_hash, store_rows, write_rows
+from data_store.content.sorted_rows import SortedRows
 from data_store.content.source_hashes import OF_THIS_PROCESS, SourceHashes
 from data_store.encoding import content_hash
 from data_store.errors import InputError, StoreError
@@ -85,10 +86,12 @@ def publish_rows(
     `find` gives a version that is whole in the store already, by its id: then nothing is stored at all.
     """
     chosen = row_kind(rows_of)
-    table, hashes = sort_by_hash(read_rows(folder, chosen))
-    whole = set_hash(hashes)
-    known = find(version_id(kind, chosen.schema_hash, whole))
-    refs, new_bytes = (known.objects, 0) if known else store_rows(objects, table, hashes, parent_segments)
+    with closing(SortedRows(objects.temporary, chosen.schema)) as rows:
+        sort_by_hash(folder, chosen, rows)
+        hashes = rows.hashes()
+        whole = set_hash(hashes)
+        known = find(version_id(kind, chosen.schema_hash, whole))
+        refs, new_bytes = (known.objects, 0) if known else store_rows(objects, rows, hashes, parent_segments)
     return _publication(kind, chosen.schema_hash, whole, refs, new_bytes, parent, rows_of, len(hashes))
 
 
@@ -143,7 +146,7 @@ def _set_hash_of(path: Path) -> str:
     """The hash of the set of rows in a Parquet file, read once per process as `content_of` does."""
     key = same_file(path)
     if key not in _set_hashes:
-        _set_hashes[key] = set_hash(row_hashes(pq.read_table(path)))
+        _set_hashes[key] = rows_hash(path)
     return _set_hashes[key]
 
 
@@ -222,7 +225,7 @@ class Checkouts:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     self.objects.link(ref.sha256, place)
             else:
-                write_rows(load_rows(self.objects, version.objects), draft / ROWS_FILE)
+                write_rows(ordered_rows(self.objects, version.objects), draft / ROWS_FILE)
                 (draft / ROWS_FILE).chmod(0o444)
             for base, folders, _ in os.walk(draft):
                 for name in folders:

@@ -5,6 +5,7 @@ lies under a null) does not show in it.
 """
 
 import hashlib
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -48,10 +49,24 @@ def packed_hashes(hashes: pa.FixedSizeBinaryArray) -> bytes:
     return packed
 
 
+def hash_words(hashes: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+    """Hashes (N) as numbers (N, 4) that are in the same order."""
+    return np.frombuffer(packed_hashes(hashes), ">u8").reshape(len(hashes), _WORDS).astype(np.uint64)
+
+
 def hash_order(hashes: pa.FixedSizeBinaryArray) -> npt.NDArray[np.int64]:
     """Where in `hashes` the least one is, the next, and so on."""
-    words = np.frombuffer(packed_hashes(hashes), ">u8").reshape(len(hashes), _WORDS).astype(np.uint64)
-    return np.lexsort(words.T[::-1]).astype(np.int64)
+    words = hash_words(hashes)
+    order = np.argsort(words[:, 0], kind="stable")
+    first = words[order, 0]
+    if (first[1:] == first[:-1]).any():  # hardly ever: the first of four words tells hashes apart
+        order = np.lexsort(words.T[::-1])
+    return order.astype(np.int64)
+
+
+def batch_hashes(batches: Iterable[pa.RecordBatch]) -> pa.FixedSizeBinaryArray:
+    """The same of rows that come in batches, of which one is held at a time."""
+    return hashes_in(b"".join(packed_hashes(row_hashes(pa.Table.from_batches([batch]))) for batch in batches))
 
 
 def set_hash(hashes: pa.FixedSizeBinaryArray) -> str:
@@ -70,6 +85,8 @@ def encode_array(array: pa.Array) -> pa.LargeBinaryArray:
 def _pieces(array: pa.Array) -> list[_Piece]:
     """What the encoding of each value consists of, in order: bytes that all share, or an array without nulls."""
     kind = array.type
+    if len(array) and array.null_count == len(array):
+        return [b"n"]
     if pat.is_dictionary(kind):
         return _pieces(array.dictionary_decode())
     if pat.is_string(kind) or pat.is_large_string(kind):
@@ -140,10 +157,22 @@ def _headers(tag: bytes, numbers: npt.NDArray[Any], array: pa.Array) -> pa.Large
 
 def _join(pieces: list[_Piece], count: int) -> pa.LargeBinaryArray:
     """The pieces of each of `count` values, one after the other."""
+    pieces = _merged(pieces)
     if all(isinstance(piece, bytes) for piece in pieces):
         return pa.array([b"".join(pieces)] * count, _BYTES)
     texts = [pa.scalar(piece, _BYTES) if isinstance(piece, bytes) else piece for piece in pieces]
     return pc.binary_join_element_wise(*texts, pa.scalar(b"", _BYTES))
+
+
+def _merged(pieces: list[_Piece]) -> list[_Piece]:
+    """The same with bytes that follow each other in one: each piece costs Arrow a pass."""
+    merged: list[_Piece] = []
+    for piece in pieces:
+        if merged and isinstance(piece, bytes) and isinstance(merged[-1], bytes):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
 
 
 def _binary(ends: npt.NDArray[np.int64], content: pa.Buffer) -> pa.LargeBinaryArray:

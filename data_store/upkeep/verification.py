@@ -13,7 +13,6 @@ from typing import Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_store.annotation.book import BOOK_FILE, book_trouble
 from data_store.catalog import lineage, runs
@@ -23,8 +22,7 @@ from data_store.catalog.projection import CONFIG, build, tail
 from data_store.content.contents import Use, built_on, uses_by_object
 from data_store.content.objects import file_sha256
 from data_store.content.publishing import files_in
-from data_store.content.row_hashing import row_hashes, set_hash
-from data_store.content.rowsets import ROWS_FILE
+from data_store.content.rowsets import ROWS_FILE, rows_hash
 from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.records import VersionInfo
 from data_store.results import first_row
@@ -254,7 +252,7 @@ def _verify_checkouts(store: Store) -> list[Fault]:
 
 def _is_checkout_of(store: Store, version: VersionInfo, folder: Path) -> bool:
     if version.row_kind is not None:
-        return set_hash(row_hashes(pq.read_table(folder / ROWS_FILE))) == version.set_hash
+        return rows_hash(folder / ROWS_FILE) == version.set_hash
     there = dict(files_in(folder))
     if set(there) != {ref.path for ref in version.objects}:
         return False

@@ -4,13 +4,14 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_store.content import objects
+from data_store.content import objects, rowsets
 from data_store.content.publishing import Checkouts
 from data_store.content.row_hashing import row_hashes
-from data_store.content.rowsets import ROWS_FILE
+from data_store.content.rowsets import ROWS_FILE, load_rows
 from data_store.errors import InputError, StoreError
 from data_store.records import ObjectRef, VersionInfo
 from data_store.store import Store
@@ -91,6 +92,53 @@ def test_a_row_dropped_and_taken_back_is_not_stored_again(bench: Bench) -> None:
         2,
         1,
     ]
+
+
+def test_rows_of_a_parent_and_of_its_child_come_back_in_one_order_however_few_are_read_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = bench.store.publish(
+        "dataset", bench.documents(*(f"a {number}" for number in range(40))), row_kind="document"
+    )
+    bench.run("filter", {A: parent})
+    texts = [f"a {number}" for number in range(0, 40, 2)] + [f"b {number}" for number in range(25)]
+    child = bench.store.publish("dataset", bench.documents(*texts), row_kind="document", parent=parent.version_id)
+    bench.run("filter", {A: child})
+    whole = load_rows(bench.store.objects, child.objects)
+    monkeypatch.setattr(rowsets, "RUN_BYTES", 100)
+    monkeypatch.setattr(rowsets, "_BATCH_ROWS", 3)
+    parts = list(rowsets.ordered_rows(bench.store.objects, child.objects))
+    assert len(parts) > 5
+    assert pa.concat_tables(parts).equals(whole)
+    assert sorted(whole.column("text").to_pylist()) == sorted(texts)
+    hashes = row_hashes(whole).to_pylist()
+    assert hashes == sorted(hashes)
+
+
+def test_a_segment_that_somebody_else_wrote_in_another_order_is_read_all_the_same(bench: Bench) -> None:
+    made = bench.store.publish("dataset", bench.documents("a", "b", "c"), row_kind="document")
+    bench.run("filter", {A: made})
+    ours = pq.read_table(bench.store.objects.path(segments(made.objects)[0].sha256))
+    pq.write_table(ours.take([2, 0, 1]), bench.folder / "other")
+    sha256, size, _ = bench.store.objects.put_file(bench.folder / "other")
+    (ids,) = (ref for ref in made.objects if ref.role == "ids")
+    found = load_rows(bench.store.objects, [ObjectRef("segments/x", sha256, size, "segment"), ids])
+    assert found.equals(ours.drop_columns(["row_hash"]))
+
+
+def test_rows_are_counted_over_the_whole_file_however_few_are_read_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowsets, "_BATCH_ROWS", 2)
+    folder = bench.documents("a", "b", "c", "d")
+    table = pq.read_table(folder / ROWS_FILE)
+    pq.write_table(table.set_column(1, "source", pa.array(["x", "y", "z", None])), folder / ROWS_FILE)
+    with pytest.raises(InputError, match="row 3: field 'source' is empty"):
+        bench.store.publish("dataset", folder, row_kind="document")
+    pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), folder / ROWS_FILE)
+    with pytest.raises(InputError, match=r"row 4: .* is already the key of row 1"):
+        bench.store.publish("dataset", folder, row_kind="document")
+    assert not any(bench.store.objects.temporary.iterdir())
 
 
 def test_a_version_without_rows_has_its_columns(bench: Bench) -> None:
