@@ -153,12 +153,13 @@ def _prompts(
             read = files.read(role, _split_of(files, axis, config), untested)
             rows = {row["prompt_id"]: row for row in read.to_pylist()} | rows
     rows = rows or {row["prompt_id"]: row for row in _prompts_of(preferences, files, config)}
-    if not rows:
+    apart = _evaluation_prompts(files)
+    if not rows and not apart:
         raise InputError(
             "there is no prompt: give data.helpfulness_prompts and data.safety_prompts, or preferences to take them "
             "from"
         )
-    return _once_held_out([*rows.values(), *_evaluation_prompts(files)])
+    return _once_held_out([*rows.values(), *apart])
 
 
 def _evaluation_prompts(files: ImportedFiles) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class ContaminationConfig(Config):
     version=1,
     config=ContaminationConfig,
     inputs={
-        "prompts": Input("dataset", "prompt"),
+        "prompts": Input("dataset", "prompt", optional=True),
         "benchmarks": Input("dataset", "benchmark_item", optional=True),
         "corpus": Input("dataset", "document", optional=True),
         "demonstrations": Input("dataset", "dialogue", optional=True),

@@ -1,8 +1,28 @@
 """The rows of benchmarks: their items beside the other data, and each policy on them; and what of all that evaluates
 stands in the training data."""
 
-from flows.recipe.conditions import has_benchmarks, has_contamination, has_demonstrations, trains_base
-from flows.recipe.places import Place, Row, base, here, only, section, the_tokenizer, under_adapters, where
+from flows.recipe.conditions import (
+    has_base_alone,
+    has_benchmarks,
+    has_contamination,
+    has_demonstrations,
+    has_policy,
+    has_prompts,
+    trains_base,
+)
+from flows.recipe.places import (
+    Condition,
+    Place,
+    Reads,
+    Row,
+    base,
+    here,
+    only,
+    section,
+    the_tokenizer,
+    under_adapters,
+    where,
+)
 from tasks.benchmarks.config import BenchmarkAnsweringConfig, BenchmarkChoice, ReadingConfig, RunBenchmarksConfig
 from tasks.check_base import check_base
 from tasks.engine.reading import Incoming
@@ -47,7 +67,7 @@ CONTAMINATION_ROW = Row(
     measure_contamination,
     section("contamination"),
     {
-        "prompts": here("dataset/prompts"),
+        "prompts": where(has_prompts, here("dataset/prompts")),
         "benchmarks": where(has_benchmarks, here("dataset/benchmark-items")),
         "corpus": where(trains_base, here("dataset/corpus")),
         "demonstrations": where(has_demonstrations, here("dataset/demonstrations")),
@@ -57,16 +77,24 @@ CONTAMINATION_ROW = Row(
     when=has_contamination,
 )
 CONTAMINATION = where(has_contamination, base("dataset/contamination"))
-BENCHMARKS_ROW = Row(
-    run_benchmarks,
-    _running,
-    {
-        "policy": here("model/policy"),
-        "items": base("dataset/benchmark-items"),
-        "folders": _folders,
-        "contamination": CONTAMINATION,
-        "base": under_adapters,
-    },
-    {"results": "benchmark-results"},
-    when=has_benchmarks,
-)
+
+
+def _putting(model: Reads, under: Reads, when: Condition) -> Row:
+    """A model, and what it is an adapter of, to the benchmarks."""
+    return Row(
+        run_benchmarks,
+        _running,
+        {
+            "policy": model,
+            "items": base("dataset/benchmark-items"),
+            "folders": _folders,
+            "contamination": CONTAMINATION,
+            "base": under,
+        },
+        {"results": "benchmark-results"},
+        when=lambda at: has_benchmarks(at) and when(at),
+    )
+
+
+BENCHMARKS_ROW = _putting(here("model/policy"), under_adapters, has_policy)
+BASE_BENCHMARKS_ROW = _putting(here("model/base"), lambda _at: (), has_base_alone)

@@ -16,8 +16,8 @@ from tasks.incoming.stored_model import StoredModel
 
 
 def compared_rows(config: RunConfig) -> Iterator[Row]:
-    """Of the foundation: a row for each policy that is none of the run's."""
-    yield from (_answering(each) for each in config.evaluate.compared if each.answers_here)
+    """Of the foundation: a row for each policy that is none of the run's; none where no policy is compared."""
+    yield from (_answering(each) for each in config.evaluate.compared if each.answers_here and config.iterations)
 
 
 def compared_at(at: Place, *, sampled: bool) -> list[tuple[str, Asset]]:

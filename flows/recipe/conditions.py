@@ -25,6 +25,31 @@ def has_demonstrations(at: Place) -> bool:
     return has_world(at) or bool(at.config.data.demonstrations)
 
 
+def has_prompts(at: Place) -> bool:
+    """There are some to answer: only a run without iterations can do without."""
+    return at.config.iterations > 0 or has_world(at) or bool(at.config.data.prompts_from)
+
+
+def has_policy(at: Place) -> bool:
+    """There is a chat model: a run without iterations and demonstrations ends with the model that it has pretrained."""
+    return at.config.iterations > 0 or has_demonstrations(at) or not trains_base(at)
+
+
+def has_base_alone(at: Place) -> bool:
+    """The pretrained model is all that the run makes."""
+    return not has_policy(at)
+
+
+def is_evaluated(at: Place) -> bool:
+    """The part's policy answers prompts."""
+    return has_policy(at) and has_prompts(at)
+
+
+def is_fitted(at: Place) -> bool:
+    """There are rows that the context must hold."""
+    return has_prompts(at) or has_demonstrations(at)
+
+
 def has_annotator(at: Place) -> bool:
     """The simulated annotator judges."""
     return at.config.annotator is not None
@@ -42,7 +67,8 @@ def draws(at: Place) -> bool:
 
 def imports_pairs(at: Place) -> bool:
     """Judged pairs come from files: those of the foundation."""
-    return not has_world(at) and not at.config.draws_pairs and at.config.distill is None
+    c = at.config
+    return c.iterations > 0 and not has_world(at) and not c.draws_pairs and c.distill is None
 
 
 def takes_in_pairs(at: Place) -> bool:
@@ -102,7 +128,7 @@ def is_iteration(at: Place) -> bool:
 
 def has_contamination(at: Place) -> bool:
     """What trains the models is held against what evaluates them."""
-    return at.config.contamination is not None
+    return at.config.contamination is not None and (has_prompts(at) or has_benchmarks(at))
 
 
 def has_reward_tests(at: Place) -> bool:

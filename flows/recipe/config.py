@@ -75,7 +75,11 @@ class RunConfig(Config):
     )
     description: str = Field(default="", description="What the run is for, for people")
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
-    iterations: int = Field(ge=1, le=99, description="RLHF-V1 … Vn")
+    iterations: int = Field(
+        ge=0,
+        le=99,
+        description="RLHF-V1 … Vn; 0: the run ends with SFT (V0), and without demonstrations with the pretrained model",
+    )
     base_model: Path | None = Field(
         default=None,
         description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
@@ -147,34 +151,27 @@ class RunConfig(Config):
             self._distils(self.distill)
         elif self.annotator is not None and self.collect.people is not None:
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
-        elif self.data.world is not None and not self.draws_pairs:
+        elif self.iterations and self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
             raise ValueError("reward_tests.sets: a little world has no pairs in files; give data of files, or no sets")
+        if self.schedule.take_in == "next_iteration" and not self.iterations:
+            raise ValueError("schedule.take_in: next_iteration needs an iteration that others follow: raise iterations")
         if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
             raise ValueError(
                 f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
             )
         if self.data.world is None:
-            if self.base_model is None and not self.data.documents:
-                raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
-            if self.base_model is None and not self.data.demonstrations:
-                raise ValueError(
-                    "data.demonstrations is empty: a base model trained here needs some to become a chat model"
-                )
-            if (
-                self.distill is None
-                and not self.draws_pairs
-                and not (self.data.helpfulness_preferences and self.data.safety_preferences)
-            ):
-                raise ValueError(
-                    "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
-                    "an annotator, collect.judge or collect.people"
-                )
-            if self.gatt is not None and not self.data.instructions:
-                raise ValueError("gatt needs data.instructions: give a file of them, or set gatt: null")
+            self.data.check_given(
+                base_model=self.base_model is not None,
+                iterations=self.iterations > 0,
+                pairs=self.distill is None and not self.draws_pairs,
+                gatt=self.gatt is not None,
+            )
+            if self.contamination and not (self.iterations or self.data.prompts_from or self.benchmarks.sets):
+                raise ValueError("contamination looks for prompts and benchmarks, and there are none: take it out")
         return self
 
     def _has_its_judges(self) -> None:
@@ -190,7 +187,7 @@ class RunConfig(Config):
 
     def _has_pairs_to_choose_among(self) -> None:
         strategy = self.collect.strategy
-        if strategy is None:
+        if strategy is None or not self.iterations:
             return
         if self.distill is not None or not self.draws_pairs:
             raise ValueError("collect.strategy chooses among drawn pairs, and none are drawn: take it out")

@@ -10,7 +10,7 @@ from tasks.incoming.files import File
 def preprompts(at: Place) -> tuple[File, ...]:
     """The user's own, where there are any."""
     section = at.config.context_distillation
-    return () if section is None or section.file is None else (File(section.file),)
+    return () if section is None or section.file is None or not at.config.iterations else (File(section.file),)
 
 
 def _config(at: Place) -> DistillContextStepConfig:

@@ -110,6 +110,31 @@ class DataConfig(ImportConfig):
         roles = set(DataConfig.model_fields) - set(ImportConfig.model_fields)
         return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
 
+    def check_given(self, *, base_model: bool, iterations: bool, pairs: bool, gatt: bool) -> None:
+        """Raises ValueError where files are missing: with a base model or without, with iterations or none, and where
+        these need judged pairs from files or instructions for Ghost Attention."""
+        if not base_model and not self.documents:
+            raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
+        if not iterations:
+            return
+        if not base_model and not self.demonstrations:
+            raise ValueError(
+                "data.demonstrations is empty: a base model trained here needs some to become a chat model; with "
+                "iterations: 0 the run ends with the pretrained model"
+            )
+        if pairs and not (self.helpfulness_preferences and self.safety_preferences):
+            raise ValueError(
+                "both reward models need pairs: give data.helpfulness_preferences and data.safety_preferences, "
+                "an annotator, collect.judge or collect.people"
+            )
+        if gatt and not self.instructions:
+            raise ValueError("gatt needs data.instructions: give a file of them, or set gatt: null")
+
+    @property
+    def prompts_from(self) -> list[str]:
+        """The roles that prompts are read from."""
+        return [role for role in self.given() if role.endswith(("prompts", "preferences"))]
+
     def files(self) -> dict[str, tuple[Path, ...]]:
         """Source files by role, with those that lie in folders now."""
         return {role: tuple(found) for role, found in self.laid_out().items()}

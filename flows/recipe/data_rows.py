@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-from flows.recipe.conditions import has_demonstrations, has_instructions, has_world, imports_pairs, trains_base
+from flows.recipe.conditions import (
+    has_demonstrations,
+    has_instructions,
+    has_prompts,
+    has_world,
+    imports_pairs,
+    is_fitted,
+    trains_base,
+)
 from flows.recipe.context_row import preprompts
 from flows.recipe.places import Makes, Place, Reads, Row, data_files, here, the_tokenizer, where
 from flows.recipe.reward_test_rows import REWARD_TESTS
@@ -20,7 +28,7 @@ def _raw(at: Place) -> Makes:
     wanted = {
         "documents": trains_base(at),
         "demonstrations": has_demonstrations(at),
-        "prompts": True,
+        "prompts": has_prompts(at),
         "preferences": imports_pairs(at),
     }
     rest = {
@@ -46,4 +54,4 @@ RAW: Mapping[str, Reads] = {
 }
 
 IMPORT_ROW = Row(import_data, reading, IMPORTED, _raw, after=(check_base, import_benchmarks))
-FIT_ROW = Row(fit_context, fitting, RAW, _fitted)
+FIT_ROW = Row(fit_context, fitting, RAW, _fitted, when=is_fitted)

@@ -61,7 +61,7 @@ def check_compared(evaluate: EvaluationConfig, iterations: int, final_stage: str
     for each in evaluate.compared:
         part, _, step = (each.policy or "").partition(":")
         number = int(part.removeprefix("V") or 0)
-        steps = ["fine_tune", *([final_stage] if number == iterations and final_stage != "none" else [])]
+        steps = ["fine_tune", *([final_stage] if 0 < number == iterations and final_stage != "none" else [])]
         if number > iterations:
             raise ValueError(f"evaluate.against: {each.name}: there is no {part}; iterations is {iterations}")
         if step and step not in steps:

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from data_store.names import AssetName
 from flows.recipe.compared_rows import compared_at
-from flows.recipe.conditions import has_final_stage, has_gold, is_iteration
+from flows.recipe.conditions import has_final_stage, has_gold, is_evaluated, is_iteration
 from flows.recipe.config import RunConfig
 from flows.recipe.places import (
     Condition,
     Place,
     Reads,
     Row,
-    always,
     base,
     data_files,
     first,
@@ -174,7 +173,7 @@ def _against(at: Place, sampled: bool) -> tuple[str, ...]:
 
 
 def _is_there(sampled: bool) -> Condition:
-    return has_final_stage if sampled else always
+    return has_final_stage if sampled else is_evaluated
 
 
 def _is_asked(judge: EvaluationJudgeConfig, sampled: bool) -> Condition:

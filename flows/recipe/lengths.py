@@ -20,6 +20,13 @@ def limits(config: RunConfig) -> dict[str, int]:
     of sequence that an answer gets which was cut off.
     """
     context, learned = context_length(config), config.fine_tune.training.sequence_length
+    if not config.iterations:  # nothing is trained on answers, and no pair is read
+        dialogue = min(config.sft.sequence_length, context)
+        return {
+            "dialogue_tokens": dialogue,
+            "prompt_tokens": context - config.evaluate.sampling.max_new_tokens - 1,
+            "pair_tokens": context,
+        }
     answers = [config.evaluate.sampling]
     pairs = config.reward.max_length
     if config.final_stage in stages():
@@ -57,6 +64,8 @@ def preprompt_tokens(config: RunConfig) -> int:
 
 def splits(config: RunConfig) -> tuple[str, ...]:
     """The splits without which some step has no prompt."""
+    if not config.iterations:
+        return ("heldout",)
     stage = stages().get(config.final_stage)
     tuned = ("validation",) if config.distill is None and config.rejection.temperatures == AUTO else ()
     return tuple(dict.fromkeys(("train", *(stage.splits if stage else ()), *tuned, "heldout")))

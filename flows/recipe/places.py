@@ -50,7 +50,7 @@ class Place:
     def final_stage(self) -> str:
         """What follows fine-tuning here: from the config's last iteration on its final stage, so that what was made is
         never undone by what is appended."""
-        return self.config.final_stage if self.number >= self.config.iterations else "none"
+        return self.config.final_stage if 0 < self.number >= self.config.iterations else "none"
 
     @property
     def judging(self) -> Judging:

@@ -38,7 +38,7 @@ def reading(at: Place) -> ImportStepConfig:
 def fitting(at: Place) -> FitLimitsConfig:
     c = at.config
     room = None
-    if c.gatt is not None and not at.number:
+    if c.gatt is not None and c.iterations and not at.number:
         room = GattRoom(
             turns=c.gatt.min_turns,
             answer_tokens=c.gatt.sampling.max_new_tokens,
@@ -48,7 +48,7 @@ def fitting(at: Place) -> FitLimitsConfig:
     plain = FitLimitsConfig(
         **{**c.fit.model_dump(), **limits(c)}, splits=splits(c), gatt=room, template_date=c.template_date
     )
-    if c.context_distillation is None or at.number:
+    if c.context_distillation is None or not c.iterations or at.number:
         return plain
     texts = PrepromptRoom(**only(PrepromptsConfig, c.context_distillation), tokens=preprompt_tokens(c))
     return FitStepConfig(**plain.model_dump(), preprompts=texts)

@@ -7,7 +7,13 @@ foundation stand once in a run, those of an iteration once in each of V1 … Vn,
 from collections.abc import Callable, Mapping
 
 from data_store.rows import AXES
-from flows.recipe.benchmark_rows import BENCHMARKS_ROW, CONTAMINATION, CONTAMINATION_ROW, ITEMS_ROW
+from flows.recipe.benchmark_rows import (
+    BASE_BENCHMARKS_ROW,
+    BENCHMARKS_ROW,
+    CONTAMINATION,
+    CONTAMINATION_ROW,
+    ITEMS_ROW,
+)
 from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
@@ -22,8 +28,10 @@ from flows.recipe.conditions import (
     has_instructions,
     has_looks,
     has_model,
+    has_policy,
     has_red_team,
     imports_pairs,
+    is_evaluated,
     is_iteration,
     takes_in_pairs,
     trains_base,
@@ -151,6 +159,7 @@ FOUNDATION_ROWS = (
         when=trains_base,
         after=(fit_context,),  # what does not fit is refused before any model is trained
     ),
+    BASE_BENCHMARKS_ROW,
 )
 
 FIRST_ROWS = (
@@ -163,6 +172,7 @@ FIRST_ROWS = (
             "findings": FINDINGS,
         },
         {"policy": "policy"},
+        when=has_policy,
     ),
 )
 
@@ -300,6 +310,7 @@ EVALUATION_ROW = Row(
         "gold_reward": where(has_looks, where(has_gold, here("model/reward-gold"))),
     },
     _evaluated(),
+    when=is_evaluated,
 )
 LAST_ROWS = (EVALUATION_ROW, BENCHMARKS_ROW, MEASURING_ROW)
 

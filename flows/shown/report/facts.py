@@ -46,6 +46,22 @@ class Facts:
                 found[key] = self.whole.runs[ids[0]]
         return found
 
+    @property
+    def not_evaluated(self) -> str:
+        """Why there is no policy with figures, in words."""
+        steps = {cell.step for cell in self.cells}
+        if "evaluate" in steps:
+            return "No policy has been evaluated yet"
+        if "sft" in steps:
+            return "No policy is evaluated in this run, for it has no prompts"
+        return "This run ends with the pretrained model, which answers no prompts"
+
+    @property
+    def last_model(self) -> AssetName:
+        """The last one that the plan makes, or that its last policy is."""
+        outputs = [asset for call in self.session.plan.values() for asset in call.outputs.values()]
+        return next(asset for asset in reversed(outputs) if asset.kind == "model" and asset.name in ("policy", "base"))
+
     def head(self, name: str, part: str) -> Head | None:
         """Where `kind/name` of a part points."""
         kind, _, rest = name.partition("/")

@@ -158,7 +158,7 @@ def redo(facts: Facts) -> Section:
     commands = [
         ("run it, or go on where it stopped: save the config below first", halter("run", f"{config.name}.yaml")),
         ("where it stands", halter("status", run=config.name)),
-        ("what made its policy", halter("lineage", f"model/policy@{facts.parts[-1]}", run=config.name)),
+        ("what made its last model", halter("lineage", str(facts.last_model), run=config.name)),
         ("whether every byte is what it was", halter("verify", run=config.name)),
         ("one step again, with what it feeds", rerun_command(*_last_step(facts), config.name, downstream=True)),
         ("this report", halter("report", run=config.name)),

@@ -25,7 +25,7 @@ def results(facts: Facts) -> Section:
     """The policies against SFT, as the paper's human and model evaluations (figures 1, 11, 12, 17 to 19)."""
     found = facts.policies
     if not found:
-        return Section("results", "Policies", ["No policy has been evaluated yet, so there are no figures of any."])
+        return Section("results", "Policies", [f"{facts.not_evaluated}, so there are no figures of any."])
     texts = [f"Figures are {judged_by(_rows(found))}. {INTERVALS} {_ONE_SEED}"]
     texts += [f"{line}." for line in outdated(_rows(found))]
     tables = [*_figures(found), *by_group(found), *kept_tables(facts), *_outcomes(found), _everything(found)]

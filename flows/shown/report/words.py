@@ -30,7 +30,7 @@ def _sentences(facts: Facts) -> Iterator[str]:
             f"({_states(facts)}); what is below is what there is."
         )
     if not found:
-        yield "No policy has been evaluated yet, so nothing can be said of what changed."
+        yield f"{facts.not_evaluated}, so nothing can be said of what changed."
         return
     first, last = found[0], found[-1]
     if first is last:

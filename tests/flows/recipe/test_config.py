@@ -48,7 +48,7 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"gatt__sampling__max_tokens": 1}, "did you mean gatt.sampling.max_new_tokens?"),
         ({"zebra": 1}, "there is no key zebra"),
         ({"iterations": "two"}, "iterations: Input should be a valid integer"),
-        ({"iterations": 0}, "iterations: Input should be greater than or equal to 1 (given: 0)"),
+        ({"iterations": -1}, "iterations: Input should be greater than or equal to 0 (given: -1)"),
         ({"reward__margins": "huge"}, "reward.margins: Input should be 'none', 'small' or 'large' (given: 'huge')"),
         (
             {"rejection__temperatures": "automatic"},
