@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness search pythons lint conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -61,6 +61,19 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Their own schemas and rules; an environment of its own, for nothing else here needs these packages.
+MANIFESTS := build/manifests
+
+manifests: $(MANIFESTS)/.installed  ## the Dockerfile, the compose file and the Kubernetes manifests are valid
+	$(MANIFESTS)/bin/hadolint deployments/Dockerfile
+	$(MANIFESTS)/bin/check-jsonschema --builtin-schema vendor.compose-spec deployments/compose.yaml
+	$(MANIFESTS)/bin/kubernetes-validate --strict --quiet deployments/kubernetes.yaml
+
+$(MANIFESTS)/.installed: constraints-manifests.txt
+	$(PYTHON) -m venv $(MANIFESTS)
+	$(MANIFESTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-manifests.txt
+	touch $@
 
 conformance: $(READY)  ## write docs/conformance.md from the tests
 	$(VENV)/bin/python -m tests.conformance --write

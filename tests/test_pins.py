@@ -15,6 +15,10 @@ def test_every_pin_is_an_exact_version_that_the_public_index_holds() -> None:
     assert faults_of(requirements(CONSTRAINTS.read_text())) == []
 
 
+def test_what_checks_the_manifests_is_pinned_too() -> None:
+    assert faults_of(requirements((ROOT / "constraints-manifests.txt").read_text())) == []
+
+
 def test_what_the_harness_brings_is_pinned_too_and_nowhere_otherwise() -> None:
     pins = requirements((ROOT / "constraints-eval.txt").read_text())
     assert faults_of(pins) == []
