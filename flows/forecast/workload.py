@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from data_store.reading.benchmark_items import read_benchmark
-from flows.forecast.passes import Passes, Work, answering, scoring, training
+from flows.forecast.passes import Passes, Work, answering, decoding, scoring, training
 from flows.forecast.volumes import AROUND, Volume, characters_per_token
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import is_judge, judge_in_step
@@ -46,7 +46,7 @@ def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
 def _packed(config: SFTConfig, dialogues: float, tokens: float) -> Work:
     rows = dialogues * tokens / (config.sequence_length * _PACKED)
     return Work(
-        (training(config, rows, config.epochs, config.sequence_length * _PACKED),),
+        (training(config, rows, config.epochs, config.sequence_length),),
         trained=1,
         models=1,
         checkpointing=config.gradient_checkpointing,
@@ -60,7 +60,7 @@ def _pretrain(at: At) -> Work:
         "train",
         of.max_steps * of.accumulation_steps,
         of.pass_rows,
-        of.sequence_length * _PACKED,
+        of.sequence_length,
         of.processes,
         of.dtype,
     )
@@ -129,12 +129,12 @@ def _measure_reward_models(at: At) -> Work:
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
     temperatures = 1 if of.temperatures == AUTO else len(of.temperatures)
-    rounds = [of.prompts * of.samples * temperatures]
+    rounds = [(of.prompts, of.samples * temperatures)]
     if of.temperatures == AUTO:
-        rounds.append(of.tuning.prompts * of.samples * len(of.tuning.grid))
-    for drawn in rounds:
-        passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
-    pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
+        rounds.append((of.tuning.prompts, of.samples * len(of.tuning.grid)))
+    for prompts, each in rounds:
+        passes += answering(of.sampling, prompts * each, at.volume.prompt_tokens, at.volume.answer_tokens, to_each=each)
+    pool = sum(prompts * each for prompts, each in rounds) + max(at.number - 1, 0) * of.prompts * of.keep
     tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 
@@ -198,7 +198,7 @@ def _ppo(at: At) -> Work:
     together = rollouts / max(groups * of.processes, 1)
     passes = (
         Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype),
-        Passes("decode", groups * of.sampling.max_new_tokens, together, tokens, of.processes, of.sampling.dtype),
+        decoding(of.sampling, groups, together, at.volume.prompt_tokens, at.volume.answer_tokens, of.processes),
         Passes("read", readers * groups, together, tokens, of.processes, of.dtype),
         Passes(
             "train",
@@ -236,10 +236,14 @@ def _evaluate(at: At) -> Work:
     dialogues *= 1 + of.instruction_reminded
     for turn in range(1, of.instruction_turns + 1 if dialogues else 1):
         before = (turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer
-        passes += answering(of.sampling, 2 * dialogues, before, at.volume.answer_tokens)
+        passes += answering(of.sampling, dialogues, before, at.volume.answer_tokens)
     models = (4 if at.number else 0) + (2 if at.number else 0)  # both rewards of both policies, and the distance to SFT
     passes.append(scoring(of.sampling, held_out, at.volume.prompt_tokens + answer, models))
-    if at.number and at.config.distill is None:  # the answers of all policies so far, by both reward models
+    if at.number and at.config.distill is None:
+        # each axis' held-out pairs by its own model, and those of safety once more for the threshold
+        pairs = [at.number * each * at.config.collect.heldout_percent / 100 for each in _pairs(at)]
+        passes.append(scoring(of.sampling, _HELD_OUT_READS * (pairs[0] + 2 * pairs[1]), _dialogue(at), 1))
+        # the answers of all policies so far, by both reward models
         shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
         passes.append(scoring(of.sampling, shifted, at.volume.prompt_tokens + answer, 2))
     return Work(tuple(passes), read=4 if at.number else 1, records=held_out)

@@ -13,12 +13,10 @@ from flows.forecast.forecast import (
     StepForecast,
     clock_seconds,
     forecast,
-    seconds_of,
     shape_of,
-    side_by_side,
-    speed,
 )
 from flows.forecast.passes import Passes, Work, training
+from flows.forecast.timing import seconds_of, side_by_side, speed
 from flows.forecast.volumes import characters_per_token, volume_of
 from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig, load_config, with_values
@@ -216,7 +214,7 @@ def test_the_command_tells_assumptions_and_measures_what_is_there(
     said = home.look("plan", str(pocket_file), "--hardware", "a100", "--measured", "--json").document
     by_key = {(each["part"], each["step"]): each for each in said["steps"]}
     (ppo,) = home.store.runs(step="ppo")
-    assert by_key["V2", "ppo"]["measured"] == ppo.metrics["seconds"]
+    assert by_key["V2", "ppo"]["measured"] == {name: ppo.metrics[name] for name in ("seconds", "processor_seconds")}
     assert any("PUE 1.1" in line for line in said["assumptions"])
     refused = Home(tmp_path / "empty").look("plan", str(pocket_file), "--hardware", "h100", "--measured")
     assert refused.code == 2
