@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from data_store.reading.benchmark_items import read_benchmark
 from flows.forecast.passes import Passes, Work, answering, scoring
-from flows.forecast.place import HELD_OUT_READS, At, answer_of, dialogue_of, pairs_of
+from flows.forecast.place import HELD_OUT_READS, At, answer_of, pair_tokens, pairs_of
 from flows.forecast.volumes import AROUND, characters_per_token
 from flows.recipe.judge_rows import judge_in_step
 from models.config import SamplingConfig
@@ -32,7 +32,7 @@ def evaluating(at: At) -> Work:
     if at.number and at.config.distill is None:
         # each axis' held-out pairs by its own model, and those of safety once more for the threshold
         pairs = [at.number * each * at.config.collect.heldout_percent / 100 for each in pairs_of(at)]
-        passes.append(scoring(of.sampling, HELD_OUT_READS * (pairs[0] + 2 * pairs[1]), dialogue_of(at), 1))
+        passes.append(scoring(of.sampling, HELD_OUT_READS * (pairs[0] + 2 * pairs[1]), pair_tokens(at), 1))
         # the answers of all policies so far, by both reward models
         shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
         passes.append(scoring(of.sampling, shifted, at.volume.prompt_tokens + answer, 2))
@@ -78,7 +78,7 @@ def _by_gold(at: At, compared: float) -> Work:
     answers += at.config.evaluate.borderline_prompts
     passes = (
         scoring(of, answers + compared, at.volume.prompt_tokens + answer_of(at, of), 1),
-        scoring(of, held_out * HELD_OUT_READS, dialogue_of(at), 1),
+        scoring(of, held_out * HELD_OUT_READS, pair_tokens(at), 1),
     )
     return Work(passes, read=1, records=compared)
 

@@ -35,3 +35,14 @@ def dialogue_of(at: At) -> float:
     """Tokens of a prompt with its answer, as pairs have it."""
     answer = answer_of(at, at.config.collect.sampling) if at.config.draws_pairs else at.volume.answer_tokens
     return min(at.volume.prompt_tokens + answer, at.config.reward.max_length)
+
+
+def pair_tokens(at: At) -> float:
+    """Tokens that are read of each answer of a pair: the prompt of both stands once in their row (prefix trees)."""
+    tokens = dialogue_of(at)
+    return max(tokens - at.volume.prompt_tokens / 2, tokens / 2)
+
+
+def sampled_tokens(prompt: float, answer: float, to_each: int) -> float:
+    """The same of `to_each` answers to one prompt."""
+    return prompt / to_each + answer

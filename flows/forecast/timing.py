@@ -10,10 +10,10 @@ from models.hardware import Hardware
 from models.llama_presets import Architecture
 from tasks.engine.call import StepCall
 
-# Processor seconds of a document that is read, checked, cut into tokens and written without a model, by step: of the
-# smoke run (docs/log.md), and the demo's three times as many documents took as long each
+# Processor seconds of a document that is read, checked, cut into tokens and written without a model, by step: between
+# those of the smoke run and of the demo, which has three times as many (docs/log.md)
 RECORD_SECONDS = {
-    "import_data": 1.6e-5,
+    "import_data": 2e-5,
     "filter_corpus": 1.1e-4,
     "train_tokenizer": 0.9e-5,
     "fit_context": 3e-5,

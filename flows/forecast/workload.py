@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from flows.forecast.evaluations import benchmarking, evaluating, judging, questions_of
 from flows.forecast.passes import Passes, Work, answering, decoding, scoring, training
-from flows.forecast.place import HELD_OUT_READS, At, answer_of, dialogue_of, pairs_of
+from flows.forecast.place import HELD_OUT_READS, At, answer_of, pair_tokens, pairs_of, sampled_tokens
 from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import is_judge
@@ -72,7 +72,7 @@ def _reward(axis: int) -> Callable[[At], Work]:
         own, other = pairs[axis] * learned, pairs[1 - axis] * learned
         share = of.safety_other_share if axis else of.helpfulness_other_share
         mixed = own + min(other, own * share / (1 - share))
-        tokens = dialogue_of(at)
+        tokens = pair_tokens(at)
         train = training(of, mixed, of.epochs, tokens, per_row=2)
         tested = pairs[axis] * (1 - kept) * HELD_OUT_READS
         return Work(
@@ -87,7 +87,7 @@ def _reward(axis: int) -> Callable[[At], Work]:
 
 
 def _gold_reward(at: At) -> Work:
-    of, pairs, tokens = at.config.reward, max(at.number, 1) * sum(pairs_of(at)), dialogue_of(at)
+    of, pairs, tokens = at.config.reward, max(at.number, 1) * sum(pairs_of(at)), pair_tokens(at)
     kept = 1 - at.config.collect.heldout_percent / 100
     train = training(of, pairs * kept * of.gold_percent / 100, of.epochs, tokens, per_row=2)
     tested = scoring(SamplingConfig(), pairs * (1 - kept) * HELD_OUT_READS, tokens, 1)
@@ -95,7 +95,7 @@ def _gold_reward(at: At) -> Work:
 
 
 def _measure_reward_models(at: At) -> Work:
-    of, tokens = at.config.reward_tests, dialogue_of(at)
+    of, tokens = at.config.reward_tests, pair_tokens(at)
     own = max(at.number, 1) * sum(pairs_of(at)) * at.config.collect.heldout_percent / 100
     pairs = own + at.volume.test_pairs
     return Work((scoring(of.sampling, pairs * HELD_OUT_READS, tokens, 2),), read=2, records=pairs)
@@ -110,7 +110,7 @@ def _rejection_sample(at: At) -> Work:
     for prompts, each in rounds:
         passes += answering(of.sampling, prompts * each, at.volume.prompt_tokens, at.volume.answer_tokens, to_each=each)
     pool = sum(prompts * each for prompts, each in rounds) + max(at.number - 1, 0) * of.prompts * of.keep
-    tokens = at.volume.prompt_tokens + answer_of(at, of.sampling)
+    tokens = sampled_tokens(at.volume.prompt_tokens, answer_of(at, of.sampling), of.samples * temperatures)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 
 
@@ -124,7 +124,8 @@ def _synthesize_gatt(at: At) -> Work:
         # the instruction, about as long as a prompt, stands before every question
         before = turn * 2 * at.volume.prompt_tokens + (turn - 1) * answer_of(at, of.sampling)
         passes += answering(of.sampling, rows, before, at.volume.answer_tokens)
-        passes.append(scoring(of.sampling, rows, before + answer_of(at, of.sampling), 1))
+        tokens = sampled_tokens(before, answer_of(at, of.sampling), of.samples)
+        passes.append(scoring(of.sampling, rows, tokens, 1))
     return Work(tuple(passes), read=2, records=of.dialogues)
 
 
@@ -142,7 +143,8 @@ def _distill_context(at: At) -> Work:
     for asked in (of.prompts, borderline):
         for tokens in (prompt, 2 * prompt) if asked else ():  # the pre-prompt is about as long as a prompt
             passes += answering(of.sampling, asked * of.samples, tokens, at.volume.answer_tokens)
-    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, prompt + answer_of(at, of.sampling), 1))
+    tokens = sampled_tokens(prompt, answer_of(at, of.sampling), 2 * of.samples)
+    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, tokens, 1))
     return Work(tuple(passes), read=2, records=of.prompts)
 
 
@@ -190,7 +192,7 @@ def _ppo(at: At) -> Work:
 def _dpo(at: At) -> Work:
     of = at.config.dpo
     pairs = min(of.preference_batches, max(at.number, 1)) * sum(pairs_of(at)) * _DPO_PAIRS
-    tokens = dialogue_of(at)
+    tokens = pair_tokens(at)
     looks = math.ceil(pairs * of.epochs / of.batch_size / of.validate_every) + 1
     kept = pairs * of.validation_percent / 100
     passes = (
