@@ -111,8 +111,8 @@ class RunOutput:
     publication: Publication
 
 
-# The metric of a step's attempt: seconds on a processor, of its process and those that it waited for. An attempt that was
-# stopped from outside has none, nor have those of journals of before it was counted.
+# The metric of a step's attempt: seconds on a processor, of its process and those that it waited for. An attempt that
+# was stopped from outside has none, nor has one of a journal of before this was counted.
 PROCESSOR_SECONDS = "processor_seconds"
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import torch
 
 from models.costs import forward_flops, parameters, training_flops
 from models.devices import use_threads
+from models.generation import draw_tokens
 from models.hardware import KINDS, Hardware, Rate
 from models.llama import build_llama
 from models.llama_presets import Architecture
@@ -51,12 +53,14 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
     def decode(rows: int, tokens: int) -> float:
         start = torch.randint(3, measured.vocab_size, (rows, tokens))
         past = model(input_ids=start, use_cache=True).past_key_values
-        token, last = start[:, -1:], torch.zeros(1)
+        token, uniform = start[:, -1:], torch.rand(rows, dtype=torch.float64)
+        mask, position = torch.ones(rows, tokens + 1, dtype=torch.long), torch.full((rows, 1), tokens)
 
         def once() -> None:
-            nonlocal last
-            logits = model(input_ids=token, past_key_values=past, use_cache=True).logits[:, -1]
-            last = torch.multinomial(logits.softmax(-1), 1)
+            logits = model(
+                input_ids=token, attention_mask=mask, position_ids=position, past_key_values=past, use_cache=True
+            ).logits[:, -1]
+            draw_tokens(torch.log_softmax(logits.float(), dim=-1), uniform)  # as answers are drawn
             past.crop(-1)
 
         return _time(once, share)
@@ -112,8 +116,8 @@ def _rate(
 
 
 def _time(once: Callable[[], object], seconds: float) -> float:
-    """The median of as many runs as there is time for, three at least where they are not long, after one that does not
-    count."""
+    """The mean of as many runs as there is time for, three at least where they are not long, after one that does not
+    count. It is no median: what many passes take together has the slow ones in it."""
     once()
     taken: list[float] = []
     began = time.perf_counter()
@@ -124,7 +128,7 @@ def _time(once: Callable[[], object], seconds: float) -> float:
         started = time.process_time()
         once()
         taken.append(time.process_time() - started)
-    return sorted(taken)[len(taken) // 2]
+    return statistics.fmean(taken)
 
 
 def _bandwidth() -> float:

@@ -12,9 +12,20 @@ from rich.table import Table
 from data_store.errors import InputError
 from data_store.figures import NOT_MEASURED, figure, seconds, size
 from data_store.layout import MARKER
+from data_store.records import PROCESSOR_SECONDS
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
-from flows.forecast.forecast import SHARDED_OVER, Assumptions, StepForecast, clock_seconds, forecast, shape_of
+from flows.forecast.forecast import (
+    SHARDED_OVER,
+    Assumptions,
+    StepForecast,
+    Took,
+    clock_seconds,
+    forecast,
+    on_processors,
+    shape_of,
+    took,
+)
 from flows.recipe.config import RunConfig, load_config
 from flows.recipe.plan import Plan, build_plan, plan_today
 from flows.session import store_root
@@ -65,8 +76,8 @@ def plan(
         console.print(escape(line), highlight=False)
 
 
-def _plan_of(config: RunConfig, measured: bool) -> tuple[Plan, dict[tuple[str, str], float]]:
-    """The plan, and the seconds of what stands in the run's store. Raises InputError where there is none to measure."""
+def _plan_of(config: RunConfig, measured: bool) -> tuple[Plan, dict[tuple[str, str], Took]]:
+    """The plan, and what it took to make what stands in the run's store. Raises InputError where that is nothing."""
     root = store_root(config.name)
     if not (root / MARKER).exists():
         if measured:
@@ -76,13 +87,13 @@ def _plan_of(config: RunConfig, measured: bool) -> tuple[Plan, dict[tuple[str, s
     with store.one_state():
         steps, heads = plan_today(config, store), store.heads()
         runs = {run.run.run_id: run for run in store.runs()}
-    took = {}
+    found_of = {}
     for key, call in steps.items() if measured else ():
         made = {heads[asset].run_id for asset in call.outputs.values() if asset in heads} - {None}
-        found = [runs[str(run_id)].metrics.get("seconds") for run_id in made]
-        if found and found[0] is not None:
-            took[key] = found[0]
-    return steps, took
+        found = [runs[str(run_id)].metrics for run_id in made]
+        if found and "seconds" in found[0]:
+            found_of[key] = Took(found[0]["seconds"], found[0].get(PROCESSOR_SECONDS))
+    return steps, found_of
 
 
 def _machine(hardware: Machine, utilisation: float, config: RunConfig) -> Hardware:
@@ -96,39 +107,61 @@ def _machine(hardware: Machine, utilisation: float, config: RunConfig) -> Hardwa
 def _print(config: RunConfig, count: int, machine: Hardware, rows: Sequence[StepForecast], measured: bool) -> None:
     title = f"{config.name} on {machine.name}: {figure(count)} parameters"
     table = Table(title=title, title_justify="left", header_style="bold")
-    names = ["step", "tokens", "operations", "memory", f"over {SHARDED_OVER}", "disk", "takes", "kWh", "kg CO2"]
-    for name in [*names, *(["took", "took / planned"] if measured else [])]:
+    columns, cells = (_TIMES, _times) if measured else (_COSTS, _costs)
+    for name in ("step", *columns):
         table.add_column(name, justify="left" if name == "step" else "right", no_wrap=name == "step")
     for row in rows:
-        table.add_row(*_cells(f"{row.part} {row.step}", [row], measured))
+        table.add_row(f"{row.part} {row.step}", *cells([row]))
     table.add_section()
-    table.add_row(*_cells("all steps", rows, measured))
+    table.add_row("all steps", *cells(rows))
     console.print(table)
 
 
-def _cells(name: str, rows: Sequence[StepForecast], measured: bool) -> list[str]:
-    def total(what: str) -> float:
-        return float(sum(getattr(row, what) for row in rows))
+_COSTS = ("tokens", "operations", "memory", f"over {SHARDED_OVER}", "disk", "takes", "kWh", "kg CO2")
+# By the clock, where other work counts, and on processors, where it hardly does.
+_TIMES = (
+    *("tokens", "operations", "takes", "took", "took / planned"),
+    *("takes on processors", "took on them", "took / planned"),
+)
 
+
+def _costs(rows: Sequence[StepForecast]) -> list[str]:
     memory = max((row.memory.total for row in rows if row.memory is not None), default=None)
     sharded = max((row.sharded.total for row in rows if row.sharded is not None), default=None)
-    cells = [
-        name,
-        figure(round(total("tokens"))) if total("tokens") else "",
-        f"{total('flops'):.2g}" if total("flops") else "",
+    disk = sum(row.disk for row in rows)
+    return [
+        *_work(rows),
         "" if memory is None else size(memory),
         "" if sharded is None else size(sharded),
-        size(total("disk")) if total("disk") else "",
+        size(disk) if disk else "",
         duration(clock_seconds(rows, lambda row: row.seconds)),
-        f"{total('kwh'):.2g}",
-        f"{total('kg'):.2g}",
+        f"{sum(row.kwh for row in rows):.2g}",
+        f"{sum(row.kg for row in rows):.2g}",
     ]
+
+
+def _times(rows: Sequence[StepForecast]) -> list[str]:
+    """Ratios are of the steps that are known on both sides."""
     known = [row for row in rows if row.measured is not None]
-    if measured:
-        took = clock_seconds(known, lambda row: row.measured)
-        planned = clock_seconds(known, lambda row: row.seconds)
-        cells += [duration(took), f"{took / planned:.2f}"] if known else [NOT_MEASURED, NOT_MEASURED]
-    return cells
+    by_clock = [clock_seconds(known, lambda row: row.seconds), clock_seconds(known, took)]
+    planned, spent = on_processors(rows)
+    busy = [row.processor_seconds for row in rows if row.processor_seconds is not None]
+    return [
+        *_work(rows),
+        duration(clock_seconds(rows, lambda row: row.seconds)),
+        *([duration(by_clock[1]), _ratio(*by_clock)] if known else [NOT_MEASURED, NOT_MEASURED]),
+        duration(sum(busy)) if busy else NOT_MEASURED,
+        *([duration(spent), _ratio(planned, spent)] if spent else [NOT_MEASURED, NOT_MEASURED]),
+    ]
+
+
+def _work(rows: Sequence[StepForecast]) -> list[str]:
+    tokens, operations = sum(row.tokens for row in rows), sum(row.flops for row in rows)
+    return [figure(round(tokens)) if tokens else "", f"{operations:.2g}" if operations else ""]
+
+
+def _ratio(planned: float, took: float) -> str:
+    return f"{took / planned:.2f}" if planned else NOT_MEASURED
 
 
 def duration(value: float) -> str:

@@ -1,47 +1,32 @@
 """What a run will cost, step by step, before it is started: operations, memory, disk, time, energy, CO2."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from data_store.errors import InputError
-from flows.forecast.passes import Passes, Work
+from flows.forecast.passes import Work
+from flows.forecast.timing import beside_passes, busy_seconds, flops_of, seconds_of, side_by_side, speed
 from flows.forecast.volumes import volume_of
 from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, groups_of
 from models.config import Config, LoraConfig
 from models.costs import (
-    BYTES,
     Memory,
     adapter_parameters,
-    cache_bytes,
-    forward_flops,
     parameters,
     reading_memory,
-    training_flops,
     training_memory,
 )
 from models.hardware import Hardware
 from models.llama_presets import Architecture, resolve_architecture
 
 SHARDED_OVER = 8
-# Seconds of a document that is read, checked and written without a model, by step: smoke and demo run (docs/log.md)
-RECORD_SECONDS = {
-    "import_data": 4.5e-5,
-    "filter_corpus": 1.2e-4,
-    "train_tokenizer": 1.5e-5,
-    "fit_context": 4e-5,
-}
-# Of a second process on this machine: two were 1.63 times as fast as one (docs/log.md, pretraining of the demo)
-BESIDE = 0.63
-# Of a pass of a training of several processes on this machine, until their gradients are added up (docs/log.md)
-EXCHANGE_SECONDS = 0.005
-FORK_SECONDS = 0.7  # until several processes of a step are at work on this machine
 
 
 class Assumptions(Config):
@@ -54,10 +39,20 @@ class Assumptions(Config):
 
 
 @dataclass(frozen=True)
+class Took:
+    """What a finished step took: seconds by the clock, and of all its processes on processors, where these are
+    known."""
+
+    seconds: float
+    processor_seconds: float | None
+
+
+@dataclass(frozen=True)
 class StepForecast:
     """One step of one part; steps with the same `group` run side by side. Tokens and operations are those of its
     models; bytes of memory are of one device, as the config has it (`memory`), with adapters or without (`otherwise`),
-    and spread over eight devices (`sharded`)."""
+    and spread over eight devices (`sharded`). `seconds` are by the clock, `processor_seconds` of all its processes on
+    the processors of this machine; there are none where GPUs compute."""
 
     part: str
     step: str
@@ -71,13 +66,14 @@ class StepForecast:
     seconds: float
     kwh: float
     kg: float
-    measured: float | None = None
+    processor_seconds: float | None = None
+    measured: Took | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        numbers = {
-            name: getattr(self, name) for name in ("tokens", "flops", "disk", "seconds", "kwh", "kg", "measured")
-        }
+        names = ("tokens", "flops", "disk", "seconds", "processor_seconds", "kwh", "kg")
+        numbers = {name: getattr(self, name) for name in names}
+        numbers["measured"] = self.measured and asdict(self.measured)
         sizes = {name: each and each.as_json() for name, each in self._memories.items()}
         return {"part": self.part, "step": self.step, **numbers, **sizes}
 
@@ -118,9 +114,9 @@ def forecast(
     plan: Plan,
     hardware: Hardware,
     assumed: Assumptions,
-    measured: Mapping[tuple[str, str], float] | None = None,
+    measured: Mapping[tuple[str, str], Took] | None = None,
 ) -> list[StepForecast]:
-    """Every step of the plan, in its order. `measured`: seconds of those that have been made."""
+    """Every step of the plan, in its order. `measured`: what those took that have been made."""
     shape = shape_of(config)
     volume = volume_of(config, shape.vocab_size)
     whole = speed(hardware.cores, hardware)
@@ -130,15 +126,19 @@ def forecast(
         works = [work_of(config, call, volume) for call in group]
         shapes = [shape if work.judge is None else shape_in(work.judge, "evaluate.judges") for work in works]
         speeds = [speed(max((of.processes for of in work.passes), default=1), hardware) for work in works]
+        beside = [beside_passes(call, work, hardware) for call, work in zip(group, works, strict=True)]
         alone = [
-            hardware.step_seconds
-            + work.records * RECORD_SECONDS.get(call.step.name, 0.0)
-            + sum(seconds_of(own, each, config, work, hardware, assumed.devices) for each in work.passes)
-            + (FORK_SECONDS if hardware.is_measured and any(each.processes > 1 for each in work.passes) else 0.0)
-            for call, work, own in zip(group, works, shapes, strict=True)
+            other.clock + sum(seconds_of(own, each, config, work, hardware, assumed.devices) for each in work.passes)
+            for other, work, own in zip(beside, works, shapes, strict=True)
+        ]
+        busy = [
+            other.busy + sum(busy_seconds(own, each, config, work, hardware) for each in work.passes)
+            for other, work, own in zip(beside, works, shapes, strict=True)
         ]
         ends = side_by_side(alone, speeds, whole)
-        for call, work, own, share, by_itself, seconds in zip(group, works, shapes, speeds, alone, ends, strict=True):
+        for call, work, own, share, by_itself, on_them, seconds in zip(
+            group, works, shapes, speeds, alone, busy, ends, strict=True
+        ):
             kilowatts = hardware.watts * assumed.devices / 1000 * share / whole
             kwh = by_itself / 3600 * kilowatts * assumed.power_usage_effectiveness
             found.append(
@@ -147,7 +147,7 @@ def forecast(
                     step=call.step.name,
                     group=place,
                     tokens=sum(each.all_tokens for each in work.passes),
-                    flops=sum(_flops(own, each, config, work) * each.count * each.processes for each in work.passes),
+                    flops=sum(flops_of(own, each, config, work) * each.count * each.processes for each in work.passes),
                     memory=_memory(config, own, work, has_lora=config.lora is not None),
                     otherwise=_memory(config, own, work, has_lora=config.lora is None),
                     sharded=_memory(config, own, work, has_lora=config.lora is not None, shards=SHARDED_OVER),
@@ -155,29 +155,12 @@ def forecast(
                     seconds=seconds,
                     kwh=kwh,
                     kg=kwh * assumed.kg_per_kwh,
+                    processor_seconds=on_them if hardware.is_measured else None,
                     measured=(measured or {}).get(call.key),
                 )
             )
     order = list(plan)
     return sorted(found, key=lambda row: order.index((row.part, row.step)))
-
-
-def speed(processes: int, hardware: Hardware) -> float:
-    """Of a step by that of one process: on this machine each process more adds less than the first. GPUs are all of a
-    step's, whatever its processes."""
-    return 1 + BESIDE * (min(processes, hardware.cores) - 1) if hardware.is_measured else 1.0
-
-
-def side_by_side(alone: Sequence[float], speeds: Sequence[float], whole: float) -> list[float]:
-    """When steps that begin together end, in seconds, each of which would take `alone` if it were: where their speeds
-    come to more than the `whole` machine has, all are slowed down alike until one of them ends."""
-    ends, clock, done = [0.0] * len(alone), 0.0, 0.0
-    running = set(range(len(alone)))
-    for n in sorted(running, key=lambda n: alone[n]):
-        clock += (alone[n] - done) * max(1.0, sum(speeds[each] for each in running) / whole)
-        ends[n], done = clock, alone[n]
-        running.remove(n)
-    return ends
 
 
 def clock_seconds(rows: Iterable[StepForecast], of: Callable[[StepForecast], float | None]) -> float:
@@ -188,32 +171,20 @@ def clock_seconds(rows: Iterable[StepForecast], of: Callable[[StepForecast], flo
     return sum(longest.values())
 
 
-def seconds_of(
-    shape: Architecture, passes: Passes, config: RunConfig, work: Work, hardware: Hardware, devices: int
-) -> float:
-    """How long passes take: each starts its blocks, and multiplies; of an answer each token also reads all weights and
-    what is cached, which is where the time goes with few rows. Processes share the cores of this machine, where each
-    one more adds less than the first, or the devices."""
-    rate = hardware.rates[passes.kind][passes.dtype]
-    busy = _flops(shape, passes, config, work) / rate.flops
-    if passes.kind == "decode":
-        moved = parameters(shape) * BYTES[passes.dtype] + cache_bytes(shape, passes.rows * passes.tokens, passes.dtype)
-        busy = max(busy, moved / hardware.bandwidth)
-    each = shape.num_layers * rate.seconds + busy
-    if passes.kind == "train" and passes.processes > 1 and hardware.is_measured:
-        each += EXCHANGE_SECONDS
-    at_once = speed(passes.processes, hardware) if hardware.is_measured else devices
-    return passes.count * passes.processes * each / at_once
+def took(row: StepForecast) -> float | None:
+    """Seconds by the clock that the step took, where it has been made."""
+    return None if row.measured is None else row.measured.seconds
 
 
-def _flops(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> float:
-    """Operations of one pass of one process."""
-    if passes.kind == "decode":
-        return forward_flops(shape, passes.rows, passes.tokens)
-    tokens, context = passes.rows * passes.tokens, passes.tokens / 2
-    if passes.kind == "read":
-        return forward_flops(shape, tokens, context)
-    return training_flops(shape, tokens, context, frozen=config.lora is not None, checkpointing=work.checkpointing)
+def on_processors(rows: Iterable[StepForecast]) -> tuple[float, float]:
+    """(planned, taken) processor seconds of the steps of which both are known."""
+    both = [
+        (row.processor_seconds, row.measured.processor_seconds)
+        for row in rows
+        if row.processor_seconds is not None and row.measured is not None
+    ]
+    known = [(planned, spent) for planned, spent in both if spent is not None]
+    return sum(planned for planned, _ in known), sum(spent for _, spent in known)
 
 
 def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: bool, shards: int = 1) -> Memory | None:

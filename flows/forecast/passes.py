@@ -10,7 +10,8 @@ from models.config import SamplingConfig, TrainerConfig
 @dataclass(frozen=True)
 class Passes:
     """`count` passes of one kind («train», «read», «decode») by each of `processes` that work side by side. A pass has
-    `rows` of `tokens`; of «decode» it is one new token a row, with `tokens` before it."""
+    `rows` of `tokens`; of «decode» it is one new token a row, with `tokens` before it. `alive`: share of the rows that
+    a pass still has in the mean, since an answer that ended leaves its batch."""
 
     kind: str
     count: float
@@ -18,11 +19,17 @@ class Passes:
     tokens: float
     processes: int = 1
     dtype: str = "float32"
+    alive: float = 1.0
+
+    @property
+    def mean_rows(self) -> float:
+        """Rows of a pass in the mean."""
+        return self.rows * self.alive
 
     @property
     def all_tokens(self) -> float:
         """Tokens of all passes of all processes."""
-        return self.count * self.processes * self.rows * (1 if self.kind == "decode" else self.tokens)
+        return self.count * self.processes * self.mean_rows * (1 if self.kind == "decode" else self.tokens)
 
 
 @dataclass(frozen=True)
@@ -42,18 +49,24 @@ class Work:
 
 
 def answering(
-    sampling: SamplingConfig, rows: float, prompt: float, answer: float, dtype: str | None = None
+    sampling: SamplingConfig, rows: float, prompt: float, answer: float, to_each: int = 1
 ) -> tuple[Passes, ...]:
-    """Drawing answers: prompts are read, then a token a pass until the longest answer of a batch is cut or ends."""
+    """Drawing answers, `to_each` prompt so many: prompts are read, then a token a pass until the longest answer of a
+    batch, taken to be one that is cut, has ended."""
     each = math.ceil(rows / sampling.shards)
     batches = math.ceil(each / sampling.batch_size)
     together = each / max(batches, 1)
-    of = dtype or sampling.dtype
-    reading = Passes("read", batches, together, prompt, sampling.shards, of)
-    tokens = batches * sampling.max_new_tokens
-    return reading, Passes(
-        "decode", tokens, together, prompt + min(answer, sampling.max_new_tokens), sampling.shards, of
-    )
+    reading = Passes("read", batches, together / to_each, prompt, sampling.shards, sampling.dtype)
+    return reading, decoding(sampling, batches, together, prompt, answer, sampling.shards)
+
+
+def decoding(
+    sampling: SamplingConfig, batches: float, rows: float, prompt: float, answer: float, processes: int
+) -> Passes:
+    """The tokens of answers: in each pass those that have not ended, which is the mean answer by the limit of all."""
+    limit = sampling.max_new_tokens
+    said = min(answer, limit)
+    return Passes("decode", batches * limit, rows, prompt + said, processes, sampling.dtype, said / limit)
 
 
 def scoring(sampling: SamplingConfig, rows: float, tokens: float, models: int) -> Passes:

@@ -1,39 +1,22 @@
 """What each step has to compute: passes through models, by kind and size."""
 
 import math
-import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 
-from data_store.reading.benchmark_items import read_benchmark
-from flows.forecast.passes import Passes, Work, answering, scoring, training
-from flows.forecast.volumes import AROUND, Volume, characters_per_token
+from flows.forecast.evaluations import benchmarking, evaluating, judging, questions_of
+from flows.forecast.passes import Passes, Work, answering, decoding, scoring, training
+from flows.forecast.place import HELD_OUT_READS, At, answer_of, pair_tokens, pairs_of, sampled_tokens
+from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
-from flows.recipe.judge_rows import is_judge, judge_in_step
+from flows.recipe.judge_rows import is_judge
 from models.config import SamplingConfig, SFTConfig
-from tasks.benchmarks.config import BenchmarkConfig
 from tasks.engine.call import StepCall
-from tasks.evaluations.reward_shift import PROMPTS as SHIFT_PROMPTS
 from tasks.judge_answers import judge_answers
-from tasks.judging.guidelines import LETTERS, comparison, refusal_by_letter, safety_by_letter
 from tasks.temperature_tuning import AUTO
 
-_HELD_OUT_READS = 2  # both answers of a pair
 _DPO_PAIRS = 0.6  # share of pairs with the ratings that DPO learns from, for want of a count
 _KEPT = 0.5  # share of distilled answers that score higher, for want of a count
 _PACKED = 0.9  # how full packed rows are
-_LARGE_VOCABULARY = 32_000  # what a model that judges has, at least
-
-
-@dataclass(frozen=True)
-class At:
-    """Where a step stands: the run's config and data, the number of the iteration, and its call."""
-
-    config: RunConfig
-    volume: Volume
-    number: int
-    call: StepCall
 
 
 def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
@@ -46,7 +29,7 @@ def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
 def _packed(config: SFTConfig, dialogues: float, tokens: float) -> Work:
     rows = dialogues * tokens / (config.sequence_length * _PACKED)
     return Work(
-        (training(config, rows, config.epochs, config.sequence_length * _PACKED),),
+        (training(config, rows, config.epochs, config.sequence_length),),
         trained=1,
         models=1,
         checkpointing=config.gradient_checkpointing,
@@ -60,7 +43,7 @@ def _pretrain(at: At) -> Work:
         "train",
         of.max_steps * of.accumulation_steps,
         of.pass_rows,
-        of.sequence_length * _PACKED,
+        of.sequence_length,
         of.processes,
         of.dtype,
     )
@@ -73,25 +56,8 @@ def _sft(at: At) -> Work:
     return _packed(at.config.sft, at.volume.demonstrations, at.volume.demonstration_tokens)
 
 
-def _pairs(at: At) -> tuple[float, float]:
-    """(helpfulness, safety) pairs of an iteration."""
-    if at.config.draws_pairs:
-        return float(at.config.collect.ordinary_prompts), float(at.config.collect.safety_prompts)
-    return at.volume.helpfulness_pairs / at.config.iterations, at.volume.safety_pairs / at.config.iterations
-
-
-def _answer(at: At, sampling: SamplingConfig) -> float:
-    return min(at.volume.answer_tokens, sampling.max_new_tokens)
-
-
-def _dialogue(at: At) -> float:
-    """Tokens of a prompt with its answer, as pairs have it."""
-    answer = _answer(at, at.config.collect.sampling) if at.config.draws_pairs else at.volume.answer_tokens
-    return min(at.volume.prompt_tokens + answer, at.config.reward.max_length)
-
-
 def _draw_pairs(at: At) -> Work:
-    prompts = sum(_pairs(at))
+    prompts = sum(pairs_of(at))
     of = at.config.collect
     passes = 2 * answering(of.sampling, prompts, at.volume.prompt_tokens, at.volume.answer_tokens)  # two variants
     return Work(passes, read=2, records=prompts)
@@ -100,14 +66,15 @@ def _draw_pairs(at: At) -> Work:
 def _reward(axis: int) -> Callable[[At], Work]:
     def work(at: At) -> Work:
         of = at.config.reward
-        pairs = [max(at.number, 1) * each for each in _pairs(at)]
+        pairs = [max(at.number, 1) * each for each in pairs_of(at)]
         kept = 1 - at.config.collect.heldout_percent / 100
-        own, other = pairs[axis] * kept, pairs[1 - axis] * kept
+        learned = kept * (1 - of.gold_percent / 100)
+        own, other = pairs[axis] * learned, pairs[1 - axis] * learned
         share = of.safety_other_share if axis else of.helpfulness_other_share
         mixed = own + min(other, own * share / (1 - share))
-        tokens = _dialogue(at)
+        tokens = pair_tokens(at)
         train = training(of, mixed, of.epochs, tokens, per_row=2)
-        tested = pairs[axis] * (1 - kept) * _HELD_OUT_READS
+        tested = pairs[axis] * (1 - kept) * HELD_OUT_READS
         return Work(
             (train, scoring(SamplingConfig(), tested, tokens, 1)),
             trained=1,
@@ -119,23 +86,31 @@ def _reward(axis: int) -> Callable[[At], Work]:
     return work
 
 
+def _gold_reward(at: At) -> Work:
+    of, pairs, tokens = at.config.reward, max(at.number, 1) * sum(pairs_of(at)), pair_tokens(at)
+    kept = 1 - at.config.collect.heldout_percent / 100
+    train = training(of, pairs * kept * of.gold_percent / 100, of.epochs, tokens, per_row=2)
+    tested = scoring(SamplingConfig(), pairs * (1 - kept) * HELD_OUT_READS, tokens, 1)
+    return Work((train, tested), trained=1, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
+
+
 def _measure_reward_models(at: At) -> Work:
-    of, tokens = at.config.reward_tests, _dialogue(at)
-    own = max(at.number, 1) * sum(_pairs(at)) * at.config.collect.heldout_percent / 100
+    of, tokens = at.config.reward_tests, pair_tokens(at)
+    own = max(at.number, 1) * sum(pairs_of(at)) * at.config.collect.heldout_percent / 100
     pairs = own + at.volume.test_pairs
-    return Work((scoring(of.sampling, pairs * _HELD_OUT_READS, tokens, 2),), read=2, records=pairs)
+    return Work((scoring(of.sampling, pairs * HELD_OUT_READS, tokens, 2),), read=2, records=pairs)
 
 
 def _rejection_sample(at: At) -> Work:
     of, passes = at.config.rejection, list[Passes]()
     temperatures = 1 if of.temperatures == AUTO else len(of.temperatures)
-    rounds = [of.prompts * of.samples * temperatures]
+    rounds = [(of.prompts, of.samples * temperatures)]
     if of.temperatures == AUTO:
-        rounds.append(of.tuning.prompts * of.samples * len(of.tuning.grid))
-    for drawn in rounds:
-        passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
-    pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
-    tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
+        rounds.append((of.tuning.prompts, of.samples * len(of.tuning.grid)))
+    for prompts, each in rounds:
+        passes += answering(of.sampling, prompts * each, at.volume.prompt_tokens, at.volume.answer_tokens, to_each=each)
+    pool = sum(prompts * each for prompts, each in rounds) + max(at.number - 1, 0) * of.prompts * of.keep
+    tokens = sampled_tokens(at.volume.prompt_tokens, answer_of(at, of.sampling), of.samples * temperatures)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 
 
@@ -147,9 +122,10 @@ def _synthesize_gatt(at: At) -> Work:
     for turn in range(1, of.max_turns + 1):
         rows = of.dialogues * of.samples * _going_on(turn, of.min_turns, of.max_turns)
         # the instruction, about as long as a prompt, stands before every question
-        before = turn * 2 * at.volume.prompt_tokens + (turn - 1) * _answer(at, of.sampling)
+        before = turn * 2 * at.volume.prompt_tokens + (turn - 1) * answer_of(at, of.sampling)
         passes += answering(of.sampling, rows, before, at.volume.answer_tokens)
-        passes.append(scoring(of.sampling, rows, before + _answer(at, of.sampling), 1))
+        tokens = sampled_tokens(before, answer_of(at, of.sampling), of.samples)
+        passes.append(scoring(of.sampling, rows, tokens, 1))
     return Work(tuple(passes), read=2, records=of.dialogues)
 
 
@@ -167,7 +143,8 @@ def _distill_context(at: At) -> Work:
     for asked in (of.prompts, borderline):
         for tokens in (prompt, 2 * prompt) if asked else ():  # the pre-prompt is about as long as a prompt
             passes += answering(of.sampling, asked * of.samples, tokens, at.volume.answer_tokens)
-    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, prompt + _answer(at, of.sampling), 1))
+    tokens = sampled_tokens(prompt, answer_of(at, of.sampling), 2 * of.samples)
+    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, tokens, 1))
     return Work(tuple(passes), read=2, records=of.prompts)
 
 
@@ -175,7 +152,7 @@ def _fine_tune(at: At) -> Work:
     of = at.config.fine_tune
     picks = min(of.picks, at.config.rejection.prompts * max(at.number, 1))
     replay = min(of.replay, at.volume.demonstrations)
-    short = at.volume.prompt_tokens + _answer(at, at.config.rejection.sampling)
+    short = at.volume.prompt_tokens + answer_of(at, at.config.rejection.sampling)
     tokens, dialogues = picks * short + replay * at.volume.demonstration_tokens, picks + replay
     context = at.config.context_distillation
     if context is not None and at.number >= context.first_iteration:
@@ -191,14 +168,14 @@ def _ppo(at: At) -> Work:
     of = at.config.ppo
     looks = of.iterations // of.validate_every + 1
     rollouts = of.iterations * of.batch_size + looks * of.validation_prompts
-    tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
+    tokens = at.volume.prompt_tokens + answer_of(at, of.sampling)
     groups = of.iterations * math.ceil(of.batch_size / of.sampling.batch_size / of.processes)  # of each process
     groups += looks * math.ceil(of.validation_prompts / of.sampling.batch_size / of.processes)
     readers = 4 if of.dtype == "float32" else 5  # in float32 the policy is not read again
     together = rollouts / max(groups * of.processes, 1)
     passes = (
         Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype),
-        Passes("decode", groups * of.sampling.max_new_tokens, together, tokens, of.processes, of.sampling.dtype),
+        decoding(of.sampling, groups, together, at.volume.prompt_tokens, at.volume.answer_tokens, of.processes),
         Passes("read", readers * groups, together, tokens, of.processes, of.dtype),
         Passes(
             "train",
@@ -214,8 +191,8 @@ def _ppo(at: At) -> Work:
 
 def _dpo(at: At) -> Work:
     of = at.config.dpo
-    pairs = min(of.preference_batches, max(at.number, 1)) * sum(_pairs(at)) * _DPO_PAIRS
-    tokens = _dialogue(at)
+    pairs = min(of.preference_batches, max(at.number, 1)) * sum(pairs_of(at)) * _DPO_PAIRS
+    tokens = pair_tokens(at)
     looks = math.ceil(pairs * of.epochs / of.batch_size / of.validate_every) + 1
     kept = pairs * of.validation_percent / 100
     passes = (
@@ -227,81 +204,12 @@ def _dpo(at: At) -> Work:
     return Work(passes, trained=1, read=0, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 
 
-def _evaluate(at: At) -> Work:
-    of = at.config.evaluate
-    held_out = of.ordinary_prompts + of.borderline_prompts + of.safety_prompts
-    answer = _answer(at, of.sampling)
-    passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens)]
-    dialogues = of.instruction_dialogues if at.config.annotator is not None or at.config.data.instructions else 0
-    dialogues *= 1 + of.instruction_reminded
-    for turn in range(1, of.instruction_turns + 1 if dialogues else 1):
-        before = (turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer
-        passes += answering(of.sampling, 2 * dialogues, before, at.volume.answer_tokens)
-    models = (4 if at.number else 0) + (2 if at.number else 0)  # both rewards of both policies, and the distance to SFT
-    passes.append(scoring(of.sampling, held_out, at.volume.prompt_tokens + answer, models))
-    if at.number and at.config.distill is None:  # the answers of all policies so far, by both reward models
-        shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
-        passes.append(scoring(of.sampling, shifted, at.volume.prompt_tokens + answer, 2))
-    return Work(tuple(passes), read=4 if at.number else 1, records=held_out)
-
-
-def _questions(at: At) -> dict[str, float]:
-    """How many questions a policy's answers are to a judge, by what is asked; each is asked in two orders, or with
-    either letter for yes."""
-    of = at.config.evaluate
-    against = (at.number > 0) + (at.number > 1 and "previous" in of.against)
-    answers = of.ordinary_prompts + of.safety_prompts + of.borderline_prompts
-    return {"better": answers * against, "unsafe": of.safety_prompts, "refused": of.borderline_prompts}
-
-
-def _judge_answers(at: At) -> Work:
-    judge = next(each for each in at.config.evaluate.judges if each.name == judge_in_step(at.call.step.name))
-    asked = _questions(at)
-    if judge.folder is None:  # an endpoint, or words that are counted
-        return Work(records=sum(asked.values()))
-    nobody = ("", True)
-    around = {
-        "better": comparison("helpfulness", [], nobody, nobody, rated=False),
-        "unsafe": safety_by_letter([], nobody, LETTERS[0]),
-        "refused": refusal_by_letter([], nobody, LETTERS[0]),
-    }
-    answer, of_judge = _answer(at, at.config.evaluate.sampling), characters_per_token(_LARGE_VOCABULARY)
-    passes = []
-    for question, count in asked.items():
-        said = at.volume.prompt_tokens + answer * (2 if question == "better" else 1)
-        tokens = (len(around[question]) + said * at.volume.characters) / of_judge
-        passes.append(scoring(SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1))
-    return Work(tuple(each for each in passes if each.count), read=1, judge=judge.folder)
-
-
-def _run_benchmarks(at: At) -> Work:
-    of, passes = at.config.benchmarks, list[Passes]()
-    for each in of.sets:
-        if each.tasks:  # of lm-evaluation-harness: what they ask is known to it alone
-            continue
-        count, rows, tokens = _items(each, at.volume.characters)
-        if rows:
-            passes.append(scoring(of.sampling, rows, tokens, 1))
-        else:
-            passes += answering(of.sampling, count * of.samples, tokens, of.sampling.max_new_tokens)
-    return Work(tuple(passes), read=1)
-
-
-@lru_cache(maxsize=64)  # every policy is put to the same ones
-def _items(benchmark: BenchmarkConfig, characters: float) -> tuple[int, int, float]:
-    """Items, continuations that are scored (none where programs are drawn), and mean tokens of what is read."""
-    items = read_benchmark(benchmark.files, benchmark.name, benchmark.suite).rows.to_pylist()[: benchmark.limit]
-    texts = [item["prompt"] + choice for item in items for choice in item["choices"] or ()]
-    read = texts or [item["prompt"] for item in items]
-    return len(items), len(texts), statistics.fmean(map(len, read)) / characters + AROUND * benchmark.chat
-
-
 def _documents(at: At) -> Work:
     return Work(records=at.volume.documents)
 
 
 def _collect(at: At) -> Work:
-    return Work(records=sum(_pairs(at)))
+    return Work(records=sum(pairs_of(at)))
 
 
 _WORK: Mapping[str, Callable[[At], Work]] = {
@@ -315,6 +223,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "collect_preferences": _collect,
     "train_helpfulness_reward": _reward(0),
     "train_safety_reward": _reward(1),
+    "train_gold_reward": _gold_reward,
     "measure_reward_models": _measure_reward_models,
     "rejection_sample": _rejection_sample,
     "synthesize_gatt": _synthesize_gatt,
@@ -322,10 +231,10 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "fine_tune": _fine_tune,
     "ppo": _ppo,
     "dpo": _dpo,
-    "evaluate": _evaluate,
-    "evaluate_sampled": _evaluate,
-    "pose_questions": lambda at: Work(records=sum(_questions(at).values())),
-    "pose_sampled_questions": lambda at: Work(records=sum(_questions(at).values())),
-    judge_answers.name: _judge_answers,
-    "run_benchmarks": _run_benchmarks,
+    "evaluate": evaluating,
+    "evaluate_sampled": evaluating,
+    "pose_questions": lambda at: Work(records=sum(questions_of(at).values())),
+    "pose_sampled_questions": lambda at: Work(records=sum(questions_of(at).values())),
+    judge_answers.name: judging,
+    "run_benchmarks": benchmarking,
 }

@@ -87,8 +87,8 @@ def has_model(at: Place) -> bool:
 
 
 def has_gold(at: Place) -> bool:
-    """A reward model that nothing is optimised against, from the config's last iteration on."""
-    return collects(at) and at.config.reward.gold_percent > 0 and at.number >= at.config.iterations
+    """A reward model that nothing is optimised against, in each iteration."""
+    return collects(at) and at.config.reward.gold_percent > 0
 
 
 def has_gatt(at: Place) -> bool:

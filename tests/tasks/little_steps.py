@@ -33,6 +33,15 @@ class MisbehaviourConfig(BaseModel):
     how: Literal["input", "value", "failure", "exit", "killed", "nothing", "half"]
 
 
+class SpendConfig(BaseModel):
+    """Seconds on a processor, of its own and of a process that it forks, and seconds asleep."""
+
+    own: float
+    forked: float
+    asleep: float = 0.0
+    ends_well: bool = True
+
+
 class HeldConfig(BaseModel):
     """Wait until `folder/read` is there before reading, and until `folder/end` is there before ending."""
 
@@ -162,6 +171,27 @@ def misbehave(run: StepRun, config: MisbehaviourConfig) -> Mapping[str, float]:
     if config.how == "nothing":
         (run.output("text") / "text.txt").unlink()
     return {}
+
+
+@step(version=1, config=SpendConfig, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="A step.")
+def spend(run: StepRun, config: SpendConfig) -> Mapping[str, float]:
+    """Compute for as long as asked, and end well or not."""
+    child = os.fork()
+    _compute(config.forked if child == 0 else config.own)
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(config.asleep)
+    (run.output("text") / "text.txt").write_text("spent")
+    if not config.ends_well:
+        raise RuntimeError("all for nothing")
+    return {}
+
+
+def _compute(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 @step(version=1, config=WordConfig, inputs={}, outputs={"text": Output("model")}, headline="seconds", about="A step.")

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,14 @@ from data_store.errors import InputError
 from flows.forecast.forecast import (
     Assumptions,
     StepForecast,
+    Took,
     clock_seconds,
     forecast,
-    seconds_of,
+    on_processors,
     shape_of,
-    side_by_side,
-    speed,
 )
 from flows.forecast.passes import Passes, Work, training
+from flows.forecast.timing import beside_passes, busy_seconds, seconds_of, side_by_side, speed
 from flows.forecast.volumes import characters_per_token, volume_of
 from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig, load_config, with_values
@@ -62,8 +63,8 @@ def test_the_papers_carbon_follows_from_its_hours_and_the_defaults(hours: float,
 
 
 def test_pretraining_a_7b_at_the_papers_size_takes_the_papers_hours() -> None:
-    """500,000 steps of 1,024 rows of 4,096 tokens, nine tenths full: at the utilisation that the paper's hours imply
-    2T of them take its 184,320 hours."""
+    """500,000 steps of 1,024 rows of 4,096 columns, which are computed whether or not they are full: at the utilisation
+    that the paper's hours imply 2T of them take its 184,320 hours."""
     config = with_values(
         load_config(SMOKE),
         {"model": {"preset": "llama2-7b"}, "tokenizer.vocab_size": 32000, "pretrain": {"dtype": "bfloat16"}},
@@ -71,7 +72,7 @@ def test_pretraining_a_7b_at_the_papers_size_takes_the_papers_hours() -> None:
     )
     machine = gpu("a100", *GPUS["a100"], use=0.414)
     row = rows_of(config, machine)["base", "pretrain"]
-    assert row.tokens == pytest.approx(500_000 * 1024 * 4096 * 0.9)
+    assert row.tokens == pytest.approx(500_000 * 1024 * 4096)
     assert row.seconds / 3600 == pytest.approx(184_320 * row.tokens / 2e12, rel=0.05)
     assert row.disk == 4 * 6_738_415_616
 
@@ -88,6 +89,45 @@ def test_seconds_energy_and_carbon_by_hand() -> None:
     row = rows_of(config)["base", "pretrain"]
     assert row.kwh == pytest.approx(row.seconds / 3600 * 0.1 * 1.1)
     assert row.kg == pytest.approx(row.kwh * 0.385)
+
+
+def test_processor_seconds_are_the_work_of_all_processes_with_what_each_of_them_starts() -> None:
+    """Two processes make 10 passes each, whatever the clock says; each starts (.15 s), opens the model that is trained
+    (.03) and reads 100 documents (.012). A step that answers on two shards forks once for each call."""
+    shape, config = PRESETS["little"], load_config(DEMO)
+    machine = Hardware("m", {"train": {"float32": Rate(0.1, 1e9)}}, 1e12, 1e9, 100.0, 0.4, True, 2)
+    passes = Passes("train", 10, 2, 64, processes=2)
+    each = 3 * 0.1 + training_flops(shape, 128, 32) / 1e9 + 0.005
+    assert busy_seconds(shape, passes, config, Work(), machine) == pytest.approx(20 * each)
+    plan = build_plan(config)
+    of = beside_passes(plan["base", "pretrain"], Work((passes,), trained=1, records=100), machine)
+    assert of.busy == pytest.approx(2 * (0.15 + 0.03 + 0.012))
+    assert of.clock == pytest.approx(0.4 + 0.012 + 0.7)
+    calls = tuple(Passes("read", 1, 8, 8, processes=2) for _ in range(3))
+    assert beside_passes(plan["V1", "evaluate"], Work(calls, read=4), machine).busy == pytest.approx(0.15 + 0.12 + 0.12)
+
+
+def test_planned_and_taken_processor_time_are_compared_where_both_are_known() -> None:
+    rows = list(rows_of(load_config(SMOKE)).values())[:3]
+    known = [
+        replace(row, processor_seconds=seconds, measured=took)
+        for row, seconds, took in zip(rows, (2.0, 3.0, 4.0), (Took(9, 2.5), Took(9, None), None), strict=True)
+    ]
+    assert on_processors(known) == (2.0, 2.5)
+    assert rows_of(load_config(SMOKE), gpu("h100", *GPUS["h100"], use=0.4))["V2", "ppo"].processor_seconds is None
+
+
+def test_the_gold_reward_model_costs_its_share_of_the_pairs_in_each_iteration_and_the_others_learn_from_less() -> None:
+    without, with_it = (
+        rows_of(with_values(load_config(SMOKE), {"reward.gold_percent": share}, "test")) for share in (0, 50)
+    )
+    assert with_it.keys() - without.keys() == {
+        (part, step) for part in ("V1", "V2") for step in ("train_gold_reward", "judge_answers_gold", "pose_questions")
+    } | {("V2", "judge_sampled_answers_gold"), ("V2", "pose_sampled_questions")}
+    gold, safe = with_it["V2", "train_gold_reward"], with_it["V2", "train_safety_reward"]
+    assert gold.tokens > safe.tokens, "half of all pairs, and half of those of one axis with some of the other"
+    assert safe.tokens < 0.6 * without["V2", "train_safety_reward"].tokens
+    assert with_it["V2", "judge_answers_gold"].tokens > 0
 
 
 def test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full() -> None:
@@ -216,7 +256,7 @@ def test_the_command_tells_assumptions_and_measures_what_is_there(
     said = home.look("plan", str(pocket_file), "--hardware", "a100", "--measured", "--json").document
     by_key = {(each["part"], each["step"]): each for each in said["steps"]}
     (ppo,) = home.store.runs(step="ppo")
-    assert by_key["V2", "ppo"]["measured"] == ppo.metrics["seconds"]
+    assert by_key["V2", "ppo"]["measured"] == {name: ppo.metrics[name] for name in ("seconds", "processor_seconds")}
     assert any("PUE 1.1" in line for line in said["assumptions"])
     refused = Home(tmp_path / "empty").look("plan", str(pocket_file), "--hardware", "h100", "--measured")
     assert refused.code == 2

@@ -106,7 +106,7 @@ def test_a_safety_classifier_learns_in_the_foundation_and_judges_what_is_unsafe_
     for part in ("V0", "V1", "V2"):
         call = found[part, "judge_answers_own"]
         turns = {f"violation/{turns}_turn@own" for turns in ("single", "multi")}
-        assert set(call.metrics) == {"violation@own", *turns, "balanced_accuracy@own", "seconds"}
+        assert set(call.metrics) == {"violation@own", *turns, "balanced_accuracy@own", "seconds", "processor_seconds"}
         assert call.step.headline == "violation@own"
     readers = [key for key, call in found.items() if "classifier/safety@base" in str(call.inputs)]
     assert all(step.startswith("judge_") for _, step in readers), "nothing else reads it"

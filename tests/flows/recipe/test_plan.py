@@ -140,16 +140,21 @@ def test_ppo_comes_on_top_of_rejection_sampling_in_the_last_iteration_only(five:
 
 
 @pytest.mark.conformance("over-optimisation unseen", equation="flows.recipe.plan:build_plan")
-def test_the_gold_reward_model_is_trained_once_and_read_by_a_judge_alone() -> None:
+def test_a_gold_reward_model_is_trained_in_each_iteration_and_read_by_its_judge_alone() -> None:
     plan = build_plan(config_of(iterations=3, reward={"gold_percent": 20}, final_stage="dpo"))
-    assert [key for key in plan if key[1] == "train_gold_reward"] == [("V3", "train_gold_reward")]
-    assert reads(plan, "V3", "train_gold_reward") == {
-        "policy": ["model/policy@V0"],
-        "preferences": [f"dataset/preferences@{part}" for part in ("V1", "V2", "V3")],
-    }
-    readers = {key for key in plan if any("model/reward-gold@V3" in assets for assets in reads(plan, *key).values())}
-    assert readers == {("V3", "judge_answers_gold"), ("V3", "judge_sampled_answers_gold")}
+    parts = ["V1", "V2", "V3"]
+    assert [key for key in plan if key[1] == "train_gold_reward"] == [(part, "train_gold_reward") for part in parts]
+    for number, part in enumerate(parts, start=1):
+        assert reads(plan, part, "train_gold_reward") == {
+            "policy": ["model/policy@V0"],
+            "preferences": [f"dataset/preferences@{each}" for each in parts[:number]],
+        }
+        gold = f"model/reward-gold@{part}"
+        readers = {key for key in plan if any(gold in assets for assets in reads(plan, *key).values())}
+        sampled = {(part, "judge_sampled_answers_gold")} if part == "V3" else set()
+        assert readers == {(part, "judge_answers_gold")} | sampled
     assert [key for key in plan if key[1].startswith("pose")] == [
+        *((part, "pose_questions") for part in ("V1", "V2")),
         ("V3", "pose_sampled_questions"),
         ("V3", "pose_questions"),
     ], "nobody is asked of what nobody judges"

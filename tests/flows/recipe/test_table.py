@@ -133,7 +133,7 @@ def test_every_policy_is_put_to_the_benchmarks_and_nothing_is_done_before_they_a
         call = plan[part, "run_benchmarks"]
         assert [str(path) for path in call.files["folders"]] == ["/data/tasks"], "items are read once, tasks by all"
         assert str(call.assets["policy"][0]) == f"model/policy@{part}"
-        assert call.metrics == ("items", "cut", "suite/reading", "suite/other", "seconds")
+        assert call.metrics == ("items", "cut", "suite/reading", "suite/other", "seconds", "processor_seconds")
         assert "/data" not in call.config.model_dump_json(), "where a file lies is in no fingerprint"
     assert [str(each) for each in plan["base", "measure_contamination"].assets["benchmarks"]] == [
         "dataset/benchmark-items@base"

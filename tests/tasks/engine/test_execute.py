@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ from data_store.names import AssetName
 from data_store.records import Metric
 from data_store.upkeep.verification import verify
 from tasks.engine.call import StepCall
-from tasks.engine.execute import FlowIds
+from tasks.engine.execute import FlowIds, _code, _record
 from tasks.engine.jobs import StepFailedError
 from tasks.incoming.files import File
 from tests.tasks.bench import Bench, call_of, is_alive, wait_for
 from tests.tasks.little_steps import (
     VOWELS,
     MisbehaviourConfig,
+    SpendConfig,
     WordConfig,
     join_texts,
     misbehave,
+    spend,
     tell_where,
     write_constant,
     write_word,
@@ -211,6 +214,33 @@ def test_a_step_that_fails_leaves_a_failed_run_and_no_head(
     assert run.state == "failed"
     assert run.detail.startswith(message)
     assert bench.store.heads() == {}
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_each_attempt_keeps_its_processor_time_whether_or_not_something_came_of_it(
+    bench: Bench, ends_well: bool
+) -> None:
+    call = call_of(spend, SpendConfig(own=0.05, forked=0.1, ends_well=ends_well))
+    with nullcontext() if ends_well else pytest.raises(StepFailedError, match="all for nothing"):
+        bench.execute(call)
+    (run,) = bench.store.runs()
+    assert run.state == ("succeeded" if ends_well else "failed")
+    assert 0.15 <= run.metrics["processor_seconds"] < 0.5
+    assert run.seconds is not None
+    asked = bench.store.query("SELECT step, processor_seconds FROM runs").to_pylist()
+    assert asked == [{"step": "spend", "processor_seconds": run.metrics["processor_seconds"]}]
+
+
+def test_an_attempt_that_nobody_saw_end_has_no_processor_time_and_the_next_one_has(
+    bench: Bench, word: StepCall
+) -> None:
+    """The flow was killed: the run is given up as crashed by the next one, which computes."""
+    record = _record(word, word.fingerprint({}), 1, FlowIds(), _code(bench.workers, word))
+    bench.store.begin_run(record)
+    bench.execute(word)
+    newest, oldest = bench.store.runs()
+    assert (oldest.state, "processor_seconds" in oldest.metrics) == ("crashed", False)
+    assert newest.metrics["processor_seconds"] > 0
 
 
 def test_the_log_of_a_failed_step_is_where_the_error_says(bench: Bench) -> None:

@@ -174,7 +174,7 @@ def test_a_job_for_other_code_than_the_worker_has_is_refused(
     workers: Workers, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     folder = job(tmp_path, "write_word", changes, word="llama", ledger=str(tmp_path / "ledger"))
-    assert workers.run(folder, lambda: None) == 1
+    assert workers.run(folder, lambda: None).code == 1
     assert result(folder)["kind"] == "failure"
     assert "its source was edited since this command began" in result(folder)["error"]
     assert not (tmp_path / "ledger").exists(), "before anything was computed"

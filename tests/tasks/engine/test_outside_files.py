@@ -18,7 +18,7 @@ from models.config import SFTConfig
 from tasks.engine import outside_files
 from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome
-from tasks.engine.processes import StepCode, Workers
+from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.import_data import ImportStepConfig, import_data
 from tasks.sft import SFTStepConfig, sft
 from tests.tasks.bench import Bench, call_of, wait_for
@@ -188,7 +188,7 @@ class EditingFirst(Workers):
     def code(self, module: str) -> StepCode:
         return self.workers.code(module)
 
-    def run(self, folder: Path, on_wait: Callable[[], None]) -> int:
+    def run(self, folder: Path, on_wait: Callable[[], None]) -> Ended:
         self.change()
         return self.workers.run(folder, on_wait)
 

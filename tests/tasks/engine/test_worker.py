@@ -68,8 +68,8 @@ def place(folder: Path, seconds: float = 0.0) -> Path:
 
 
 def test_a_step_runs_in_a_process_and_group_of_its_own(workers: Workers, tmp_path: Path) -> None:
-    assert workers.run(place(tmp_path / "a"), lambda: None) == 0
-    assert workers.run(place(tmp_path / "b"), lambda: None) == 0
+    assert workers.run(place(tmp_path / "a"), lambda: None).code == 0
+    assert workers.run(place(tmp_path / "b"), lambda: None).code == 0
     first, second = where(tmp_path / "a"), where(tmp_path / "b")
     assert first["pid"] != second["pid"]
     assert first["parent"] == second["parent"] != os.getpid()
@@ -85,7 +85,7 @@ def test_all_that_a_step_prints_goes_to_its_log(workers: Workers, tmp_path: Path
 
 def test_metrics_come_back(workers: Workers, tmp_path: Path) -> None:
     folder = job(tmp_path, "write_word", word="llama", ledger=str(tmp_path / "ledger"))
-    assert workers.run(folder, lambda: None) == 0
+    assert workers.run(folder, lambda: None).code == 0
     letters, vowels = result(folder)["metrics"]
     assert (letters["name"], letters["value"], letters["n"]) == ("letters", 5.0, None)
     assert Metric(**vowels) == Metric.of("vowels", VOWELS)
@@ -104,33 +104,41 @@ def test_metrics_come_back(workers: Workers, tmp_path: Path) -> None:
 def test_an_error_comes_back_with_its_message_and_kind(
     workers: Workers, tmp_path: Path, how: str, error: str, kind: str
 ) -> None:
-    assert workers.run(job(tmp_path, "misbehave", how=how), lambda: None) == 1
+    assert workers.run(job(tmp_path, "misbehave", how=how), lambda: None).code == 1
     assert result(tmp_path) == {"error": error, "kind": kind}
     assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_config_that_does_not_fit_the_step_comes_back_as_wrong_input(workers: Workers, tmp_path: Path) -> None:
-    assert workers.run(job(tmp_path, "misbehave", how="politely"), lambda: None) == 1
+    assert workers.run(job(tmp_path, "misbehave", how="politely"), lambda: None).code == 1
     assert result(tmp_path)["kind"] == "input"
     assert "politely" in result(tmp_path)["error"]
 
 
 def test_a_name_that_is_no_step_is_a_failure(workers: Workers, tmp_path: Path) -> None:
-    assert workers.run(job(tmp_path, "StepRun"), lambda: None) == 1
+    assert workers.run(job(tmp_path, "StepRun"), lambda: None).code == 1
     assert result(tmp_path) == {"error": f"TypeError: {STEPS}.StepRun is not a step", "kind": "failure"}
 
 
 def test_a_step_that_is_killed_leaves_its_code_and_its_last_words(workers: Workers, tmp_path: Path) -> None:
-    assert workers.run(job(tmp_path, "misbehave", how="killed"), lambda: None) == -signal.SIGKILL
+    assert workers.run(job(tmp_path, "misbehave", how="killed"), lambda: None).code == -signal.SIGKILL
     assert not (tmp_path / "result.json").exists()
     assert (tmp_path / "log.txt").read_text() == "the last words\n"
+
+
+def test_what_a_step_spends_on_processors_counts_its_own_processes_and_no_waiting(
+    workers: Workers, tmp_path: Path
+) -> None:
+    """.1 s by itself, .2 s in a process that it forks, .4 s asleep: .3 s and what starting costs."""
+    spent = workers.run(job(tmp_path, "spend", own=0.1, forked=0.2, asleep=0.4), lambda: None).processor_seconds
+    assert 0.3 <= spent < 0.6
 
 
 def test_two_steps_run_at_the_same_time_and_each_gets_its_own_result(workers: Workers, tmp_path: Path) -> None:
     codes: dict[str, int] = {}
 
     def run(name: str, folder: Path) -> None:
-        codes[name] = workers.run(folder, lambda: None)
+        codes[name] = workers.run(folder, lambda: None).code
 
     slow = place(tmp_path / "slow", seconds=1.0)
     threads = [
@@ -158,7 +166,7 @@ def test_stopping_a_job_ends_its_process(workers: Workers, tmp_path: Path) -> No
         workers.run(folder, interrupt_once_it_runs)
     pid = where(tmp_path)["pid"]
     wait_for(lambda: not is_alive(pid), "the end of the stopped step", 30)
-    assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the worker serves on"
+    assert workers.run(place(tmp_path / "next"), lambda: None).code == 0, "the worker serves on"
 
 
 @pytest.mark.slow
@@ -171,7 +179,7 @@ def test_stopping_a_job_at_once_ends_it_too(workers: Workers, tmp_path: Path) ->
     for number in range(15):
         with pytest.raises(KeyboardInterrupt):
             workers.run(place(tmp_path / str(number), seconds=1.5), interrupt)
-    assert workers.run(place(tmp_path / "last", seconds=2), lambda: None) == 0
+    assert workers.run(place(tmp_path / "last", seconds=2), lambda: None).code == 0
     ended = [number for number in range(15) if (tmp_path / str(number) / "result.json").exists()]
     assert ended == []
 
@@ -212,7 +220,7 @@ def test_the_death_of_the_worker_is_reported_and_ends_its_steps(workers: Workers
         workers.run(folder, kill_the_worker)
     pid = where(tmp_path)["pid"]
     wait_for(lambda: not is_alive(pid), "the end of the orphaned step", 30)
-    assert workers.run(place(tmp_path / "next"), lambda: None) == 0, "the next job starts a new worker"
+    assert workers.run(place(tmp_path / "next"), lambda: None).code == 0, "the next job starts a new worker"
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

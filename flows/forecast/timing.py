@@ -1,0 +1,106 @@
+"""How long what a step computes takes: on processors, and by the clock of the machine that it runs on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flows.forecast.passes import Passes, Work
+from flows.recipe.config import RunConfig
+from models.costs import BYTES, cache_bytes, forward_flops, parameters, training_flops
+from models.hardware import Hardware
+from models.llama_presets import Architecture
+from tasks.engine.call import StepCall
+
+# Processor seconds of a document that is read, checked, cut into tokens and written without a model, by step: between
+# those of the smoke run and of the demo, which has three times as many (docs/log.md)
+RECORD_SECONDS = {
+    "import_data": 2e-5,
+    "filter_corpus": 1.1e-4,
+    "train_tokenizer": 0.9e-5,
+    "fit_context": 3e-5,
+    "pretrain": 1.2e-4,
+}
+# Of a second process on this machine: two were 1.63 times as fast as one (docs/log.md, pretraining of the demo)
+BESIDE = 0.63
+# Of a pass of a training of several processes on this machine, until their gradients are added up (docs/log.md)
+EXCHANGE_SECONDS = 0.005
+FORK_SECONDS = 0.7  # until several processes of a step are at work on this machine
+# Processor seconds, measured with the demo's models (docs/log.md): of a step's process, of a model that is opened, and
+# of a fork that answers or scores a shard of the rows
+START_SECONDS = 0.15
+OPEN_SECONDS = 0.03
+SHARD_SECONDS = 0.04
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Seconds of a step beside its passes: by the clock, and of its processes on processors."""
+
+    clock: float
+    busy: float
+
+
+def beside_passes(call: StepCall, work: Work, hardware: Hardware) -> Beside:
+    """By the clock there is also what the flow does for a step (`step_seconds`): its records, its publication. Each
+    process of a training opens the models and reads all rows for itself; shards are forked for each call that draws or
+    scores."""
+    processes = max((each.processes for each in work.passes), default=1) if hardware.is_measured else 1
+    rows = work.records * RECORD_SECONDS.get(call.step.name, 0.0)
+    starting = START_SECONDS + OPEN_SECONDS * (work.trained + work.read) + rows
+    if work.trained:
+        busy = starting * processes
+    else:
+        busy = starting + SHARD_SECONDS * sum(each.processes - 1 for each in work.passes if each.kind == "read")
+    return Beside(hardware.step_seconds + rows + (FORK_SECONDS if processes > 1 else 0.0), busy)
+
+
+def speed(processes: int, hardware: Hardware) -> float:
+    """Of a step by that of one process: on this machine each process more adds less than the first. GPUs are all of a
+    step's, whatever its processes."""
+    return 1 + BESIDE * (min(processes, hardware.cores) - 1) if hardware.is_measured else 1.0
+
+
+def side_by_side(alone: Sequence[float], speeds: Sequence[float], whole: float) -> list[float]:
+    """When steps that begin together end, in seconds, each of which would take `alone` if it were: where their speeds
+    come to more than the `whole` machine has, all are slowed down alike until one of them ends."""
+    ends, clock, done = [0.0] * len(alone), 0.0, 0.0
+    running = set(range(len(alone)))
+    for n in sorted(running, key=lambda n: alone[n]):
+        clock += (alone[n] - done) * max(1.0, sum(speeds[each] for each in running) / whole)
+        ends[n], done = clock, alone[n]
+        running.remove(n)
+    return ends
+
+
+def seconds_of(
+    shape: Architecture, passes: Passes, config: RunConfig, work: Work, hardware: Hardware, devices: int
+) -> float:
+    """How long passes take by the clock: processes share the cores of this machine, where each one more adds less than
+    the first, or the devices."""
+    at_once = speed(passes.processes, hardware) if hardware.is_measured else devices
+    return busy_seconds(shape, passes, config, work, hardware) / at_once
+
+
+def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: Work, hardware: Hardware) -> float:
+    """How long passes keep processors, or devices, busy: each starts its blocks, and multiplies; of an answer each
+    token also reads all weights and what is cached, which is where the time goes with few rows."""
+    rate = hardware.rates[passes.kind][passes.dtype]
+    busy = flops_of(shape, passes, config, work) / rate.flops
+    if passes.kind == "decode":
+        moved = parameters(shape) * BYTES[passes.dtype] + cache_bytes(
+            shape, passes.mean_rows * passes.tokens, passes.dtype
+        )
+        busy = max(busy, moved / hardware.bandwidth)
+    each = shape.num_layers * rate.seconds + busy
+    if passes.kind == "train" and passes.processes > 1 and hardware.is_measured:
+        each += EXCHANGE_SECONDS
+    return passes.count * passes.processes * each
+
+
+def flops_of(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> float:
+    """Operations of one pass of one process."""
+    if passes.kind == "decode":
+        return forward_flops(shape, passes.mean_rows, passes.tokens)
+    tokens, context = passes.rows * passes.tokens, passes.tokens / 2
+    if passes.kind == "read":
+        return forward_flops(shape, tokens, context)
+    return training_flops(shape, tokens, context, frozen=config.lora is not None, checkpointing=work.checkpointing)
