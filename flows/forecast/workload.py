@@ -134,7 +134,7 @@ def _rejection_sample(at: At) -> Work:
         rounds.append(of.tuning.prompts * of.samples * len(of.tuning.grid))
     for drawn in rounds:
         passes += answering(of.sampling, drawn, at.volume.prompt_tokens, at.volume.answer_tokens)
-    pool = sum(rounds) + max(at.number - 1, 0) * of.prompts * of.keep
+    pool = sum(rounds) + min(max(at.number - 1, 0) * of.prompts * of.keep, of.score_again)
     tokens = at.volume.prompt_tokens + _answer(at, of.sampling)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 
