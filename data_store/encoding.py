@@ -32,6 +32,9 @@ _NAN = b"d" + bytes.fromhex("7ff8000000000000")
 
 def encode(value: Any) -> bytes:
     """The encoding of one Python value; raises TypeError for a type that has none, struct.error past 64 bits."""
+    if isinstance(value, str):  # what there is most of comes first
+        text = value.encode()
+        return b"s" + pack_length(len(text)) + text
     if value is None:
         return b"n"
     if isinstance(value, bool):
@@ -40,16 +43,13 @@ def encode(value: Any) -> bytes:
         return b"i" + _INT(value)
     if isinstance(value, float):
         return _NAN if math.isnan(value) else b"d" + _FLOAT(value)
-    if isinstance(value, str):
-        text = value.encode()
-        return b"s" + pack_length(len(text)) + text
-    if isinstance(value, bytes):
-        return b"b" + pack_length(len(value)) + value
-    if isinstance(value, Mapping):
-        pairs = b"".join(encode(name) + encode(value[name]) for name in sorted(value))
-        return b"m" + pack_length(len(value)) + pairs
     if isinstance(value, list | tuple):
         return b"l" + pack_length(len(value)) + b"".join(map(encode, value))
+    if isinstance(value, dict | Mapping):
+        pairs = b"".join([encode(name) + encode(value[name]) for name in sorted(value)])
+        return b"m" + pack_length(len(value)) + pairs
+    if isinstance(value, bytes):
+        return b"b" + pack_length(len(value)) + value
     raise TypeError(f"a {type(value).__name__} has no encoding")
 
 

@@ -1,6 +1,7 @@
 """Candidates of rejection sampling: how they are drawn at several temperatures, and what they are worth."""
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.config import SamplingConfig
@@ -57,6 +58,30 @@ def draw_candidates(
         for prompt, responses in zip(batch, answers, strict=True)
         for k, response in enumerate(responses[number * samples : (number + 1) * samples])
     ]
+
+
+def scored_again(candidates: Mapping[str, int], settled: Collection[str], most: int, seed: int) -> set[str]:
+    """The prompts whose candidates of earlier iterations are scored by new reward models.
+
+    A choice is made among scores of one reward-model version, so a prompt is scored whole or not at all, and always
+    where it is not `settled`: there it has new candidates to be compared with, or no choice yet. Of the settled ones as
+    many as `most` candidates allow, drawn by chance: each has the same chance in every iteration, so none stays as it
+    is for good. With `most` no less than all candidates there are, all prompts are scored, and the choice is the best
+    over all iterations under the newest models (Llama 2, section 3.2.3).
+
+    Args:
+        candidates: prompt id → how many candidates earlier iterations left of it.
+        settled: those of these prompts that have a choice of before and no new candidate.
+    """
+    asked = candidates.keys() - set(settled)
+    left = most - sum(candidates[prompt_id] for prompt_id in asked)
+    drawn = sorted(settled)
+    random.Random(derive_seed(seed, "scored again")).shuffle(drawn)
+    for prompt_id in drawn:
+        if candidates[prompt_id] <= left:
+            asked.add(prompt_id)
+            left -= candidates[prompt_id]
+    return asked
 
 
 def combined(

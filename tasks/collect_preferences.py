@@ -139,7 +139,7 @@ def _imported(run: StepRun, config: CollectStepConfig) -> list[dict[str, Any]]:
     number = int(run.part.removeprefix("V"))
     return [
         {**row, "iteration": run.part}
-        for row in run.records("imported")
+        for row in run.each_row("imported")
         if int(row_id(row["preference_id"]), 16) % config.iterations == (number - 1) % config.iterations
     ]
 

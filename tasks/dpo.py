@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from data_store.content.row_dicts import StoredRows
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.answers import dialogue_ids, open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step
@@ -54,7 +55,7 @@ def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
     from models.training.dpo import train_dpo
 
     renderer = open_renderer(run.path("policy"))
-    rows, left_out = usable(run.records("preferences"), config.training.ratings, config.gold_percent)
+    rows, left_out = usable(run.each_row("preferences"), config.training.ratings, config.gold_percent)
     if not rows:
         raise ValueError(
             f"none of the preferences can be learned from: {left_out}; add words to dpo.ratings, raise "
@@ -79,7 +80,7 @@ def dpo(run: StepRun, config: DPOStepConfig) -> Mapping[str, float]:
 
 
 def usable(
-    rows: list[dict[str, Any]], ratings: tuple[str, ...], gold_percent: int
+    rows: list[dict[str, Any]] | StoredRows, ratings: tuple[str, ...], gold_percent: int
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The pairs to learn from, and how many are not, by reason.
 

@@ -1,6 +1,6 @@
 """How the files of each role of `data` are read: by import_data, and by the look that comes before a run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,9 @@ from data_store.reading.bad_rows import BAD_ROW, BadRows
 from data_store.reading.file_options import AS_SAID, FileOptions, OfFiles
 from data_store.reading.messages import Messages
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
-from data_store.reading.preference_readers import RECOGNISE, read_preferences
+from data_store.reading.preference_readers import RECOGNISE, each_preferences
 from data_store.reading.readers import read_dialogues, read_documents, read_instructions, read_prompts
-from data_store.reading.row_import import Imported, NothingLeftError
+from data_store.reading.row_import import Imported, NothingLeftError, joined
 from data_store.row_sources import is_named
 from data_store.rows import AXES
 from models.config import Config
@@ -100,15 +100,7 @@ def read_role(
         return read_instructions(paths, split_of, bad, of_files)
     axis = next((each for each in AXES if role.startswith(each)), "helpfulness")
     if role in PAIRS:
-        return read_preferences(
-            paths,
-            config.preference_format,
-            axis,
-            default_rating=config.default_rating,
-            options=config.preference_options,
-            bad=bad,
-            of_files=of_files,
-        )
+        return joined(each_pair(role, paths, config, bad))
     kind = "borderline" if role == "borderline_prompts" else "import"
     return read_prompts(
         paths,
@@ -123,17 +115,30 @@ def read_role(
     )
 
 
-def annotators_of(role: str, path: Path, config: ReadingStepConfig) -> frozenset[str]:
+def each_pair(role: str, paths: Sequence[Path], config: ReadingStepConfig, bad: BadRows) -> Iterator[Imported]:
+    """The rows and refusals of a role of pairs, some at a time. Raises as `read_role` does."""
+    return each_preferences(
+        paths,
+        config.preference_format,
+        role.removesuffix("_preferences"),
+        default_rating=config.default_rating,
+        options=config.preference_options,
+        bad=bad,
+        of_files=config.options(role, paths),
+    )
+
+
+def annotators_in(role: str, path: Path, config: ReadingStepConfig) -> frozenset[str]:
     """Who judged the pairs of a file; it is read once per process as long as it does not change."""
     about = path.stat()
     looks = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-    return _annotators_of(role, path, config.model_dump_json(include=set(ReadingStepConfig.model_fields)), looks)
+    return _annotators_in(role, path, config.model_dump_json(include=set(ReadingStepConfig.model_fields)), looks)
 
 
 @cache
-def _annotators_of(role: str, path: Path, config: str, _looks: tuple[int, ...]) -> frozenset[str]:
-    read = read_role(role, [path], ReadingStepConfig.model_validate_json(config), BadRows(drop=True))
-    return frozenset(read.rows.column("annotator").to_pylist())
+def _annotators_in(role: str, path: Path, config: str, _looks: tuple[int, ...]) -> frozenset[str]:
+    pieces = each_pair(role, [path], ReadingStepConfig.model_validate_json(config), BadRows(drop=True))
+    return frozenset(name for read in pieces for name in read.rows.column("annotator").unique().to_pylist())
 
 
 def faults_of(role: str, path: Path, config: ReadingStepConfig) -> list[str]:

@@ -1,11 +1,14 @@
 """Dialogues, prompts and pairs that the context holds: checked with the tokenizer before any model is trained."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
 from pydantic import Field
 
+from data_store.content.row_dicts import row_dicts
 from data_store.errors import InputError
 from data_store.figures import figure, percent
 from models.config import TEMPLATE_DATE, Config
@@ -98,13 +101,16 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
     def fit(role: str, identity: str, limit: int, length: Any) -> None:
         if not run.wants(role):
             return
-        kept, before, groups = [], len(dropped), set()
-        for row in run.records(role):
-            groups.add(row.get("axis", role))
+        before, groups, kept, splits = len(dropped), set[str](), Counter[str](), set[str | None]()
+
+        def fits(row: dict[str, Any]) -> bool:
+            group: str = row.get("axis", role)
+            groups.add(group)
             tokens = _tokens(row, f"{role.removesuffix('s')} {row[identity]}", length)
             if tokens <= limit:
-                kept.append(row)
-                continue
+                kept[group] += 1
+                splits.add(row.get("split"))
+                return True
             if config.too_long == "error":
                 raise InputError(
                     f"{row['source']}: {role.removesuffix('s')} of {tokens} tokens; {limit} fit. Shorten or "
@@ -114,24 +120,27 @@ def fit_context(run: StepRun, config: FitStepConfig) -> Mapping[str, float]:
             dropped.append(
                 {"doc_id": f"{role}/{row[identity]}", "source": row["source"], "reason": "too_long", "detail": detail}
             )
+            return False
+
+        with run.writing_rows(role) as write:
+            for batch in run.record_batches(role):
+                write(pa.Table.from_batches([batch]).filter(pa.array(map(fits, row_dicts(batch)), pa.bool_())))
         lost = len(dropped) - before
-        share = lost / max(len(kept) + lost, 1)
-        for group in sorted(groups - {row.get("axis", role) for row in kept}):
+        share = lost / max(kept.total() + lost, 1)
+        for group in sorted(groups - set(kept)):
             name = role if group == role else f"{group} {role}"
             raise InputError(f"none of the {name} fit: {limit} tokens; raise the lengths in the config")
         if lost:
-            told = (
-                f"{role}: {lost} of {len(kept) + lost} ({percent(share)}) are longer than the {limit} tokens that fit"
-            )
+            everything = kept.total() + lost
+            told = f"{role}: {lost} of {everything} ({percent(share)}) are longer than the {limit} tokens that fit"
             _check_share(told, share, config, dropped[before])
             run.note(f"{told} and left out")
         if role == "prompts":
-            _check_splits({row["split"] for row in kept}, config.splits)
-        run.write_rows(role, kept)
-        metrics[f"{role}/kept"] = float(len(kept))
+            _check_splits(splits, config.splits)
+        metrics[f"{role}/kept"] = float(kept.total())
         metrics[f"{role}/too_long"] = float(lost)
         metrics[f"{role}/too_long_share"] = share
-        counts.append({"data set": role, "kept": len(kept), "too long": lost, "tokens that fit": limit})
+        counts.append({"data set": role, "kept": kept.total(), "too long": lost, "tokens that fit": limit})
 
     prompt_tokens = min(config.prompt_tokens, config.max_prompt_tokens or config.prompt_tokens)
     fit("prompts", "prompt_id", prompt_tokens, lambda row: len(renderer.prompt(row["messages"])))
@@ -218,7 +227,7 @@ def _tokens(row: dict[str, Any], name: str, length: Callable[[dict[str, Any]], i
         ) from None
 
 
-def _check_splits(found: set[str], wanted: tuple[str, ...]) -> None:
+def _check_splits(found: set[str | None], wanted: tuple[str, ...]) -> None:
     """Later steps cannot do without these; they would say so only after hours of training."""
     lacking = {
         "train": "no prompt is left to train on: lower data.heldout_percent or give more prompts",

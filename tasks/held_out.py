@@ -40,9 +40,12 @@ def begins_with(messages: Sequence[Mapping[str, str]], held_out: frozenset[str])
     )
 
 
-def apart(rows: Rows) -> tuple[Rows, Rows]:
+def apart(rows: Iterable[dict[str, Any]]) -> tuple[Rows, Rows]:
     """Pairs to learn from, and pairs to test on. A text that any pair holds out is learned from in none: batches of
     several iterations can have been split by different shares."""
-    tested = [row for row in rows if row["split"] == "heldout"]
+    by_split: dict[str, Rows] = {"train": [], "heldout": []}
+    for row in rows:
+        by_split.setdefault(row["split"], []).append(row)
+    tested = by_split["heldout"]
     held_out = texts(tested)
-    return [row for row in rows if row["split"] == "train" and plain(row["messages"]) not in held_out], tested
+    return [row for row in by_split["train"] if plain(row["messages"]) not in held_out], tested

@@ -1,23 +1,26 @@
 """The recipe's raw material: from the user's files, or from the little world."""
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
 from data_store.commands import halter
+from data_store.content.row_dicts import Row, row_dicts
 from data_store.errors import InputError
 from data_store.reading.messages import Messages
 from data_store.reading.row_import import Imported
 from data_store.row_sources import is_named, without
 from data_store.rows import AXES, row_kind
 from tasks.engine.step import Files, Input, Output, StepRun, step
-from tasks.file_roles import PAIRS, ROLES, ReadingConfig, ReadingStepConfig, annotators_of
+from tasks.file_roles import PAIRS, ROLES, ReadingConfig, ReadingStepConfig, annotators_in
 from tasks.held_out import is_held_out, plain, texts
 from tasks.imported_files import ImportedFiles
-from tasks.set_apart import HELD_OUT, IN_REWARD_TEST, without_texts
+from tasks.set_apart import HELD_OUT, IN_REWARD_TEST, each_without_texts, without_texts
 from world.config import WorldConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -54,7 +57,7 @@ def _imports(config: ImportStepConfig, sources: Files, what: str, name: str) -> 
         return any(is_named(path, name) for role in ROLES for path in sources.get(role, ()))
     pairs = tuple((role, path) for role in PAIRS for path in sources.get(role, ()))
     # of a file that is not there nothing can be said; what was read of it may have been theirs
-    return any(not path.is_file() or name in annotators_of(role, path, config) for role, path in pairs)
+    return any(not path.is_file() or name in annotators_in(role, path, config) for role, path in pairs)
 
 
 @step(
@@ -129,12 +132,25 @@ def _from_files(run: StepRun, config: ImportStepConfig, files: ImportedFiles) ->
     if run.wants("instructions"):
         split = partial(_split, percent=config.heldout_percent, validation=0)
         files.write("instructions", [files.read("instructions", split)])
-    preferences = [files.read(role, of_those=untested) for role in PAIRS if files.paths(role)]
+    prompts_of_pairs: dict[str, dict[str, Row]] = {}  # by role and id
+
+    def pairs(role: str) -> Iterator[pa.Table]:
+        found = prompts_of_pairs.setdefault(role, {})
+        for table in files.pairs(role, lambda pieces: each_without_texts(pieces, tested, IN_REWARD_TEST)):
+            if collects_prompts:
+                _add_prompts(found, table, files, config)
+            yield without(table, "annotator", withdrawn)
+
+    withdrawn = run.withdrawn("annotator")
+    collects_prompts = run.wants("prompts") and not any(files.paths(f"{axis}_prompts") for axis in AXES)
+    preferences = (table for role in PAIRS if files.paths(role) for table in pairs(role))
     if run.wants("preferences"):
-        withdrawn = run.withdrawn("annotator")
-        files.write("preferences", [without(table, "annotator", withdrawn) for table in preferences])
+        files.write("preferences", preferences)
+    else:
+        deque(preferences, maxlen=0)  # what is refused is told all the same
     if run.wants("prompts"):
-        prompts = _prompts(files, preferences, config, untested)
+        of_pairs = [prompts_of_pairs.get(role, {}) for role in PAIRS[::-1]]  # one of both axes is a safety prompt
+        prompts = _prompts(files, of_pairs, config, untested)
         files.write("prompts", [pa.Table.from_pylist(prompts, row_kind("prompt").schema)])
         held_out = texts(prompts)
     if run.wants("demonstrations"):
@@ -144,15 +160,16 @@ def _from_files(run: StepRun, config: ImportStepConfig, files: ImportedFiles) ->
 
 
 def _prompts(
-    files: ImportedFiles, preferences: list[pa.Table], config: ImportConfig, untested: Callable[[Imported], Imported]
-) -> list[dict[str, Any]]:
+    files: ImportedFiles, of_pairs: list[dict[str, Row]], config: ImportConfig, untested: Callable[[Imported], Imported]
+) -> list[Row]:
     """All prompts, each with its split. One that both axes name is a safety prompt: there the safety model decides."""
     rows: dict[str, dict[str, Any]] = {}
     for axis in AXES[::-1]:
         if files.paths(role := f"{axis}_prompts"):
             read = files.read(role, _split_of(files, axis, config), untested)
             rows = {row["prompt_id"]: row for row in read.to_pylist()} | rows
-    rows = rows or {row["prompt_id"]: row for row in _prompts_of(preferences, files, config)}
+    for prompt_id, row in chain.from_iterable(found.items() for found in of_pairs):
+        rows.setdefault(prompt_id, row)
     apart = _evaluation_prompts(files)
     if not rows and not apart:
         raise InputError(
@@ -189,17 +206,16 @@ def _once_held_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "split": split(row)} for row in found.values()]
 
 
-def _prompts_of(preferences: list[pa.Table], files: ImportedFiles, config: ImportConfig) -> list[dict[str, Any]]:
-    """The prompts that pairs were collected on, each once; one of both axes is a safety prompt. Where a file holds a
-    pair out, its prompt is."""
-    rows: dict[str, dict[str, Any]] = {}
-    for pair in (row for table in preferences[::-1] for row in table.to_pylist()):
-        fields = {name: pair[name] for name in ("prompt_id", "source", "axis", "messages")}
+def _add_prompts(found: dict[str, Row], pairs: pa.Table, files: ImportedFiles, config: ImportConfig) -> None:
+    """Add the prompts that pairs were collected on by their id, each once. Where a file holds a pair out, its prompt
+    is."""
+    for pair in row_dicts(pairs.select(["prompt_id", "source", "axis", "messages", "split"])):
+        if pair["prompt_id"] in found:
+            continue
         split = _split_of(files, pair["axis"], config)(pair["messages"])
         if pair["split"] is not None:  # what validates trains no reward model either way
             split = "heldout" if pair["split"] == "heldout" else split.replace("heldout", "train")
-        rows.setdefault(pair["prompt_id"], {**fields, "kind": "import", "split": split})
-    return list(rows.values())
+        found[pair["prompt_id"]] = {**pair, "kind": "import", "split": split}
 
 
 def _split_of(files: ImportedFiles, axis: str, config: ImportConfig) -> Callable[[Messages], str]:

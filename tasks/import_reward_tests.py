@@ -11,7 +11,7 @@ from data_store.reading.preference_readers import read_preferences
 from data_store.row_sources import is_named, without
 from data_store.rows import row_kind
 from tasks.engine.step import Files, Input, Output, StepRun, step
-from tasks.file_roles import ReadingStepConfig, annotators_of
+from tasks.file_roles import ReadingStepConfig, annotators_in
 from tasks.reward_tests import ReadingTestsConfig, RewardTestChoice
 
 
@@ -24,7 +24,7 @@ def _imports(config: ReadingTestsConfig, sources: Files, what: str, name: str) -
     return any(
         not path.is_file()
         or name
-        in annotators_of(
+        in annotators_in(
             f"{each.axis}_preferences",
             path,
             ReadingStepConfig(preference_format=each.format, preference_options=config.options),

@@ -1,7 +1,7 @@
 """The files of one import: names that tell them apart over all roles, and counts by file and outcome."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from data_store.reading.row_import import Imported, row_identity
 from data_store.reading.source_files import source_files
 from data_store.rows import row_kind
 from tasks.engine.step import StepRun
-from tasks.file_roles import ROLES, ReadingStepConfig, SplitOf, read_role
+from tasks.file_roles import ROLES, ReadingStepConfig, SplitOf, each_pair, read_role
 
 _ACCEPTED = "accepted"
 
@@ -30,6 +30,8 @@ class ImportedFiles:
         self.refused: list[pa.Table] = []
         self.counts: dict[str, int] = {}
         self.table: list[dict[str, Any]] = []
+        self._counts: dict[str, Counter[tuple[str, str]]] = {}
+        self._first_bad: dict[str, str] = {}
 
     def paths(self, role: str) -> list[Path]:
         """The files of a role, in the config's order."""
@@ -66,6 +68,12 @@ class ImportedFiles:
         read = read_role(role, self.paths(role), self.config, self.config.bad_rows, **how)
         return self._accepted(role, read if of_those is None else of_those(read))
 
+    def pairs(self, role: str, of_those: Callable[[Iterable[Imported]], Iterable[Imported]]) -> Iterator[pa.Table]:
+        """The same of pairs, some at a time: of what is too large to be held."""
+        for read in of_those(each_pair(role, self.paths(role), self.config, self.config.bad_rows)):
+            yield self._taken(role, read)
+        self._settle(role)
+
     def documents(self) -> pa.Table:
         """The documents of the corpus."""
         bad, paths = self.config.bad_rows, self.paths("documents")
@@ -83,31 +91,45 @@ class ImportedFiles:
         return {f"refused_share/{role}": refused[role] / rows for role, rows in all_rows.items()}
 
     def _accepted(self, role: str, read: Imported) -> pa.Table:
-        refused = self.renamed(role, read.refused)
-        for (file, reason), count in _by_file(refused).items():
-            self.table.append({"role": role, "file": file, "outcome": f"refused: {reason}", "rows": count})
-            name = f"refused/{role}/{reason}"
-            self.counts[name] = self.counts.get(name, 0) + count
-        ids = pa.array([f"{role}/{source}" for source in refused.column("source").to_pylist()], pa.string())
-        self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
-        rows = self.renamed(role, read.rows)
-        for (file, _), count in _by_file(rows).items():
-            self.table.append({"role": role, "file": file, "outcome": _ACCEPTED, "rows": count})
-        self._check_share(role, refused)
-        self._tell(role)
+        rows = self._taken(role, read)
+        self._settle(role)
         return rows
 
-    def _check_share(self, role: str, refused: pa.Table) -> None:
+    def _taken(self, role: str, read: Imported) -> pa.Table:
+        """Some rows of a role under the names of their files, counted; the refused ones are kept aside."""
+        refused, rows = self.renamed(role, read.refused), self.renamed(role, read.rows)
+        counts = self._counts.setdefault(role, Counter())
+        counts.update({(file, f"refused: {reason}"): count for (file, reason), count in _by_file(refused).items()})
+        counts.update({(file, _ACCEPTED): count for (file, _), count in _by_file(rows).items()})
+        for row in refused.to_pylist():
+            if row["reason"] == BAD_ROW:
+                self._first_bad.setdefault(role, row["detail"])
+        ids = pa.array([f"{role}/{source}" for source in refused.column("source").to_pylist()], pa.string())
+        self.refused.append(refused.set_column(0, refused.schema.field("doc_id"), ids))
+        return rows
+
+    def _settle(self, role: str) -> None:
+        """What became of all rows of a role: in the table and the counts, and told."""
+        counts = self._counts.pop(role, Counter())
+        for (file, outcome), count in sorted(counts.items(), key=lambda each: (each[0][1] == _ACCEPTED, each[0])):
+            self.table.append({"role": role, "file": file, "outcome": outcome, "rows": count})
+            if outcome != _ACCEPTED:
+                name = f"refused/{role}/{outcome.removeprefix('refused: ')}"
+                self.counts[name] = self.counts.get(name, 0) + count
+        self._check_share(role)
+        self._tell(role)
+
+    def _check_share(self, role: str) -> None:
         """Raises InputError for a file of which too many rows could not be read."""
         for file in {row["file"] for row in self.table if row["role"] == role}:
             mine = [row for row in self.table if (row["role"], row["file"]) == (role, file)]
             bad = sum(row["rows"] for row in mine if row["outcome"] == f"refused: {BAD_ROW}")
             rows = sum(row["rows"] for row in mine)
             if bad > self.config.max_bad_share * rows:
-                first = next(r["detail"] for r in refused.to_pylist() if r["reason"] == BAD_ROW)
+                first, most = self._first_bad[role], figure(self.config.max_bad_share)
                 raise InputError(
                     f"data.{role}: {bad} of {rows} rows of {file} cannot be read, and data.max_bad_share is "
-                    f"{figure(self.config.max_bad_share)}: mend the file, or raise it. The first: {first}"
+                    f"{most}: mend the file, or raise it. The first: {first}"
                 )
 
     def _tell(self, role: str) -> None:
@@ -122,13 +144,16 @@ class ImportedFiles:
             everything = accepted + reasons.total()
             self.run.note(f"{role}: {accepted} of {everything} rows are read; left out: {said}")
 
-    def write(self, role: str, tables: list[pa.Table]) -> None:
-        """Write a data set. Raises InputError where withdrawals leave nothing of it."""
-        table = pa.concat_tables(tables) if tables else None
-        if not table:
+    def write(self, role: str, tables: Iterable[pa.Table]) -> None:
+        """Write a data set as its rows come. Raises InputError where withdrawals leave nothing of it."""
+        rows = 0
+        with self.run.writing_rows(role) as write:
+            for table in tables:
+                write(table)
+                rows += len(table)
+        if not rows:
             raise InputError(f"of the {role} nothing is left that is not withdrawn: give others, or undo a withdrawal")
-        self.run.write_rows(role, table)
-        self.counts[f"rows/{role}"] = len(table)
+        self.counts[f"rows/{role}"] = rows
 
     def finish(self) -> dict[str, int]:
         """Write the refused rows and the table of counts."""

@@ -87,7 +87,7 @@ def measure_reward_models(run: StepRun, config: MeasureRewardModelsConfig) -> Me
         axis: load_reward(run.path(f"{axis}_reward"), base, dtype=config.sampling.dtype) for axis in AXES
     }
     room = min(model.config.max_position_embeddings for model in models.values())
-    training, held_out = apart(run.records("preferences"))
+    training, held_out = apart(run.each_row("preferences"))
     learned = frozenset(plain(row["messages"]) for row in training)
     found: dict[str, float | Estimate] = {}
     rows: list[Row] = []

@@ -114,7 +114,7 @@ def _beliefs(
     from models.checkpoint import load_reward
 
     renderer = open_renderer(run.path("policy"))
-    held_out = [row for row in run.records("preferences") if row["split"] == "heldout"]
+    held_out = [row for row in run.each_row("preferences") if row["split"] == "heldout"]
     dialogues = [side for row in pairs for side in sides_of(row)]
     dialogues += [side for row in held_out for side in sides(row)]
     beliefs: list[dict[str, float]] = [{} for _ in pairs]

@@ -2,6 +2,7 @@
 
 import random
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +12,7 @@ from pydantic import Field
 from data_store.estimate import Estimate
 from models.config import Config, SafetyThreshold, SamplingConfig
 from tasks.answers import answered, open_renderer, response_of
-from tasks.candidates import combined, draw_candidates
+from tasks.candidates import Rows, combined, draw_candidates, scored_again
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import mean_of, score_of
 from tasks.reward_curves import JUDGE, metrics_of, names_of, reward_curves, table_of
@@ -47,6 +48,13 @@ class RejectionConfig(Config):
         description="Responses per prompt and temperature; K is this times the temperatures, with auto this alone",
     )
     keep: int = Field(default=2, ge=1, description="Best responses per prompt and iteration that stay in the pool")
+    score_again: int = Field(
+        default=2400,
+        ge=0,
+        description="Most candidates of earlier iterations that the new reward models score. Where there are more, "
+        "those of prompts that are answered anew, then those of prompts drawn by chance; at the others the choice "
+        "among them stays as it was. Where there are no more, every choice is made anew",
+    )
     safety_threshold: SafetyThreshold = 0.15
     unfinished: Literal["leave_out", "score"] = Field(
         default="leave_out",
@@ -60,6 +68,7 @@ class RejectionConfig(Config):
 def _metrics_of(call: "StepCall") -> Iterator[str]:
     config: Any = call.config  # a RejectionConfig
     yield from ("candidates", "finished", "prompts/without_finished", "pool", "picks", "picks/from_earlier_iterations")
+    yield from ("picks/not_chosen_anew", "scored_again")
     yield from ("reward/max_minus_median", "reward/picks", "reward/mean", "safety_threshold")
     if config.temperatures != AUTO:
         yield from names_of("reward", config.temperatures, config.samples)
@@ -71,7 +80,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=5,
+    version=6,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),
@@ -79,6 +88,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
         "helpfulness_reward": Input("model"),
         "prompts": Input("dataset", "prompt"),
         "candidates": Input("dataset", "response", optional=True, many=True),
+        "earlier_picks": Input("dataset", "dialogue", optional=True),
         "base": BASE,
     },
     outputs={
@@ -92,8 +102,8 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
     tags=("data",),
 )
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
-    """Candidates of this iteration, scores of all candidates under the newest reward models, the best one per
-    prompt."""
+    """Candidates of this iteration, scores of theirs and of earlier ones under the newest reward models, the best one
+    per prompt."""
     from models.algorithms.selection import best_per_prompt, top_n_per_group
     from models.checkpoint import load_policy, load_reward
 
@@ -121,10 +131,11 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
             f"none of {len(drawn)} candidates ended within {config.sampling.max_new_tokens} tokens, and there is none "
             "to pick: raise rejection.sampling.max_new_tokens, or set rejection.unfinished: score to learn cut answers"
         )
-    everything = earlier + drawn
+    again, standing = _again(run, config, earlier, {row["prompt_id"] for row in batch})
+    everything = again + drawn
     raw = score(reward_models(), renderer, list(map(response_of, everything)), config.sampling)
     rewards = combined(everything, raw, prompts, threshold)
-    of_drawn = rewards[len(earlier) :]
+    of_drawn = rewards[len(again) :]
     best_of_able = top_n_per_group(
         [drawn[i]["prompt_id"] for i in able],
         [of_drawn[i] for i in able],
@@ -132,13 +143,13 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
         config.keep,
     )
     kept = [able[k] for k in best_of_able]
-    pool = list(range(len(earlier))) + [len(earlier) + i for i in kept]
+    pool = list(range(len(again))) + [len(again) + i for i in kept]
     best = best_per_prompt(
         [everything[i]["prompt_id"] for i in pool],
         [rewards[i] for i in pool],
         [everything[i]["response_id"] for i in pool],
     )
-    picks = [everything[pool[i]] for i in best]
+    picks = [everything[pool[i]] for i in best] + standing
 
     run.write_rows("candidates", [drawn[i] for i in kept])
     run.write_rows("scores", [row for i in pool for row in _scores(run, everything[i]["response_id"], raw[i])])
@@ -151,16 +162,29 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
         "candidates": float(len(drawn)),
         "finished": score_of(_by_prompt(drawn, [float(row["finished"]) for row in drawn])),
         "prompts/without_finished": float(len(batch) - len({row["prompt_id"] for row in drawn if row["finished"]})),
-        "pool": float(len(pool)),
+        "pool": float(len(earlier) + len(kept)),
+        "scored_again": float(len(again)),
         "picks": float(len(picks)),
         "picks/from_earlier_iterations": sum(pick["iteration"] != run.part for pick in picks) / len(picks),
+        "picks/not_chosen_anew": len(standing) / len(picks),
         "reward/max_minus_median": k8.spread,
-        "reward/picks": mean_of([rewards[pool[i]] for i in best], JUDGE),
+        **({"reward/picks": mean_of([rewards[pool[i]] for i in best], JUDGE)} if best else {}),
         "reward/mean": mean_of(_by_prompt(drawn, of_drawn), JUDGE),
         "safety_threshold": threshold,
         **tuned,
         **metrics_of(curves, "reward"),
     }
+
+
+def _again(run: StepRun, config: RejectionConfig, earlier: Rows, answered: set[str]) -> tuple[Rows, Rows]:
+    """Of the candidates of earlier iterations those that are scored, and the picks of before that stand unscored."""
+    before = {row["dialogue_id"] for row in run.each_row("earlier_picks")}
+    chosen = {row["prompt_id"]: row for row in earlier if row["response_id"] in before}
+    asked = scored_again(
+        Counter(row["prompt_id"] for row in earlier), chosen.keys() - answered, config.score_again, run.seed
+    )
+    again = [row for row in earlier if row["prompt_id"] in asked]
+    return again, [row for prompt_id, row in chosen.items() if prompt_id not in asked]
 
 
 def _temperatures(

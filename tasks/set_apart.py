@@ -1,6 +1,6 @@
 """Rows that would train on what is kept for a test, refused by name as they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,20 +36,29 @@ IN_REWARD_TEST = Kept(
 def without_texts(read: Imported, texts: frozenset[str], kept: Kept) -> Imported:
     """Dialogues, prompts or pairs of which no answer stands behind one of these texts; the others are refused. A prompt
     or pair counts as answered. Raises InputError where none is left."""
-    if not texts:
-        return read
-    rows = read.rows.to_pylist()
-    told = [begins_with(_answered(row["messages"]), texts) for row in rows]
-    key = read.rows.schema.names[0]  # the id comes first in these kinds of rows
-    refused = [
-        {"doc_id": row[key], "source": row["source"], "reason": kept.reason, "detail": kept.detail}
-        for row, is_told in zip(rows, told, strict=True)
-        if is_told
-    ]
-    if all(told):
+    (left,) = each_without_texts([read], texts, kept)
+    return left
+
+
+def each_without_texts(pieces: Iterable[Imported], texts: frozenset[str], kept: Kept) -> Iterator[Imported]:
+    """The same of rows that come some at a time; at the end it is seen whether any is left."""
+    key, left = "", 0
+    for read in pieces:
+        if not texts:
+            yield read
+            continue
+        key = read.rows.schema.names[0]  # the id comes first in these kinds of rows
+        told = [begins_with(_answered(messages), texts) for messages in read.rows.column("messages").to_pylist()]
+        refused = [
+            {"doc_id": row[key], "source": row["source"], "reason": kept.reason, "detail": kept.detail}
+            for row in read.rows.select([key, "source"]).filter(pa.array(told, pa.bool_())).to_pylist()
+        ]
+        left += told.count(False)
+        rows = read.rows.filter(pa.array([not is_told for is_told in told], pa.bool_()))
+        more = pa.Table.from_pylist(refused, schema=read.refused.schema)
+        yield Imported(rows, pa.concat_tables([read.refused, more]))
+    if texts and not left:
         raise InputError(kept.remedy.format(key.removesuffix("_id").replace("dialogue", "demonstration")))
-    left = read.rows.filter(pa.array([not is_told for is_told in told], pa.bool_()))
-    return Imported(left, pa.concat_tables([read.refused, pa.Table.from_pylist(refused, schema=read.refused.schema)]))
 
 
 def _answered(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

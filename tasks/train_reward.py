@@ -79,7 +79,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Measurem
 )
 def train_gold_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
     """The pairs of both axes that are kept from every other model."""
-    training, held_out = apart(run.records("preferences"))
+    training, held_out = apart(run.each_row("preferences"))
     training = [row for row in training if is_gold(row, config.training.gold_percent)]
     if not training:
         raise ValueError("no pair is left for the gold reward model: raise reward.gold_percent or collect more")
@@ -92,7 +92,7 @@ def is_gold(row: dict[str, Any], percent: int) -> bool:
 
 
 def _train_axis(run: StepRun, config: RewardStepConfig, axis: str, other_share: float) -> Measurements:
-    training, held_out = apart(run.records("preferences"))
+    training, held_out = apart(run.each_row("preferences"))
     training = [row for row in training if not is_gold(row, config.training.gold_percent)]
     if config.training.unlabelled_safety_pairs == "rejected_is_unsafe":
         training = [_labelled(row) for row in training]

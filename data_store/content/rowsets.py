@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_store.content.objects import Objects, way_out
+from data_store.content.row_batches import batches_of, open_batches
 from data_store.content.row_hashing import (
     ROW_HASH,
     batch_hashes,
@@ -35,8 +36,6 @@ from data_store.rows import RowKind
 
 ROWS_FILE = "rows.parquet"
 _ROW_GROUP = 65536
-_BATCH_ROWS, _BATCH_BYTES = 8192, 1 << 23
-_READ_BYTES = 1 << 20
 
 
 @contextmanager
@@ -49,19 +48,10 @@ def opened_rows(folder: Path, kind: RowKind) -> Iterator[pq.ParquetFile]:
             f"{folder}: a folder of {kind.name} rows holds {ROWS_FILE} and nothing else; found also {extra}"
         )
     try:
-        with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file:
+        with open_batches(path) as file:
             yield file
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: not a Parquet file: {error}") from None
-
-
-def batches_of(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """All rows of a file in batches of about `_BATCH_BYTES`, whatever one of them takes. It is to be opened with a
-    buffer: without one it is read by whole row groups."""
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        rows = max(1, min(_BATCH_ROWS, group.num_rows * _BATCH_BYTES // max(group.total_byte_size, 1)))
-        yield from file.iter_batches(rows, row_groups=[number], columns=columns)
 
 
 def sort_by_hash(folder: Path, kind: RowKind, into: SortedRows) -> None:
@@ -162,7 +152,7 @@ def write_rows(tables: Iterable[pa.Table], path: Path) -> None:
 
 def rows_hash(path: Path) -> str:
     """The set hash of the rows of such a file."""
-    with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file:
+    with open_batches(path) as file:
         return set_hash(batch_hashes(batches_of(file)))
 
 
@@ -170,7 +160,7 @@ class _Segment:
     """A segment that is read from its first row to its last, which are in order of their hashes."""
 
     def __init__(self, path: Path, hashes: pa.FixedSizeBinaryArray, columns: Sequence[str] | None) -> None:
-        self._file = pq.ParquetFile(path, buffer_size=_READ_BYTES)
+        self._file = open_batches(path)
         self._hashes = hash_words(hashes)[:, 0]
         self._batches = batches_of(self._file, columns)
         self._held = self._file.schema_arrow.empty_table()
@@ -191,7 +181,8 @@ class _Segment:
     def rows_in(self, size: int) -> int:
         """About how many rows take so many bytes."""
         groups = (self._file.metadata.row_group(number) for number in range(self._file.num_row_groups))
-        return max(1, size * len(self._hashes) // max(sum(group.total_byte_size for group in groups), 1))
+        taken = sum(int(group.total_byte_size) for group in groups)
+        return max(1, size * len(self._hashes) // max(taken, 1))
 
     def up_to(self, hashes: pa.FixedSizeBinaryArray) -> pa.Table:
         """The next rows up to the last of these hashes."""

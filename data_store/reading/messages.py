@@ -26,6 +26,7 @@ _TOOLS = frozenset(
 )
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _SYSTEM = ("system", "system_prompt")
+_BESIDE = frozenset({*_SYSTEM, "weight", "tools", "images", "videos", "history"})
 
 
 def messages_of(record: Record, field: str = "messages") -> Messages:
@@ -113,6 +114,8 @@ def with_context(record: Record, messages: Messages) -> Messages:
     Raises RefusedRowError where the dialogue has another system message (system_differs), and where the record asks not
     to be learned from (weight_0) or needs what is no text (tool_turns, not_text); InputError for anything else there.
     """
+    if not record.fields.keys() & _BESIDE:
+        return messages
     _check_weight(record, "weight", record.fields.get("weight"))
     for field, reason in (("tools", "tool_turns"), ("images", "not_text"), ("videos", "not_text")):
         if record.fields.get(field) not in (None, "", "[]", []):

@@ -14,7 +14,7 @@ from data_store.reading.messages import with_context
 from data_store.reading.preference_formats.format import PreferenceFormat
 from data_store.reading.preference_formats.pairs import NUMBERS, OTHER_AXIS, Found
 from data_store.reading.preference_formats.registry import FORMATS, PreferenceOptions
-from data_store.reading.row_import import Imported, gather, prompt_id_of, row_identity
+from data_store.reading.row_import import Imported, gathered, joined, prompt_id_of, row_identity
 from data_store.reading.source_files import Record, SourceFile, source_files
 from data_store.reading.words import split_of
 from data_store.rows import AXES, RATINGS
@@ -49,7 +49,22 @@ def read_preferences(
     bad: BadRows | None = None,
     of_files: OfFiles | None = None,
 ) -> Imported:
-    """Rows of kind preference from .jsonl, .json, .csv, .tsv, .parquet or .arrow.
+    """The rows of `each_preferences`, all of them. Raises as it does."""
+    pieces = each_preferences(paths, format, axis, iteration, default_rating, options, bad, of_files)
+    return joined(pieces)
+
+
+def each_preferences(
+    paths: Sequence[Path],
+    format: str = RECOGNISE,
+    axis: str = "helpfulness",
+    iteration: str = "V0",
+    default_rating: str = "better",
+    options: PreferenceOptions | None = None,
+    bad: BadRows | None = None,
+    of_files: OfFiles | None = None,
+) -> Iterator[Imported]:
+    """Rows of kind preference, some at a time, from .jsonl, .json, .csv, .tsv, .parquet or .arrow.
 
     `format` is one of FORMATS, or "auto": the first records of each file tell. What a record does not say is taken from
     the arguments, but for the split: that stays empty, and the prompt's text decides when pairs are collected. The
@@ -76,7 +91,7 @@ def read_preferences(
     bad = bad or BadRows()
     files = source_files(paths, of_files)
     found = (each for file in files for each in _read_file(file, format, reading, default, bad))
-    return gather(found, "preference")
+    return gathered(found, "preference")
 
 
 def _read_file(
@@ -96,6 +111,8 @@ def _read_file(
             return
         name, records = _format_of(first), chain(first, records)
     format = FORMATS[name]
+    beside = {**default, "annotator": f"import:{name}"}
+    told = {"axis": options.axis} | ({"split": default["split"]} if default["split"] else {})
     for group in _groups(records, format):
         for found in _read_group(format, group, options, bad):
             if isinstance(found, Refusal):
@@ -105,10 +122,10 @@ def _read_file(
             elif found["response_a"] == found["response_b"]:
                 yield Refusal(found["source"], "identical_responses", "")
             else:
-                row = {**default, "annotator": f"import:{name}", **found}
-                row |= {"axis": options.axis} | ({"split": default["split"]} if default["split"] else {})
-                identity = row_identity(row["axis"], row["source"])
-                yield {**row, "preference_id": identity, "prompt_id": prompt_id_of(row["messages"])}
+                row = {**beside, **found, **told}
+                row["preference_id"] = row_identity(row["axis"], row["source"])
+                row["prompt_id"] = prompt_id_of(row["messages"])
+                yield row
         yield from bad.taken()
     yield from bad.taken()
 

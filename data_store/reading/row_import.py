@@ -11,8 +11,10 @@ from data_store.errors import InputError
 from data_store.reading.bad_rows import BadRows, Refusal, RefusedRowError
 from data_store.reading.messages import Messages
 from data_store.reading.source_files import Record
-from data_store.row_checks import conform
+from data_store.row_checks import RowChecks
 from data_store.rows import row_kind
+
+_ROWS_AT_ONCE = 2048
 
 
 class NothingLeftError(InputError):
@@ -58,23 +60,44 @@ def import_rows(
 
 def gather(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Imported:
     """Rows of `kind`, and what was refused, as tables. Raises NothingLeftError where no row is left."""
+    return joined(gathered(found, kind))
+
+
+def joined(pieces: Iterable[Imported]) -> Imported:
+    """All of them as one; there is at least one."""
+    return Imported(*(pa.concat_tables(tables) for tables in zip(*pieces, strict=True)))
+
+
+def gathered(found: Iterable[dict[str, Any] | Refusal], kind: str) -> Iterator[Imported]:
+    """The same some rows at a time; keys are compared, and NothingLeftError is raised, at the end."""
+    checks, schema = RowChecks(row_kind(kind), kind), row_kind(kind).schema
     rows, refused = list[dict[str, Any]](), list[dict[str, str]]()
+    read, counts, first = 0, Counter[str](), ""
+
+    def piece() -> Imported:
+        nonlocal read
+        read += len(rows)
+        table = checks.conform(pa.Table.from_pylist(rows, schema=schema))
+        made = Imported(table, pa.Table.from_pylist(refused, schema=row_kind("dropped").schema))
+        rows.clear()
+        refused.clear()
+        return made
+
     for each in found:
         if isinstance(each, Refusal):
             told = each.detail.encode(errors="backslashreplace").decode()  # of a text that may hold half a character
             refused.append({"doc_id": each.source, "source": each.source, "reason": each.reason, "detail": told})
+            counts[each.reason] += 1
+            first = first or f"; the first, {each.source}: {told or each.reason}"
         else:
             rows.append(each)
-    refused_table = pa.Table.from_pylist(refused, schema=row_kind("dropped").schema)
-    if not rows:
-        counts = dict(Counter(row["reason"] for row in refused))
-        first = (
-            f"; the first, {refused[0]['source']}: {refused[0]['detail'] or refused[0]['reason']}" if refused else ""
-        )
-        told = f"{counts or 'none, the files are empty'}{first}"
-        raise NothingLeftError(f"no {kind} is left of {len(refused)} rows; refused: {told}")
-    schema = row_kind(kind).schema
-    return Imported(conform(pa.Table.from_pylist(rows, schema=schema), row_kind(kind), kind), refused_table)
+        if len(rows) + len(refused) == _ROWS_AT_ONCE:
+            yield piece()
+    yield piece()
+    if not read:
+        told = f"{dict(counts) or 'none, the files are empty'}{first}"
+        raise NothingLeftError(f"no {kind} is left of {counts.total()} rows; refused: {told}")
+    checks.finish()
 
 
 def prompt_id_of(messages: Messages) -> str:

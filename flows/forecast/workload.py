@@ -109,7 +109,9 @@ def _rejection_sample(at: At) -> Work:
         rounds.append((of.tuning.prompts, of.samples * len(of.tuning.grid)))
     for prompts, each in rounds:
         passes += answering(of.sampling, prompts * each, at.volume.prompt_tokens, at.volume.answer_tokens, to_each=each)
-    pool = sum(prompts * each for prompts, each in rounds) + max(at.number - 1, 0) * of.prompts * of.keep
+    pool = sum(prompts * each for prompts, each in rounds) + min(
+        max(at.number - 1, 0) * of.prompts * of.keep, of.score_again
+    )
     tokens = sampled_tokens(at.volume.prompt_tokens, answer_of(at, of.sampling), of.samples * temperatures)
     return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
 

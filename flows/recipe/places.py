@@ -128,6 +128,11 @@ def earlier(asset: str) -> Reads:
     return lambda at: _assets(asset, *(f"V{n}" for n in range(1, at.number)))
 
 
+def before(asset: str) -> Reads:
+    """`kind/name` of the iteration before this one; nothing in the first."""
+    return lambda at: _assets(asset, f"V{at.number - 1}") if at.number > 1 else ()
+
+
 def so_far(asset: str) -> Reads:
     """`kind/name` of all iterations up to this one."""
     return lambda at: _assets(asset, *(f"V{n}" for n in range(1, at.number + 1)))

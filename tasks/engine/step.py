@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from data_store.content.row_batches import open_batches
+from data_store.content.row_dicts import StoredRows, row_dicts
 from data_store.files import append_whole
 from data_store.rows import row_kind
 
@@ -49,8 +51,6 @@ class Output:
 
 NOTES = "notes.jsonl"
 BASE = Input("model", optional=True)  # what adapters stand on; a policy without adapters needs none
-
-_READ_BYTES = 1 << 20
 
 Measurements = Mapping[str, "float | Estimate"]  # by name: a number, or one with its interval
 StepFunction = Callable[["StepRun", Any], Measurements]
@@ -189,24 +189,27 @@ class StepRun:
         """The rows of all versions under a role, one after the other."""
         return pa.concat_tables([pq.read_table(entry.path / "rows.parquet") for entry in self.all_inputs(role)])
 
+    def each_row(self, role: str) -> StoredRows:
+        """The same as dictionaries that are made as they are asked for; none where the plan gives no such input."""
+        return StoredRows([entry.path / "rows.parquet" for entry in self.all_inputs(role)])
+
+    def batches(self, role: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
+        """The same, at most `rows` at a time."""
+        for batch in self.record_batches(role, rows):
+            yield row_dicts(batch)
+
     def records(self, role: str) -> list[dict[str, Any]]:
-        """The same as dictionaries; none where the plan gives no such input."""
-        return self.rows(role).to_pylist() if self.all_inputs(role) else []
+        """All of these at once: of what is small."""
+        return list(self.each_row(role))
 
     def records_each(self, role: str) -> list[list[dict[str, Any]]]:
         """The same, those of each version by themselves, in the plan's order."""
-        return [pq.read_table(entry.path / "rows.parquet").to_pylist() for entry in self.all_inputs(role)]
-
-    def batches(self, role: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
-        """The same, at most `rows` at a time: of what is too large to be held."""
-        for batch in self.record_batches(role, rows):
-            yield batch.to_pylist()
+        return [list(StoredRows([entry.path / "rows.parquet"])) for entry in self.all_inputs(role)]
 
     def record_batches(self, role: str, rows: int = 1024) -> Iterator[pa.RecordBatch]:
         """The same as Arrow has them."""
         for entry in self.all_inputs(role):
-            # Without a buffer of its own the file is read by whole row groups: 65,536 documents.
-            with pq.ParquetFile(entry.path / "rows.parquet", buffer_size=_READ_BYTES) as file:
+            with open_batches(entry.path / "rows.parquet") as file:
                 yield from file.iter_batches(rows)
 
     def wants(self, role: str) -> bool:

@@ -59,7 +59,7 @@ class GoldReward(EvaluationJudge):
                 a, b = mine[key], theirs[against][key]
                 rows.append(judgement(key, judge, "better", 0.5 if a == b else float(a > b), against=against))
         figures = {_REWARD.name: mean_of(list(mine.values()), judge)}
-        held_out = [row for row in run.records("preferences") if row["split"] == "heldout"]
+        held_out = [row for row in run.each_row("preferences") if row["split"] == "heldout"]
         if held_out:
             figures[_ACCURACY.name] = accuracy_by_rating(model, renderer, held_out, sampling)["all"]
         return Judged(rows, figures)

@@ -73,7 +73,7 @@ class RewardModels(Evaluation):
         metrics = {"reward": mean_of(mine.tolist(), _JUDGE), "reward_win_rate": win_rate_of(wins.tolist(), _JUDGE)}
         if threshold and bool(is_safety.any()):
             metrics["reward_unsafe"] = rate_of((safety[is_safety].sigmoid() < threshold).tolist(), _JUDGE)
-        pairs = [row for row in of.run.records("preferences") if row["split"] == "heldout"]
+        pairs = [row for row in of.run.each_row("preferences") if row["split"] == "heldout"]
         for kind, model in models.items():
             own = [row for row in pairs if row["axis"] == kind]
             found = accuracy_by_rating(model, of.renderer, own, config.sampling)

@@ -1,12 +1,17 @@
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.candidates import combined
-from tasks.rejection_sample import RejectionConfig, _batch
+from models.config import SamplingConfig
+from tasks.candidates import combined, scored_again
+from tasks.engine.step import Output
+from tasks.estimates import value_of
+from tasks.rejection_sample import RejectionConfig, _batch, rejection_sample
 from tasks.train_reward import mix, sides
-from tests.tasks.bench import PAIR_NOT_SAMPLED
+from tests.tasks.bench import PAIR_NOT_SAMPLED, step_run, written
+from tests.tasks.little_policy import terse_policy, with_reward_model
 
 
 def prompts_of(safety: int, helpfulness: int) -> dict[str, dict[str, Any]]:
@@ -86,3 +91,110 @@ def test_the_sides_of_a_pair_are_chosen_first() -> None:
     row = {**unknown, "preference_id": "p", "messages": [], "response_a": "A", "response_b": "B"}
     for chosen, texts in (("a", ["A", "B"]), ("b", ["B", "A"])):
         assert [answer.text for _, answer in sides({**row, "chosen": chosen})] == texts
+
+
+CANDIDATES = {"p0": 2, "p1": 3, "p2": 2, "p3": 1, "p4": 2}
+
+
+def test_a_prompt_without_a_choice_or_with_new_candidates_is_scored_whatever_the_most_is() -> None:
+    assert scored_again(CANDIDATES, {"p1", "p2", "p4"}, 0, seed=1) == {"p0", "p3"}
+    assert scored_again(CANDIDATES, {"p1", "p2", "p4"}, 4, seed=1) == {"p0", "p3"}, "3 are asked for already"
+    assert scored_again(CANDIDATES, {"p1"}, 5, seed=1) == {"p0", "p2", "p3", "p4"}
+
+
+def test_settled_prompts_are_scored_whole_as_far_as_the_most_allows_and_all_of_them_where_it_allows_all() -> None:
+    assert scored_again(CANDIDATES, set(CANDIDATES), 10, seed=1) == set(CANDIDATES)
+    for seed in range(20):
+        asked = scored_again(CANDIDATES, set(CANDIDATES), 6, seed)
+        assert 5 <= sum(CANDIDATES[name] for name in asked) <= 6
+        assert asked == scored_again(dict(reversed(CANDIDATES.items())), set(CANDIDATES), 6, seed)
+    every = set().union(*(scored_again(CANDIDATES, set(CANDIDATES), 2, seed) for seed in range(40)))
+    assert every == set(CANDIDATES) - {"p1"}, "each has its turn; three do not fit into two"
+
+
+OUTPUTS = {
+    "candidates": Output("dataset", "response"),
+    "scores": Output("dataset", "score"),
+    "picks": Output("dataset", "dialogue"),
+}
+ASKED = [
+    {
+        "prompt_id": f"h{n}",
+        "source": "p",
+        "kind": "import",
+        "axis": "helpfulness",
+        "split": "train",
+        "messages": [{"role": "user", "content": f"ask the llama {n}"}],
+    }
+    for n in range(12)
+]
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy; beside it a reward model with an opinion."""
+    return with_reward_model(terse_policy(tmp_path_factory.mktemp("policy")))
+
+
+def second_iteration(
+    folder: Path, policy: Path, earlier: list[dict[str, Any]], picks: list[dict[str, Any]], score_again: int
+) -> dict[str, float]:
+    """Of twelve prompts six have been answered; two of these are answered again, and two others."""
+    inputs: dict[str, Any] = {
+        "policy": policy,
+        **dict.fromkeys(("safety_reward", "helpfulness_reward"), policy.parent / "reward"),
+        "prompts": ("prompt", ASKED),
+    }
+    if earlier:
+        inputs |= {"candidates": ("response", earlier), "earlier_picks": ("dialogue", picks)}
+    folder.mkdir()
+    run = step_run(folder, inputs=inputs, outputs=OUTPUTS, part="V2" if earlier else "V1")
+    config = RejectionConfig(
+        prompts=4 if earlier else 6,
+        safety_share=0,
+        repeat_share=0.5,
+        temperatures=(1.0,),
+        samples=4,
+        unfinished="score",
+        score_again=score_again,
+        sampling=SamplingConfig(max_new_tokens=4),
+    )
+    return {name: value_of(each) for name, each in rejection_sample.function(run, config).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.conformance(
+    "a choice mixes scores of two versions of a reward model, or an earlier choice is lost",
+    equation="tasks.candidates:scored_again",
+)
+def test_a_choice_is_made_anew_where_all_candidates_are_scored_and_stands_where_they_are_not(
+    policy: Path, tmp_path: Path
+) -> None:
+    second_iteration(tmp_path / "first", policy, [], [], 100)
+    earlier = written(tmp_path / "first", "candidates")
+    best = {row["dialogue_id"]: row for row in written(tmp_path / "first", "picks")}
+    assert (len(earlier), len(best)) == (12, 6)
+    # of each prompt the other one, so that it is seen what stands
+    worse = [row["response_id"] for row in earlier if row["response_id"] not in best]
+    picks = [{**next(iter(best.values())), "dialogue_id": name} for name in worse]
+    prompt_of = {row["response_id"]: row["prompt_id"] for row in earlier}
+
+    metrics = second_iteration(tmp_path / "all", policy, earlier, picks, 12)
+    anew = {row["dialogue_id"] for row in written(tmp_path / "all", "picks")}
+    assert (metrics["scored_again"], metrics["picks/not_chosen_anew"], metrics["pool"]) == (12, 0, 20)
+    repeated = {row["prompt_id"] for row in written(tmp_path / "all", "candidates")} & set(prompt_of.values())
+    assert len(repeated) == 2
+    untouched = {name for name in best if prompt_of[name] not in repeated}
+    assert untouched <= anew, "the same reward models choose what they chose"
+    assert not anew & set(worse)
+
+    metrics = second_iteration(tmp_path / "none", policy, earlier, picks, 0)
+    found = {row["dialogue_id"]: row for row in written(tmp_path / "none", "picks")}
+    assert (metrics["scored_again"], metrics["picks"], metrics["picks/not_chosen_anew"]) == (4, 8, 0.5)
+    standing = {name for name in worse if prompt_of[name] not in repeated}
+    assert found.keys() == standing | (anew - untouched), "what is answered anew is chosen among all its candidates"
+    for row in earlier:
+        if row["response_id"] in standing:
+            assert found[row["response_id"]]["messages"][-1]["content"] == row["text"]
+    scored = {row["response_id"] for row in written(tmp_path / "none", "scores")}
+    assert {prompt_of[name] for name in scored if name in prompt_of} == repeated

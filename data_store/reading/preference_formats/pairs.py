@@ -122,8 +122,11 @@ def said(record: Record, *, own: bool = False) -> Row:
     Raises InputError for a word that is not known, RefusedRowError for the label that the paper leaves out and for an
     axis that is none of ours.
     """
-    given = {name: value for name in WORDS if (value := record.fields.get(name)) not in (None, "")}
+    fields = record.fields
+    given = {name: fields[name] for name in WORDS if name in fields and fields[name] not in (None, "")}
     row: Row = {}
+    if not given:
+        return row
     if "axis" in given and (own or given["axis"] in AXES):
         row["axis"] = word(record, "axis", AXES)
     elif "axis" in given:

@@ -13,7 +13,7 @@ from data_store.reading.source_files import Record
 from data_store.reading.words import word
 
 _ALIKE = 0.8  # a column that is nearly called as a word is a slip of the pen
-_FIELDS = ("prompt", "messages", "response_a", "response_b", "chosen", *WORDS)
+_FIELDS = frozenset({"prompt", "messages", "response_a", "response_b", "chosen", *WORDS})
 
 
 def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
@@ -23,8 +23,8 @@ def read(records: Sequence[Record], _: Any) -> Iterator[Found]:
 
 
 def _row(record: Record) -> Row:
-    for name in sorted(set(record.fields) - set(_FIELDS)):
-        if near := difflib.get_close_matches(name, set(_FIELDS) - set(record.fields), n=1, cutoff=_ALIKE):
+    for name in sorted(record.fields.keys() - _FIELDS):
+        if near := difflib.get_close_matches(name, _FIELDS - record.fields.keys(), n=1, cutoff=_ALIKE):
             raise InputError(f"{record.where}: unknown field {name!r}; is it {near[0]!r}? Rename or remove it")
     texts = {field: record.text(field) for field in ("response_a", "response_b")}
     for field, text in texts.items():

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_store.content import objects, rowsets
+from data_store.content import objects, row_batches, rowsets
 from data_store.content.publishing import Checkouts
 from data_store.content.row_hashing import row_hashes
 from data_store.content.rowsets import ROWS_FILE, load_rows
@@ -106,7 +106,7 @@ def test_rows_of_a_parent_and_of_its_child_come_back_in_one_order_however_few_ar
     bench.run("filter", {A: child})
     whole = load_rows(bench.store.objects, child.objects)
     monkeypatch.setattr(rowsets, "RUN_BYTES", 100)
-    monkeypatch.setattr(rowsets, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(row_batches, "_BATCH_ROWS", 3)
     parts = list(rowsets.ordered_rows(bench.store.objects, child.objects))
     assert len(parts) > 5
     assert pa.concat_tables(parts).equals(whole)
@@ -129,7 +129,7 @@ def test_a_segment_that_somebody_else_wrote_in_another_order_is_read_all_the_sam
 def test_rows_are_counted_over_the_whole_file_however_few_are_read_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rowsets, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(row_batches, "_BATCH_ROWS", 2)
     folder = bench.documents("a", "b", "c", "d")
     table = pq.read_table(folder / ROWS_FILE)
     pq.write_table(table.set_column(1, "source", pa.array(["x", "y", "z", None])), folder / ROWS_FILE)
