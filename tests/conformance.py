@@ -428,8 +428,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "what a rule took away is counted before another rule",
-            "documents and characters of each file before and after each stage, by hand; what one stage leaves the next "
-            "is given",
+            "documents and characters of each file before and after each stage, by hand; what one stage leaves is what "
+            "the next is given",
         ),
         Row(
             "shares of a corpus that part of a word or one file decides",

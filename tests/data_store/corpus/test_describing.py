@@ -13,8 +13,6 @@ ENGLISH = "The keeper of the lamp walked down to the harbor and asked whether th
 GERMAN = "Der Hund schläft unter dem alten Baum und wir haben gestern einen langen Spaziergang am See gemacht."
 CODE = "import os\n\n\ndef total(values):\n    result = 0\n    for value in values:\n        result += value\n"
 
-SHARES = "shares of a corpus that part of a word or one file decides"
-
 
 def batch(*texts: str) -> Batch:
     return Batch([f"d{n}" for n in range(len(texts))], texts, [{} for _ in texts], 20_000)
@@ -26,7 +24,9 @@ def named(text: str) -> set[tuple[str, str]]:
     return {(word.axis, word.name) for word, is_there in zip(listed_words(), holds, strict=True) if is_there}
 
 
-@pytest.mark.conformance(SHARES, equation="data_store.corpus.describing:words_in")
+@pytest.mark.conformance(
+    "shares of a corpus that part of a word or one file decides", equation="data_store.corpus.describing:words_in"
+)
 def test_a_word_counts_for_its_name_and_for_its_axis_whatever_its_letters_and_its_neighbours() -> None:
     assert named("HERS, not mine.") == {
         ("gender", "she"), ("gender", ANY), ("person", "1st"), ("person", "3rd"), ("person", ANY),
@@ -35,7 +35,9 @@ def test_a_word_counts_for_its_name_and_for_its_axis_whatever_its_letters_and_it
     assert named("The theme of other sheets: hermit, whereby.") == set(), "parts of words are none"
 
 
-@pytest.mark.conformance(SHARES, equation="data_store.corpus.describing:words_in")
+@pytest.mark.conformance(
+    "shares of a corpus that part of a word or one file decides", equation="data_store.corpus.describing:words_in"
+)
 def test_korean_words_are_known_by_their_beginnings() -> None:
     assert named(KOREAN) == {("gender", "she"), ("gender", ANY), ("person", "1st"), ("person", "3rd"), ("person", ANY)}
     assert named("저기 불교를 믿는 한국인들이") == {
