@@ -101,6 +101,27 @@ ROW_KINDS: Mapping[str, RowKind] = {
     for kind in (
         RowKind("document", _schema(doc_id=_S, source=_S, text=_S), ("doc_id",)),
         RowKind("dropped", _schema(doc_id=_S, source=_S, reason=_S, detail=_S), ("doc_id",)),
+        RowKind(  # the documents of a file before and after a stage of the corpus filter: mending, then each reason
+            "corpus_stage",
+            _schema(
+                source=_S,
+                place=_I32,
+                stage=_S,
+                **{f"{what}_{when}": _I64 for what in ("documents", "characters") for when in ("before", "after")},
+            ),
+            ("source", "stage"),
+        ),
+        RowKind(  # in how many documents of a sample of the corpus something is found; source: empty for all files
+            "corpus_share",
+            _schema(source=_S, about=_S, axis=_S, name=_S, documents=_I64, sampled=_I64),
+            ("source", "about", "axis", "name"),
+            {"about": ("language", "pronoun", "term")},
+        ),
+        RowKind(  # one of the first documents that were dropped for a reason: how it begins, mended and masked
+            "dropped_example",
+            _schema(doc_id=_S, source=_S, reason=_S, detail=_S, beginning=_S),
+            ("doc_id",),
+        ),
         RowKind(
             "dialogue",  # ids and finished are of the last message
             _schema(

@@ -1,6 +1,6 @@
 """The corpus filter: every dropped document has one named, counted reason."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +14,14 @@ _ROWS_AT_ONCE = 64  # of a million characters each they are what the filter may 
 
 
 @step(
-    version=2,
+    version=3,
     config=FilterConfig,
     inputs={"documents": Input("dataset", "document")},
     outputs={
         "corpus": Output("dataset", "document", passes_on=("documents",)),
         "dropped": Output("dataset", "dropped"),
+        "counts": Output("dataset", "corpus_stage"),
+        "examples": Output("dataset", "dropped_example"),
     },
     metrics=(
         "documents",
@@ -48,6 +50,8 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
             if count
         ],
     )
+    run.write_rows("counts", [row for name, of in counts.sources.items() for row in _stages(name, of)])
+    run.write_rows("examples", [vars(each) for each in counts.examples])
     run.table("sources", [_source(name, of) for name, of in counts.sources.items()])
     run.table("examples", [_example(each) for each in sorted(counts.examples, key=lambda each: each.reason)])
     return {
@@ -69,6 +73,20 @@ def _source(name: str, of: SourceCounts) -> dict[str, Any]:
         "kept characters": of.kept_characters,
         "dropped": reasons or "none",
     }
+
+
+def _stages(name: str, of: SourceCounts) -> Iterator[dict[str, Any]]:
+    """How many documents and characters of a file each stage was given, and left."""
+    for place, (stage, documents, characters) in enumerate(of.stages()):
+        yield {
+            "source": name,
+            "place": place,
+            "stage": stage,
+            "documents_before": documents[0],
+            "documents_after": documents[1],
+            "characters_before": characters[0],
+            "characters_after": characters[1],
+        }
 
 
 def _example(of: Example) -> dict[str, Any]:

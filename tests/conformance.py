@@ -427,6 +427,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "of 14 versions, each a word apart, exactly those stay that are less than half like every kept one before",
         ),
         Row(
+            "what a rule took away is counted before another rule",
+            "documents and characters of each file before and after each stage, by hand; what one stage leaves is what "
+            "the next is given",
+        ),
+        Row(
+            "shares of a corpus that part of a word or one file decides",
+            "pronouns and terms are whole words, of Korean beginnings of words; every third document of 300 is looked "
+            "at, and one of three is the share",
+        ),
+        Row(
             "other numbers are taken for personal data",
             "of 60 invented persons nine in ten are found, of 60 look-alikes one in twenty",
         ),

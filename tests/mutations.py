@@ -2174,6 +2174,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
     ),
     Mutation(
+        "a stage of the filter is told what came before it, not what it left",
+        "data_store/corpus/filtering.py",
+        "            documents, characters = left\n",
+        "",
+        ("tests/tasks/test_filter_corpus.py::test_each_file_is_counted_before_and_after_each_stage",),
+    ),
+    Mutation(
+        "the first documents of a corpus stand for all of it",
+        "tasks/describe_corpus.py",
+        "chosen = islice(rows, 0, None, every)",
+        "chosen = islice(rows, 100)",
+        ("tests/tasks/test_describe_corpus.py::test_of_a_large_corpus_every_so_many_th_document_is_looked_at",),
+    ),
+    Mutation(
+        "Korean words are looked for in the middle of others",
+        "data_store/corpus/describing.py",
+        "heads = {word[:length] for word in set(_HANGUL_WORD.findall(sample)) for length in lengths}",
+        "heads = {word[n : n + m] for word in set(_HANGUL_WORD.findall(sample)) for m in lengths for n in range(9)}",
+        ("tests/data_store/corpus/test_describing.py::test_korean_words_are_known_by_their_beginnings",),
+    ),
+    Mutation(
         "check digits of cards are not looked at",
         "data_store/corpus/personal_numbers.py",
         "and len(set(digits)) > 1 and luhn(digits)",

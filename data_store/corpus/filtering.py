@@ -7,7 +7,7 @@ alone, not on how much is held at once.
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,27 +28,41 @@ Write = Callable[[pa.Table, pa.Table], None]
 
 _MOST_SOURCES = 200
 _OTHER_SOURCES = "other files"
+MENDED = "mended"
 EXAMPLES_A_REASON = 20
 _EXAMPLE_CHARACTERS = 300
 
 
 @dataclass
 class SourceCounts:
-    """What became of the documents of one file: how many, their characters before and after, how many were dropped for
-    each reason."""
+    """What became of the documents of one file: how many, their characters as they were read and as they were mended,
+    what was kept, and how many were dropped for each reason, with their characters as mended."""
 
     documents: int = 0
     characters: int = 0
+    mended_characters: int = 0
     kept: int = 0
     kept_characters: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    dropped_characters: Counter[str] = field(default_factory=Counter)
+
+    def stages(self) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
+        """(stage, documents before and after, characters before and after): mending, then each reason in the order in
+        which they are asked."""
+        documents, characters = self.documents, self.mended_characters
+        yield MENDED, (documents, documents), (self.characters, characters)
+        for reason in REASONS:
+            left = documents - self.dropped[reason], characters - self.dropped_characters[reason]
+            yield reason, (documents, left[0]), (characters, left[1])
+            documents, characters = left
 
 
 @dataclass(frozen=True)
 class Example:
-    """A dropped document: its id, why, and how it begins, mended and masked."""
+    """A dropped document: its id and source, why, and how it begins, mended and masked."""
 
     doc_id: str
+    source: str
     reason: str
     detail: str
     beginning: str
@@ -73,13 +87,13 @@ class FilterCounts:
     def add(self, rows: "_Rows", batch: Batch, verdicts: Mapping[int, tuple[str, str]]) -> None:
         """Count some documents, of which `verdicts` has the dropped ones."""
         for index, (source, text) in enumerate(zip(rows.sources, rows.texts, strict=True)):
-            file = source.rpartition(":")[0] or source
-            of = self.sources.setdefault(
-                file if file in self.sources or len(self.sources) < _MOST_SOURCES else _OTHER_SOURCES, SourceCounts()
-            )
+            if len(self.sources) < _MOST_SOURCES:
+                self.sources.setdefault(_file(source), SourceCounts())
+            of = self.sources.setdefault(file_of(source, self.sources), SourceCounts())
             self.documents += 1
             of.documents += 1
             of.characters += len(text)
+            of.mended_characters += len(batch.texts[index])
             if index not in verdicts:
                 self.kept += 1
                 of.kept += 1
@@ -90,9 +104,20 @@ class FilterCounts:
             reason, detail = verdicts[index]
             self.dropped[reason] += 1
             of.dropped[reason] += 1
+            of.dropped_characters[reason] += len(batch.texts[index])
             if self.dropped[reason] <= EXAMPLES_A_REASON:
                 beginning = batch.texts[index][:_EXAMPLE_CHARACTERS]
-                self.examples.append(Example(rows.ids[index], reason, detail, beginning))
+                self.examples.append(Example(rows.ids[index], source, reason, detail, beginning))
+
+
+def file_of(source: str, known: Container[str]) -> str:
+    """The file that a document is counted under, by its source: `other files` beyond the first 200."""
+    file = _file(source)
+    return file if file in known else _OTHER_SOURCES
+
+
+def _file(source: str) -> str:
+    return source.rpartition(":")[0] or source
 
 
 @dataclass(frozen=True)

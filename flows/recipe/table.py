@@ -17,6 +17,7 @@ from flows.recipe.benchmark_rows import (
 from flows.recipe.check_row import CHECK_ROW, FINDINGS
 from flows.recipe.conditions import (
     collects,
+    describes,
     draws,
     earlier_answers,
     has_annotator,
@@ -80,6 +81,7 @@ from flows.recipe.step_configs import (
 )
 from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.collect_preferences import collect_preferences
+from tasks.describe_corpus import describe_corpus
 from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
 from tasks.evaluate import evaluate, evaluate_sampled
@@ -140,7 +142,7 @@ FOUNDATION_ROWS = (
         filter_corpus,
         section("filter"),
         {"documents": here("dataset/raw-documents")},
-        {"corpus": "corpus", "dropped": "dropped"},
+        {"corpus": "corpus", "dropped": "dropped", "counts": "corpus-counts", "examples": "dropped-examples"},
         when=trains_base,
     ),
     Row(
@@ -152,6 +154,18 @@ FOUNDATION_ROWS = (
     ),
     FIT_ROW,
     CONTAMINATION_ROW,
+    Row(
+        describe_corpus,
+        section("describe"),
+        {
+            "corpus": here("dataset/corpus"),
+            "counts": here("dataset/corpus-counts"),
+            "examples": here("dataset/dropped-examples"),
+            "tokenizer": here("tokenizer/tokenizer"),
+        },
+        {"shares": "corpus-shares", "report": "corpus"},
+        when=describes,
+    ),
     Row(
         pretrain,
         lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),

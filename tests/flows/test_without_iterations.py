@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from data_store.names import AssetName
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan, groups_of
 from tests.flows.recipe_runs import POCKET, Home
@@ -40,7 +41,11 @@ def test_a_world_is_pretrained_on_fine_tuned_and_evaluated_once() -> None:
 
 def test_documents_alone_end_with_the_pretrained_model() -> None:
     plan = of_files("documents")
-    assert list(plan) == [("base", step) for step in FOUNDATION if step != "fit_context"]
+    described = [*FOUNDATION[:3], "describe_corpus", "pretrain"]
+    assert list(plan) == [("base", step) for step in described]
+    without = of_files("documents", describe=None)
+    assert list(without) == [("base", step) for step in described if step != "describe_corpus"]
+    assert without["base", "pretrain"].fingerprint({}) == plan["base", "pretrain"].fingerprint({})
     assert {role: str(asset) for role, asset in plan["base", "import_data"].outputs.items()} == {
         "documents": "dataset/raw-documents@base",
         "refused": "dataset/refused@base",
@@ -138,16 +143,26 @@ def test_a_pretrained_model_alone_is_a_whole_run(tmp_path: Path, server: str) ->
     first = home.halter("run", config, "--json")
     assert first.code == 0, first.err
     assert first.document["figures"] == []
-    assert [(part, step) for part, step, _ in home.runs()] == [
-        ("base", step) for step in FOUNDATION if step != "fit_context"
-    ]
+    assert {(part, step) for part, step, _ in home.runs()} == {
+        ("base", step) for step in (*FOUNDATION[:3], "describe_corpus", "pretrain")
+    }
     assert set(home.states().values()) == {"fresh"}
     assert home.halter("run", config, "--json").document["figures"] == []
-    assert len(home.runs()) == 4, "nothing is computed twice"
+    assert len(home.runs()) == 5, "nothing is computed twice"
 
     report = home.look("report", "--json", "--out", str(tmp_path / "page.html"))
     assert report.code == 0, report.err
     assert "This run ends with the pretrained model" in " ".join(report.document["what_changed"])
     assert "halter lineage model/base@base" in (tmp_path / "page.html").read_text()
+    tables = report.document["sections"]["corpus"]["tables"]
+    assert [cell.get("text") for cell in tables["stages"]["rows"][0][:3]] == ["documents.jsonl", "as read", "60"]
+    heads = home.store.heads()
+    shares = home.store.rows(heads[AssetName.parse("dataset/corpus-shares@base")].version_id).to_pylist()
+    found = {
+        row["name"]: row["documents"] / row["sampled"]
+        for row in shares
+        if row["about"] == "language" and not row["source"]
+    }
+    assert {row[0]["text"]: row[1]["value"] for row in tables["corpus-languages"]["rows"]} == found
     told = home.look("chat", "V0")
     assert (told.code, "parts with a policy: none yet" in told.err) == (2, True)

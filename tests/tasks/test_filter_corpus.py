@@ -1,5 +1,6 @@
 """The step: what it reads, writes and counts, piece by piece."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -46,6 +47,41 @@ def test_each_file_is_counted_and_dropped_documents_are_shown_masked(tmp_path: P
         ["b.jsonl", 1, 0, 9, 0, "too_short 1"],
     ]
     assert [row["begins"] for row in tables["examples"]] == ["<EMAIL> now", "too short"]
+    assert [(row["source"], row["reason"], row["beginning"]) for row in written(tmp_path, "examples")] == [
+        ("a.jsonl:1", "too_short", "<EMAIL> now"),
+        ("b.jsonl:0", "too_short", "too short"),
+    ]
+
+
+@pytest.mark.conformance(
+    "what a rule took away is counted before another rule",
+    equation="data_store.corpus.filtering:SourceCounts.stages",
+)
+def test_each_file_is_counted_before_and_after_each_stage(tmp_path: Path) -> None:
+    """By hand: the sentence has 106 characters, the address 19 and 11 as masked, the shouted sentence 106."""
+    documents = rows(SENTENCE, "ann@example.com now", SENTENCE.upper())
+    run = step_run(tmp_path, inputs={"documents": ("document", documents)}, outputs=filter_corpus.outputs)
+    filter_corpus.function(run, FilterConfig())
+    found = written(tmp_path, "counts")
+    assert [row["stage"] for row in found] == ["mended", *REASONS]
+    assert [row["place"] for row in found] == list(range(1 + len(REASONS)))
+    changed = {
+        row["stage"]: tuple(
+            row[f"{what}_{when}"] for what in ("documents", "characters") for when in ("before", "after")
+        )
+        for row in found
+        if row["documents_before"] != row["documents_after"] or row["characters_before"] != row["characters_after"]
+    }
+    assert changed == {
+        "mended": (3, 3, 231, 223),
+        "too_short": (3, 2, 223, 212),
+        "exact_duplicate": (2, 1, 212, 106),
+    }
+    for before, after in itertools.pairwise(found):
+        assert (before["documents_after"], before["characters_after"]) == (
+            after["documents_before"],
+            after["characters_before"],
+        )
 
 
 def test_a_corpus_of_which_nothing_stays_stops_the_run(tmp_path: Path) -> None:

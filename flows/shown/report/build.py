@@ -4,6 +4,7 @@ from data_store.records import now
 from flows.session import Session
 from flows.shown.report.benchmarks import benchmarks
 from flows.shown.report.context_distillation import context_distillation
+from flows.shown.report.corpus import corpus
 from flows.shown.report.data import data, preferences
 from flows.shown.report.dialogues import dialogues
 from flows.shown.report.facts import facts_of
@@ -18,7 +19,7 @@ from flows.shown.report.words import what_changed
 
 _SECTIONS = (
     *(results, benchmarks, reward_models, sampling, optimisation, context_distillation, preferences, dialogues),
-    *(grid, curves, data, lineage, cost, environment, redo),
+    *(grid, curves, corpus, data, lineage, cost, environment, redo),
 )
 
 

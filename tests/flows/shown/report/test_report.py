@@ -34,6 +34,9 @@ def written(first_run: tuple[Home, Finished], tmp_path_factory: pytest.TempPathF
     return home, Page(target.read_text(encoding="utf-8")), finished.document
 
 
+STAGED = [f"{what}_{when}" for what in ("documents", "characters") for when in ("before", "after")]
+
+
 class Asked:
     """What the catalog and its rows say to questions that the page answers, asked in another way than the page does."""
 
@@ -66,6 +69,10 @@ class Asked:
         pieces = SentencePieceProcessor(model_file=str(self.store.checkout(head.version_id) / "tokenizer.model"))
         prompts = [" ".join(m["content"] for m in row["messages"]) for row in self.rows_of(version)]
         return statistics.fmean(len(pieces.encode(prompt)) for prompt in prompts)
+
+    def stage(self, version: str, source: str, stage: str, of: str) -> float:
+        (row,) = (row for row in self.rows_of(version) if (row["source"], row["stage"]) == (source, stage))
+        return float(row[of])
 
     def of(self, of: dict[str, str]) -> float:
         """The value that a cell should have."""
@@ -104,6 +111,7 @@ class Asked:
                 "SELECT sum(bytes) FROM run_output JOIN version USING (version_id) WHERE run_id = ?", of["run"]
             ),
             "score": lambda: self.score(**of),
+            **{each: lambda: self.stage(**of) for each in STAGED},
         }
         return answers[what]()
 
@@ -111,7 +119,7 @@ class Asked:
 KINDS = {
     *("metric", "rows", "bytes", "pairs of", "pairs held out", "pairs labelled", "pairs by", "turns"),
     *("tokens of prompts", "tokens of answers", "rows from", "rows with reason", "seconds", "attempts", "unfinished"),
-    *("bytes made", "score"),
+    *("bytes made", "score", *STAGED),
 }
 
 

@@ -1,0 +1,130 @@
+"""What the corpus filter left, file by file and rule by rule, and what that is made of (Llama 2, section 4.1, tables
+9 and 10)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from data_store.corpus.registry import REASONS
+from data_store.errors import InputError, StoreError
+from data_store.figures import FEW, figure, percent
+from data_store.records import Head
+from flows.recipe.places import FOUNDATION
+from flows.shown.report.facts import Facts
+from flows.shown.report.parts import Cell, Section, Table, count, text
+from tasks.describe_corpus import JUDGE, LEAST_SHARE, share_of
+
+Rows = Sequence[Mapping[str, Any]]
+_TITLES = {
+    "language": "Languages of the corpus (the paper's table 10)",
+    "pronoun": "Pronouns in the corpus (the paper's table 9)",
+    "term": "Words for groups of people in the corpus (the paper's table 9)",
+}
+
+
+def corpus(facts: Facts) -> Section | None:
+    """None where no corpus was filtered."""
+    stages = _read(facts, "corpus-counts")
+    if stages is None:
+        return None
+    tables = [_stages(*stages, _tokens(facts))]
+    if (shares := _read(facts, "corpus-shares")) is not None:
+        tables += _shares(*shares)
+    if (examples := _read(facts, "dropped-examples")) is not None:
+        tables += _examples(*examples)
+    return Section("corpus", "Corpus", tables=tables)
+
+
+def _read(facts: Facts, name: str) -> tuple[Head, Rows] | None:
+    head = facts.head(f"dataset/{name}", FOUNDATION)
+    if head is None:
+        return None
+    try:
+        return head, facts.session.store.rows(head.version_id).to_pylist()
+    except (InputError, StoreError):  # damaged: `halter verify` tells
+        return None
+
+
+def _tokens(facts: Facts) -> float | None:
+    """Tokens per character, as the sample of the corpus has them."""
+    maker = facts.maker_of.get((FOUNDATION, "describe_corpus"))
+    found = {} if maker is None else facts.whole.measured.get(maker.run.run_id, {})
+    known = found.get("tokens_per_character")
+    return None if known is None else known.value
+
+
+def _stages(head: Head, rows: Rows, tokens: float | None) -> Table:
+    """Each file as it was read, and after each stage that took something from it."""
+    found = []
+    for file, stages in groupby(rows, key=lambda row: str(row["source"])):
+        told = list(stages)
+        first = told[0]
+        found.append(_line(head, file, "as read", first, "before", tokens))
+        found += [
+            _line(head, "", str(row["stage"]), row, "after", tokens)
+            for row in told
+            if any(row[f"{what}_after"] != row[f"{what}_before"] for what in ("documents", "characters"))
+        ]
+    notes = ["Rules are asked in this order, and the first that drops a document counts. Shares are of what was read."]
+    if tokens is not None:
+        notes.append(
+            f"Tokens are estimated: characters by {figure(tokens, 3)}, the tokens of a character in a sample of the "
+            "kept documents."
+        )
+    columns = ["file", "after", "documents", "characters", *(["tokens, about"] if tokens is not None else [])]
+    return Table("stages", "Each file before and after each rule of the filter", columns, found, notes, dict(REASONS))
+
+
+def _line(head: Head, file: str, stage: str, row: Mapping[str, Any], when: str, tokens: float | None) -> Sequence[Cell]:
+    of = {"version": head.version_id, "source": str(row["source"]), "stage": str(row["stage"])}
+    documents, characters = row[f"documents_{when}"], row[f"characters_{when}"]
+    cells = [count(documents, {**of, "of": f"documents_{when}"}), count(characters, {**of, "of": f"characters_{when}"})]
+    about = [] if tokens is None else [text(figure(round(characters * tokens)))]
+    return [text(file), text(stage, note=REASONS.get(stage, "")), *cells, *about]
+
+
+def _shares(head: Head, rows: Rows) -> Iterator[Table]:
+    of_all = [row for row in rows if row["source"] == ""]
+    for about, caption in _TITLES.items():
+        named = [row for row in of_all if row["about"] == about and row["documents"]]
+        if about == "language":
+            named = [row for row in named if row["documents"] >= LEAST_SHARE * row["sampled"]]
+        named.sort(key=lambda row: (row["axis"], row["name"] != "", -row["documents"]))
+        judge = JUDGE if about == "language" else None
+        notes = ["Shares of the documents that were looked at, with 95 % intervals."]
+        if about == "language":
+            notes.append(f"By {JUDGE}: code is told by its lines, unknown is what no language has half of.")
+        columns = [*(["axis"] if about != "language" else []), "what", "share of documents", "documents"]
+        lines = [_share(head, row, judge) for row in named]
+        if lines:
+            yield Table(f"corpus-{about}s", caption, columns, lines, notes, folded=about != "language")
+
+
+def _share(head: Head, row: Mapping[str, Any], judge: str | None) -> list[Cell]:
+    found = share_of(row["documents"], row["sampled"], judge)
+    of = {"version": head.version_id, **{name: str(row[name]) for name in ("about", "axis", "name")}}
+    few = [f"n is {figure(found.n)}"] if found.n < FEW else []
+    bounds = [] if found.low is None or found.high is None else [f"{percent(found.low, 3)} to {percent(found.high, 3)}"]
+    share = Cell(
+        percent(found.value, 3),
+        found.value,
+        {**of, "of": "share"},
+        note="; ".join([*bounds, *few]),
+        n=found.n,
+        low=found.low,
+        high=found.high,
+        judge=judge,
+    )
+    axis = [text(row["axis"])] if row["axis"] else []
+    return [*axis, text(row["name"] or "any of these"), share, count(row["documents"], {**of, "of": "documents"})]
+
+
+def _examples(head: Head, rows: Rows) -> Iterator[Table]:
+    """The first documents of each reason."""
+    places = {reason: place for place, reason in enumerate(REASONS)}
+    ordered = sorted(rows, key=lambda row: places.get(row["reason"], len(places)))
+    lines = [[text(row[name]) for name in ("reason", "detail", "source", "beginning")] for row in ordered]
+    if lines:
+        notes = [f"The first 20 of each reason, mended and masked; all are named in version {head.version_id[:16]}."]
+        columns = ["reason", "detail", "from", "begins"]
+        yield Table("dropped-examples", "Documents that were left out", columns, lines, notes, folded=True)
