@@ -23,6 +23,7 @@ SAMPLING = "tests/tasks/test_answers.py::"
 CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
+COPY = "tests/models/test_working_copy.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
 TALKED = "tests/data_store/annotation/test_chat.py::"
@@ -1677,7 +1678,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if trainer.state.global_step:",
         (TWO_PROCESSES + AS_ONE,),
     ),
-    # models/loading_report.py, models/base_checks, models/kv_cache.py, models/verdicts.py
+    # models/loading_report.py, models/base_checks, models/kv_cache.py, models/working_copy.py, models/verdicts.py
     Mutation(
         "weights that are missing are drawn at random",
         "models/loading_report.py",
@@ -1729,6 +1730,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         "layer.reorder_cache(cast(torch.LongTensor, indices))",
         "layer.reorder_cache(cast(torch.LongTensor, torch.arange(len(indices))))",
         (FAMILIES + "test_each_family_works_or_is_refused_by_name_as_the_page_says",),
+    ),
+    Mutation(
+        "the adapter is left out of what decoding reads",
+        "models/working_copy.py",
+        "copy.addmm_(down.t(), up.t(), alpha=module.scaling[name])",
+        "copy.addmm_(down.t(), up.t(), alpha=0)",
+        (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
+    ),
+    Mutation(
+        "the adapter is merged into the base itself",
+        "models/working_copy.py",
+        "copy = weight.t().contiguous()",
+        "copy = weight.t()",
+        (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
     ),
     Mutation(
         "a judge's logits as its head gives them",
