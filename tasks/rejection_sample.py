@@ -71,7 +71,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=5,
+    version=6,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),
