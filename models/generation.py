@@ -16,6 +16,7 @@ from models.devices import device_of
 from models.kv_cache import roomy_cache, rows_that_stay
 from models.scoring import pad_left, positions_of
 from models.seeds import derive_seed
+from models.working_copy import working_copy
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ def sample(
     was_training, done = model.training, 0
     model.eval()
     try:
-        for rows in batches:
-            batch = [requests[i] for i in rows]
-            room = [min(config.max_new_tokens, limit - len(request.ids)) for request in batch]
-            for i, responses in zip(rows, _decode(model, batch, room, end_ids, pad_id), strict=True):
-                results[i] = responses
-            done += len(rows)
-            on_progress(done / len(requests))
+        with working_copy(model, tokens=len(batches) * config.max_new_tokens):
+            for rows in batches:
+                batch = [requests[i] for i in rows]
+                room = [min(config.max_new_tokens, limit - len(request.ids)) for request in batch]
+                for i, responses in zip(rows, _decode(model, batch, room, end_ids, pad_id), strict=True):
+                    results[i] = responses
+                done += len(rows)
+                on_progress(done / len(requests))
     finally:
         model.train(was_training)
     return results

@@ -22,7 +22,7 @@ class AnswerHeldOutConfig(EvaluateConfig):
 
 
 @step(
-    version=1,
+    version=2,
     config=AnswerHeldOutConfig,
     inputs={
         "policy": Input("model", optional=True),

@@ -108,7 +108,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=1,
+    version=2,
     config=DistillContextStepConfig,
     inputs={
         "policy": Input("model"),

@@ -71,7 +71,7 @@ INPUTS = {
 
 
 @step(
-    version=4,
+    version=5,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},

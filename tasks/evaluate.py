@@ -25,7 +25,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=7,
+    version=8,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

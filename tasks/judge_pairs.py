@@ -18,7 +18,7 @@ def _judges(config: JudgeStepConfig, _sources: Files, what: str, name: str) -> b
 
 
 @step(
-    version=2,
+    version=3,
     config=JudgePairsConfig,
     inputs={
         "pairs": Input("dataset", "pair"),

@@ -24,7 +24,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=6,
+    version=7,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

@@ -15,7 +15,7 @@ class PretrainStepConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=PretrainStepConfig,
     inputs={"corpus": Input("dataset", "document"), "tokenizer": Input("tokenizer")},
     outputs={"base": Output("model")},

@@ -27,7 +27,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=2,
+    version=3,
     config=RunBenchmarksConfig,
     inputs={
         "policy": Input("model"),

@@ -18,7 +18,7 @@ class SFTStepConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=SFTStepConfig,
     inputs={
         "base": Input("model"),

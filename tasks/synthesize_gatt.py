@@ -52,7 +52,7 @@ class GattStepConfig(GattConfig):
 
 
 @step(
-    version=5,
+    version=6,
     config=GattStepConfig,
     inputs={
         "policy": Input("model"),

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.turns import Side, Turn, alternate, ratios
+from benchmarks.peers.turns import Side, Turn, alternate, ratios, trl_turns
 
 PROMPTS, MINI_BATCH, TOKENS = 96, 24, 48
 MODELS = {"policy": "policy-sampled", "safety": "reward-safety", "helpfulness": "reward-helpfulness"}
@@ -81,33 +81,11 @@ def of_trl(folder: Path) -> None:
     """The same with TRL's trainer, in whose loop the turns are taken."""
     import torch
     from datasets import Dataset
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        TrainerCallback,
-    )
-    from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
 
     torch.set_num_threads(1)
-    turn, lengths = Turn(), [0.0]
-    plain = ppo_trainer.truncate_response
-
-    def listen(stop: int, pad: int, responses: torch.Tensor) -> torch.Tensor:
-        cut: torch.Tensor = plain(stop, pad, responses)
-        lengths.append(float((cut != pad).sum()))
-        return cut
-
-    class Takes(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            turn.begin()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            turn.end(length=sum(lengths) / PROMPTS)
-            lengths.clear()
-            turn.begin()
-
-    ppo_trainer.truncate_response = listen
+    takes = trl_turns(PROMPTS)
     tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
     prompts = [{"input_ids": prompt["ids"]} for prompt in json.loads((folder / "prompts.json").read_text())]
     reward = AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1)
@@ -126,7 +104,7 @@ def of_trl(folder: Path) -> None:
         value_model=AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1),
         train_dataset=Dataset.from_list(prompts),
         eval_dataset=Dataset.from_list(prompts[:2]),
-        callbacks=[Takes()],
+        callbacks=[takes],
     )  # fmt: skip
     trainer.log = lambda *_, **__: None
     trainer.train()

@@ -6,6 +6,7 @@ sides in turn; the figure is the median over rounds of theirs / ours.
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Turn:
     def end(self, **work: float) -> None:
         """`work` is what both sides must have done alike, by name."""
         seconds = time.process_time() - self.started
-        self.answers.write(json.dumps({"seconds": seconds, **work}) + "\n")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.answers.write(json.dumps({"seconds": seconds, "peak_mb": peak, **work}) + "\n")
         self.answers.flush()
 
 
@@ -101,14 +103,49 @@ def alternate(sides: Sequence[Side], rounds: int, warm_up: int = 1) -> dict[str,
     return found
 
 
-def ratios(found: Mapping[str, Sequence[Mapping[str, float]]]) -> int:
-    """Prints each side's answers' length, median CPU seconds, and the median of theirs / ours, round by round; ours is
-    the first. 1 where the answers of two sides differ in length by more than a tenth, else 0."""
+def ratios(
+    found: Mapping[str, Sequence[Mapping[str, float]]], work: str = "tokens of an answer", *, per_unit: bool = False
+) -> int:
+    """Prints each side's `length` (what `work` names), median CPU seconds, peak memory, and the median of theirs /
+    ours, round by round; ours is the first. With `per_unit` seconds are compared for equal lengths. 1 where two sides
+    differ in length by more than a tenth, else 0."""
     lengths = {side: statistics.fmean(answer["length"] for answer in answers) for side, answers in found.items()}
-    ours = [answer["seconds"] for answer in next(iter(found.values()))]
-    print("| side | tokens of an answer | CPU s | theirs / ours |\n|---|---|---|---|")
+
+    def cost(answer: Mapping[str, float]) -> float:
+        return answer["seconds"] / (answer["length"] if per_unit else 1.0)
+
+    ours = next(iter(found.values()))
+    print(f"| side | {work} | CPU s | peak MB | theirs / ours |\n|---|---|---|---|---|")
     for side, answers in found.items():
-        seconds = [answer["seconds"] for answer in answers]
-        ratio = statistics.median(their / our for their, our in zip(seconds, ours, strict=True))
-        print(f"| {side} | {lengths[side]:.1f} | {statistics.median(seconds):.3f} | {ratio:.2f} |")
+        seconds = statistics.median(answer["seconds"] for answer in answers)
+        ratio = statistics.median(cost(their) / cost(our) for their, our in zip(answers, ours, strict=True))
+        peak = max(answer.get("peak_mb", 0.0) for answer in answers)  # older trees do not tell
+        print(f"| {side} | {lengths[side]:.1f} | {seconds:.3f} | {peak:.0f} | {ratio:.2f} |")
     return 1 if max(lengths.values()) > 1.1 * min(lengths.values()) else 0
+
+
+def trl_turns(prompts: int) -> Any:
+    """A callback that takes turns of an iteration in the loop of TRL's PPO trainer; `prompts` are those of one."""
+    import torch
+    from transformers import TrainerCallback
+    from trl.experimental.ppo import ppo_trainer
+
+    turn, lengths = Turn(), [0.0]
+    plain = ppo_trainer.truncate_response
+
+    def listen(stop: int, pad: int, responses: torch.Tensor) -> torch.Tensor:
+        cut: torch.Tensor = plain(stop, pad, responses)
+        lengths.append(float((cut != pad).sum()))
+        return cut
+
+    class Takes(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            turn.begin()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            turn.end(length=sum(lengths) / prompts)
+            lengths.clear()
+            turn.begin()
+
+    ppo_trainer.truncate_response = listen
+    return Takes()
