@@ -425,6 +425,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "hours and tonnes of CO2 of Llama 2 at 7B, 13B, 34B and 70B follow from the formulas and the defaults",
         ),
         Row(
+            "a slow machine that cannot be told from a busy one",
+            "each attempt of a step keeps the processor seconds of all its processes, and the plan is held to these",
+            "the tokens that are planned to be drawn are those that the sampler draws",
+        ),
+        Row(
             "an interval that is not one of the mean over seeds",
             "Student's t by hand for two and three seeds, each point of t against its density; one seed has none",
         ),

@@ -2116,12 +2116,39 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "steps side by side that do not slow each other down",
-        "flows/forecast/forecast.py",
+        "flows/forecast/timing.py",
         "max(1.0, sum(speeds[each] for each in running) / whole)",
         "1.0",
         (
             "tests/flows/forecast/test_forecast.py::"
             "test_steps_side_by_side_slow_each_other_down_as_far_as_the_machine_is_full",
+        ),
+    ),
+    Mutation(
+        "answers that are planned to be drawn to their limit",
+        "flows/forecast/passes.py",
+        "return self.rows * self.alive",
+        "return self.rows",
+        ("tests/flows/forecast/test_passes.py::test_the_tokens_that_are_planned_are_those_that_the_sampler_draws",),
+    ),
+    Mutation(
+        "processor time without the computing",
+        "tasks/engine/worker.py",
+        "spent = used.ru_utime + used.ru_stime",
+        "spent = used.ru_stime",
+        (
+            "tests/tasks/engine/test_worker.py::"
+            "test_what_a_step_spends_on_processors_counts_its_own_processes_and_no_waiting",
+        ),
+    ),
+    Mutation(
+        "a gold reward model of the last iteration alone",
+        "flows/recipe/conditions.py",
+        "return collects(at) and at.config.reward.gold_percent > 0",
+        "return collects(at) and at.config.reward.gold_percent > 0 and at.number >= at.config.iterations",
+        (
+            "tests/flows/recipe/test_plan.py::"
+            "test_a_gold_reward_model_is_trained_in_each_iteration_and_read_by_its_judge_alone",
         ),
     ),
     Mutation(

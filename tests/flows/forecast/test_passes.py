@@ -32,6 +32,9 @@ def test_a_prompt_is_read_once_for_all_its_answers() -> None:
     assert scoring(SamplingConfig(batch_size=50), 90, 5.0, 2).all_tokens == 90 * 5 * 2
 
 
+@pytest.mark.conformance(
+    "a slow machine that cannot be told from a busy one", equation="flows.forecast.passes:decoding"
+)
 def test_the_tokens_that_are_planned_are_those_that_the_sampler_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told the mean length of the answers, the plan has their number of drawn tokens, and the sampler's passes."""
     rows: list[int] = []

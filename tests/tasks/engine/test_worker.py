@@ -126,6 +126,7 @@ def test_a_step_that_is_killed_leaves_its_code_and_its_last_words(workers: Worke
     assert (tmp_path / "log.txt").read_text() == "the last words\n"
 
 
+@pytest.mark.conformance("a slow machine that cannot be told from a busy one", equation="tasks.engine.worker:main")
 def test_what_a_step_spends_on_processors_counts_its_own_processes_and_no_waiting(
     workers: Workers, tmp_path: Path
 ) -> None:
