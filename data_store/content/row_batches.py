@@ -17,7 +17,8 @@ def open_batches(path: Path) -> pq.ParquetFile:
 
 def batches_of(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """All rows of a file in batches of about 8 MB and at most 8192 rows."""
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        rows = max(1, min(_BATCH_ROWS, group.num_rows * _BATCH_BYTES // max(group.total_byte_size, 1)))
-        yield from file.iter_batches(rows, row_groups=[number], columns=columns)
+    groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+    rows = min(
+        (group.num_rows * _BATCH_BYTES // max(group.total_byte_size, 1) for group in groups), default=_BATCH_ROWS
+    )
+    yield from file.iter_batches(max(1, min(rows, _BATCH_ROWS)), columns=columns)

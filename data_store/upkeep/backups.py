@@ -85,7 +85,8 @@ def verify_backup(
     folder: Path, *, deep: bool = True, on_progress: Progress = lambda _done, _total: None
 ) -> Verification:
     """Check a backup, which is only read: the journal's chain, that it goes as far as was sealed, every object of a
-    version that is not retired, and the book. Without `deep` neither the objects nor the book are read. Raises InputError for a folder that is no backup.
+    version that is not retired, and the book of judgements. Without `deep` neither objects nor the book are read.
+    Raises InputError for a folder that is no backup.
     """
     check_is_store(folder, "backup; give a folder that `halter backup` wrote")
     refuse_links(folder)
