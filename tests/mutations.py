@@ -1806,8 +1806,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a longer dialogue that begins with a text of a test trains",
         "tasks/set_apart.py",
-        'told = [begins_with(_answered(row["messages"]), texts) for row in rows]',
-        'told = [begins_with(_answered(row["messages"])[-2:], texts) for row in rows]',
+        'told = [begins_with(_answered(messages), texts) for messages in read.rows.column("messages").to_pylist()]',
+        'told = [begins_with(_answered(m)[-2:], texts) for m in read.rows.column("messages").to_pylist()]',
         ("tests/tasks/test_held_out.py::test_what_tests_reward_models_trains_nothing_wherever_it_stands",),
     ),
     # tasks/judging/judgements.py, tasks/evaluations/instructions.py, data_store/reading
