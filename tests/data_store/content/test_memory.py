@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 LIMITED = """
 import json, resource, sys
 from pathlib import Path
-from data_store.content.row_dicts import StoredRows
+from data_store.content.row_batches import StoredRows
 from data_store.records import RunOutput, RunRecord
 from data_store.names import AssetName
 from data_store.store import Store
