@@ -23,7 +23,7 @@ def batches_of(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> It
     """All rows of a file in batches of about 8 MB and at most 8192 rows."""
     groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
     of_groups = (group.num_rows * _BATCH_BYTES // max(group.total_byte_size, 1) for group in groups if group.num_rows)
-    yield from file.iter_batches(max(1, min(_BATCH_ROWS, *of_groups, _BATCH_ROWS)), columns=columns)
+    yield from file.iter_batches(max(1, min([_BATCH_ROWS, *of_groups])), columns=columns)
 
 
 def row_dicts(rows: pa.RecordBatch | pa.Table) -> list[Row]:
