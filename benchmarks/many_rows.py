@@ -82,7 +82,7 @@ def write_files(folder: Path, rows: int) -> None:
 def stage(code: Path, name: str, folder: Path) -> tuple[float, float, float, str]:
     """(processor, clock, peak in MB, what it came to) of one stage of the code that lies there."""
     done = subprocess.run(
-        [sys.executable, "-c", STAGE, name, str(folder)],
+        [sys.executable, "-P", "-c", STAGE, name, str(folder)],
         env={**os.environ, "PYTHONPATH": str(code)},
         capture_output=True,
         text=True,

@@ -35,7 +35,7 @@ def cost(command: list[str], code: Path) -> Cost:
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(code)}
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", *command], env=environment, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-P", "-m", "flows.cli", *command], env=environment, check=True, stdout=subprocess.DEVNULL
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -63,7 +63,7 @@ def recipe(
         if standing.nothing_to_do:
             rows, where = publish_index(session)
             return up_to_date(f"{in_words(standing)}; {where}", rows)
-        session.check(computed(foresee(session.store, session.plan, config.gates)))
+        session.check(computed(foresee(session.store, session.plan, config.gates, standing.cells)))
         waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):

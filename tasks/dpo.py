@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from data_store.content.row_dicts import StoredRows
+from data_store.content.row_batches import StoredRows
 from models.config import Config, DPOConfig, LoraConfig
 from tasks.answers import dialogue_ids, open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step

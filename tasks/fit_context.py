@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from data_store.content.row_dicts import row_dicts
+from data_store.content.row_batches import row_dicts
 from data_store.errors import InputError
 from data_store.figures import figure, percent
 from models.config import TEMPLATE_DATE, Config

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_store.commands import halter
-from data_store.content.row_dicts import Row, row_dicts
+from data_store.content.row_batches import Row, row_dicts
 from data_store.errors import InputError
 from data_store.reading.messages import Messages
 from data_store.reading.row_import import Imported

@@ -254,6 +254,13 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the best temperature moves with each round",
         ),
         Row(
+            "a choice mixes scores of two versions of a reward model, or an earlier choice is lost",
+            "a prompt with new candidates is scored with all its earlier ones; of the others those are scored whole "
+            "that `rejection.score_again` has room for, and the rest keep the pick that they had; where there is room "
+            "for all, every pick is the best over all iterations under the newest models",
+            "scores of two versions do not compare, and scoring all of all iterations again grows with their square",
+        ),
+        Row(
             "context distillation of every answer",
             "an answer behind a safety pre-prompt is learned exactly where the safety model scores it higher than the "
             "answer without one, and where it came to its end",
@@ -437,6 +444,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "which documents stay depends on the memory of the filter",
             "320 characters at once and a whole corpus give the same rows, and 60 MB of files go through a process "
             "that may hold little more than 15 MB take",
+        ),
+        Row(
+            "rows that do not fit into memory come in another order, or twice, or not at all",
+            "300 rows held one at a time, a few at a time and all at once come in the order of their hashes, each "
+            "once; 128 MB of rows go through the store in a process that may hold little more than 32 MB take",
         ),
         Row(
             "a chain of near duplicates loses documents that no kept one is like",

@@ -651,6 +651,36 @@ MUTATIONS: tuple[Mutation, ...] = (
         (GATT + "test_instruction_stays_in_turn_1_only_for_training",),
     ),
     Mutation(
+        "earlier candidates that there is room for are not scored again",
+        "tasks/candidates.py",
+        "if candidates[prompt_id] <= left:",
+        "if candidates[prompt_id] < left:",
+        (
+            "tests/tasks/test_rejection_sample.py::"
+            "test_settled_prompts_are_scored_whole_as_far_as_the_most_allows_and_all_of_them_where_it_allows_all",
+        ),
+    ),
+    Mutation(
+        "an earlier choice that is not made anew is lost",
+        "tasks/rejection_sample.py",
+        "picks = [everything[pool[i]] for i in best] + standing",
+        "picks = [everything[pool[i]] for i in best]",
+        (
+            "tests/tasks/test_rejection_sample.py::"
+            "test_a_choice_is_made_anew_where_all_candidates_are_scored_and_stands_where_they_are_not",
+        ),
+    ),
+    Mutation(
+        "rows at the end of a pile lie in none",
+        "data_store/content/sorted_rows.py",
+        "[0, *ends], ends, strict=False",
+        "[1, *ends], ends, strict=False",
+        (
+            "tests/data_store/content/test_sorted_rows.py::"
+            "test_however_much_is_held_at_once_the_rows_come_in_the_order_of_their_hashes",
+        ),
+    ),
+    Mutation(
         "the worst candidate is chosen",
         "models/algorithms/selection.py",
         "(-scores[i], tie_break_ids[i])",
@@ -1830,8 +1860,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a longer dialogue that begins with a text of a test trains",
         "tasks/set_apart.py",
-        'told = [begins_with(_answered(row["messages"]), texts) for row in rows]',
-        'told = [begins_with(_answered(row["messages"])[-2:], texts) for row in rows]',
+        'told = [begins_with(_answered(messages), texts) for messages in read.rows.column("messages").to_pylist()]',
+        'told = [begins_with(_answered(m)[-2:], texts) for m in read.rows.column("messages").to_pylist()]',
         ("tests/tasks/test_held_out.py::test_what_tests_reward_models_trains_nothing_wherever_it_stands",),
     ),
     # tasks/judging/refusal_phrases.py

@@ -185,14 +185,14 @@ class _Segment:
         return max(1, size * len(self._hashes) // max(taken, 1))
 
     def up_to(self, hashes: pa.FixedSizeBinaryArray) -> pa.Table:
-        """The next rows up to the last of these hashes."""
+        """The next rows up to the last of these hashes; those that begin as it does come again."""
         last = hash_words(hashes)[-1:, 0]
-        end = int(np.searchsorted(self._hashes, last, side="right")[0]) if len(last) else 0
+        begin, end = (int(np.searchsorted(self._hashes, last, side).sum()) for side in ("left", "right"))
         number, tables = end - self._taken, [self._held]
         while sum(map(len, tables)) < number:
             tables.append(pa.Table.from_batches([next(self._batches)]))
         table = pa.concat_tables(tables)
-        self._taken, self._held = end, table.slice(number)
+        self._held, self._taken = table.slice(begin - self._taken), begin
         return table.slice(0, number)
 
 

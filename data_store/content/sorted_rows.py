@@ -35,6 +35,8 @@ class SortedRows:
 
     def add(self, rows: pa.Table, hashes: pa.FixedSizeBinaryArray) -> None:
         """Some more rows, (N) with their hashes (N)."""
+        if not len(rows):
+            return
         self._packed.append(packed_hashes(hashes))
         self._held.append(rows.append_column(HASH_FIELD, hashes))
         self._held_bytes += self._held[-1].nbytes

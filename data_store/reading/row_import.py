@@ -14,7 +14,7 @@ from data_store.reading.source_files import Record
 from data_store.row_checks import RowChecks
 from data_store.rows import row_kind
 
-_ROWS_AT_ONCE = 2048
+_ROWS_AT_ONCE = 8192
 
 
 class NothingLeftError(InputError):

@@ -68,7 +68,7 @@ def stale(name: RunOption = None, as_json: JsonOption = False) -> None:
 
 @guarded
 def verify(
-    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only; read no object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only; read no object and no book.")] = False,
     backup_folder: Annotated[
         Path | None,
         typer.Option("--backup", metavar="BACKUP", help="A backup instead of the run's store; it is only read"),

@@ -50,12 +50,15 @@ def foresee_new(plan: Plan) -> list[Foreseen]:
     return [Foreseen(*key, "compute", "new", "the run has no store yet", None) for key in plan]
 
 
-def foresee(store: Store, plan: Plan, gates: Sequence[GateConfig] = ()) -> list[Foreseen]:
+def foresee(
+    store: Store, plan: Plan, gates: Sequence[GateConfig] = (), cells: Sequence[Cell] | None = None
+) -> list[Foreseen]:
     """Every step of the plan in the order of a run, by one state of the catalog and by the files outside as they are
-    now."""
+    now. `cells`: the grid, where somebody has just looked at it."""
     hash_sources(store, plan.values())
     with store.one_state():
-        return list(_Walk.of(store, plan, gates).foreseen())
+        grid = status_cells(store, plan, gates) if cells is None else cells
+        return list(_Walk.of(store, plan, gates, grid).foreseen())
 
 
 @dataclass
@@ -74,8 +77,8 @@ class _Walk:
     stopped: str = ""
 
     @classmethod
-    def of(cls, store: Store, plan: Plan, gates: Sequence[GateConfig]) -> "_Walk":
-        cells = {(cell.part, cell.step): cell for cell in status_cells(store, plan, gates)}
+    def of(cls, store: Store, plan: Plan, gates: Sequence[GateConfig], grid: Sequence[Cell]) -> "_Walk":
+        cells = {(cell.part, cell.step): cell for cell in grid}
         runs, today = store.runs(), store.heads()
         took = {(r.run.part, r.run.step): r.metrics["seconds"] for r in reversed(runs) if "seconds" in r.metrics}
         known = frozenset((run.run.part, run.run.step) for run in runs)

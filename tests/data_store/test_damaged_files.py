@@ -64,6 +64,10 @@ def test_a_damaged_page_of_the_book_is_found_before_anybody_reads_it_and_put_rig
     content[page : page + 64] = b"\xff" * 64
     file.write_bytes(content)
     kept = (copy / BOOK_FILE).read_bytes()
+    (copy / BOOK_FILE).write_bytes(content)
+    assert [fault.where for fault in verify_backup(copy).faults] == ["book"]
+    assert (verify(bench.store, deep=False).faults, verify_backup(copy, deep=False).faults) == ((), ())
+    (copy / BOOK_FILE).write_bytes(kept)
     (fault,) = verify(bench.store).faults
     assert (fault.where, str(file) in fault.text) == ("book", True)
     (problem,) = backup(bench.store, copy).problems

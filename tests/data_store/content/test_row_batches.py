@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_store.content import row_batches
-from data_store.content.row_dicts import StoredRows, row_dicts
+from data_store.content.row_batches import StoredRows, row_dicts
 from data_store.rows import MESSAGES
 
 TURNS = [{"role": "user", "content": "Hé"}, {"role": "assistant", "content": ""}]
