@@ -36,7 +36,7 @@ class MixConfig(Config):
     heldout_percent: float = Field(
         default=1, gt=0, le=50, description="Documents of each source that nothing trains on, for its loss"
     )
-    heldout_documents: int = Field(default=200, ge=1, description="At most so many of a source")
+    heldout_documents: int = Field(default=200, ge=1, description="At most so many of a source; at least one")
 
     @model_validator(mode="after")
     def _says_what_changes(self) -> "MixConfig":

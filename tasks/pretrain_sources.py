@@ -1,8 +1,10 @@
 """The sources of a mix: which documents are whose, their tokens, and what became of each."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from heapq import heappush, heappushpop
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +76,8 @@ def open_sources(run: StepRun, mix: MixConfig, renderer: "Renderer", training: P
     from models.training.mix import MixedRows, Schedule, Stream
     from models.training.token_files import write_tokens
 
-    heldout_texts: list[list[str]] = [[] for _ in mix.sources]
-    kept_out = set[str]()
-    for number, row in _documents(run, mix):
-        if len(heldout_texts[number]) < mix.heldout_documents and _is_held_out(row["text"], mix.heldout_percent):
-            heldout_texts[number].append(row["text"])
-            kept_out.add(row["doc_id"])
+    apart = _held_out(run, mix)
+    kept_out = {doc_id for documents in apart for doc_id in documents}
 
     def trained_on() -> Iterator[tuple[int, str]]:
         return ((number, row["text"]) for number, row in _documents(run, mix) if row["doc_id"] not in kept_out)
@@ -107,7 +105,7 @@ def open_sources(run: StepRun, mix: MixConfig, renderer: "Renderer", training: P
             )
     seeds = [derive_seed(run.seed, source.name) for source in mix.sources]
     streams = [Stream(tokens, training.sequence_length, seed) for tokens, seed in zip(files, seeds, strict=True)]
-    heldout = [list(renderer.documents(each)) for each in heldout_texts]
+    heldout = [list(renderer.documents(each.values())) for each in apart]
     return Sources(MixedRows(schedule, streams), [source.name for source in mix.sources], heldout)
 
 
@@ -140,6 +138,20 @@ def _source_of(file: str, mix: MixConfig) -> int:
     raise InputError(f"mix.sources: no source holds {file}: name it in the files of one")
 
 
-def _is_held_out(text: str, percent: float) -> bool:
-    """By the text, so that one text is on one side whatever its file and place."""
-    return int(text_hash(text)[:8], 16) / 0x100000000 < percent / 100
+def _held_out(run: StepRun, mix: MixConfig) -> list[dict[str, str]]:
+    """Of each source the documents that nothing trains on, by id: those with the lowest hashes of their texts, as many
+    as the mix says, at least one of several. No more than these are held."""
+    lowest: list[list[tuple[int, str, str]]] = [[] for _ in mix.sources]
+    counts = [0] * len(lowest)
+    for number, row in _documents(run, mix):
+        counts[number] += 1
+        entry = (-int(text_hash(row["text"])[:16], 16), row["doc_id"], row["text"])  # the heap gives up its least
+        if len(lowest[number]) < mix.heldout_documents:
+            heappush(lowest[number], entry)
+        else:
+            heappushpop(lowest[number], entry)
+    shares = [math.ceil(count * mix.heldout_percent / 100) if count > 1 else 0 for count in counts]
+    return [
+        {doc_id: text for _, doc_id, text in sorted(entries, reverse=True)[:share]}
+        for entries, share in zip(lowest, shares, strict=True)
+    ]

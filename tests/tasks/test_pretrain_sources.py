@@ -76,6 +76,15 @@ def test_documents_are_dealt_out_by_file_and_what_is_held_out_is_not_read(tmp_pa
     assert [again.rows[n] for n in range(20)] == [sources.rows[n] for n in range(20)]
 
 
+@pytest.mark.parametrize(("percent", "most", "web", "books"), [(1, 9, 1, 1), (10, 99, 6, 4), (50, 7, 7, 7)])
+def test_of_each_source_the_share_is_held_out_and_at_least_one(
+    tmp_path: Path, tokenizer: Path, percent: float, most: int, web: int, books: int
+) -> None:
+    sources = opened(tmp_path, tokenizer, mix_of(heldout_percent=percent, heldout_documents=most))
+    assert [len(documents) for documents in sources.heldout] == [web, books]
+    assert [len(each.tokens) for each in sources.rows.streams] == [60 - web, 40 - books]
+
+
 def _ids(tokenizer: Path) -> list[list[int]]:
     return list(open_renderer(tokenizer).documents([row["text"] for row in DOCUMENTS]))
 
