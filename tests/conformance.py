@@ -455,6 +455,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "of 14 versions, each a word apart, exactly those stay that are less than half like every kept one before",
         ),
         Row(
+            "a source is read more or less than its weight says",
+            "of 100 rows anywhere each source has its share within 3, of the annealed part by its own weights; each "
+            "source's rows come in order, none left out",
+        ),
+        Row(
+            "tokens of a source are read twice in an epoch, or never",
+            "77 tokens of seven documents are read once an epoch, whole and in another order each time; a row may end "
+            "one epoch and begin the next",
+        ),
+        Row(
             "what a rule took away is counted before another rule",
             "documents and characters of each file before and after each stage, by hand; what one stage leaves is what "
             "the next is given",

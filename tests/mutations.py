@@ -2285,6 +2285,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
     ),
     Mutation(
+        "the annealed part is read by the weights of the rest",
+        "models/training/mix.py",
+        "np.where(numbers < self.turn, first, last)",
+        "np.where(numbers <= self.rows, first, last)",
+        ("tests/models/training/test_mix.py::test_every_stretch_of_rows_holds_the_shares_of_its_phase",),
+    ),
+    Mutation(
+        "every epoch reads a source in the same order",
+        "models/training/mix.py",
+        "np.random.Philox(key=[self.seed % 2**64, epoch])",
+        "np.random.Philox(key=[self.seed % 2**64, 0])",
+        ("tests/models/training/test_mix.py::test_an_epoch_reads_every_token_once_and_the_next_one_in_another_order",),
+    ),
+    Mutation(
+        "held-out documents are trained on",
+        "tasks/pretrain_sources.py",
+        ' if row["doc_id"] not in kept_out',
+        "",
+        (
+            "tests/tasks/test_pretrain_sources.py::test_documents_are_dealt_out_by_file_and_what_is_held_out_is_not_read",
+        ),
+    ),
+    Mutation(
         "a stage of the filter is told what came before it, not what it left",
         "data_store/corpus/filtering.py",
         "            documents, characters = left\n",

@@ -19,6 +19,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
         "contamination": {},
+        "mix": {"sources": [{"name": "all", "files": ["*"], "weight": 1}]},
         "final_stage": "ppo",
     }
 )

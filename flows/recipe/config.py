@@ -41,6 +41,7 @@ from models.config import (
     SFTConfig,
     TokenizerConfig,
 )
+from models.mix_config import MixConfig
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.describe_corpus import DescribeConfig
@@ -104,6 +105,7 @@ class RunConfig(Config):
         default=ArchitectureConfig(preset="llama2-7b"), description="The Llama that is trained from nothing"
     )
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
+    mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
     sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
     collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")

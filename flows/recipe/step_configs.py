@@ -15,6 +15,7 @@ from tasks.import_data import ImportConfig, ImportStepConfig
 from tasks.incoming.files import File
 from tasks.judging.judge import JudgeStepConfig
 from tasks.judging.registry import model_of
+from tasks.pretrain import MixedPretrainStepConfig, PretrainStepConfig
 from tasks.safety_preprompts import PrepromptsConfig
 from tasks.synthesize_gatt import GattStepConfig
 from tasks.train_reward import RewardStepConfig
@@ -52,6 +53,12 @@ def fitting(at: Place) -> FitLimitsConfig:
         return plain
     texts = PrepromptRoom(**only(PrepromptsConfig, c.context_distillation), tokens=preprompt_tokens(c))
     return FitStepConfig(**plain.model_dump(), preprompts=texts)
+
+
+def pretraining(at: Place) -> PretrainStepConfig:
+    c = at.config
+    plain = PretrainStepConfig(model=c.model, training=c.pretrain)
+    return plain if c.mix is None else MixedPretrainStepConfig(**plain.model_dump(), mix=c.mix)
 
 
 def synthesizing(at: Place) -> GattStepConfig:

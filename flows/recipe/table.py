@@ -75,6 +75,7 @@ from flows.recipe.step_configs import (
     extending,
     fitting,
     judging,
+    pretraining,
     reading,
     rewarding,
     synthesizing,
@@ -94,7 +95,7 @@ from tasks.judge_answers import judge_answers
 from tasks.judge_pairs import judge_pairs
 from tasks.judging.registry import JUDGES, MODELS
 from tasks.pose_questions import pose_questions, pose_sampled_questions
-from tasks.pretrain import PretrainStepConfig, pretrain
+from tasks.pretrain import pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.sft import SFTStepConfig, sft
 from tasks.synthesize_gatt import synthesize_gatt
@@ -168,7 +169,7 @@ FOUNDATION_ROWS = (
     ),
     Row(
         pretrain,
-        lambda at: PretrainStepConfig(model=at.config.model, training=at.config.pretrain),
+        pretraining,
         {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer},
         {"base": "base"},
         when=trains_base,

@@ -99,9 +99,8 @@ class ResumableTrainer(Trainer):
         """Batches of the same rows in the same order whatever the number of processes."""
         if self.args.world_size == 1:
             return super().get_train_dataloader()
-        order = SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
         share = RowsOfProcess(
-            order,
+            self.row_order(),
             self.get_total_train_batch_size(self.args),
             self.args.gradient_accumulation_steps,
             self.args.process_index,
@@ -114,6 +113,10 @@ class ResumableTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return loader
+
+    def row_order(self) -> Sampler[int]:
+        """In which order the rows of an epoch are dealt out to several processes."""
+        return SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.is_world_process_zero():

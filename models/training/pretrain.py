@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
 from models.checkpoint import save_checkpoint
@@ -12,6 +14,7 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import resolve_architecture
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.mix import MixedRows
 from models.training.packing import PackedCollator, pack
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
@@ -21,6 +24,16 @@ OPEN_ROWS = 64  # of documents of 29 tokens in rows of 128, one fills 88.5 %, 8 
 
 class PretrainTrainer(ResumableTrainer, Trainer):
     """Next-token loss, the mean over all real tokens of the global batch."""
+
+
+class MixedTrainer(PretrainTrainer):
+    """The same on rows whose order is theirs."""
+
+    def row_order(self) -> Sampler[int]:
+        return SequentialSampler(cast(MixedRows, self.train_dataset))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self.row_order()
 
 
 @data_parallel
@@ -34,8 +47,10 @@ def pretrain(
     work: Path,
     seed: int,
     reporter: Reporter,
+    mix: MixedRows | None = None,
 ) -> dict[str, float]:
-    """Train a new Llama on `texts` and write it to `out`. Returns the metrics of the run.
+    """Train a new Llama on `texts`, or on the rows of a mix in their order, and write it to `out`. Returns the metrics
+    of the run.
 
     A row of `sequence_length` tokens holds several documents, kept apart by position ids that start anew.
     """
@@ -49,13 +64,17 @@ def pretrain(
     model = build_llama(shape, seed, renderer.pad_id, tokenizer.bos_token_id, renderer.tokenizer.eos_token_id)
     model.config.use_cache = False
     size = config.sequence_length
-    pieces = [
-        ids[start : start + size]
-        for ids in renderer.documents(texts)
-        for start in range(0, len(ids), size)
-        if len(ids) - start > 1  # one token predicts nothing
-    ]
-    rows = pack(pieces, pieces, size, seed, open_rows=OPEN_ROWS)
+    if mix is None:
+        pieces = [
+            ids[start : start + size]
+            for ids in renderer.documents(texts)
+            for start in range(0, len(ids), size)
+            if len(ids) - start > 1  # one token predicts nothing
+        ]
+        rows, tokens = pack(pieces, pieces, size, seed, open_rows=OPEN_ROWS), sum(map(len, pieces))
+        trained = tokens / len(rows) * config.batch_size * config.max_steps
+    else:
+        tokens, trained = sum(stream.tokens.total for stream in mix.streams), float(len(mix) * size)
     arguments = TrainingArguments(
         **training_arguments(
             config,
@@ -67,21 +86,20 @@ def pretrain(
             lr_scheduler_kwargs={"min_lr_rate": 0.1},
         )
     )
-    trainer = PretrainTrainer(
+    trainer = (PretrainTrainer if mix is None else MixedTrainer)(
         config=config,
         model=model,
         args=arguments,
-        train_dataset=rows,
+        train_dataset=rows if mix is None else mix,
         data_collator=PackedCollator(renderer.pad_id),
         processing_class=tokenizer,
     )
     loss = run_trainer(trainer, config, reporter, "pretrain")
     if trainer.is_world_process_zero():
         save_checkpoint(model, tokenizer, out)
-    tokens = sum(map(len, pieces))
     return {
         "loss": loss,
         "parameters": float(sum(p.numel() for p in model.parameters())),
         "corpus_tokens": float(tokens),
-        "trained_tokens": float(tokens / len(rows) * config.batch_size * config.max_steps),
+        "trained_tokens": float(trained),
     }

@@ -11,8 +11,9 @@ from data_store.figures import FEW, figure, percent
 from data_store.records import Head
 from flows.recipe.places import FOUNDATION
 from flows.shown.report.facts import Facts
-from flows.shown.report.parts import Cell, Section, Table, count, text
+from flows.shown.report.parts import Cell, Section, Table, count, measured, text
 from tasks.describe_corpus import JUDGE, LEAST_SHARE, share_of
+from tasks.pretrain_sources import OF_SOURCES
 
 Rows = Sequence[Mapping[str, Any]]
 _TITLES = {
@@ -27,7 +28,7 @@ def corpus(facts: Facts) -> Section | None:
     stages = _read(facts, "corpus-counts")
     if stages is None:
         return None
-    tables = [_stages(*stages, _tokens(facts))]
+    tables = [_stages(*stages, _tokens(facts)), *_mix(facts)]
     if (shares := _read(facts, "corpus-shares")) is not None:
         tables += _shares(*shares)
     if (examples := _read(facts, "dropped-examples")) is not None:
@@ -81,6 +82,18 @@ def _line(head: Head, file: str, stage: str, row: Mapping[str, Any], when: str, 
     cells = [count(documents, {**of, "of": f"documents_{when}"}), count(characters, {**of, "of": f"characters_{when}"})]
     about = [] if tokens is None else [text(figure(round(characters * tokens)))]
     return [text(file), text(stage, note=REASONS.get(stage, "")), *cells, *about]
+
+
+def _mix(facts: Facts) -> Iterator[Table]:
+    """What pretraining read of each source of a mix, and the loss on what was held out of it."""
+    maker = facts.maker_of.get((FOUNDATION, "pretrain"))
+    found = {} if maker is None else facts.whole.measured.get(maker.run.run_id, {})
+    names = [name.partition("/")[2] for name in found if name.startswith("epochs/")]
+    rows = [[text(name), *(measured(found.get(f"{what}/{name}")) for what in OF_SOURCES)] for name in sorted(names)]
+    if rows:
+        notes = ["Loss in nats per token, on documents that nothing trained on; its n counts documents."]
+        columns = ["source", *(what.replace("_", " ") for what in OF_SOURCES)]
+        yield Table("mix", "What pretraining read of each source", columns, rows, notes)
 
 
 def _shares(head: Head, rows: Rows) -> Iterator[Table]:

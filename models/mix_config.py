@@ -1,0 +1,56 @@
+"""The section `mix`: what pretraining reads of which files."""
+
+from pydantic import Field, model_validator
+
+from models.config import Config
+
+
+class SourceConfig(Config):
+    """A source of pretraining."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="What its figures are called by")
+    files: tuple[str, ...] = Field(
+        min_length=1, description="Names of its files, as rows name them, or patterns such as c4*.jsonl"
+    )
+    weight: float = Field(gt=0, description="Its share of the rows, relative to the weights of the others")
+    annealed_weight: float | None = Field(
+        default=None, ge=0, description="The same in the annealed part; empty: as before"
+    )
+
+
+class MixConfig(Config):
+    """How much pretraining reads of which files. Without it every document is read once an epoch."""
+
+    sources: tuple[SourceConfig, ...] = Field(
+        min_length=1, description="A document is of the first source that one of its patterns fits"
+    )
+    annealed_share: float = Field(
+        default=0, ge=0, lt=1, description="The last part of the training, which has its own weights (Llama 3)"
+    )
+    max_epochs: float = Field(
+        default=4,
+        gt=0,
+        description="A source that would be read more often stops the run; beyond 4 epochs repeated text is worth "
+        "little (Muennighoff and others, arXiv 2305.16264)",
+    )
+    heldout_percent: float = Field(
+        default=1, gt=0, le=50, description="Documents of each source that nothing trains on, for its loss"
+    )
+    heldout_documents: int = Field(default=200, ge=1, description="At most so many of a source; at least one")
+
+    @model_validator(mode="after")
+    def _says_what_changes(self) -> "MixConfig":
+        names = [source.name for source in self.sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"mix.sources: two are called {twice[0]}")
+        annealed = [source.annealed_weight for source in self.sources if source.annealed_weight is not None]
+        if bool(annealed) != (self.annealed_share > 0):
+            raise ValueError("mix: annealed_share and an annealed_weight of some source go together")
+        if self.annealed_share and not any(self.annealed_weights):
+            raise ValueError("mix: every annealed_weight is 0")
+        return self
+
+    @property
+    def annealed_weights(self) -> list[float]:
+        """Of each source in the annealed part."""
+        return [each.weight if each.annealed_weight is None else each.annealed_weight for each in self.sources]
