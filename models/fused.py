@@ -31,7 +31,7 @@ class FusedRMSNorm(LlamaRMSNorm):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         if not _is_fusable(hidden_states) or self.weight.dtype != torch.float32:
-            return cast(torch.Tensor, super().forward(hidden_states))
+            return super().forward(hidden_states)
         found: torch.Tensor = _RMSNorm.apply(hidden_states, self.weight, self.variance_epsilon)  # type: ignore[no-untyped-call]
         return found
 
@@ -57,10 +57,7 @@ class FusedAttention(LlamaAttention):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if position_embeddings is None or not _is_fusable(hidden_states):
-            return cast(
-                tuple[torch.Tensor, torch.Tensor],
-                super().forward(hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs),
-            )
+            return super().forward(hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs)
         heads = (*hidden_states.shape[:-1], -1, self.head_dim)
         cos, sin = (table[:, None] for table in position_embeddings)
         query, key, value = (
@@ -163,15 +160,15 @@ class _Project(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, scales: list[float], *tensors: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         flat = x.reshape(-1, x.shape[-1])
-        outputs, inner = [], []  # inner: A x
+        outputs: list[torch.Tensor] = []
+        inner: list[torch.Tensor | None] = []  # A x
         for i, scale in enumerate(scales):
             weight, down, up = tensors[3 * i : 3 * i + 3]
             y = flat @ cast(torch.Tensor, weight).t()
             if down is not None and up is not None:
-                inner.append(flat @ down.t())
-                y.addmm_(inner[-1], up.t(), alpha=scale)
-            else:
-                inner.append(None)
+                inside = flat @ down.t()
+                y.addmm_(inside, up.t(), alpha=scale)
+            inner.append(None if down is None else inside)
             outputs.append(y.view(*x.shape[:-1], -1))
         learning = any(ctx.needs_input_grad[2:])
         ctx.save_for_backward(flat if learning else None, *tensors, *inner)
@@ -196,7 +193,7 @@ class _Project(torch.autograd.Function):
                     x_grad.addmm_(inner_grad, down)
             found += [
                 y_grad.t() @ flat if of_weight else None,
-                inner_grad.t() @ flat if of_down else None,
+                inner_grad.t() @ flat if of_down and inner_grad is not None else None,
                 (y_grad.t() @ saved[3 * count + i]).mul_(scale) if of_up else None,
             ]
         return None if x_grad is None else x_grad.view(ctx.shape), None, *found
@@ -214,7 +211,8 @@ class _RMSNorm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight)
+        found: torch.Tensor = (x * inverse).mul_(weight)
+        return found
 
     @staticmethod
     @once_differentiable
@@ -239,7 +237,8 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return _turned(grad, *ctx.saved_tensors, -1.0), None, None
+        cos, sin = ctx.saved_tensors
+        return _turned(grad, cos, sin, -1.0), None, None
 
 
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, way: float) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Every comparison that a short wait allows, as one page: `make bench`.
 
-    python -m benchmarks.peers --store halter-store/demo --trl FOLDER [--out docs/speed.md]
+    python -m benchmarks.peers --store halter-store/demo --trl FOLDER [--rounds 5] [--out docs/speed.md]
 
 Ends with 1 where two sides of a row did not do the same work, or a row failed; the page is then left as it was.
 """
@@ -36,23 +36,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="store of a finished demo")
     parser.add_argument("--trl", type=Path, required=True, help="folder with TRL 1.9")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.md")
     given = parser.parse_args()
     rows = {
-        "Pretraining, demo size, 20 steps": ["pretrain", "--rounds", "5"],
-        "A PPO iteration of the demo, 96 prompts": ["ppo", str(given.store), "--trl", str(given.trl), "--rounds", "5"],
-        "Best of nine, 240 prompts of the demo": ["best_of_n", str(given.store), "--rounds", "3"],
+        "Pretraining, demo size, 20 steps": ["pretrain"],
+        "A PPO iteration of the demo, 96 prompts": ["ppo", str(given.store), "--trl", str(given.trl)],
+        "Best of nine, 240 prompts of the demo": ["best_of_n", str(given.store)],
     }
     page = HEAD
     for title, (module, *options) in rows.items():
-        command = [sys.executable, "-m", f"benchmarks.peers.{module}", *options]
+        command = [sys.executable, "-m", f"benchmarks.peers.{module}", *options, "--rounds", str(given.rounds)]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             print(f"{title}: ended with {done.returncode}\n{done.stdout}", file=sys.stderr)
             return 1
         page += f"## {title}\n\n{done.stdout}\n"
     installed = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    page += f"{datetime.now(UTC):%-d %B %Y}, {cpu()}, {installed}; PPO's rival is TRL 1.9.2.\n"
+    page += f"{datetime.now(UTC):%-d %B %Y}, {cpu()}, {installed}; PPO's rival is TRL 1.9.2; "
+    page += f"{given.rounds} rounds.\n"
     given.out.write_text(page)
     return 0
 
