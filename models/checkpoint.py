@@ -37,7 +37,6 @@ from transformers import (
 
 from models.config import LoraConfig
 from models.devices import CPU, device
-from models.fused import fuse
 from models.loading_report import require_same_names, require_whole
 from models.rounding import spread_in_rounding
 from models.tokenizer import save_tokenizer
@@ -347,4 +346,4 @@ def _prepared(model: nn.Module, trainable: bool, on: torch.device | None) -> nn.
     if not trainable:
         model.requires_grad_(False)
     model.train(trainable)
-    return fuse(model).to(on or (CPU if trainable else device()))
+    return model.to(on or (CPU if trainable else device()))

@@ -1,11 +1,8 @@
 """Llamas with fresh weights, as `LlamaForCausalLM`: every checkpoint opens in transformers."""
 
-from typing import cast
-
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from models.fused import fuse
 from models.llama_presets import Architecture
 
 
@@ -29,4 +26,4 @@ def build_llama(architecture: Architecture, seed: int, pad_id: int, bos_id: int,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return cast(LlamaForCausalLM, fuse(LlamaForCausalLM(config)))
+        return LlamaForCausalLM(config)

@@ -32,7 +32,7 @@ class FineTuneStepConfig(FineTuneConfig):
 
 
 @step(
-    version=3,
+    version=2,
     config=FineTuneStepConfig,
     inputs={
         "policy": Input("model"),

@@ -29,7 +29,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=3,
+    version=2,
     config=JudgeAnswersConfig,
     inputs={"questions": Input("dataset", "question"), "prompts": Input("dataset", "prompt"), **INPUTS},
     outputs={"judgements": Output("dataset", "judgement")},

@@ -18,7 +18,7 @@ def _judges(config: JudgeStepConfig, _sources: Files, what: str, name: str) -> b
 
 
 @step(
-    version=3,
+    version=2,
     config=JudgePairsConfig,
     inputs={
         "pairs": Input("dataset", "pair"),

@@ -29,7 +29,7 @@ def _metrics(call: StepCall) -> list[str]:
 
 
 @step(
-    version=4,
+    version=3,
     config=MixedPretrainStepConfig,
     inputs={"corpus": Input("dataset", "document"), "tokenizer": Input("tokenizer")},
     outputs={"base": Output("model")},

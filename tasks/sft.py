@@ -18,7 +18,7 @@ class SFTStepConfig(Config):
 
 
 @step(
-    version=3,
+    version=2,
     config=SFTStepConfig,
     inputs={
         "base": Input("model"),

@@ -38,7 +38,7 @@ INPUTS = {
 
 
 @step(
-    version=5,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -53,7 +53,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
 
 
 @step(
-    version=5,
+    version=4,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -68,7 +68,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Measurem
 
 
 @step(
-    version=4,
+    version=3,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},

@@ -221,11 +221,6 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "value head start",
             "initial values are 0 or the reward model's, as configured; value clip on hand numbers",
         ),
-        Row(
-            "a layer that was made faster",
-            "logits and gradients are those of transformers' layers (3e-5), whole and with an adapter, multi-head and "
-            "grouped-query; gradients are the slopes (gradcheck); under autocast nothing is another bit",
-        ),
         Row("reference drifts", "its hash is the same after training; adapters off gives the SFT logits"),
         Row(
             "a merged adapter",

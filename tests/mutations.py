@@ -23,7 +23,6 @@ SAMPLING = "tests/tasks/test_answers.py::"
 CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
-FUSED = "tests/models/test_fused.py::"
 COPY = "tests/models/test_working_copy.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
@@ -1709,8 +1708,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if trainer.state.global_step:",
         (TWO_PROCESSES + AS_ONE,),
     ),
-    # models/loading_report.py, models/base_checks, models/kv_cache.py, models/working_copy.py, models/fused.py,
-    # models/verdicts.py
+    # models/loading_report.py, models/base_checks, models/kv_cache.py, models/working_copy.py, models/verdicts.py
     Mutation(
         "weights that are missing are drawn at random",
         "models/loading_report.py",
@@ -1766,53 +1764,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the adapter is left out of what decoding reads",
         "models/working_copy.py",
-        "copy.addmm_(projection.down.t(), projection.up.t(), alpha=projection.scale)",
-        "copy.addmm_(projection.down.t(), projection.up.t(), alpha=0)",
+        "copy.addmm_(down.t(), up.t(), alpha=module.scaling[name])",
+        "copy.addmm_(down.t(), up.t(), alpha=0)",
         (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
     ),
     Mutation(
         "the adapter is merged into the base itself",
         "models/working_copy.py",
-        "copy, bias = projection.weight.t().contiguous(), projection.bias",
-        "copy, bias = projection.weight.t(), projection.bias",
+        "copy = weight.t().contiguous()",
+        "copy = weight.t()",
         (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
-    ),
-    Mutation(
-        "normalisation learns as if it took a mean off",
-        "models/fused.py",
-        "x_grad.add_((grad @ weight).div_(size)[..., None].mul_(inverse))",
-        "x_grad.add_((grad @ weight).div_(size)[..., None].mul_(inverse), alpha=0)",
-        (
-            FUSED + "test_logits_and_gradients_are_those_of_transformers_layers",
-            FUSED + "test_gradients_of_normalisation_and_rotation_are_the_slopes",
-        ),
-    ),
-    Mutation(
-        "the gradient of a rotation is not turned back",
-        "models/fused.py",
-        "return _turned(grad, cos, sin, -1.0), None, None",
-        "return _turned(grad, cos, sin, 1.0), None, None",
-        (
-            FUSED + "test_logits_and_gradients_are_those_of_transformers_layers",
-            FUSED + "test_gradients_of_normalisation_and_rotation_are_the_slopes",
-        ),
-    ),
-    Mutation(
-        "an adapter takes no part in the gradient of its input",
-        "models/fused.py",
-        "x_grad.addmm_(inner_grad, down)",
-        "x_grad.addmm_(inner_grad, down, alpha=0)",
-        (
-            FUSED + "test_logits_and_gradients_are_those_of_transformers_layers",
-            FUSED + "test_gradients_of_projections_are_the_slopes_whatever_is_frozen",
-        ),
-    ),
-    Mutation(
-        "an adapter's product is not scaled",
-        "models/fused.py",
-        "y.addmm_(inside, up.t(), alpha=scale)",
-        "y.addmm_(inside, up.t())",
-        (FUSED + "test_logits_and_gradients_are_those_of_transformers_layers",),
     ),
     Mutation(
         "a judge's logits as its head gives them",

@@ -23,7 +23,6 @@ from models.checkpoint import (
 )
 from models.config import LoraConfig
 from models.dialogue import Renderer
-from models.fused import fuse
 from models.scoring import last_token_scores
 from models.tokenizer import load_tokenizer
 from tests.models.conftest import stirred
@@ -53,8 +52,7 @@ def test_a_policy_opens_in_plain_transformers(policy_folder: Path, renderer: Ren
     model = stirred(load_policy(policy_folder, trainable=True))
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)
-    torch.testing.assert_close(logits(plain), logits(model), atol=2e-5, rtol=1e-5)
-    assert torch.equal(logits(fuse(plain)), logits(model))  # of the same weights to the bit
+    assert torch.equal(logits(plain), logits(model))
     messages = [{"role": "user", "content": "Who keeps the lamp?"}]
     ids = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(messages, return_dict=True)["input_ids"]
     assert ids == renderer.prompt(messages)
@@ -73,8 +71,7 @@ def test_a_policy_adapter_opens_in_plain_peft(policy_folder: Path, renderer: Ren
     save_checkpoint(model, renderer.tokenizer, tmp_path)
     assert is_adapter(tmp_path)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(policy_folder), tmp_path)
-    torch.testing.assert_close(logits(plain), logits(model), atol=2e-5, rtol=1e-5)
-    assert torch.equal(logits(fuse(plain)), logits(model))
+    assert torch.equal(logits(plain), logits(model))
     assert torch.equal(logits(load_policy(tmp_path, policy_folder)), logits(model))
     assert not torch.allclose(logits(model), logits(load_policy(policy_folder)), atol=0.01)
 
@@ -110,7 +107,7 @@ def test_an_adapter_goes_on_training_as_one_adapter(gqa_policy: Path, renderer: 
     assert all("lora_" in name for name in trainable)
     save_checkpoint(stirred(again, seed=2), renderer.tokenizer, tmp_path / "two")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(gqa_policy), tmp_path / "two")
-    assert torch.equal(logits(fuse(plain)), logits(again))
+    assert torch.equal(logits(plain), logits(again))
 
 
 @pytest.mark.conformance("value head start", equation="models.checkpoint:reward_from_policy")

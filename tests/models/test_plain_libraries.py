@@ -18,7 +18,6 @@ from transformers import (
 
 from models.checkpoint import load_policy, load_reward, reward_from_policy, save_checkpoint
 from models.dialogue import Renderer
-from models.fused import fuse
 from models.scoring import score_rows
 from models.tokenizer import load_tokenizer
 from tests.models.conftest import little_llama, stirred
@@ -124,9 +123,7 @@ def test_a_policy_has_equal_logits_in_plain_libraries_and_ends_where_it_ends_her
         plain = PeftModel.from_pretrained(plain, saved)
     ids = torch.tensor([renderer.dialogue(DIALOGUES[0]).input_ids])
     with torch.no_grad():
-        logits = ours(input_ids=ids).logits
-        torch.testing.assert_close(plain.eval()(input_ids=ids).logits, logits, atol=2e-5, rtol=1e-5)
-        assert torch.equal(fuse(plain)(input_ids=ids).logits, logits)  # of the same weights to the bit
+        assert torch.equal(plain.eval()(input_ids=ids).logits, ours(input_ids=ids).logits)
     if way == "whole":
         assert plain.config.eos_token_id == plain.generation_config.eos_token_id == renderer.end_ids[0]
         assert plain.config.pad_token_id != renderer.end_ids[0]

@@ -317,7 +317,7 @@ def second_of(folder: Path, read: Read, first: list[int]) -> tuple[torch.Tensor,
 @pytest.mark.parametrize("read", [second_score, second_logprobs])
 @pytest.mark.parametrize(
     ("other", "tolerance"),
-    [([90, 91, 92, 2], 3e-6), ([2, 2, 2, 2], 3e-6), ([50, 51], 1e-5), ([60, 61, 99, 2], 1e-5)],
+    [([90, 91, 92, 2], 1e-6), ([2, 2, 2, 2], 1e-6), ([50, 51], 1e-5), ([60, 61, 99, 2], 1e-5)],
     ids=["other tokens", "ends at once", "shorter", "shares tokens with the second"],  # the last two change the width
 )
 def test_changing_one_response_leaves_the_other_ones_values_and_gradients_unchanged(
