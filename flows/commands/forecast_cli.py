@@ -184,5 +184,5 @@ def _assumptions(machine: Hardware, assumed: Assumptions, utilisation: float) ->
         "passes",
         f"assumed: {assumed.devices} device{'s' * (assumed.devices > 1)} of {figure(machine.watts)} W, PUE "
         f"{assumed.power_usage_effectiveness:g}, {assumed.kg_per_kwh:g} kg CO2 a kWh",
-        "lengths of texts are a sample's, answers are drawn to their limit, and training goes on to its last step",
+        "lengths of texts are a sample's, answers are as long as the data's, and training goes on to its last step",
     ]
