@@ -116,7 +116,8 @@ class ResumableTrainer(Trainer):
 
     def row_order(self) -> Sampler[int]:
         """In which order the rows of an epoch are dealt out to several processes."""
-        return SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
+        order: Sampler[int] = SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
+        return order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.is_world_process_zero():
