@@ -87,11 +87,11 @@ def describe_corpus(run: StepRun, config: DescribeConfig) -> Measurements:
     languages = [row for row in rows if row["about"] == "language" and row["source"] == ALL_FILES]
     unknown = sum(row["documents"] for row in languages if row["name"] == UNKNOWN)
     sampled = shares.sampled[ALL_FILES]
-    every_pair = [pair for pairs in lengths.values() for pair in pairs]
+    total_tokens = sum(_kept_characters(counts, file) * each for file, each in tokens.items())
     return {
         "sampled": float(sampled),
-        "tokens": sum(_kept_characters(counts, file) * each for file, each in tokens.items()),
-        "tokens_per_character": sum(ids for ids, _ in every_pair) / max(sum(signs for _, signs in every_pair), 1),
+        "tokens": total_tokens,
+        "tokens_per_character": total_tokens / max(sum(_kept_characters(counts, file) for file in tokens), 1),
         "languages": float(sum(row["documents"] >= LEAST_SHARE * sampled for row in languages)),
         "unknown_language": share_of(unknown, sampled, JUDGE),
     }

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from data_store.figures import figure
 from data_store.names import AssetName
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan, groups_of
@@ -157,6 +158,10 @@ def test_a_pretrained_model_alone_is_a_whole_run(tmp_path: Path, server: str) ->
     tables = report.document["sections"]["corpus"]["tables"]
     assert [cell.get("text") for cell in tables["stages"]["rows"][0][:3]] == ["documents.jsonl", "as read", "60"]
     heads = home.store.heads()
+    told = json.loads((home.store.checkout(home.head("report/corpus@base")) / "corpus.json").read_text())
+    (ratio,) = told["tokens_per_character"].values()
+    first_row = told["stages"][0]
+    assert tables["stages"]["rows"][0][4]["text"] == figure(round(first_row["characters_before"] * ratio))
     shares = home.store.rows(heads[AssetName.parse("dataset/corpus-shares@base")].version_id).to_pylist()
     found = {
         row["name"]: row["documents"] / row["sampled"]
@@ -164,5 +169,5 @@ def test_a_pretrained_model_alone_is_a_whole_run(tmp_path: Path, server: str) ->
         if row["about"] == "language" and not row["source"]
     }
     assert {row[0]["text"]: row[1]["value"] for row in tables["corpus-languages"]["rows"]} == found
-    told = home.look("chat", "V0")
-    assert (told.code, "parts with a policy: none yet" in told.err) == (2, True)
+    asked = home.look("chat", "V0")
+    assert (asked.code, "parts with a policy: none yet" in asked.err) == (2, True)

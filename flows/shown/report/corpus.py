@@ -1,13 +1,14 @@
 """What the corpus filter left, file by file and rule by rule, and what that is made of (Llama 2, section 4.1, tables
 9 and 10)."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from data_store.corpus.registry import REASONS
 from data_store.errors import InputError, StoreError
-from data_store.figures import FEW, figure, percent
+from data_store.figures import FEW, NOT_MEASURED, figure, percent
 from data_store.records import Head
 from flows.recipe.places import FOUNDATION
 from flows.shown.report.facts import Facts
@@ -46,15 +47,19 @@ def _read(facts: Facts, name: str) -> tuple[Head, Rows] | None:
         return None
 
 
-def _tokens(facts: Facts) -> float | None:
-    """Tokens per character, as the sample of the corpus has them."""
-    maker = facts.maker_of.get((FOUNDATION, "describe_corpus"))
-    found = {} if maker is None else facts.whole.measured.get(maker.run.run_id, {})
-    known = found.get("tokens_per_character")
-    return None if known is None else known.value
+def _tokens(facts: Facts) -> Mapping[str, float]:
+    """File → tokens per character, as the sample of the corpus has them; empty where nobody counted."""
+    head = facts.head("report/corpus", FOUNDATION)
+    if head is None:
+        return {}
+    try:
+        told = json.loads((facts.session.store.checkout(head.version_id) / "corpus.json").read_bytes())
+        return {str(file): float(each) for file, each in told["tokens_per_character"].items()}
+    except (InputError, StoreError, OSError, LookupError, TypeError, ValueError, AttributeError):  # damaged, as above
+        return {}
 
 
-def _stages(head: Head, rows: Rows, tokens: float | None) -> Table:
+def _stages(head: Head, rows: Rows, tokens: Mapping[str, float]) -> Table:
     """Each file as it was read, and after each stage that took something from it."""
     found = []
     for file, stages in groupby(rows, key=lambda row: str(row["source"])):
@@ -66,21 +71,24 @@ def _stages(head: Head, rows: Rows, tokens: float | None) -> Table:
             for row in told
             if any(row[f"{what}_after"] != row[f"{what}_before"] for what in ("documents", "characters"))
         ]
-    notes = ["Rules are asked in this order, and the first that drops a document counts. Shares are of what was read."]
-    if tokens is not None:
+    notes = ["Rules are asked in this order, and the first that drops a document counts."]
+    if tokens:
         notes.append(
-            f"Tokens are estimated: characters by {figure(tokens, 3)}, the tokens of a character in a sample of the "
-            "kept documents."
+            "Tokens are estimated: characters by the tokens of a character in a sample of the file's documents."
         )
-    columns = ["file", "after", "documents", "characters", *(["tokens, about"] if tokens is not None else [])]
+    columns = ["file", "after", "documents", "characters", *(["tokens, about"] if tokens else [])]
     return Table("stages", "Each file before and after each rule of the filter", columns, found, notes, dict(REASONS))
 
 
-def _line(head: Head, file: str, stage: str, row: Mapping[str, Any], when: str, tokens: float | None) -> Sequence[Cell]:
+def _line(
+    head: Head, file: str, stage: str, row: Mapping[str, Any], when: str, tokens: Mapping[str, float]
+) -> Sequence[Cell]:
     of = {"version": head.version_id, "source": str(row["source"]), "stage": str(row["stage"])}
     documents, characters = row[f"documents_{when}"], row[f"characters_{when}"]
     cells = [count(documents, {**of, "of": f"documents_{when}"}), count(characters, {**of, "of": f"characters_{when}"})]
-    about = [] if tokens is None else [text(figure(round(characters * tokens)))]
+    ratio = tokens.get(str(row["source"]))
+    told = NOT_MEASURED if ratio is None else figure(round(float(characters) * ratio))
+    about = [text(told)] if tokens else []
     return [text(file), text(stage, note=REASONS.get(stage, "")), *cells, *about]
 
 
