@@ -16,6 +16,7 @@ def audit(venv: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([ROOT / ".ci" / "audit", venv], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_without_a_network_the_audit_says_that_it_did_not_happen_and_lets_the_rest_go_on(tmp_path: Path) -> None:
     done = audit(sys.prefix, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -145,6 +145,7 @@ print(json.dumps(filter_documents(table.to_batches(), FilterConfig(), lambda kep
     assert {reason: count for reason, count in asked(extended, code).items() if count} == {"shouting": 1}
 
 
+@pytest.mark.slow
 def test_the_new_format_is_recognised_and_its_votes_are_read(extended: Path, tmp_path: Path) -> None:
     answers = {"orig_instruction": "hello?", "orig_response_A": "hi", "orig_response_B": "no", "output": "…"}
     file = tmp_path / "votes.jsonl"

@@ -47,6 +47,7 @@ def test_a_book_that_is_cut_short_is_named(bench: Bench, kept: float) -> None:
         annotators(Book.open(bench.store.root))
 
 
+@pytest.mark.slow
 def test_a_damaged_page_of_the_book_is_found_before_anybody_reads_it_and_put_right_from_a_backup(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_on_a_disk_that_syncs_slowly_a_version_is_there_whole_or_not_at_all(
     assert verify(bench.store).problems == ()
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_changes_no_order_and_no_head(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The journal counts; the times beside it are for people."""
     bench.run("train", {"model/policy@V1": "before"})

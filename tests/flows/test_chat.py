@@ -97,6 +97,7 @@ def test_a_name_means_a_part_an_asset_a_version_or_a_folder(halter: Callable[...
         named_model("V1", None)
 
 
+@pytest.mark.slow
 def test_two_policies_answer_with_scores_and_the_better_one_becomes_a_pair_that_import_reads(
     halter: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_the_command_ends_with_code_2_on_a_broken_line_and_has_trained_nothing(t
     assert home.processes() == []
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_ends_the_command_at_once(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(POCKET + "itrations: 3\n")

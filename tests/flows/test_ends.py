@@ -65,6 +65,7 @@ def ended(server: str) -> tuple[dict[str, list[str]], dict[str, dict[str, str]]]
     return json.loads(done.stdout), {run["name"]: run for run in runs}
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_people_is_neither_green_nor_red_and_gives_what_it_has(
     ended: tuple[dict[str, list[str]], dict[str, dict[str, str]]],
 ) -> None:

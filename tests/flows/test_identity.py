@@ -253,6 +253,7 @@ def test_a_run_from_which_another_has_learned_keeps_its_name(tmp_path: Path, mon
         adopt(Store.open(store_root(small.name)), "pocket", AssetName("dataset", "picks", "V1"))
 
 
+@pytest.mark.slow
 def test_a_copy_that_withdrawn_rows_reached_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALTER_HOME", str(tmp_path / "home"))
     bench = make_run("pocket")

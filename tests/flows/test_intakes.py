@@ -178,6 +178,7 @@ def test_an_appended_iteration_deals_its_pairs_to_itself_alone(desk: Desk) -> No
     assert pairs == ["dataset/preferences@V1", "dataset/preferences@V2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "said"), [("gone", "is gone"), ("grown", "has changed")])
 def test_a_file_that_was_learned_from_must_stay_as_it_was(desk: Desk, change: str, said: str) -> None:
     desk.start()
@@ -190,6 +191,7 @@ def test_a_file_that_was_learned_from_must_stay_as_it_was(desk: Desk, change: st
         check_taken(Session(desk.config))
 
 
+@pytest.mark.slow
 def test_files_may_be_mended_or_taken_away_until_something_is_learned_from_them(desk: Desk) -> None:
     desk.start()
     desk.make_preferences("V1")
@@ -215,6 +217,7 @@ def test_a_second_file_of_the_same_name_is_refused(desk: Desk) -> None:
         new_files(desk.config, intakes_of(desk.store))
 
 
+@pytest.mark.slow
 def test_nothing_is_appended_while_a_step_is_unfinished(desk: Desk) -> None:
     desk.start()
     desk.make_preferences("V1")

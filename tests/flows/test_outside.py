@@ -152,6 +152,7 @@ def test_a_file_that_is_edited_in_place_makes_its_readers_stale_and_is_named(des
     assert desk.store.catalog.seq() == before, "a look writes nothing"
 
 
+@pytest.mark.slow
 def test_the_same_bytes_written_again_make_nothing_stale_and_old_ones_make_it_fresh_again(desk: Desk) -> None:
     path = desk.folder / "demonstrations.jsonl"
     path.write_text(path.read_text())

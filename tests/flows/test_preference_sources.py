@@ -120,6 +120,7 @@ def exported(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["preferences", "export", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_command_writes_all_iterations_or_one_and_both_axes_or_one(run: Path) -> None:
     target = run / "out.json"
     done = exported("--format", "argilla", target, "--json")

@@ -190,6 +190,7 @@ def test_a_file_is_left_out_and_no_longer_in_the_lineage_and_its_rows_can_be_era
     assert make(config) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -210,6 +211,7 @@ def test_what_cannot_be_withdrawn_is_refused(
     assert files[0].withdrawals() == []
 
 
+@pytest.mark.slow
 def test_the_fewest_commands_cover_all_that_is_to_be_redone(files: tuple[Store, RunConfig]) -> None:
     with session_of(files[1]) as session:
         plan = session.plan

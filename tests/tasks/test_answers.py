@@ -157,6 +157,7 @@ def test_the_score_of_an_answer_is_that_of_its_prompt_and_its_own_ids(
     assert abs(found[cut] - ended) > 1e-3
 
 
+@pytest.mark.slow
 def test_answers_do_not_depend_on_shards_and_batches(folder: Path, renderer: Renderer) -> None:
     """Six dialogues in one process, in two, and one at a time."""
     policy = load_policy(folder)

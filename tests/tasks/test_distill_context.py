@@ -240,6 +240,7 @@ def test_where_no_score_rises_nothing_is_learned_and_the_figures_say_so(tmp_path
     assert written(tmp_path / "run", "dialogues") == []
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_every_distilled_answer(tmp_path: Path, policy: Path) -> None:
     """The dialogues' own likelihood rises; what was not given does not count."""
     dialogues, _, _ = made(tmp_path / "made", policy)

@@ -135,6 +135,7 @@ def test_what_cannot_be_set_is_refused_and_one_model_answers_again(tmp_path: Pat
         assert one.post("/save", axis="helpfulness", verdict="a:better").status_code == 422
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(chromium() is None, reason="no chromium here: apt-get install chromium")
 def test_a_browser_shows_hostile_answers_as_they_come_and_runs_nothing_of_them(chat: Chat) -> None:
     app, path = create_chat_app(chat, told, "reward models of V2")

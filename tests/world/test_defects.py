@@ -31,6 +31,7 @@ def texts_of(documents: list[dict[str, str]], truth: dict[str, str]) -> dict[str
     return texts
 
 
+@pytest.mark.slow
 def test_defects_are_six_percent_of_the_corpus_in_their_shares(
     documents: list[dict[str, str]], truth: dict[str, str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_an_exact_duplicate_equals_exactly_one_earlier_clean_document(
     assert copies == 255
 
 
+@pytest.mark.slow
 def test_a_near_duplicate_is_near_one_earlier_clean_page_and_hardly_ever_equal_to_it(
     documents: list[dict[str, str]], truth: dict[str, str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind(desk: Desk) -> None:
     desk.add("anna")  # the name is free
 
 
+@pytest.mark.slow
 def test_threads_and_processes_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     desk = new_desk(tmp_path)
     names = [f"annotator-{number}" for number in range(6)]

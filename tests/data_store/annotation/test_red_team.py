@@ -189,6 +189,7 @@ def test_what_cannot_be_is_refused(desk: Desk) -> None:
         red_team_of(desk.book, "s9")
 
 
+@pytest.mark.slow
 def test_closed_sessions_become_one_source_that_says_where_it_came_from(bench: Bench) -> None:
     store = bench.store
     desk = new_desk(store.root)

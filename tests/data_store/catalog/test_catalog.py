@@ -72,6 +72,7 @@ def filled(tmp_path: Path, everything: Path) -> Store:
     return Store(tmp_path / "filled")
 
 
+@pytest.mark.slow
 def test_a_rebuilt_catalog_is_the_same_row_for_row(filled: Store) -> None:
     before = contents(filled)
     assert all(before[name] for name in TABLES if name not in ("run_code", "metric", "estimate", "retired"))

@@ -110,6 +110,7 @@ def test_threads_of_one_process_write_and_read_at_once(bench: Bench) -> None:
     assert len(bench.store.overrides()) == 12
 
 
+@pytest.mark.slow
 def test_collecting_beside_publishing_never_leaves_a_version_without_its_content(bench: Bench) -> None:
     """With no grace at all a publication may go before its commit; then the commit is refused, never half done."""
     refused: list[StoreError] = []

@@ -95,7 +95,7 @@ def places(file: Path) -> list[str]:
 @pytest.mark.parametrize(
     "chosen",
     [
-        pytest.param(lambda places: places[::8], id="every eighth place"),
+        pytest.param(lambda places: places[::40], id="every fortieth place"),
         pytest.param(lambda places: places, id="every place", marks=pytest.mark.slow),
     ],
 )
@@ -144,6 +144,7 @@ def hidden_place(damaged: Callable[[str], Store], file: Path) -> Store:
     raise AssertionError("there is no such place")
 
 
+@pytest.mark.slow
 def test_damage_that_comes_to_light_inside_a_block_leaves_the_block_its_one_state(
     large: Path, damaged: Callable[[str], Store]
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_write_that_takes_one_byte_at_a_time_is_written_whole(
     assert segment.read_bytes() == before + text
 
 
+@pytest.mark.slow
 def test_a_leader_whose_second_batch_is_cut_short_anywhere_has_acknowledged_the_first_alone(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def stale(bench: Bench) -> dict[str, str]:
     return {str(asset): reason for asset, reason in bench.store.stale().items()}
 
 
+@pytest.mark.slow
 def test_a_finished_recipe_is_fresh(recipe: Bench) -> None:
     assert stale(recipe) == {}
 

@@ -49,6 +49,7 @@ def test_every_view_answers_in_an_empty_store(bench: Bench) -> None:
     assert {row["n"] for row in answer} == {0}
 
 
+@pytest.mark.slow
 def test_the_views_tell_versions_edges_and_metrics_by_the_names_of_assets(bench: Bench) -> None:
     scored(bench)
     made = bench.run("train", {"model/policy@V2": "w"}, ("dataset/scores@V1",))
@@ -100,6 +101,7 @@ def test_user_sql_cannot_write_read_files_attach_or_open_doors(bench: Bench, tmp
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_only_the_rows_that_were_asked_for_can_be_read(bench: Bench) -> None:
     scored(bench)
     bench.run(

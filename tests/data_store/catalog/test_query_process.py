@@ -52,6 +52,7 @@ def questioners(asker: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_one_call_that_takes_too_long_is_ended_with_its_process() -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match=r"longer than 0\.3 s and was stopped"):
@@ -76,6 +77,7 @@ def test_memory_is_bounded(sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == [], "nothing was spilled beside it"
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "ANSWER_BYTES", MIB)
     with pytest.raises(InputError, match="the answer is larger than 1 MiB"):

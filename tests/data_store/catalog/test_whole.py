@@ -35,6 +35,7 @@ def full(bench: Bench) -> Bench:
     return bench
 
 
+@pytest.mark.slow
 def test_heads_runs_edges_and_versions_are_those_of_single_questions(full: Bench) -> None:
     store = full.store
     whole = store.catalog.ask("whole", read_whole)

@@ -283,6 +283,7 @@ def test_the_first_reason_that_applies_counts_and_duplicates_of_dropped_document
     assert reasons([f"{GERMAN} fuck shit bitch"]) == ["other_language"]
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "which documents stay depends on the memory of the filter",
     equation="data_store.corpus.filtering:filter_documents",
@@ -329,6 +330,7 @@ def test_null_characters_quotes_and_dollars_pass_unharmed() -> None:
     assert result.kept.column("text").to_pylist() == [odd]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_seeded_defects_of_the_little_world_are_found_and_clean_documents_stay(seed: int) -> None:
     world = World(seed)

@@ -44,6 +44,7 @@ def test_the_version_keeps_its_id_and_says_which_run_of_which_store_made_it(benc
     assert texts(bench.store, head.version_id) == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_twice_and_other_content_is_another_version(bench: Bench, big: Bench) -> None:
     first = adopt(bench.store, "big", DOCUMENTS)
     made(big, "one", "two")  # by another run, with the same bytes

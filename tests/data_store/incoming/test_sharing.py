@@ -103,6 +103,7 @@ def test_what_is_collected_in_one_store_stays_in_the_other(bench: Callable[[str]
     assert verify(here.store).problems == ()
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_where_the_store_has_it_or_nobody_has(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):
@@ -147,6 +148,7 @@ def test_a_damaged_object_is_not_taken_over(bench: Callable[[str], Bench]) -> No
     assert not here.store.objects.exists(ref.sha256)
 
 
+@pytest.mark.slow
 def test_what_was_computed_here_is_told_from_what_was_taken_over(bench: Callable[[str], Bench]) -> None:
     there, here = bench("there"), bench("here")
     for each in (there, here):

@@ -86,6 +86,7 @@ def test_a_source_is_told_by_its_facts_and_by_the_sentence_made_of_them(bench: B
     assert entry.event["format"] == 1, "a halter of before reads the sentence"
 
 
+@pytest.mark.slow
 def test_the_known_content_is_not_registered_again_from_elsewhere_either(bench: Bench) -> None:
     first = register(bench.store, TAKEN, bench.publish("picks"), FROM_BIG)
     assert register(bench.store, TAKEN, bench.publish("picks"), FileOrigin("/elsewhere")) == first
@@ -119,6 +120,7 @@ def test_what_a_stranger_could_not_have_written_we_do_not_write(bench: Bench, or
     assert list(bench.store.catalog.journal.whole()) == []
 
 
+@pytest.mark.slow
 def test_each_way_in_says_what_it_can_be_asked_for(bench: Bench, tmp_path: Path) -> None:
     pairs = bench.run("draw_pairs", {"dataset/pairs@V1": "pairs"})
     head = bench.store.heads()[AssetName("dataset", "pairs", "V1")]

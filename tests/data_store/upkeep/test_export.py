@@ -99,6 +99,7 @@ def test_facets_tell_version_rows_config_and_code(filled: Bench, tmp_path: Path)
     assert step["metrics"] == {"loss": 0.5}  # JSON has no NaN
 
 
+@pytest.mark.slow
 def test_parquet_holds_every_table_and_the_rows_of_the_heads(filled: Bench, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     written = export_parquet(filled.store, target)
@@ -113,6 +114,7 @@ def test_parquet_holds_every_table_and_the_rows_of_the_heads(filled: Bench, tmp_
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.slow
 def test_what_holds_no_rows_opens_in_datasets_as_an_empty_set(bench: Bench, tmp_path: Path) -> None:
     from datasets import load_dataset
 
@@ -131,6 +133,7 @@ def test_what_holds_no_rows_opens_in_datasets_as_an_empty_set(bench: Bench, tmp_
         assert duckdb.sql(f"FROM '{path}'").fetchall() == []
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run(filled: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "export.md").read_text()
     monkeypatch.chdir(tmp_path)

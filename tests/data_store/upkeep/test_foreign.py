@@ -38,16 +38,24 @@ ROWS = AssetName.parse("dataset/documents@base")
 REFUSED = (InputError, StoreError)
 
 
-@pytest.fixture
-def there(tmp_path: Path, empty_store: Path) -> Bench:
-    """A store from elsewhere: a source, rows, and a model of one file."""
-    shutil.copytree(empty_store, tmp_path / "elsewhere" / "there")
-    bench = Bench(Store(tmp_path / "elsewhere" / "there"), tmp_path / "there-work")
+@pytest.fixture(scope="module")
+def elsewhere(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of a source, rows, and a model of one file, which tests copy."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(empty_store, folder / "there")
+    bench = Bench(Store(folder / "there"), folder / "work")
     register_file(bench.store, bench.files(a="1") / "a")
     rows = bench.store.publish("dataset", bench.documents("one", "two"), row_kind="document")
     bench.run("filter", {str(ROWS): rows}, ("source/a@external",))
     bench.run("train", {str(POLICY): "weights"}, (str(ROWS),))
-    return bench
+    return folder / "there"
+
+
+@pytest.fixture
+def there(tmp_path: Path, elsewhere: Path) -> Bench:
+    """A store from elsewhere: a source, rows, and a model of one file."""
+    shutil.copytree(elsewhere, tmp_path / "elsewhere" / "there")
+    return Bench(Store(tmp_path / "elsewhere" / "there"), tmp_path / "there-work", made=5)
 
 
 def outside(tmp_path: Path) -> list[str]:

@@ -24,11 +24,24 @@ def five_runs(bench: Bench) -> None:
         bench.run("train", {"model/policy@V1": f"weights {number}"})
 
 
+@pytest.fixture(scope="module")
+def backed_up(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of five runs and its backup, which tests copy."""
+    folder = tmp_path_factory.mktemp("backed-up")
+    shutil.copytree(empty_store, folder / "store")
+    made = Bench(Store(folder / "store"), folder / "work")
+    five_runs(made)
+    assert backup(made.store, folder / "backup").problems == ()
+    return folder
+
+
 @pytest.fixture
-def copy(bench: Bench, tmp_path: Path) -> Path:
-    """A backup of five events and as many objects, each event in a segment of its own."""
-    five_runs(bench)
-    assert backup(bench.store, tmp_path / "backup").problems == ()
+def copy(bench: Bench, backed_up: Path, tmp_path: Path) -> Path:
+    """A backup of five events and as many objects, each event in a segment of its own; `bench` has what was copied."""
+    shutil.rmtree(bench.store.root)
+    shutil.copytree(backed_up / "store", bench.store.root)
+    bench.made = 10
+    shutil.copytree(backed_up / "backup", tmp_path / "backup")
     return tmp_path / "backup"
 
 

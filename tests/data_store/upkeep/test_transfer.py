@@ -33,6 +33,7 @@ def there(tmp_path: Path, empty_store: Path) -> Bench:
     return bench
 
 
+@pytest.mark.slow
 def test_heads_runs_edges_and_content_are_those_of_the_other_store(bench: Bench, there: Bench) -> None:
     metrics = [Metric("loss", 1.0, 1), Metric("loss", 0.5, 2), Metric("kl", float("nan"))]
     record = RunRecord("ppo", "V2", "f-ppo", "1", {"kl_coef": 0.01}, 3, code_files={"a.py": "1"}, git_commit="abc")
@@ -68,6 +69,7 @@ def test_heads_runs_edges_and_content_are_those_of_the_other_store(bench: Bench,
     assert verify(bench.store).problems == ()
 
 
+@pytest.mark.slow
 def test_importing_twice_adds_nothing_and_a_rebuild_keeps_it(bench: Bench, there: Bench) -> None:
     import_store(bench.store, there.store.root)
     heads, events = bench.store.heads(), bench.store.catalog.read("SELECT count(*) FROM applied_event")

@@ -100,6 +100,7 @@ def test_a_dry_run_removes_nothing_and_names_what_would_go(bench: Bench) -> None
     assert bench.store.find_finished("f1") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("checkpoints fill the disk", equation="data_store.upkeep.upkeep:collect")
 def test_superseded_content_goes_and_what_made_a_head_stays(bench: Bench) -> None:
     version = superseded(bench)
@@ -115,6 +116,7 @@ def test_superseded_content_goes_and_what_made_a_head_stays(bench: Bench) -> Non
     assert [run.step for run in (s.run for s in bench.store.lineage(version).runs.values())] == ["train", "collect"]
 
 
+@pytest.mark.slow
 def test_retired_content_that_is_made_again_is_there_again(bench: Bench) -> None:
     version = superseded(bench)
     collect(bench.store, dry_run=False, retention=NOTHING_OLD)
@@ -147,6 +149,7 @@ def test_checkouts_long_unused_are_evicted(bench: Bench) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_backup_opens_as_a_store_and_grows_by_what_is_new(bench: Bench, tmp_path: Path) -> None:
     bench.run("train", {"model/policy@V1": "first"})
     target = tmp_path / "backup"

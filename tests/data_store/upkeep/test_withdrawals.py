@@ -60,6 +60,7 @@ def recipe(bench: Bench) -> None:
     bench.run("tune", {"model/policy@V2": "policy"}, ("model/reward@V1", "model/reward@V2"))
 
 
+@pytest.mark.slow
 def test_rows_decide_whether_a_data_set_is_tainted_and_lineage_whether_a_model_is(bench: Bench) -> None:
     recipe(bench)
     assert taint(bench.store) == Taint()
@@ -94,6 +95,7 @@ def test_what_is_taken_back_taints_nothing_and_may_be_withdrawn_once_more(bench:
     assert reached(bench.store) == before
 
 
+@pytest.mark.slow
 def test_rows_that_come_in_after_the_withdrawal_taint_as_well(bench: Bench) -> None:
     withdraw(bench.store, "annotator", "anna", "she asked for it")
     recipe(bench)  # a run that had begun before

@@ -85,6 +85,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_a_model_card_gives_the_hub_its_figures_with_n_interval_and_judge(store: Store, tmp_path: Path) -> None:
     words = ("--license", "apache-2.0", "--language", "en", "--source-license", "pairs.jsonl=mit")
     halter("export", "model", "model/policy@V1", tmp_path / "exported", *words)
@@ -103,6 +104,7 @@ def test_a_model_card_gives_the_hub_its_figures_with_n_interval_and_judge(store:
     assert str(tmp_path) not in card.content, "no path of this machine"
 
 
+@pytest.mark.slow
 def test_a_data_card_says_how_much_whose_under_which_licence_and_what_was_left_out_and_why(
     store: Store, tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_datasets_opens_the_folder_by_its_card(store: Store, tmp_path: Path, mon
     assert found["train"][0]["chosen"] == [{"role": "assistant", "content": "yes"}]
 
 
+@pytest.mark.slow
 def test_demonstrations_have_a_card_too_and_what_is_neither_is_refused(store: Store, tmp_path: Path) -> None:
     halter("export", "dataset", "dataset/demonstrations@base", tmp_path / "talks")
     card = DatasetCard.load(tmp_path / "talks" / "README.md")

@@ -117,6 +117,7 @@ def answer(number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_policy_has_equal_logits_in_plain_transformers(folders: dict[str, Path], tmp_path: Path) -> None:
     target = tmp_path / "exported"
     told = json.loads(halter("export", "model", "model/policy@V1", target, "--json").stdout)
@@ -139,6 +140,7 @@ def test_a_policy_has_equal_logits_in_plain_transformers(folders: dict[str, Path
     assert not list(tmp_path.glob(".exported*"))
 
 
+@pytest.mark.slow
 def test_a_reward_model_scores_alike_in_plain_transformers_in_a_padded_batch(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_the_card_tells_where_it_comes_from_and_what_was_measured_of_how_many(
         assert text in reward, text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
@@ -217,6 +220,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(folders: dict[str
     halter("export", "model", "model/policy@V1", tmp_path / "full")  # an empty folder serves
 
 
+@pytest.mark.slow
 def test_a_failure_in_the_middle_leaves_no_folder(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

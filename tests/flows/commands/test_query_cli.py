@@ -44,6 +44,7 @@ def test_structs_lists_and_maps_are_printed_whole_with_their_values(query: Calla
     assert "[/INST]" in result.stdout.splitlines()[1]
 
 
+@pytest.mark.slow
 def test_json_and_csv_have_the_same_values(query: Callable[..., Result]) -> None:
     row = json.loads(query("--json", STRANGE).stdout)["rows"][0]
     assert row["[/INST]"] == {"role": "user", "content": "[INST] hi [/INST]"}

@@ -108,6 +108,7 @@ def served(
         yield found
 
 
+@pytest.mark.slow
 def test_the_recipe_and_each_step_can_be_started(served: Served, pocket_file: Path) -> None:
     shown = ask(served.url, "deployments/filter", sort="NAME_ASC")
     assert shown[0]["name"] == "recipe", "as the page sorts them"
@@ -143,6 +144,7 @@ def test_a_form_filled_in_wrongly_is_refused_before_a_run_is_there(served: Serve
         assert list(wrong.values())[-1] in refused.value.read().decode()
 
 
+@pytest.mark.slow
 def test_a_parameter_that_the_flow_does_not_know_is_refused_before_a_run_is_there(served: Served) -> None:
     """Prefect would take it, and the run would crash before it can say which one it was."""
     for deployment, parameters in (

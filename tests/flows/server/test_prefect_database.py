@@ -19,6 +19,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_prepared_database_is_whole_empty_and_alone_in_its_folder(made: Path) -> None:
     assert [path.name for path in made.parent.iterdir()] == ["prefect.db"]
     with sqlite3.connect(made) as database:

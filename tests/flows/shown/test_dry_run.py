@@ -62,6 +62,7 @@ def test_what_a_run_would_refuse_before_its_first_step_is_refused_here(
     assert not home.folder.exists()
 
 
+@pytest.mark.slow
 def test_of_a_finished_run_every_step_is_taken_up_and_nothing_is_written(
     first_run: tuple[Home, Finished], pocket_file: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def text(store: Store, **options: Any) -> str:
     return "\n".join(lineage_lines(lineage_document(store, AssetName.parse("model/base@base")), **options))
 
 
+@pytest.mark.slow
 def test_the_last_runs_are_whole_and_those_before_are_named_with_what_all_began_with(store: Store) -> None:
     found = text(store)
     assert "source/corpus.txt@external" in found
@@ -104,6 +105,7 @@ def test_depth_says_how_far_back(store: Store) -> None:
     assert "Before these" not in text(store, depth=0)
 
 
+@pytest.mark.slow
 def test_code_is_a_line_for_each_layer_and_says_where_runs_had_other_versions(store: Store) -> None:
     found = text(store)
     assert "  1 file\n" in found.partition("  models ")[2]
@@ -124,6 +126,7 @@ def test_the_document_holds_all_of_it(store: Store) -> None:
     assert runs[1]["set"] == {"vocab_size": 400}
 
 
+@pytest.mark.slow
 def test_a_source_says_in_facts_where_it_came_from(store: Store, tmp_path: Path) -> None:
     (source,) = lineage_document(store, AssetName.parse("model/base@base"))["sources"]
     path = str(tmp_path / "corpus.txt")

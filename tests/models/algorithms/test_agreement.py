@@ -103,6 +103,7 @@ def test_ac2_is_1_for_perfect_agreement_alone_and_never_less_than_its_weights_al
     assert (found > 1 - 1e-9) == perfect
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.sampled_from("abc"), min_size=2, max_size=2), min_size=1, max_size=8),
     st.randoms(use_true_random=False),

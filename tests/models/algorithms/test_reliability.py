@@ -71,6 +71,7 @@ def test_who_stood_first_and_which_order_the_pairs_have_change_nothing(of: list[
     assert 0 <= errors[0] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.conformance(
     "a reward model that is surer than it is right", equation="models.algorithms.reliability:calibration_interval"
 )

@@ -20,6 +20,7 @@ def test_first_fit_by_hand() -> None:
     assert packing._first_fit(range(9), lengths, 10, 1) == [[0], [1], [2], [3, 4], [5], [6, 7, 8]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=80), st.integers(0, 50), st.integers(1, 8))
 def test_every_sequence_stands_once_in_a_row_that_holds_it(lengths: list[int], seed: int, open_rows: int) -> None:
     ids = [[i] * length for i, length in enumerate(lengths)]

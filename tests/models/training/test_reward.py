@@ -191,6 +191,7 @@ def test_the_safety_loss_lowers_unsafe_scores_even_where_both_are_unsafe(
     assert all(chosen > 0 for chosen, _ in after[False])
 
 
+@pytest.mark.slow
 def test_it_learns_the_ranking_and_opens_in_plain_transformers(
     gqa_policy: Path, renderer: Renderer, tmp_path: Path, recorder: Recorder
 ) -> None:

@@ -74,6 +74,7 @@ def test_what_ended_a_program_is_told(sandbox: Sandbox) -> None:
     assert passed(sandbox, MBPP, "def add(a, b): return nothing", True)[1].startswith("NameError: name 'nothing'")
 
 
+@pytest.mark.slow
 def test_verdicts_keep_their_order_side_by_side(sandbox: Sandbox) -> None:
     programs = [f"import time; time.sleep({0.2 * (n % 2)}); assert {n % 3} != 0" for n in range(8)]
     verdicts = judge_programs(sandbox, programs, LIMITS, 4)

@@ -48,6 +48,7 @@ def test_a_program_runs_and_its_output_and_exit_code_come_back(way: Sandbox) -> 
     assert "AssertionError: no" in failed.errors
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a program that a model wrote does harm", equation="tasks.sandbox.sandbox:Sandbox.run")
 def test_a_loop_without_end_is_ended_by_the_clock_and_by_its_processor_time(way: Sandbox) -> None:
     by_clock = way.run("while True: pass", LIMITS.model_copy(update={"seconds": 0.7}))

@@ -94,6 +94,7 @@ def test_an_iteration_differs_in_nothing_from_itself(home: Home) -> None:
     assert all(each["difference"] == 0 for each in found["figures"])
 
 
+@pytest.mark.slow
 def test_two_runs_differ_in_the_key_that_differs_and_in_no_row(home: Home) -> None:
     found = document(home, "pocket", "other")
     assert found["what"] == "runs"
@@ -142,6 +143,7 @@ def test_what_cannot_be_compared_is_told_with_what_there_is(home: Home, words: t
     assert message in " ".join(finished.err.split())
 
 
+@pytest.mark.slow
 def test_the_report_of_two_runs_has_their_figures_side_by_side(home: Home, tmp_path: Path) -> None:
     finished = home.look("report", "pocket", "other", "--out", str(tmp_path / "two.html"), "--json")
     assert finished.code == 0, finished.err

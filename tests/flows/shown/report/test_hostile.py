@@ -94,6 +94,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a model's text is markup on a page", equation="flows.shown.report.page:render")
 def test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_page(
     hostile: Home, tmp_path: Path
@@ -117,6 +118,7 @@ def test_nothing_that_a_store_holds_becomes_an_element_or_an_attribute_of_the_pa
     assert "\\u202etxt.exe\\x1b[2J\\x00" in shown
 
 
+@pytest.mark.slow
 def test_a_long_text_is_folded_and_one_without_end_is_cut_and_says_so(hostile: Home, tmp_path: Path) -> None:
     assert hostile.look("report", "--out", str(tmp_path / "page.html")).code == 0
     page = Page((tmp_path / "page.html").read_text())

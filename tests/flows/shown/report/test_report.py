@@ -123,6 +123,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.conformance("a report whose numbers are not the catalog's", equation="flows.shown.report.parts:measured")
 def test_every_number_of_the_page_is_what_the_catalog_answers_to_the_same_question(
     written: tuple[Home, Page, Any],
