@@ -136,6 +136,7 @@ def test_the_recipe_and_each_step_can_be_started(served: Served, pocket_file: Pa
     assert served.get("work_pools/halter")["concurrency_limit"] == 1
 
 
+@pytest.mark.slow
 def test_a_form_filled_in_wrongly_is_refused_before_a_run_is_there(served: Served) -> None:
     for wrong in ({"iteration": "V3"}, {"iteration": "the second"}, {"iteration": "V2", "step": "ppo"}):
         with pytest.raises(urllib.error.HTTPError) as refused:
