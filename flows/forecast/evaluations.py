@@ -4,9 +4,10 @@ import statistics
 from functools import lru_cache
 
 from data_store.reading.benchmark_items import read_benchmark
+from flows.forecast.beginnings import AROUND
 from flows.forecast.passes import Passes, Work, answering, scoring
-from flows.forecast.place import HELD_OUT_READS, At, answer_of, pair_tokens, pairs_of
-from flows.forecast.volumes import AROUND, characters_per_token
+from flows.forecast.place import HELD_OUT_READS, At, answer_of, held_out_prompts, pair_tokens, pairs_of
+from flows.forecast.volumes import characters_per_token
 from flows.recipe.judge_rows import judge_in_step
 from models.config import SamplingConfig
 from tasks.benchmarks.config import BenchmarkConfig
@@ -19,7 +20,7 @@ _LARGE_VOCABULARY = 32_000  # what a model that judges has, at least
 
 def evaluating(at: At) -> Work:
     of = at.config.evaluate
-    held_out = of.ordinary_prompts + of.borderline_prompts + of.safety_prompts
+    held_out = sum(held_out_prompts(at).values())
     answer = answer_of(at, of.sampling)
     passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens)]
     dialogues = of.instruction_dialogues if at.config.annotator is not None or at.config.data.instructions else 0
@@ -44,8 +45,8 @@ def questions_of(at: At) -> dict[str, float]:
     either letter for yes."""
     of = at.config.evaluate
     against = (at.number > 0) + (at.number > 1 and "previous" in of.against)
-    answers = of.ordinary_prompts + of.safety_prompts + of.borderline_prompts
-    return {"better": answers * against, "unsafe": of.safety_prompts, "refused": of.borderline_prompts}
+    asked = held_out_prompts(at)
+    return {"better": sum(asked.values()) * against, "unsafe": asked["adversarial"], "refused": asked["borderline"]}
 
 
 def judging(at: At) -> Work:

@@ -31,16 +31,24 @@ def answer_of(at: At, sampling: SamplingConfig) -> float:
     return min(at.volume.answer_tokens, sampling.max_new_tokens)
 
 
-def dialogue_of(at: At) -> float:
-    """Tokens of a prompt with its answer, as pairs have it."""
-    answer = answer_of(at, at.config.collect.sampling) if at.config.draws_pairs else at.volume.answer_tokens
-    return min(at.volume.prompt_tokens + answer, at.config.reward.max_length)
-
-
 def pair_tokens(at: At) -> float:
     """Tokens that are read of each answer of a pair: the prompt of both stands once in their row (prefix trees)."""
-    tokens = dialogue_of(at)
-    return max(tokens - at.volume.prompt_tokens / 2, tokens / 2)
+    prompt, answer = at.volume.pair_prompt_tokens, at.volume.pair_answer_tokens
+    if at.config.draws_pairs:
+        prompt, answer = at.volume.prompt_tokens, answer_of(at, at.config.collect.sampling)
+    tokens = min(prompt + answer, at.config.reward.max_length)
+    return max(tokens - prompt / 2, tokens / 2)
+
+
+def held_out_prompts(at: At) -> dict[str, int]:
+    """How many prompts an evaluation answers, by kind; of borderline ones only where there are any."""
+    of, data = at.config.evaluate, at.config.data
+    has_borderline = data.world is not None or bool(data.borderline_prompts)
+    return {
+        "ordinary": of.ordinary_prompts,
+        "adversarial": of.safety_prompts,
+        "borderline": of.borderline_prompts if has_borderline else 0,
+    }
 
 
 def sampled_tokens(prompt: float, answer: float, to_each: int) -> float:

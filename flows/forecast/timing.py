@@ -29,6 +29,7 @@ FORK_SECONDS = 0.7  # until several processes of a step are at work on this mach
 START_SECONDS = 0.15
 OPEN_SECONDS = 0.03
 SHARD_SECONDS = 0.04
+_WAYS = 3  # a block that learns through adapters starts forward, and twice backward
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: W
             shape, passes.mean_rows * passes.tokens, passes.dtype
         )
         busy = max(busy, moved / hardware.bandwidth)
-    each = shape.num_layers * rate.seconds + busy
+    start = rate.seconds
+    if passes.kind == "train" and config.lora is not None:  # that of training updates all weights; adapters are few
+        start = min(start, _WAYS * hardware.rates["read"][passes.dtype].seconds)
+    each = shape.num_layers * start + busy
     if passes.kind == "train" and passes.processes > 1 and hardware.is_measured:
         each += EXCHANGE_SECONDS
     return passes.count * passes.processes * each

@@ -1,16 +1,18 @@
 """How much there is to read and to answer, before anything was read: counts and mean lengths of the raw material.
 
 Of a little world some rows are made and measured; of files the records are counted (lines, or what a Parquet file says
-of itself), and a large one is measured by its beginning.
+of itself), and how long their rows are, and how many of them are left in, is told by their beginnings.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from data_store.reading.source_files import unpacked
+from data_store.rows import AXES
+from flows.forecast.beginnings import AROUND, Beginning, Lengths, beginning_of, lengths_of, prompts_of_pairs
 from flows.recipe.config import RunConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -21,12 +23,12 @@ _MOST_BYTES = 64 << 20  # that are read of a file
 # Mean characters of a token: a tokenizer of few pieces cuts finer (measured on the little world; the last is English
 # under vocabularies of 32,000 and more).
 _CHARACTERS = ((512, 1.6), (900, 3.1), (4096, 3.5), (1 << 62, 4.2))
-AROUND = 8  # tokens that a chat format puts around a turn
 
 
 @dataclass(frozen=True)
 class Volume:
     """Counts, and mean tokens of each: of a document, of a whole demonstration, of a prompt, and of an answer.
+    `pair_prompt_tokens` and `pair_answer_tokens` are those of pairs from files, which are counted as they are left in;
     `characters`: mean characters of a token, by which texts that no step makes are counted."""
 
     documents: float
@@ -38,6 +40,8 @@ class Volume:
     helpfulness_pairs: float
     safety_pairs: float
     characters: float
+    pair_prompt_tokens: float = 0.0
+    pair_answer_tokens: float = 0.0
     test_pairs: float = 0.0
 
 
@@ -93,23 +97,31 @@ def _of_world(config: RunConfig, per_token: float) -> Volume:
 
 
 def _of_files(config: RunConfig, per_token: float) -> Volume:
+    lengths = lengths_of(config, per_token)
+
+    def beginnings(name: str, look: Callable[[RunConfig, str, Lengths], Beginning | None]) -> dict[str, Beginning]:
+        found = {axis: look(config, f"{axis}_{name}", lengths) for axis in AXES}
+        return {axis: each for axis, each in found.items() if each is not None}
+
     found = {role: _count(paths) for role, paths in config.data.files().items()}
-    none = _Count()
-    documents, demonstrations = found.get("documents", none), found.get("demonstrations", none)
-    helpful, safe = found.get("helpfulness_preferences", none), found.get("safety_preferences", none)
-    # a record of preferences holds the dialogue twice, with one answer and with the other
-    pairs = [each.mean / 2 / per_token for each in (helpful, safe) if each.records]
-    dialogue = statistics.fmean(pairs) if pairs else demonstrations.mean / per_token
+    documents, demonstrations = found.get("documents", _Count()), found.get("demonstrations", _Count())
+    dialogues = beginning_of(config, "demonstrations", lengths) or Beginning(1.0, 0.0, 0.0)
+    pairs = beginnings("preferences", beginning_of) if config.iterations else {}
+    prompts = beginnings("prompts", beginning_of) or beginnings("preferences", prompts_of_pairs) or {"": dialogues}
+    said = pairs or {"": dialogues}
+    left = {axis: found[f"{axis}_preferences"].records * each.kept for axis, each in pairs.items()}
     return Volume(
         documents=documents.records,
         document_tokens=documents.mean / per_token,
-        demonstrations=demonstrations.records,
-        demonstration_tokens=demonstrations.mean / per_token + AROUND,
-        prompt_tokens=dialogue / 2 + AROUND,
-        answer_tokens=dialogue / 2,
-        helpfulness_pairs=helpful.records,
-        safety_pairs=safe.records,
+        demonstrations=demonstrations.records * dialogues.kept,
+        demonstration_tokens=dialogues.prompt + dialogues.answer + AROUND,
+        prompt_tokens=statistics.fmean(each.prompt for each in prompts.values()),
+        answer_tokens=statistics.fmean(each.answer for each in said.values()),
+        helpfulness_pairs=left.get("helpfulness", 0.0),
+        safety_pairs=left.get("safety", 0.0),
         characters=per_token,
+        pair_prompt_tokens=statistics.fmean(each.prompt for each in said.values()),
+        pair_answer_tokens=statistics.fmean(each.answer for each in said.values()),
         test_pairs=sum(
             min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
         ),
