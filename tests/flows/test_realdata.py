@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def test_every_step_takes_real_files(from_files: Run) -> None:
     steps = {(part, step) for part, step, _ in home.runs()}
     assert ("V2", "ppo") in steps
     assert ("base", "filter_corpus") in steps
-    assert len(steps) == len(home.runs()) == 25
+    assert len(steps) == len(home.runs()) == 26
 
 
 @pytest.mark.slow
@@ -258,7 +259,7 @@ def test_the_commands_of_the_guide_run(from_files: Run) -> None:
     commands = re.findall(r"^halter (.+)$", GUIDE.read_text(), re.MULTILINE)
     assert commands
     for command in commands:
-        words = command.replace("configs/own-files.yaml", str(config)).split()
+        words = shlex.split(command.replace("configs/own-files.yaml", str(config)))
         finished = (home.look if words[0] in READING else home.halter)(*words)
         assert finished.code == 0, f"halter {command}: {finished.err}"
     assert (home.heads(), len(home.runs())) == before  # the run was finished: nothing was trained again

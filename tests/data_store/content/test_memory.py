@@ -57,4 +57,4 @@ def test_four_times_as_many_rows_are_published_laid_out_and_read_in_little_more_
     assert (rows, characters) == (2000, 32_000_000)
     _, rows, characters, peak_of_much = through_the_store(tmp_path / "much", 8000, peak + 300_000_000)
     assert (rows, characters) == (8000, 128_000_000)
-    assert peak_of_much - peak < 60_000_000
+    assert peak_of_much - peak < 80_000_000  # of 96 more, and what allocators keep

@@ -130,7 +130,7 @@ def test_a_worker_that_outlives_an_edit_records_what_it_loaded_and_its_successor
     assert restarted[:2] == ["horse", new]
     assert restarted[2] != before[2]
     assert set(before[4]) == {
-        *("data_store/encoding.py", "data_store/errors.py", "data_store/files.py"),
+        *("data_store/content/row_batches.py", "data_store/encoding.py", "data_store/errors.py", "data_store/files.py"),
         *("data_store/rows.py", "tasks/speak.py", "tasks/engine/step.py", "world/word.py"),
     }
 
