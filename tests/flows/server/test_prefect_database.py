@@ -52,6 +52,7 @@ def schema_of(path: Path) -> list[tuple[str]]:
         return versions + database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
 
 
+@pytest.mark.slow
 def test_a_home_that_has_a_database_keeps_it_and_a_database_elsewhere_is_the_users(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
