@@ -1,16 +1,12 @@
 """Rows on their way through the store, in a process that may hold little."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.data_store.corpus.test_memory import corpus_of
+from tests.data_store.corpus.test_memory import corpus_of, told_by
 
-ROOT = Path(__file__).parents[3]
 LIMITED = """
 import json, resource, sys
 from pathlib import Path
@@ -36,15 +32,7 @@ def through_the_store(folder: Path, documents: int, limit: int) -> Any:
     """(version id, rows, characters, peak of memory in bytes) of a process that may hold `limit` bytes of data."""
     (folder / "rows").mkdir(parents=True)
     corpus_of(folder / "rows" / "rows.parquet", documents)
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(folder), str(limit)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    return told_by(LIMITED, folder, limit)
 
 
 @pytest.mark.slow

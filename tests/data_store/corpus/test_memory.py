@@ -40,10 +40,10 @@ def corpus_of(path: Path, documents: int) -> Path:
     return path
 
 
-def filtered_in(path: Path, limit: int) -> Any:
-    """(documents that are kept, peak of memory in bytes) of a process that may hold `limit` bytes of data."""
+def told_by(program: str, *arguments: object) -> Any:
+    """What a program in a process of its own prints as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), str(limit)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -51,6 +51,11 @@ def filtered_in(path: Path, limit: int) -> Any:
         check=True,
     )
     return json.loads(done.stdout)
+
+
+def filtered_in(path: Path, limit: int) -> Any:
+    """(documents that are kept, peak of memory in bytes) of a process that may hold `limit` bytes of data."""
+    return told_by(LIMITED, path, limit)
 
 
 @pytest.mark.slow
