@@ -53,8 +53,8 @@ def serve(
             if config.notify is not None:
                 told = config.notify.webhook_url_env
                 console.print(f"failures and gates go to the webhook of {told}", highlight=False)
-            console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
             try:
+                console.print(f"schedule of {config.name}: {times}\nCtrl-C ends all of it", highlight=False)
                 now.wait(lambda: _judged(config.name), _tell_start, _tell)
             except KeyboardInterrupt:
                 console.print("stopping what is running; it goes on from there when it is started again")
