@@ -1,7 +1,9 @@
 """The commands as `halter --help` shows them: in the order in which people come to need them, in groups; and the file
 that each is in, which is imported when its command is asked for: all of them take as long as an answer does."""
 
+import gc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -57,7 +59,9 @@ class _Commands(Mapping[str, Any]):
         if name not in self.taken:
             panel, place = _PLACES[name]
             module, attribute = place.split(":")
-            self.taken[name] = _command(name, getattr(import_module(f"flows.commands.{module}"), attribute))
+            with _no_collection():
+                found = getattr(import_module(f"flows.commands.{module}"), attribute)
+            self.taken[name] = _command(name, found)
             self.taken[name].rich_help_panel = panel
         return self.taken[name]
 
@@ -66,6 +70,17 @@ class _Commands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(_PLACES)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Of what is imported nothing is garbage, and looking for it takes as long as the import of a library."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _command(name: str, found: Any) -> Any:

@@ -31,10 +31,12 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     loaded = LoadedCode()
     loaded.install()
+    gc.disable()  # nothing of what is loaded now is garbage, and a collection would look through all of it each time
     importlib.import_module("tasks.engine.step_process")
     for module in sys.argv[1:]:  # those of the steps that are to come: torch loads while the flow does other things
         _code(loaded, module)
     environment()  # as it is now: libraries may be exchanged while we serve
+    gc.enable()
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection in a child would walk, and so copy, all of it
     children: dict[int, str] = {}

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from flows.recipe.config import load_config
 from flows.recipe.plan import Plan, build_plan
 from tasks.engine.execute import execute
 from tasks.engine.processes import Workers
-from tests.flows.recipe_runs import POCKET, Finished, Home
+from tests.flows.recipe_runs import POCKET, ROOT, Finished, Home
 
 Halter = Callable[..., Result]
 TEXT = "the old llama on the green hill eats grass and looks at people who walk by every morning"
@@ -236,6 +238,18 @@ def test_status_calls_fresh_what_is_up_to_date_whatever_failed_since(on_first_ru
     store.finish_run(failed.run_id, "failed", "no luck")
     cells = {cell["step"]: cell for cell in json.loads(on_first_run("status", "--json").stdout)["steps"]}
     assert cells["ppo"]["state"] == "fresh"
+
+
+def test_garbage_is_collected_again_once_a_command_is_loaded_and_what_was_loaded_is_passed_over() -> None:
+    program = """
+import gc
+from flows.commands.help_panels import InPanels
+InPanels(name="halter").commands["status"]
+from flows.session import recall
+print(gc.isenabled(), any(found is recall for found in gc.get_objects()))
+"""
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "False"]
 
 
 def test_help_names_every_command(halter: Halter) -> None:
