@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import torch
 
-from models.costs import forward_flops, parameters, training_flops
+from models.checkpoint import backbone, output_embeddings
+from models.costs import forward_flops, head_flops, parameters, training_flops
 from models.devices import use_threads
 from models.generation import draw_tokens
 from models.hardware import KINDS, Hardware, Rate
@@ -37,7 +38,7 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
         ids = torch.randint(3, measured.vocab_size, (rows, tokens))
 
         def once() -> None:
-            model(input_ids=ids, labels=ids).loss.backward()
+            backbone(model)(input_ids=ids).last_hidden_state.square().mean().backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -47,7 +48,17 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
     @torch.inference_mode()
     def read(rows: int, tokens: int) -> float:
         ids = torch.randint(3, measured.vocab_size, (rows, tokens))
-        return _time(lambda: model(input_ids=ids), share)
+        return _time(lambda: backbone(model)(input_ids=ids), share)
+
+    def head(rows: int, tokens: int) -> float:
+        ids = torch.randint(3, measured.vocab_size, (rows * tokens,))
+        hidden = torch.randn(rows * tokens, measured.hidden_size, requires_grad=True)
+
+        def once() -> None:
+            torch.nn.functional.cross_entropy(output_embeddings(model)(hidden), ids).backward()  # type: ignore[no-untyped-call]
+            optimizer.zero_grad()
+
+        return _time(once, share)
 
     @torch.inference_mode()
     def decode(rows: int, tokens: int) -> float:
@@ -66,8 +77,13 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
         return _time(once, share)
 
     rates = {
-        "train": _rate(measured, train, _SMALL, _LARGE, lambda rows, t: training_flops(measured, rows * t, t / 2)),
-        "read": _rate(measured, read, _SMALL, _LARGE, lambda rows, t: forward_flops(measured, rows * t, t / 2)),
+        "train": _rate(
+            measured, train, _SMALL, _LARGE, lambda rows, t: training_flops(measured, rows * t, t / 2, head=0.0)
+        ),
+        "read": _rate(
+            measured, read, _SMALL, _LARGE, lambda rows, t: forward_flops(measured, rows * t, t / 2, head=0.0)
+        ),
+        "head": _rate(measured, head, _SMALL, _LARGE, lambda rows, t: 3 * head_flops(measured, rows * t)),
         "decode": _rate(
             measured, decode, (_FEW, _PROMPT), (_MANY, _PROMPT), lambda rows, t: forward_flops(measured, rows, t)
         ),
@@ -116,8 +132,8 @@ def _rate(
 
 
 def _time(once: Callable[[], object], seconds: float) -> float:
-    """The mean of as many runs as there is time for, three at least where they are not long, after one that does not
-    count. It is no median: what many passes take together has the slow ones in it."""
+    """The mean of the faster half of as many runs as there is time for, three at least where they are not long, after
+    one that does not count: others at work make the slower ones slow."""
     once()
     taken: list[float] = []
     began = time.perf_counter()
@@ -128,7 +144,7 @@ def _time(once: Callable[[], object], seconds: float) -> float:
         started = time.process_time()
         once()
         taken.append(time.process_time() - started)
-    return statistics.fmean(taken)
+    return statistics.fmean(sorted(taken)[: (len(taken) + 1) // 2])
 
 
 def _bandwidth() -> float:

@@ -43,23 +43,36 @@ def adapter_parameters(shape: Architecture, lora: LoraConfig) -> int:
     return shape.num_layers * sum(lora.rank * sum(layers[name]) for name in lora.target_modules if name in layers)
 
 
-def forward_flops(shape: Architecture, tokens: float, context: float) -> float:
+def forward_flops(shape: Architecture, tokens: float, context: float, *, head: float = 1.0) -> float:
     """Of a forward pass over `tokens` that each attend to `context` tokens on the mean: 2 per weight that is multiplied
     with (Kaplan et al., arXiv 2001.08361, section 2.1), and 4 · layers · hidden · context per token for attention's two
-    products (PaLM, arXiv 2204.02311, appendix B, without its factor 3 for training)."""
+    products (PaLM, arXiv 2204.02311, appendix B, without its factor 3 for training). `head`: share of the tokens of
+    which logits are computed; none in a model with a scalar head."""
     weights = shape.num_layers * sum(a * b for a, b in linear_layers(shape).values())
-    weights += shape.vocab_size * shape.hidden_size  # the head; looking embeddings up is no product
-    return tokens * (2 * weights + 4 * shape.num_layers * shape.hidden_size * context)
+    return tokens * (2 * weights + 4 * shape.num_layers * shape.hidden_size * context) + head_flops(
+        shape, tokens * head
+    )
+
+
+def head_flops(shape: Architecture, tokens: float) -> float:
+    """Of the logits of so many tokens; looking embeddings up is no product."""
+    return 2 * tokens * shape.vocab_size * shape.hidden_size
 
 
 def training_flops(
-    shape: Architecture, tokens: float, context: float, *, frozen: bool = False, checkpointing: bool = False
+    shape: Architecture,
+    tokens: float,
+    context: float,
+    *,
+    frozen: bool = False,
+    checkpointing: bool = False,
+    head: float = 1.0,
 ) -> float:
     """Of a forward and a backward pass, which costs twice the forward one: 6 per weight and token. `frozen`: adapters
     on weights that get no gradient of their own, so that the way back costs once. `checkpointing`: the forward pass is
     done again."""
     passes = 1 + (1 if frozen else 2) + (1 if checkpointing else 0)
-    return passes * forward_flops(shape, tokens, context)
+    return passes * forward_flops(shape, tokens, context, head=head)
 
 
 def cache_bytes(shape: Architecture, tokens: float, dtype: str) -> float:

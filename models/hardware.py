@@ -7,7 +7,8 @@ Figures of GPUs are their makers' (dense, without sparsity); those of the machin
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KINDS = ("train", "read", "decode")  # passes with a way back, without one, and one token of an answer
+# Passes through the blocks with a way back and without one, logits of these, and a token of an answer with its logits
+KINDS = ("train", "read", "head", "decode")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from functools import lru_cache
 
 from data_store.reading.benchmark_items import read_benchmark
 from flows.forecast.beginnings import AROUND
-from flows.forecast.passes import Passes, Work, answering, scoring
-from flows.forecast.place import HELD_OUT_READS, At, answer_of, held_out_prompts, pair_tokens, pairs_of
+from flows.forecast.passes import Passes, Work, answering, scoring, scoring_pairs
+from flows.forecast.place import At, answer_of, held_out_pairs, held_out_prompts, pair_tokens
 from flows.forecast.volumes import characters_per_token
 from flows.recipe.judge_rows import judge_in_step
+from flows.recipe.lengths import limits
 from models.config import SamplingConfig
 from tasks.benchmarks.config import BenchmarkConfig
 from tasks.evaluation_judges.config import GOLD
@@ -25,19 +26,28 @@ def evaluating(at: At) -> Work:
     passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens)]
     dialogues = of.instruction_dialogues if at.config.annotator is not None or at.config.data.instructions else 0
     dialogues *= 1 + of.instruction_reminded
+    room = limits(at.config)["prompt_tokens"]
     for turn in range(1, of.instruction_turns + 1 if dialogues else 1):
-        before = (turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer
+        before = min((turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer, room)
         passes += answering(of.sampling, dialogues, before, at.volume.answer_tokens)
-    models = (4 if at.number else 0) + (2 if at.number else 0)  # both rewards of both policies, and the distance to SFT
-    passes.append(scoring(of.sampling, held_out, at.volume.prompt_tokens + answer, models))
+    tokens, read = at.volume.prompt_tokens + answer, 1
+    if at.number:
+        # both rewards of both policies, and the distance to SFT
+        passes.append(scoring(of.sampling, held_out, tokens, 4))
+        passes.append(scoring(of.sampling, held_out, tokens, 2, head=answer / tokens))
+        read += 3
     if at.number and at.config.distill is None:
-        # each axis' held-out pairs by its own model, and those of safety once more for the threshold
-        pairs = [at.number * each * at.config.collect.heldout_percent / 100 for each in pairs_of(at)]
-        passes.append(scoring(of.sampling, HELD_OUT_READS * (pairs[0] + 2 * pairs[1]), pair_tokens(at), 1))
+        # each axis' held-out pairs by its own model; those of safety once more for the threshold, where judges say what
+        # is unsafe, as those of files do not
+        helpful, safe = (at.number * each for each in held_out_pairs(at))
+        safe *= 2 if at.config.draws_pairs else 1
+        passes.append(scoring_pairs(of.sampling, helpful + safe, pair_tokens(at), 1))
+    if at.number and at.config.distill is None and at.call.step.name == "evaluate":
         # the answers of all policies so far, by both reward models
         shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
-        passes.append(scoring(of.sampling, shifted, at.volume.prompt_tokens + answer, 2))
-    return Work(tuple(passes), read=4 if at.number else 1, records=held_out)
+        passes.append(scoring(of.sampling, shifted, tokens, 2))
+        read += 2
+    return Work(tuple(passes), read=read, records=held_out)
 
 
 def questions_of(at: At) -> dict[str, float]:
@@ -67,19 +77,19 @@ def judging(at: At) -> Work:
     for question, count in asked.items():
         said = at.volume.prompt_tokens + answer * (2 if question == "better" else 1)
         tokens = (len(around[question]) + said * at.volume.characters) / of_judge
-        passes.append(scoring(SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1))
+        passes.append(scoring(SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1, head=1 / tokens))
     return Work(tuple(each for each in passes if each.count), read=1, judge=judge.folder)
 
 
 def _by_gold(at: At, compared: float) -> Work:
     """It scores the policy's answers and those of whom it is compared with, and its own held-out pairs."""
-    of, number = at.config.evaluate.sampling, max(at.number, 1)
-    held_out = number * sum(pairs_of(at)) * at.config.collect.heldout_percent / 100
+    of = at.config.evaluate.sampling
+    held_out = max(at.number, 1) * sum(held_out_pairs(at))
     answers = at.config.evaluate.ordinary_prompts + at.config.evaluate.safety_prompts
     answers += at.config.evaluate.borderline_prompts
     passes = (
         scoring(of, answers + compared, at.volume.prompt_tokens + answer_of(at, of), 1),
-        scoring(of, held_out * HELD_OUT_READS, pair_tokens(at), 1),
+        scoring_pairs(of, held_out, pair_tokens(at), 1),
     )
     return Work(passes, read=1, records=compared)
 
@@ -91,7 +101,7 @@ def benchmarking(at: At) -> Work:
             continue
         count, rows, tokens = _items(each, at.volume.characters)
         if rows:
-            passes.append(scoring(of.sampling, rows, tokens, 1))
+            passes.append(scoring(of.sampling, rows, tokens, 1, head=1.0))
         else:
             passes += answering(of.sampling, count * of.samples, tokens, of.sampling.max_new_tokens)
     return Work(tuple(passes), read=1)

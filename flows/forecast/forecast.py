@@ -126,7 +126,10 @@ def forecast(
         works = [work_of(config, call, volume) for call in group]
         shapes = [shape if work.judge is None else shape_in(work.judge, "evaluate.judges") for work in works]
         speeds = [speed(max((of.processes for of in work.passes), default=1), hardware) for work in works]
-        beside = [beside_passes(call, work, hardware) for call, work in zip(group, works, strict=True)]
+        beside = [
+            beside_passes(call, work, hardware, parameters(own))
+            for call, work, own in zip(group, works, shapes, strict=True)
+        ]
         alone = [
             other.clock + sum(seconds_of(own, each, config, work, hardware, assumed.devices) for each in work.passes)
             for other, work, own in zip(beside, works, shapes, strict=True)
@@ -147,7 +150,9 @@ def forecast(
                     step=call.step.name,
                     group=place,
                     tokens=sum(each.all_tokens for each in work.passes),
-                    flops=sum(flops_of(own, each, config, work) * each.count * each.processes for each in work.passes),
+                    flops=sum(
+                        sum(flops_of(own, each, config, work)) * each.count * each.processes for each in work.passes
+                    ),
                     memory=_memory(config, own, work, has_lora=config.lora is not None),
                     otherwise=_memory(config, own, work, has_lora=config.lora is None),
                     sharded=_memory(config, own, work, has_lora=config.lora is not None, shards=SHARDED_OVER),

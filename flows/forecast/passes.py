@@ -1,7 +1,7 @@
 """Passes through models by kind and size, and how many of them answering, scoring and training come to."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.config import SamplingConfig, TrainerConfig
@@ -11,7 +11,9 @@ from models.config import SamplingConfig, TrainerConfig
 class Passes:
     """`count` passes of one kind («train», «read», «decode») by each of `processes` that work side by side. A pass has
     `rows` of `tokens`; of «decode» it is one new token a row, with `tokens` before it. `alive`: share of the rows that
-    a pass still has in the mean, since an answer that ended leaves its batch."""
+    a pass still has in the mean, since an answer that ended leaves its batch. `context`: share of its row that a token
+    is compared with; half of it where each sees what is before, all of it where a mask tells what. `head`: share of the
+    tokens of which logits are computed; none where a reward is read."""
 
     kind: str
     count: float
@@ -20,6 +22,8 @@ class Passes:
     processes: int = 1
     dtype: str = "float32"
     alive: float = 1.0
+    head: float = 1.0
+    context: float = 0.5
 
     @property
     def mean_rows(self) -> float:
@@ -35,13 +39,14 @@ class Passes:
 @dataclass(frozen=True)
 class Work:
     """Of one step: its passes, how many models it trains and holds beside them, whether the base gets gradients, and
-    rows that are read and written without a model (`records`)."""
+    rows that are read and written without a model (`records`), with `characters` together."""
 
     passes: tuple[Passes, ...] = ()
     trained: int = 0
     read: int = 0
     checkpointing: bool = False
     records: float = 0.0
+    characters: float = 0.0
     models: int = 0
     """Models that it writes."""
     judge: Path | None = None
@@ -56,7 +61,7 @@ def answering(
     each = math.ceil(rows / sampling.shards)
     batches = math.ceil(each / sampling.batch_size)
     together = each / max(batches, 1)
-    reading = Passes("read", batches, together / to_each, prompt, sampling.shards, sampling.dtype)
+    reading = Passes("read", batches, together / to_each, prompt, sampling.shards, sampling.dtype, head=0.0)
     return reading, decoding(sampling, batches, together, prompt, answer, sampling.shards)
 
 
@@ -69,16 +74,32 @@ def decoding(
     return Passes("decode", batches * limit, rows, prompt + said, processes, sampling.dtype, said / limit)
 
 
-def scoring(sampling: SamplingConfig, rows: float, tokens: float, models: int) -> Passes:
-    """Whole dialogues under reward models."""
+def scoring(sampling: SamplingConfig, rows: float, tokens: float, models: int, head: float = 0.0) -> Passes:
+    """Whole dialogues under reward models, or under `models` that give logits of a share of the tokens."""
     each = math.ceil(rows / sampling.shards)
     batches = math.ceil(each / sampling.batch_size)
-    return Passes("read", batches * models, each / max(batches, 1), tokens, sampling.shards, sampling.dtype)
+    count, together = batches * models, each / max(batches, 1)
+    return Passes("read", count, together, tokens, sampling.shards, sampling.dtype, head=head)
 
 
-def training(config: TrainerConfig, rows: float, epochs: float, tokens: float, per_row: int = 1) -> Passes:
-    """Optimizer steps over `rows` of a data set; a row is `per_row` sequences of `tokens`."""
+def scoring_pairs(sampling: SamplingConfig, pairs: float, tokens: float, models: int) -> Passes:
+    """Both answers of pairs under reward models: a tree of `tokens` each."""
+    each = math.ceil(pairs / sampling.shards)
+    batches = math.ceil(2 * each / sampling.batch_size)
+    count, together = batches * models, each / max(batches, 1)
+    return Passes("read", count, together, tokens, sampling.shards, sampling.dtype, head=0.0, context=1.0)
+
+
+def training(config: TrainerConfig, rows: float, epochs: float, tokens: float) -> Passes:
+    """Optimizer steps over `rows` of `tokens` of a data set."""
     batch = config.pass_rows * config.accumulation_steps * config.processes
     steps = math.ceil(max(rows, 1) * epochs / batch)
     passes = steps * config.accumulation_steps
-    return Passes("train", passes, config.pass_rows * per_row, tokens, config.processes, config.dtype)
+    return Passes("train", passes, config.pass_rows, tokens, config.processes, config.dtype)
+
+
+def training_on_pairs(
+    config: TrainerConfig, pairs: float, epochs: float, tokens: float, *, head: float = 0.0
+) -> Passes:
+    """The same over pairs, each a tree of `tokens`."""
+    return replace(training(config, pairs, epochs, tokens), head=head, context=1.0)

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from data_store.rows import AXES
 from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
 from models.config import SamplingConfig
 from tasks.engine.call import StepCall
-
-HELD_OUT_READS = 2  # both answers of a pair
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,30 @@ def pairs_of(at: At) -> tuple[float, float]:
     return at.volume.helpfulness_pairs / at.config.iterations, at.volume.safety_pairs / at.config.iterations
 
 
+def held_out_pairs(at: At) -> tuple[float, float]:
+    """(helpfulness, safety) pairs of an iteration that test the reward models: what is drawn for that, and where
+    prompts are those of the pairs, what is held out for evaluation as well."""
+    of, given = at.config.data, at.config.data.given()
+    found = []
+    for axis, pairs in zip(AXES, pairs_of(at), strict=True):
+        learned = 1 - at.config.collect.heldout_percent / 100
+        if not at.config.draws_pairs and not {f"{axis}_prompts", f"{axis}_evaluation_prompts"} & given.keys():
+            learned *= 1 - of.heldout_percent / 100
+        found.append(pairs * (1 - learned))
+    return found[0], found[1]
+
+
 def answer_of(at: At, sampling: SamplingConfig) -> float:
     return min(at.volume.answer_tokens, sampling.max_new_tokens)
 
 
 def pair_tokens(at: At) -> float:
-    """Tokens that are read of each answer of a pair: the prompt of both stands once in their row (prefix trees)."""
+    """Tokens that are read of a pair: the prompt of both answers stands once in their row (prefix trees)."""
     prompt, answer = at.volume.pair_prompt_tokens, at.volume.pair_answer_tokens
     if at.config.draws_pairs:
         prompt, answer = at.volume.prompt_tokens, answer_of(at, at.config.collect.sampling)
     tokens = min(prompt + answer, at.config.reward.max_length)
-    return max(tokens - prompt / 2, tokens / 2)
+    return max(2 * tokens - prompt, tokens)
 
 
 def held_out_prompts(at: At) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """How long what a step computes takes: on processors, and by the clock of the machine that it runs on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.forecast.passes import Passes, Work
@@ -10,25 +10,29 @@ from models.hardware import Hardware
 from models.llama_presets import Architecture
 from tasks.engine.call import StepCall
 
-# Processor seconds of a document that is read, checked, cut into tokens and written without a model, by step: between
-# those of the smoke run and of the demo, which has three times as many (docs/log.md)
-RECORD_SECONDS = {
-    "import_data": 2e-5,
-    "filter_corpus": 1.1e-4,
-    "train_tokenizer": 0.9e-5,
-    "fit_context": 3e-5,
-    "pretrain": 1.2e-4,
+# Processor seconds of what is read, checked, cut into tokens and written without a model: once, of each row, and of
+# each of its characters; of smoke, demo, own-files and smollm2-135m on a quiet machine (docs/log.md)
+ROW_SECONDS: Mapping[str, tuple[float, float, float]] = {
+    "import_data": (0.0, 1.8e-5, 0.0),
+    "filter_corpus": (0.0, 6.3e-5, 1.3e-7),
+    "describe_corpus": (0.0, 2.0e-5, 8.5e-8),
+    "train_tokenizer": (0.05, 3.0e-6, 1.7e-8),
+    "fit_context": (0.25, 0.0, 3.0e-7),
+    "pretrain": (0.0, 8.4e-5, 3.2e-7),
+    "collect_preferences": (0.0, 1.0e-4, 0.0),
 }
 # Of a second process on this machine: two were 1.63 times as fast as one (docs/log.md, pretraining of the demo)
 BESIDE = 0.63
 # Of a pass of a training of several processes on this machine, until their gradients are added up (docs/log.md)
 EXCHANGE_SECONDS = 0.005
 FORK_SECONDS = 0.7  # until several processes of a step are at work on this machine
-# Processor seconds, measured with the demo's models (docs/log.md): of a step's process, of a model that is opened, and
-# of a fork that answers or scores a shard of the rows
-START_SECONDS = 0.15
+# Processor seconds, measured on the same runs: of a step's process, of the first pass of a process, of a model that is
+# opened and of each of its weights, and of a fork that answers or scores a shard of the rows
+START_SECONDS = 0.07
+FIRST_SECONDS = 0.08
 OPEN_SECONDS = 0.03
-SHARD_SECONDS = 0.04
+WEIGHT_SECONDS = 4e-9
+SHARD_SECONDS = 0.12
 _WAYS = 3  # a block that learns through adapters starts forward, and twice backward
 
 
@@ -40,13 +44,16 @@ class Beside:
     busy: float
 
 
-def beside_passes(call: StepCall, work: Work, hardware: Hardware) -> Beside:
+def beside_passes(call: StepCall, work: Work, hardware: Hardware, weights: float = 0.0) -> Beside:
     """By the clock there is also what the flow does for a step (`step_seconds`): its records, its publication. Each
-    process of a training opens the models and reads all rows for itself; shards are forked for each call that draws or
-    scores."""
+    process of a training opens the models, of `weights` each, and reads all rows for itself; shards are forked for each
+    call that draws or scores."""
     processes = max((each.processes for each in work.passes), default=1) if hardware.is_measured else 1
-    rows = work.records * RECORD_SECONDS.get(call.step.name, 0.0)
-    starting = START_SECONDS + OPEN_SECONDS * (work.trained + work.read) + rows
+    once, of_row, of_character = ROW_SECONDS.get(call.step.name, (0.0, 0.0, 0.0))
+    rows = once + work.records * of_row + work.characters * of_character
+    opened = work.trained + work.read
+    starting = START_SECONDS + (OPEN_SECONDS + WEIGHT_SECONDS * weights) * opened + rows
+    starting += FIRST_SECONDS if opened else 0.0
     if work.trained:
         busy = starting * processes
     else:
@@ -85,7 +92,8 @@ def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: W
     """How long passes keep processors, or devices, busy: each starts its blocks, and multiplies; of an answer each
     token also reads all weights and what is cached, which is where the time goes with few rows."""
     rate = hardware.rates[passes.kind][passes.dtype]
-    busy = flops_of(shape, passes, config, work) / rate.flops
+    flops, of_head = flops_of(shape, passes, config, work)
+    busy = flops / rate.flops + of_head / hardware.rates["head"][passes.dtype].flops
     if passes.kind == "decode":
         moved = parameters(shape) * BYTES[passes.dtype] + cache_bytes(
             shape, passes.mean_rows * passes.tokens, passes.dtype
@@ -97,14 +105,23 @@ def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: W
     each = shape.num_layers * start + busy
     if passes.kind == "train" and passes.processes > 1 and hardware.is_measured:
         each += EXCHANGE_SECONDS
+    elif passes.processes > 1 and hardware.is_measured:
+        each *= passes.processes / speed(passes.processes, hardware)  # side by side each of them is slower
     return passes.count * passes.processes * each
 
 
-def flops_of(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> float:
-    """Operations of one pass of one process."""
+def flops_of(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> tuple[float, float]:
+    """Operations of one pass of one process: in its blocks, and for logits; those of a new token of an answer are
+    counted with its blocks."""
     if passes.kind == "decode":
-        return forward_flops(shape, passes.mean_rows, passes.tokens)
-    tokens, context = passes.rows * passes.tokens, passes.tokens / 2
-    if passes.kind == "read":
-        return forward_flops(shape, tokens, context)
-    return training_flops(shape, tokens, context, frozen=config.lora is not None, checkpointing=work.checkpointing)
+        return forward_flops(shape, passes.mean_rows, passes.tokens), 0.0
+    tokens, context = passes.rows * passes.tokens, passes.tokens * passes.context
+
+    def both(head: float) -> float:
+        if passes.kind == "read":
+            return forward_flops(shape, tokens, context, head=head)
+        frozen, checkpointing = config.lora is not None, work.checkpointing
+        return training_flops(shape, tokens, context, frozen=frozen, checkpointing=checkpointing, head=head)
+
+    blocks = both(0.0)
+    return blocks, both(passes.head) - blocks

@@ -4,6 +4,7 @@ Of a little world some rows are made and measured; of files the records are coun
 of itself), and how long their rows are, and how many of them are left in, is told by their beginnings.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from world.demonstrations import make_demonstrations
 from world.documents import make_documents
 
 _SAMPLE = 200  # rows of a world
+_ROLES = ("prompts", "preferences")
+_AND_PROMPT = 1.6  # characters that are cut of a pair and of the prompt that is taken from it, by those of its line
 _MOST_BYTES = 64 << 20  # that are read of a file
-# Mean characters of a token: a tokenizer of few pieces cuts finer (measured on the little world; the last is English
-# under vocabularies of 32,000 and more).
-_CHARACTERS = ((512, 1.6), (900, 3.1), (4096, 3.5), (1 << 62, 4.2))
+# Mean characters of a token of the little world's few words, by the size of the vocabulary
+_OF_WORLD = ((512, 1.6), (900, 3.1), (1 << 62, 3.5))
+# Of real text: English under 32,768 pieces, and so much less each time that their number is halved (docs/log.md)
+_OF_TEXT, _PIECES, _HALVED, _LEAST = 4.2, 32_768, 0.45, 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,13 @@ class Volume:
     pair_prompt_tokens: float = 0.0
     pair_answer_tokens: float = 0.0
     test_pairs: float = 0.0
+    dialogues: float = 0.0
+    """Demonstrations and prompts of files before any is left out."""
+    pairs: float = 0.0
+    """The same of pairs."""
+    dialogue_characters: float = 0.0
+    """Of demonstrations, prompts and pairs, all that is cut into tokens to see whether it fits: a pair's prompt is also
+    one of its own."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +69,15 @@ class _Count:
 
 
 def characters_per_token(vocab_size: int) -> float:
-    """A rule of thumb for text under a vocabulary of this size."""
-    return next(value for most, value in _CHARACTERS if vocab_size <= most)
+    """A rule of thumb for real text under a vocabulary of this size: one of few pieces cuts finer."""
+    return min(_OF_TEXT, max(_LEAST, _OF_TEXT - _HALVED * math.log2(_PIECES / vocab_size)))
 
 
 def volume_of(config: RunConfig, vocab_size: int) -> Volume:
     """What the config's data come to under a vocabulary of this size."""
-    per_token = characters_per_token(vocab_size)
-    return _of_world(config, per_token) if config.data.world is not None else _of_files(config, per_token)
+    if config.data.world is not None:
+        return _of_world(config, next(value for most, value in _OF_WORLD if vocab_size <= most))
+    return _of_files(config, characters_per_token(vocab_size))
 
 
 def _of_world(config: RunConfig, per_token: float) -> Volume:
@@ -93,6 +105,8 @@ def _of_world(config: RunConfig, per_token: float) -> Volume:
         helpfulness_pairs=0,
         safety_pairs=0,
         characters=per_token,
+        dialogues=size.demonstrations,
+        dialogue_characters=size.demonstrations * turns * (prompt + answer) * per_token,
     )
 
 
@@ -105,6 +119,7 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
 
     found = {role: _count(paths) for role, paths in config.data.files().items()}
     documents, demonstrations = found.get("documents", _Count()), found.get("demonstrations", _Count())
+    asked, judged = ([found[f"{axis}_{name}"] for axis in AXES if f"{axis}_{name}" in found] for name in _ROLES)
     dialogues = beginning_of(config, "demonstrations", lengths) or Beginning(1.0, 0.0, 0.0)
     pairs = beginnings("preferences", beginning_of) if config.iterations else {}
     prompts = beginnings("prompts", beginning_of) or beginnings("preferences", prompts_of_pairs) or {"": dialogues}
@@ -122,6 +137,11 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         characters=per_token,
         pair_prompt_tokens=statistics.fmean(each.prompt for each in said.values()),
         pair_answer_tokens=statistics.fmean(each.answer for each in said.values()),
+        dialogues=demonstrations.records + sum(each.records for each in asked),
+        pairs=sum(each.records for each in judged),
+        dialogue_characters=demonstrations.characters
+        + sum(each.characters for each in asked)
+        + _AND_PROMPT * sum(each.characters for each in judged),
         test_pairs=sum(
             min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
         ),

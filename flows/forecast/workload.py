@@ -4,8 +4,15 @@ import math
 from collections.abc import Callable, Mapping
 
 from flows.forecast.evaluations import benchmarking, evaluating, judging, questions_of
-from flows.forecast.passes import Passes, Work, answering, decoding, scoring, training
-from flows.forecast.place import HELD_OUT_READS, At, answer_of, pair_tokens, pairs_of, sampled_tokens
+from flows.forecast.passes import Passes, Work, answering, decoding, scoring, scoring_pairs, training, training_on_pairs
+from flows.forecast.place import (
+    At,
+    answer_of,
+    held_out_pairs,
+    pair_tokens,
+    pairs_of,
+    sampled_tokens,
+)
 from flows.forecast.volumes import Volume
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import is_judge
@@ -16,8 +23,9 @@ from tasks.temperature_tuning import AUTO
 
 _DPO_PAIRS = 0.6  # share of pairs with the ratings that DPO learns from, for want of a count
 _KEPT = 0.5  # share of distilled answers that score higher, for want of a count
-# Of the seconds of a document of the little world, so many tokens long: with 33 and 208 tokens (docs/log.md)
-_BY_LENGTH, _WORLDS_TOKENS = 0.3, 33
+_IMPORTED_PAIR = 4  # documents that are read as soon as a pair and the prompt that is taken from it
+_DEALT = 0.1  # pairs that are judged as soon as one of a file is dealt out
+_CHECKS = 5  # times that `check_base` reads all weights: finite ones, and probes in several ways
 _PACKED = 0.9  # how full packed rows are
 
 
@@ -49,12 +57,19 @@ def _pretrain(at: At) -> Work:
         of.processes,
         of.dtype,
     )
-    return Work((passes,), trained=1, models=1, checkpointing=of.gradient_checkpointing, records=_weighed(at.volume))
+    return Work(
+        (passes,),
+        trained=1,
+        models=1,
+        checkpointing=of.gradient_checkpointing,
+        records=at.volume.documents,
+        characters=_characters(at.volume),
+    )
 
 
 def _sft(at: At) -> Work:
     if not at.volume.demonstrations:  # a base model that can chat stays as it is
-        return Work(models=1)
+        return Work(read=1, models=1)
     return _packed(at.config.sft, at.volume.demonstrations, at.volume.demonstration_tokens)
 
 
@@ -68,17 +83,15 @@ def _draw_pairs(at: At) -> Work:
 def _reward(axis: int) -> Callable[[At], Work]:
     def work(at: At) -> Work:
         of = at.config.reward
-        pairs = [max(at.number, 1) * each for each in pairs_of(at)]
-        kept = 1 - at.config.collect.heldout_percent / 100
-        learned = kept * (1 - of.gold_percent / 100)
-        own, other = pairs[axis] * learned, pairs[1 - axis] * learned
+        pairs, held_out = ([max(at.number, 1) * n for n in each] for each in (pairs_of(at), held_out_pairs(at)))
+        learned = [(n - apart) * (1 - of.gold_percent / 100) for n, apart in zip(pairs, held_out, strict=True)]
+        own, other = learned[axis], learned[1 - axis]
         share = of.safety_other_share if axis else of.helpfulness_other_share
         mixed = own + min(other, own * share / (1 - share))
         tokens = pair_tokens(at)
-        train = training(of, mixed, of.epochs, tokens, per_row=2)
-        tested = pairs[axis] * (1 - kept) * HELD_OUT_READS
+        train = training_on_pairs(of, mixed, of.epochs, tokens)
         return Work(
-            (train, scoring(SamplingConfig(), tested, tokens, 1)),
+            (train, scoring_pairs(SamplingConfig(), held_out[axis], tokens, 1)),
             trained=1,
             models=1,
             checkpointing=of.gradient_checkpointing,
@@ -89,18 +102,17 @@ def _reward(axis: int) -> Callable[[At], Work]:
 
 
 def _gold_reward(at: At) -> Work:
-    of, pairs, tokens = at.config.reward, max(at.number, 1) * sum(pairs_of(at)), pair_tokens(at)
-    kept = 1 - at.config.collect.heldout_percent / 100
-    train = training(of, pairs * kept * of.gold_percent / 100, of.epochs, tokens, per_row=2)
-    tested = scoring(SamplingConfig(), pairs * (1 - kept) * HELD_OUT_READS, tokens, 1)
+    of, tokens = at.config.reward, pair_tokens(at)
+    pairs, held_out = (max(at.number, 1) * sum(each) for each in (pairs_of(at), held_out_pairs(at)))
+    train = training_on_pairs(of, (pairs - held_out) * of.gold_percent / 100, of.epochs, tokens)
+    tested = scoring_pairs(SamplingConfig(), held_out, tokens, 1)
     return Work((train, tested), trained=1, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 
 
 def _measure_reward_models(at: At) -> Work:
     of, tokens = at.config.reward_tests, pair_tokens(at)
-    own = max(at.number, 1) * sum(pairs_of(at)) * at.config.collect.heldout_percent / 100
-    pairs = own + at.volume.test_pairs
-    return Work((scoring(of.sampling, pairs * HELD_OUT_READS, tokens, 2),), read=2, records=pairs)
+    pairs = max(at.number, 1) * sum(held_out_pairs(at)) + at.volume.test_pairs
+    return Work((scoring_pairs(of.sampling, pairs, tokens, 2),), read=2, records=pairs)
 
 
 def _rejection_sample(at: At) -> Work:
@@ -175,12 +187,14 @@ def _ppo(at: At) -> Work:
     tokens = at.volume.prompt_tokens + answer_of(at, of.sampling)
     groups = of.iterations * math.ceil(of.batch_size / of.sampling.batch_size / of.processes)  # of each process
     groups += looks * math.ceil(of.validation_prompts / of.sampling.batch_size / of.processes)
-    readers = 4 if of.dtype == "float32" else 5  # in float32 the policy is not read again
+    # SFT, the value model and both reward models; in float32 the policy is not read again
+    readers = 4 if of.dtype == "float32" else 5
+    giving_logits = (readers - 3) / readers * answer_of(at, of.sampling) / tokens
     together = rollouts / max(groups * of.processes, 1)
     passes = (
-        Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype),
+        Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype, head=0.0),
         decoding(of.sampling, groups, together, at.volume.prompt_tokens, at.volume.answer_tokens, of.processes),
-        Passes("read", readers * groups, together, tokens, of.processes, of.dtype),
+        Passes("read", readers * groups, together, tokens, of.processes, of.dtype, head=giving_logits),
         Passes(
             "train",
             2 * of.iterations * of.epochs * of.batch_size / (of.pass_rows * of.processes),  # policy and value model
@@ -188,6 +202,7 @@ def _ppo(at: At) -> Work:
             tokens,
             of.processes,
             of.dtype,
+            head=answer_of(at, of.sampling) / tokens / 2,
         ),
     )
     return Work(passes, trained=2, read=3, models=1, checkpointing=of.gradient_checkpointing, records=rollouts)
@@ -201,32 +216,40 @@ def _dpo(at: At) -> Work:
     kept = pairs * of.validation_percent / 100
     passes = (
         *answering(of.sampling, of.kl_prompts, at.volume.prompt_tokens, at.volume.answer_tokens),
-        Passes("read", math.ceil(pairs / 32), 64, tokens, 1, of.dtype),  # the reference, once
-        training(of, pairs - kept, of.epochs, tokens, per_row=2),
-        Passes("read", looks * math.ceil(kept / 32), 64, tokens, 1, of.dtype),
+        Passes("read", math.ceil(pairs / 32), 32, tokens, 1, of.dtype, context=1.0),  # the reference, once
+        training_on_pairs(of, pairs - kept, of.epochs, tokens, head=1.0),
+        Passes("read", looks * math.ceil(kept / 32), 32, tokens, 1, of.dtype, context=1.0),
     )
     return Work(passes, trained=1, read=0, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 
 
 def _documents(at: At) -> Work:
-    return Work(records=_weighed(at.volume))
+    return Work(records=at.volume.documents, characters=_characters(at.volume))
 
 
-def _weighed(volume: Volume) -> float:
-    """Documents, as many of the little world's as take that long: a part of what one takes goes with its length."""
-    return volume.documents * (1 - _BY_LENGTH + _BY_LENGTH * volume.document_tokens / _WORLDS_TOKENS)
+def _characters(volume: Volume) -> float:
+    return volume.documents * volume.document_tokens * volume.characters
+
+
+def _import(at: At) -> Work:
+    return Work(records=at.volume.documents + at.volume.dialogues + _IMPORTED_PAIR * at.volume.pairs)
+
+
+def _fit(at: At) -> Work:
+    return Work(characters=at.volume.dialogue_characters)
 
 
 def _collect(at: At) -> Work:
-    return Work(records=sum(pairs_of(at)))
+    return Work(records=sum(pairs_of(at)) * (1.0 if at.config.draws_pairs else _DEALT))
 
 
 _WORK: Mapping[str, Callable[[At], Work]] = {
-    "import_data": _documents,
+    "check_base": lambda _: Work(read=_CHECKS),
+    "import_data": _import,
     "filter_corpus": _documents,
     "train_tokenizer": _documents,
     "describe_corpus": _documents,
-    "fit_context": _documents,
+    "fit_context": _fit,
     "pretrain": _pretrain,
     "sft": _sft,
     "draw_pairs": _draw_pairs,

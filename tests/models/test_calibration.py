@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.calibration import calibrate, measurable
-from models.costs import forward_flops, parameters
+from models.costs import forward_flops, head_flops, parameters
 from models.hardware import KINDS
 from models.llama import build_llama
 from models.llama_presets import PRESETS, Architecture
@@ -30,8 +30,9 @@ def test_a_pass_takes_what_was_measured_of_passes_of_other_sizes() -> None:
             began = time.process_time()
             model(input_ids=ids, use_cache=False)
             taken.append(time.process_time() - began)
-    rate = here.rates["read"]["float32"]
-    planned = SHAPE.num_layers * rate.seconds + forward_flops(SHAPE, 512, 64) / rate.flops
+    rate, head = here.rates["read"]["float32"], here.rates["head"]["float32"]
+    planned = SHAPE.num_layers * rate.seconds + forward_flops(SHAPE, 512, 64, head=0.0) / rate.flops
+    planned += head_flops(SHAPE, 512) / head.flops
     assert 1 / 2 < sorted(taken)[10] / planned < 2
 
 

@@ -9,6 +9,7 @@ from models.costs import (
     adapter_parameters,
     cache_bytes,
     forward_flops,
+    head_flops,
     implied_utilisation,
     parameters,
     training_flops,
@@ -66,6 +67,7 @@ def test_a_forward_pass_by_hand() -> None:
     """A block: q 64, k 32, v 32, o 64, gate, up, down 128 each = 576 weights; two blocks and a head of 80: 1,232.
     5 tokens: 2 · 1232 · 5 = 12,320; attention over 3 tokens: 4 · 2 · 8 · 3 · 5 = 960."""
     assert forward_flops(LITTLE, 5, 3) == 12_320 + 960
+    assert forward_flops(LITTLE, 5, 3, head=0.0) == 12_320 + 960 - head_flops(LITTLE, 5)
 
 
 @pytest.mark.conformance("costs of another model than the one that runs", equation="models.costs:training_flops")

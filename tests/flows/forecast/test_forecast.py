@@ -19,13 +19,14 @@ from flows.forecast.forecast import (
     shape_of,
 )
 from flows.forecast.passes import Passes, Work, training
-from flows.forecast.timing import beside_passes, busy_seconds, seconds_of, side_by_side, speed
-from flows.forecast.volumes import characters_per_token, volume_of
+from flows.forecast.place import At, held_out_pairs
+from flows.forecast.timing import beside_passes, busy_seconds, flops_of, seconds_of, side_by_side, speed
+from flows.forecast.volumes import Volume, characters_per_token, volume_of
 from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.plan import build_plan
 from models.config import PretrainConfig, SFTConfig
-from models.costs import parameters, training_flops
+from models.costs import forward_flops, head_flops, parameters, training_flops
 from models.hardware import GPUS, KINDS, Hardware, Rate, gpu
 from models.llama_presets import PRESETS
 from tests.flows.recipe_runs import ROOT, Finished, Home
@@ -42,6 +43,11 @@ SMOLLM2 = {
     "tie_word_embeddings": True,
 }
 PLAIN = Rate(0.0, 1e9)
+RATES = {
+    "train": {"float32": Rate(0.1, 1e9)},
+    "read": {"float32": Rate(0.1, 1e9)},
+    "head": {"float32": Rate(0.0, 4e9)},
+}
 MACHINE = Hardware(
     "a machine", {k: {"float32": PLAIN, "bfloat16": PLAIN} for k in KINDS}, 1e12, 1e9, 100.0, 0.0, True, 2
 )
@@ -79,11 +85,11 @@ def test_pretraining_a_7b_at_the_papers_size_takes_the_papers_hours() -> None:
 
 def test_seconds_energy_and_carbon_by_hand() -> None:
     """10 passes by each of 2 processes, that exchange gradients, on 2 cores, which are 1.63 of one: 20 / 1.63 · (3
-    blocks · 0.1 s + operations / 1e9 + 5 ms)."""
+    blocks · 0.1 s + operations / 1e9 + those of logits / 4e9 + 5 ms)."""
     shape = PRESETS["little"]
-    machine = Hardware("m", {"train": {"float32": Rate(0.1, 1e9)}}, 1e12, 1e9, 100.0, 0.0, True, 2)
+    machine = Hardware("m", RATES, 1e12, 1e9, 100.0, 0.0, True, 2)
     passes = Passes("train", 10, 2, 64, processes=2)
-    each = 3 * 0.1 + training_flops(shape, 128, 32) / 1e9
+    each = 3 * 0.1 + training_flops(shape, 128, 32, head=0.0) / 1e9 + 3 * head_flops(shape, 128) / 4e9
     config = load_config(DEMO)
     assert seconds_of(shape, passes, config, Work(), machine, 1) == pytest.approx(20 / 1.63 * (each + 0.005))
     row = rows_of(config)["base", "pretrain"]
@@ -92,19 +98,49 @@ def test_seconds_energy_and_carbon_by_hand() -> None:
 
 
 def test_processor_seconds_are_the_work_of_all_processes_with_what_each_of_them_starts() -> None:
-    """Two processes make 10 passes each, whatever the clock says; each starts (.15 s), opens the model that is trained
-    (.03) and reads 100 documents (.012). A step that answers on two shards forks once for each call."""
+    """Two processes make 10 passes each, whatever the clock says; each starts (.07 s), makes a first pass (.08), opens
+    the model that is trained (.03, and 4 ns for each of a million weights) and reads 100 documents of 200 characters
+    (.0084 and .0064). A step that answers on two shards forks once for each call (.12)."""
     shape, config = PRESETS["little"], load_config(DEMO)
-    machine = Hardware("m", {"train": {"float32": Rate(0.1, 1e9)}}, 1e12, 1e9, 100.0, 0.4, True, 2)
-    passes = Passes("train", 10, 2, 64, processes=2)
-    each = 3 * 0.1 + training_flops(shape, 128, 32) / 1e9 + 0.005
+    machine = Hardware("m", RATES, 1e12, 1e9, 100.0, 0.4, True, 2)
+    passes = Passes("train", 10, 2, 64, processes=2, head=0.0)
+    each = 3 * 0.1 + training_flops(shape, 128, 32, head=0.0) / 1e9 + 0.005
     assert busy_seconds(shape, passes, config, Work(), machine) == pytest.approx(20 * each)
     plan = build_plan(config)
-    of = beside_passes(plan["base", "pretrain"], Work((passes,), trained=1, records=100), machine)
-    assert of.busy == pytest.approx(2 * (0.15 + 0.03 + 0.012))
-    assert of.clock == pytest.approx(0.4 + 0.012 + 0.7)
+    work = Work((passes,), trained=1, records=100, characters=20_000)
+    of = beside_passes(plan["base", "pretrain"], work, machine, weights=1e6)
+    assert of.busy == pytest.approx(2 * (0.07 + 0.08 + 0.034 + 0.0148))
+    assert of.clock == pytest.approx(0.4 + 0.0148 + 0.7)
     calls = tuple(Passes("read", 1, 8, 8, processes=2) for _ in range(3))
-    assert beside_passes(plan["V1", "evaluate"], Work(calls, read=4), machine).busy == pytest.approx(0.15 + 0.12 + 0.12)
+    assert beside_passes(plan["V1", "evaluate"], Work(calls, read=4), machine).busy == pytest.approx(0.15 + 0.12 + 0.36)
+    alone, beside = (busy_seconds(shape, replace(calls[0], processes=n), config, Work(), machine) for n in (1, 2))
+    assert beside == pytest.approx(2 * alone * 2 / 1.63), "two that read side by side, each slowed down by the other"
+
+
+def test_a_reward_model_gives_no_logits_and_a_masked_row_is_compared_with_all_of_itself() -> None:
+    """Blocks of 8 tokens that each see 4 of them before, or all 8."""
+    shape, config = PRESETS["little"], load_config(DEMO)
+    of_policy, of_reward = Passes("read", 1, 1, 8), Passes("read", 1, 1, 8, head=0.0)
+    blocks = forward_flops(shape, 8, 4, head=0.0)
+    assert flops_of(shape, of_policy, config, Work()) == pytest.approx((blocks, head_flops(shape, 8)))
+    assert flops_of(shape, of_reward, config, Work()) == (blocks, 0)
+    whole, _ = flops_of(shape, replace(of_reward, context=1.0), config, Work())
+    assert whole - blocks == 4 * shape.num_layers * shape.hidden_size * 8 * 4
+
+
+def test_pairs_whose_prompts_are_evaluated_on_are_held_out_twice(tmp_path: Path) -> None:
+    """12 % of them test the reward models, and a tenth of all prompts is kept for evaluations: 1 - .88 · .9 = 20.8 %.
+    Where an axis has prompts of its own it is 12 %."""
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("")
+    roles = ("documents", "demonstrations", "helpfulness_preferences", "safety_preferences", "helpfulness_prompts")
+    data = {"world": None, **{role: [str(file)] for role in roles}}
+    changed = {"data": data, "annotator": None, "gatt": None, "collect.heldout_percent": 12}
+    config = with_values(load_config(SMOKE), changed, "test")
+    assert not config.draws_pairs
+    volume = Volume(0, 0, 0, 0, 0, 0, helpfulness_pairs=2000, safety_pairs=2000, characters=4.2)
+    at = At(config, volume, 1, build_plan(config)["V1", "train_safety_reward"])
+    assert held_out_pairs(at) == pytest.approx((120, 208))
 
 
 def test_planned_and_taken_processor_time_are_compared_where_both_are_known() -> None:
@@ -296,7 +332,8 @@ def test_a_folder_that_judges_reads_each_question_twice_with_its_own_weights_and
     weights = 4 * 134_515_008
     assert near.memory is not None
     assert weights < near.memory.total < 3 * weights, "float32, and what is read"
-    assert near.seconds > 2 * near.tokens * 134_515_008 / 1e9, "two operations a weight and token at 1e9 a second"
+    blocks = 134_515_008 - 49_152 * 576
+    assert near.seconds > 2 * near.tokens * blocks / 1e9, "two operations a weight and token at 1e9 a second"
     assert (far.tokens, far.flops, far.memory) == (0, 0, None)
     (tmp_path / "judge" / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"evaluate.judges: .*config.json does not give the shape"):
