@@ -53,6 +53,7 @@ from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
+from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
 from tasks.synthesize_gatt import GattConfig
@@ -97,6 +98,9 @@ class RunConfig(Config):
         default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
     )
     filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    quality: QualityConfig | None = Field(
+        default=None, description="A classifier of documents that the filter asks, too; empty: none"
+    )
     describe: DescribeConfig | None = Field(
         default=DescribeConfig(), description="How the corpus of files is counted out for the report; empty: not at all"
     )
@@ -163,6 +167,8 @@ class RunConfig(Config):
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
             raise ValueError("reward_tests.sets: a little world has no pairs in files; give data of files, or no sets")
+        if self.quality is not None and self.base_model is not None:
+            raise ValueError("quality judges the corpus, and base_model takes its place: take one of them out")
         if self.schedule.take_in == "next_iteration" and not self.iterations:
             raise ValueError("schedule.take_in: next_iteration needs an iteration that others follow: raise iterations")
         if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
@@ -303,6 +309,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "evaluate": resolved_evaluate(config.evaluate, folder),
             "benchmarks": config.benchmarks.beside(folder),
             "reward_tests": config.reward_tests.beside(folder),
+            "quality": None if config.quality is None else config.quality.beside(folder),
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
@@ -324,6 +331,8 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
+    if config.quality is not None and (missing := config.quality.missing()):
+        raise InputError(f"{where}: quality: {missing}")
     _check_known_pairs(config, where)
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from data_store.corpus.registry import REASONS
+from data_store.corpus.registry import WITH_QUALITY
 from data_store.errors import InputError, StoreError
 from data_store.figures import FEW, NOT_MEASURED, figure, percent
 from data_store.records import Head
@@ -77,7 +77,9 @@ def _stages(head: Head, rows: Rows, tokens: Mapping[str, float]) -> Table:
             "Tokens are estimated: characters by the tokens of a character in a sample of the file's documents."
         )
     columns = ["file", "after", "documents", "characters", *(["tokens, about"] if tokens else [])]
-    return Table("stages", "Each file before and after each rule of the filter", columns, found, notes, dict(REASONS))
+    return Table(
+        "stages", "Each file before and after each rule of the filter", columns, found, notes, dict(WITH_QUALITY)
+    )
 
 
 def _line(
@@ -89,7 +91,7 @@ def _line(
     ratio = tokens.get(str(row["source"]))
     told = NOT_MEASURED if ratio is None else figure(round(float(characters) * ratio))
     about = [text(told)] if tokens else []
-    return [text(file), text(stage, note=REASONS.get(stage, "")), *cells, *about]
+    return [text(file), text(stage, note=WITH_QUALITY.get(stage, "")), *cells, *about]
 
 
 def _mix(facts: Facts) -> Iterator[Table]:
@@ -142,7 +144,7 @@ def _share(head: Head, row: Mapping[str, Any], judge: str | None) -> list[Cell]:
 
 def _examples(head: Head, rows: Rows) -> Iterator[Table]:
     """The first documents of each reason."""
-    places = {reason: place for place, reason in enumerate(REASONS)}
+    places = {reason: place for place, reason in enumerate(WITH_QUALITY)}
     ordered = sorted(rows, key=lambda row: places.get(row["reason"], len(places)))
     lines = [[text(row[name]) for name in ("reason", "detail", "source", "beginning")] for row in ordered]
     if lines:
