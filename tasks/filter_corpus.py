@@ -91,7 +91,7 @@ def _tell_left_alone(run: StepRun, quality: QualityJudge) -> int:
     if found:
         told = ", ".join(f"{language} {figure(count)}" for language, count in found.most_common(8))
         run.note(f"quality: no classifier for {figure(found.total())} documents, which are left alone: {told}")
-    run.table("quality_left_alone", [{"language": name, "documents": count} for name, count in found.most_common()])
+    run.table("languages", [{"language": name, "documents": count} for name, count in found.most_common()])
     return found.total()
 
 

@@ -85,8 +85,8 @@ def train_quality_classifier(run: StepRun, config: QualityStepConfig) -> Measure
         classifier.save(run.output("classifier") / f"{language}{_ENDING}")
         run.progress((1 + config.languages.index(language)) / len(config.languages), language)
     (run.output("classifier") / _THRESHOLDS).write_text(json.dumps(thresholds, sort_keys=True))
-    run.table("held_out_sources", table)
-    run.table("other_languages", [{"language": name, "documents": n} for name, n in others.most_common()])
+    run.table("sources", table)
+    run.table("languages", [{"language": name, "documents": n} for name, n in others.most_common()])
     worst = min((found[f"auc/{language}"] for language in config.languages), key=lambda each: each.value)  # type: ignore[union-attr]
     documents = sum(len(each) for of in texts.values() for each in of.values())
     return {"worst_auc": worst, "documents": float(documents), "other_languages": float(others.total()), **found}

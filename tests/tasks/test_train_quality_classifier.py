@@ -81,7 +81,7 @@ def test_planted_sources_are_told_when_they_are_held_out_with_n_and_interval(tmp
     assert (found["caught/en"].value, found["caught/en"].n) == (1.0, 50)
     assert 0.5 < found["threshold/en"] < 1
     tables = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("tables/*.json")}
-    assert [(row["side"], row["source"], row["documents"]) for row in tables["held_out_sources"]] == [
+    assert [(row["side"], row["source"], row["documents"]) for row in tables["sources"]] == [
         *(("positives", "diary", 25), ("positives", "novel", 25)),
         *(("negatives", "crawl", 25), ("negatives", "spam", 25)),
     ]
