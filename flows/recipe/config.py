@@ -17,10 +17,10 @@ from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
 from flows.recipe.given_models import (
     check_compared,
+    check_folders,
     check_judges,
-    check_model,
+    check_known_pairs,
     check_preprompts,
-    folders_of,
     resolved_collect,
     resolved_evaluate,
     resolved_preprompts,
@@ -50,7 +50,6 @@ from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConf
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.judging.people import BatchConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
 from tasks.quality import QualityConfig
@@ -333,23 +332,5 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: reward_tests.sets: {missing}")
     if config.quality is not None and (missing := config.quality.missing()):
         raise InputError(f"{where}: quality: {missing}")
-    _check_known_pairs(config, where)
-    models = {} if config.base_model is None else {"base_model": config.base_model}
-    if config.collect.judge is not None:
-        models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}
-    for judge in config.evaluate.judges:
-        if judge.folder is not None:
-            models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
-    for each in config.evaluate.compared:
-        if each.folder is not None:
-            models[f"evaluate.against: {each.name}: folder"] = each.folder
-    for key, model in models.items():
-        check_model(model, f"{where}: {key}")
-
-
-def _check_known_pairs(config: RunConfig, where: str) -> None:
-    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
-    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
-    for key, people in asked.items():
-        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
-            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+    check_known_pairs(config.collect, config.evaluate, where)
+    check_folders(config.base_model, config.collect, config.evaluate, where)
