@@ -212,6 +212,11 @@ def _documents(at: At) -> Work:
     return Work(records=_weighed(at.volume))
 
 
+def _filter(at: At) -> Work:
+    """To ask a classifier of quality of each document takes as long as the rest of the filter (docs/log.md)."""
+    return Work(records=_weighed(at.volume) * (1 if at.config.quality is None else 2))
+
+
 def _weighed(volume: Volume) -> float:
     """Documents, as many of the little world's as take that long: a part of what one takes goes with its length."""
     return volume.documents * (1 - _BY_LENGTH + _BY_LENGTH * volume.document_tokens / _WORLDS_TOKENS)
@@ -223,7 +228,7 @@ def _collect(at: At) -> Work:
 
 _WORK: Mapping[str, Callable[[At], Work]] = {
     "import_data": _documents,
-    "filter_corpus": _documents,
+    "filter_corpus": _filter,
     "train_tokenizer": _documents,
     "describe_corpus": _documents,
     "fit_context": _documents,
