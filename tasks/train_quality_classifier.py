@@ -6,26 +6,21 @@ where the classifier does not know a source that it has not seen, nothing is fil
 
 import json
 import math
-import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_store.commands import halter
-from data_store.corpus.filtering import mended
-from data_store.corpus.quality import CHARACTERS, QualityJudge, language_in
+from data_store.corpus.quality import QualityJudge
 from data_store.errors import InputError
 from data_store.estimate import Estimate
 from data_store.figures import figure
-from data_store.reading.readers import read_documents
 from data_store.row_sources import is_named
 from tasks.engine.call import StepCall
 from tasks.engine.step import Files, Input, Measurements, Output, StepRun, step
 from tasks.estimates import rate_of
-from tasks.quality import QualitySourceChoice, QualityStepConfig
+from tasks.quality import QualityStepConfig
+from tasks.quality_texts import Texts, read_sources
 
 if TYPE_CHECKING:
     from models.held_out_sources import HeldOut
@@ -38,9 +33,6 @@ JUDGE = "quality.positives and quality.negatives"
 """Who says what is right."""
 _THRESHOLDS = "thresholds.json"
 _ENDING = ".safetensors"
-
-Texts = Mapping[str, Sequence[str]]
-"""Source → its texts of one language."""
 
 
 def _takes_in(_config: QualityStepConfig, sources: Files, what: str, name: str) -> bool:
@@ -73,7 +65,7 @@ def train_quality_classifier(run: StepRun, config: QualityStepConfig) -> Measure
     from models.devices import use_threads
 
     use_threads(1)
-    texts, others = _read(run, config)
+    texts, others = read_sources(run, config)
     found: dict[str, float | Estimate] = {}
     thresholds, table = dict[str, float](), list[dict[str, Any]]()
     for language in config.languages:
@@ -110,48 +102,6 @@ def _scores(classifier: "NgramClassifier", texts: Sequence[str]) -> list[float]:
 def _score(logit: float) -> float:
     """The logistic function, the same to the bit however many texts are asked about together."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
-
-
-def _read(run: StepRun, config: QualityStepConfig) -> tuple[dict[str, dict[str, list[str]]], Counter[str]]:
-    """Language → source → the beginnings of its documents, at most so many; and how many are of other languages. A text
-    that two sources have is no source's."""
-    paths = [entry.path for entry in run.all_inputs("files")]
-    if len(paths) < sum(config.files):
-        gone = ", ".join(run.withdrawn("source"))
-        raise InputError(
-            f"quality: files of its sources are withdrawn ({gone}): take them out of the config, or take it back with "
-            f"`{halter('withdraw', 'source', 'NAME', '--undo')}`"
-        )
-    texts: dict[str, dict[str, list[str]]] = {language: {} for language in config.languages}
-    others = Counter[str]()
-    ends = [0, *(sum(config.files[: n + 1]) for n in range(len(config.files)))]
-    for source, (start, end) in zip(config.sources, pairwise(ends), strict=True):
-        for language, text in _documents(paths[start:end], source, config):
-            if language in texts:
-                texts[language].setdefault(source.name, []).append(text)
-            else:
-                others[language] += 1
-        run.progress(end / ends[-1] / 2, f"reading {source.name}")
-    rng = random.Random(run.seed)
-    return {language: _drawn(of, config.documents, rng) for language, of in texts.items()}, others
-
-
-def _documents(
-    paths: Sequence[Path], source: QualitySourceChoice, config: QualityStepConfig
-) -> Iterator[tuple[str, str]]:
-    """Language and beginning of each document, mended as the filter does it."""
-    for rows in read_documents(paths, source.text_field):
-        batch = mended(rows.column("doc_id").to_pylist(), rows.column("text").to_pylist(), config.filter)
-        for index, text in enumerate(batch.texts):
-            if text.strip():
-                yield language_in(batch, index), text[:CHARACTERS]
-
-
-def _drawn(sources: Mapping[str, list[str]], most: int, rng: random.Random) -> dict[str, list[str]]:
-    """Each text once, those that stand in one source alone: the same in two would be known when one is held out."""
-    standing = Counter(text for texts in sources.values() for text in dict.fromkeys(texts))
-    own = {name: [text for text in dict.fromkeys(texts) if standing[text] == 1] for name, texts in sources.items()}
-    return {name: rng.sample(texts, most) if len(texts) > most else texts for name, texts in own.items()}
 
 
 def _sides(texts: Texts, config: QualityStepConfig, language: str) -> tuple[Texts, Texts]:

@@ -2202,9 +2202,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a text of two sources is held out and learned at once",
-        "tasks/train_quality_classifier.py",
-        "if standing[text] == 1]",
-        "if standing[text]]",
+        "tasks/quality_texts.py",
+        "for text in texts if standing[text] == 1]",
+        "for text in texts if standing[text]]",
         (TRAINED + "test_of_a_large_source_some_are_drawn_by_the_seed_and_a_text_of_two_sources_counts_in_none",),
     ),
     Mutation(

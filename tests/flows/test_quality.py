@@ -63,6 +63,10 @@ def test_a_run_drops_what_is_like_the_negatives_shows_it_and_learns_anew_from_an
     assert BARGAIN in page.read_text()
     stages = [row[1].get("text") for row in report.document["sections"]["corpus"]["tables"]["stages"]["rows"]]
     assert stages == ["as read", "low_quality"]
+    told = report.document["sections"]["corpus"]["tables"]["quality-sources"]["rows"]
+    assert [(row[1]["text"], row[2]["value"], row[2]["n"]) for row in told] == [
+        (name, 1.0, 25) for name in sorted(planted())
+    ]
     lineage = home.look("lineage", "model/base@base")
     assert "classifier/quality@base" in lineage.out
     assert "spam.jsonl" in lineage.out
