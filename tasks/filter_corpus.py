@@ -1,47 +1,58 @@
 """The corpus filter: every dropped document has one named, counted reason."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from data_store.corpus.filtering import Example, SourceCounts, filter_documents
+from data_store.corpus.quality import LOW_QUALITY, QualityJudge
 from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
-from data_store.figures import percent
+from data_store.figures import figure, percent
+from tasks.engine.call import StepCall
 from tasks.engine.step import Input, Output, StepRun, step
 
 _ROWS_AT_ONCE = 64  # of a million characters each they are what the filter may hold
 
 
+_ALWAYS = (
+    "documents",
+    "kept",
+    *(f"dropped/{reason}" for reason in REASONS),
+    *(f"changed/{what}" for what in CHANGED),
+)
+_OF_QUALITY = (f"dropped/{LOW_QUALITY}", "quality_left_alone")
+
+
+def _metrics(call: StepCall) -> tuple[str, ...]:
+    return (*_ALWAYS, *(_OF_QUALITY if call.inputs.get("quality") else ()))
+
+
 @step(
     version=3,
     config=FilterConfig,
-    inputs={"documents": Input("dataset", "document")},
+    inputs={"documents": Input("dataset", "document"), "quality": Input("classifier", optional=True)},
     outputs={
         "corpus": Output("dataset", "document", passes_on=("documents",)),
         "dropped": Output("dataset", "dropped"),
         "counts": Output("dataset", "corpus_stage"),
         "examples": Output("dataset", "dropped_example"),
     },
-    metrics=(
-        "documents",
-        "kept",
-        *(f"dropped/{reason}" for reason in REASONS),
-        *(f"changed/{what}" for what in CHANGED),
-    ),
+    metrics=_metrics,
     headline="kept",
     about="Mends and filters the corpus; every dropped document has a counted reason.",
     tags=("foundation",),
 )
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     """Keep what is fit for pretraining; write what was dropped, and why, beside it."""
+    quality = _open_quality(run)
     with run.writing_rows("corpus") as keep, run.writing_rows("dropped") as drop:
 
         def write(kept: pa.Table, dropped: pa.Table) -> None:
             keep(kept)
             drop(dropped)
 
-        counts = filter_documents(run.record_batches("documents", _ROWS_AT_ONCE), config, write)
+        counts = filter_documents(run.record_batches("documents", _ROWS_AT_ONCE), config, write, quality)
     run.table(
         "dropped",
         [
@@ -50,7 +61,7 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
             if count
         ],
     )
-    run.write_rows("counts", [row for name, of in counts.sources.items() for row in _stages(name, of)])
+    run.write_rows("counts", [row for name, of in counts.sources.items() for row in _stages(name, of, counts.dropped)])
     run.write_rows("examples", [vars(each) for each in counts.examples])
     run.table("sources", [_source(name, of) for name, of in counts.sources.items()])
     run.table("examples", [_example(each) for each in sorted(counts.examples, key=lambda each: each.reason)])
@@ -59,7 +70,29 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
         "kept": float(counts.kept),
         **{f"dropped/{reason}": float(count) for reason, count in counts.dropped.items()},
         **{f"changed/{what}": float(count) for what, count in counts.changed.items()},
+        **({} if quality is None else {"quality_left_alone": float(_tell_left_alone(run, quality))}),
     }
+
+
+def _open_quality(run: StepRun) -> QualityJudge | None:
+    folder = run.optional_path("quality")
+    if folder is None:
+        return None
+    from models.devices import use_threads
+    from tasks.train_quality_classifier import open_judge
+
+    use_threads(1)
+    return open_judge(folder)
+
+
+def _tell_left_alone(run: StepRun, quality: QualityJudge) -> int:
+    """How many documents no classifier was asked about."""
+    found = quality.left_alone
+    if found:
+        told = ", ".join(f"{language} {figure(count)}" for language, count in found.most_common(8))
+        run.note(f"quality: no classifier for {figure(found.total())} documents, which are left alone: {told}")
+    run.table("languages", [{"language": name, "documents": count} for name, count in found.most_common()])
+    return found.total()
 
 
 def _source(name: str, of: SourceCounts) -> dict[str, Any]:
@@ -75,9 +108,9 @@ def _source(name: str, of: SourceCounts) -> dict[str, Any]:
     }
 
 
-def _stages(name: str, of: SourceCounts) -> Iterator[dict[str, Any]]:
+def _stages(name: str, of: SourceCounts, reasons: Iterable[str]) -> Iterator[dict[str, Any]]:
     """How many documents and characters of a file each stage was given, and left."""
-    for place, (stage, documents, characters) in enumerate(of.stages()):
+    for place, (stage, documents, characters) in enumerate(of.stages(reasons)):
         yield {
             "source": name,
             "place": place,

@@ -34,7 +34,7 @@ class SafetyClassifierConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=SafetyClassifierConfig,
     inputs={"labelled": Input("file", many=True)},
     outputs={"classifier": Output("classifier")},
@@ -47,7 +47,7 @@ def train_safety_classifier(run: StepRun, config: SafetyClassifierConfig) -> Mea
     """It is measured on responses to prompts that it has not seen, by their text. Raises InputError for a file that
     cannot be read, and where a side has only one of the labels."""
     from models.devices import use_threads
-    from models.ngram_classifier import NgramClassifier
+    from models.ngram_classifier import NgramClassifier, features_of
 
     use_threads(1)
     rows = _read(run)
@@ -61,9 +61,10 @@ def train_safety_classifier(run: StepRun, config: SafetyClassifierConfig) -> Mea
                     f"data.labelled_responses: of {len(rows)} responses none of those that {side} the classifier is "
                     f"{label}: give more of both labels, to more prompts"
                 )
-    classifier = NgramClassifier.fit(*_learned(sides["train"]))
+    texts, truth = _learned(sides["train"])
+    classifier = NgramClassifier.fit(features_of(texts), truth)
     texts, truth = _learned(sides["test"])
-    hits = [said == unsafe for said, unsafe in zip(classifier.unsafe(texts), truth, strict=True)]
+    hits = [said == unsafe for said, unsafe in zip(classifier.tells(texts), truth, strict=True)]
     found = measured(hits, truth)
     folder = run.output("classifier")
     classifier.save(folder / WEIGHTS)

@@ -460,6 +460,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "one epoch and begin the next",
         ),
         Row(
+            "a quality classifier that has learned its sources",
+            "each source is held out with each of the other side; where sides share nothing, held-out sources are not "
+            "told although known ones are told without a mistake, and the step refuses, with the worst one named",
+        ),
+        Row(
             "what a rule took away is counted before another rule",
             "documents and characters of each file before and after each stage, by hand; what one stage leaves is what "
             "the next is given",

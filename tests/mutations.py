@@ -78,6 +78,9 @@ WITH_ITS_RECORD = (
 RESULTS = "tests/flows/study/test_results.py::"
 DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
+QUALITY = "tests/data_store/corpus/test_quality.py::"
+TRAINED = "tests/tasks/test_train_quality_classifier.py::"
+SOURCES = "tests/models/test_held_out_sources.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
 TOOLS = "tests/data_store/reading/test_annotation_tools.py::"
@@ -2179,6 +2182,44 @@ MUTATIONS: tuple[Mutation, ...] = (
         'texts, truth = _learned(sides["test"])',
         'texts, truth = _learned(sides["train"])',
         (CLASSIFIER + "test_what_it_is_measured_on_are_the_responses_to_prompts_that_are_held_out",),
+    ),
+    Mutation(
+        "a source is held out and learned from all the same",
+        "models/held_out_sources.py",
+        "classifier = fit(features, _without(positives, positive), _without(negatives, negative))",
+        "classifier = fit(features, positives, _without(negatives, negative))",
+        (
+            SOURCES + "test_where_sides_share_nothing_held_out_sources_are_not_told_although_known_ones_are",
+            TRAINED + "test_a_classifier_that_knows_its_sources_alone_is_refused_and_the_worst_source_is_named",
+        ),
+    ),
+    Mutation(
+        "a held-out source is compared with negatives that were learned",
+        "models/held_out_sources.py",
+        "classifier = fit(features, _without(positives, positive), _without(negatives, negative))",
+        "classifier = fit(features, _without(positives, positive), negatives)",
+        (SOURCES + "test_the_area_of_a_source_is_that_of_all_its_pairs_each_judged_without_either_source",),
+    ),
+    Mutation(
+        "a text of two sources is held out and learned at once",
+        "tasks/quality_texts.py",
+        "for text in texts if standing[text] == 1]",
+        "for text in texts if standing[text]]",
+        (TRAINED + "test_of_a_large_source_some_are_drawn_by_the_seed_and_a_text_of_two_sources_counts_in_none",),
+    ),
+    Mutation(
+        "a classifier judges languages that it has not learned",
+        "data_store/corpus/quality.py",
+        "if language not in self.scores:",
+        "if not self.scores:",
+        (QUALITY + "test_documents_of_languages_without_a_classifier_are_left_alone_and_counted",),
+    ),
+    Mutation(
+        "a threshold loses more of a source than it may",
+        "models/held_out_sources.py",
+        "math.floor(max_lost_share * len(scores))",
+        "math.ceil(max_lost_share * len(scores))",
+        (SOURCES + "test_the_threshold_is_the_highest_that_loses_at_most_the_share_of_each_source",),
     ),
     Mutation(
         "an answer that a judge prefers in one order alone is a win",

@@ -20,7 +20,7 @@ import typer.main
 from pydantic import AfterValidator, AllowInfNan, BaseModel
 from pydantic.fields import FieldInfo
 
-from data_store.corpus.registry import REASONS
+from data_store.corpus.registry import WITH_QUALITY
 from data_store.identity import check_run_name
 from data_store.reading.preference_formats.registry import FORMATS
 from flows.cli import app
@@ -218,7 +218,7 @@ def _formats() -> list[str]:
 
 
 def _reasons() -> list[str]:
-    rows = [f"| `{reason}` | {_cell(meaning)} |" for reason, meaning in REASONS.items()]
+    rows = [f"| `{reason}` | {_cell(meaning)} |" for reason, meaning in WITH_QUALITY.items()]
     return ["A document goes for the first reason that holds:", "", "| reason | what it means |", "|---|---|", *rows]
 
 

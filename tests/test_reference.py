@@ -19,6 +19,13 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
         "contamination": {},
+        "quality": {
+            "languages": ["en"],
+            **{
+                side: [{"name": name, "files": [name]} for name in names]
+                for side, names in (("positives", "ab"), ("negatives", "cd"))
+            },
+        },
         "mix": {"sources": [{"name": "all", "files": ["*"], "weight": 1}]},
         "final_stage": "ppo",
     }
@@ -32,6 +39,8 @@ ONE_OR_THE_OTHER = (
     "evaluate.judges.",
     "benchmarks.sets.",
     "reward_tests.sets.",
+    "quality.positives.",
+    "quality.negatives.",
 )  # sections that go without others of the config above, or are entries of a list
 
 

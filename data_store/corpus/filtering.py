@@ -17,7 +17,16 @@ import pyarrow as pa
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.filter import Comparison
-from data_store.corpus.registry import CHANGED, CHANGES, CORPUS_FILTERS, DOCUMENT_FILTERS, REASONS, FilterConfig
+from data_store.corpus.quality import LOW_QUALITY, QualityJudge
+from data_store.corpus.registry import (
+    CHANGED,
+    CHANGES,
+    CORPUS_FILTERS,
+    DOCUMENT_FILTERS,
+    REASONS,
+    WITH_QUALITY,
+    FilterConfig,
+)
 from data_store.errors import InputError
 from data_store.rows import row_kind
 
@@ -46,12 +55,12 @@ class SourceCounts:
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_characters: Counter[str] = field(default_factory=Counter)
 
-    def stages(self) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
-        """(stage, documents before and after, characters before and after): mending, then each reason in the order in
-        which they are asked."""
+    def stages(self, reasons: Iterable[str]) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
+        """(stage, documents before and after, characters before and after): mending, then each of all reasons, in the
+        order in which they are asked."""
         documents, characters = self.documents, self.mended_characters
         yield MENDED, (documents, documents), (self.characters, characters)
-        for reason in REASONS:
+        for reason in reasons:
             left = documents - self.dropped[reason], characters - self.dropped_characters[reason]
             yield reason, (documents, left[0]), (characters, left[1])
             documents, characters = left
@@ -129,18 +138,21 @@ class _Rows:
     texts: Sequence[str]
 
 
-def filter_documents(documents: Iterable[pa.RecordBatch], config: FilterConfig, write: Write) -> FilterCounts:
+def filter_documents(
+    documents: Iterable[pa.RecordBatch], config: FilterConfig, write: Write, quality: QualityJudge | None = None
+) -> FilterCounts:
     """Filter a corpus.
 
     Args:
         documents: rows of kind document, in batches that fit into memory (see `read_documents`).
         config: what to keep.
         write: is given kept rows of kind document and rows of kind dropped, in their first order, as they come.
+        quality: who is asked of those that no rule drops by itself, before they are compared with others.
 
     Raises:
         InputError: the rows are not of kind document, or nothing is kept; the message then gives the counts.
     """
-    counts = FilterCounts()
+    counts = FilterCounts(dropped=dict.fromkeys(REASONS if quality is None else WITH_QUALITY, 0))
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halter-filter-")))
         share = config.memory_mb * 1_000_000 // 4
@@ -148,7 +160,8 @@ def filter_documents(documents: Iterable[pa.RecordBatch], config: FilterConfig, 
         for comparison in comparisons:
             stack.enter_context(closing(comparison))
         for rows in _groups(documents, 2 * share // _BYTES_A_CHARACTER):
-            write(*_filtered(rows, config, comparisons, counts))
+            batch = mended(rows.ids, rows.texts, config)
+            write(*_filtered(rows, batch, _judged(batch, config, quality), comparisons, counts))
     if not counts.kept:
         listed = ", ".join(f"{reason} {count}" for reason, count in counts.dropped.items() if count)
         raise InputError(
@@ -159,11 +172,14 @@ def filter_documents(documents: Iterable[pa.RecordBatch], config: FilterConfig, 
 
 
 def _filtered(
-    rows: _Rows, config: FilterConfig, comparisons: Sequence[Comparison], counts: FilterCounts
+    rows: _Rows,
+    batch: Batch,
+    verdicts: dict[int, tuple[str, str]],
+    comparisons: Sequence[Comparison],
+    counts: FilterCounts,
 ) -> tuple[pa.Table, pa.Table]:
-    """What is kept of some documents, and what is dropped."""
-    batch = _mended(rows, config)
-    verdicts = _judged(batch, config)
+    """What is kept of some documents, and what is dropped: `verdicts` say why of those that are no good by themselves,
+    and the others are compared with what was kept before."""
     left = [index for index in range(len(batch)) if index not in verdicts]
     for comparison in comparisons:
         comparison.prepare(batch, left)
@@ -194,10 +210,10 @@ def _filtered(
     )
 
 
-def _mended(rows: _Rows, config: FilterConfig) -> Batch:
+def mended(ids: Sequence[str], rows: Sequence[str], config: FilterConfig) -> Batch:
     """The documents with all changes. What is too long to stay is not touched: mending takes time by the character."""
     texts, found = list[str](), list[dict[str, int]]()
-    for text in rows.texts:
+    for text in rows:
         changed: dict[str, int] = {}
         if len(text) <= config.max_characters:
             for each in CHANGES:
@@ -205,17 +221,20 @@ def _mended(rows: _Rows, config: FilterConfig) -> Batch:
                 changed.update(what)
         texts.append(text)
         found.append(changed)
-    return Batch(rows.ids, texts, found, config.sample_characters)
+    return Batch(ids, texts, found, config.sample_characters)
 
 
-def _judged(batch: Batch, config: FilterConfig) -> dict[int, tuple[str, str]]:
-    """Reason and detail of those that some rule drops."""
+def _judged(batch: Batch, config: FilterConfig, quality: QualityJudge | None) -> dict[int, tuple[str, str]]:
+    """Reason and detail of those that some rule drops; the quality of the others is judged last."""
     verdicts: dict[int, tuple[str, str]] = {}
     for each in DOCUMENT_FILTERS:
         for rule in each.rules(batch, config):
             for index in np.flatnonzero(rule.drops).tolist():
                 if index not in verdicts:
                     verdicts[index] = (rule.reason, rule.detail(index))
+    if quality is not None:
+        left = [index for index in range(len(batch)) if index not in verdicts]
+        verdicts |= {index: (LOW_QUALITY, detail) for index, detail in quality.drops(batch, left).items()}
     return verdicts
 
 

@@ -14,6 +14,7 @@ from data_store.corpus.language import LanguageConfig, OtherLanguage
 from data_store.corpus.length import Length, LengthConfig
 from data_store.corpus.near_duplicates import NearDuplicates, NearDuplicatesConfig
 from data_store.corpus.personal_data import MaskPersonalData, PersonalData, PersonalDataConfig
+from data_store.corpus.quality import REASON
 from data_store.corpus.repair import MendEncoding, RepairConfig, StripMarkup
 from data_store.corpus.repeated_lines import RepeatedLines, RepeatedLinesConfig
 from data_store.corpus.repetition import Repetition, RepetitionConfig
@@ -30,7 +31,13 @@ DOCUMENT_FILTERS: tuple[DocumentFilter, ...] = (
 )
 CORPUS_FILTERS: tuple[CorpusFilter, ...] = (ExactDuplicates(), RepeatedLines(), NearDuplicates())
 FILTERS: tuple[Filter, ...] = (*DOCUMENT_FILTERS, *CORPUS_FILTERS)
-REASONS = {reason: meaning for each in FILTERS for reason, meaning in each.reasons.items()}
+_OF_DOCUMENTS, _OF_CORPUS = (
+    {reason: meaning for each in filters for reason, meaning in each.reasons.items()}
+    for filters in (DOCUMENT_FILTERS, CORPUS_FILTERS)
+)
+REASONS = {**_OF_DOCUMENTS, **_OF_CORPUS}
+WITH_QUALITY = {**_OF_DOCUMENTS, **REASON, **_OF_CORPUS}
+"""The same where a quality classifier is asked, too: what costs most of each document by itself comes last of those."""
 CHANGED = {what: meaning for each in CHANGES for what, meaning in each.counted.items()}
 
 

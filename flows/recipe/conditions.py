@@ -20,6 +20,11 @@ def describes(at: Place) -> bool:
     return trains_base(at) and not has_world(at) and at.config.describe is not None
 
 
+def has_quality(at: Place) -> bool:
+    """The documents of the corpus are judged by a classifier, too."""
+    return trains_base(at) and at.config.quality is not None
+
+
 def has_instructions(at: Place) -> bool:
     """There are instructions that can hold for a whole dialogue."""
     return has_world(at) or bool(at.config.data.instructions)

@@ -17,10 +17,10 @@ from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
 from flows.recipe.given_models import (
     check_compared,
+    check_folders,
     check_judges,
-    check_model,
+    check_known_pairs,
     check_preprompts,
-    folders_of,
     resolved_collect,
     resolved_evaluate,
     resolved_preprompts,
@@ -50,9 +50,9 @@ from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConf
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.judging.people import BatchConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
+from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
 from tasks.synthesize_gatt import GattConfig
@@ -97,6 +97,9 @@ class RunConfig(Config):
         default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
     )
     filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    quality: QualityConfig | None = Field(
+        default=None, description="A classifier of documents that the filter asks, too; empty: none"
+    )
     describe: DescribeConfig | None = Field(
         default=DescribeConfig(), description="How the corpus of files is counted out for the report; empty: not at all"
     )
@@ -163,6 +166,8 @@ class RunConfig(Config):
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
             raise ValueError("reward_tests.sets: a little world has no pairs in files; give data of files, or no sets")
+        if self.quality is not None and self.base_model is not None:
+            raise ValueError("quality judges the corpus, and base_model takes its place: take one of them out")
         if self.schedule.take_in == "next_iteration" and not self.iterations:
             raise ValueError("schedule.take_in: next_iteration needs an iteration that others follow: raise iterations")
         if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
@@ -303,6 +308,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "evaluate": resolved_evaluate(config.evaluate, folder),
             "benchmarks": config.benchmarks.beside(folder),
             "reward_tests": config.reward_tests.beside(folder),
+            "quality": None if config.quality is None else config.quality.beside(folder),
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
@@ -324,23 +330,7 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
-    _check_known_pairs(config, where)
-    models = {} if config.base_model is None else {"base_model": config.base_model}
-    if config.collect.judge is not None:
-        models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}
-    for judge in config.evaluate.judges:
-        if judge.folder is not None:
-            models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
-    for each in config.evaluate.compared:
-        if each.folder is not None:
-            models[f"evaluate.against: {each.name}: folder"] = each.folder
-    for key, model in models.items():
-        check_model(model, f"{where}: {key}")
-
-
-def _check_known_pairs(config: RunConfig, where: str) -> None:
-    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
-    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
-    for key, people in asked.items():
-        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
-            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+    if config.quality is not None and (missing := config.quality.missing()):
+        raise InputError(f"{where}: quality: {missing}")
+    check_known_pairs(config.collect, config.evaluate, where)
+    check_folders(config.base_model, config.collect, config.evaluate, where)

@@ -94,6 +94,30 @@ def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
     return {key: value for key, value in judge if isinstance(value, Path)}
 
 
+def check_folders(base_model: Path | None, collect: CollectConfig, evaluate: EvaluationConfig, where: str) -> None:
+    """Raises InputError for the folder of a base model, a judge or a policy to compare with that cannot be opened."""
+    models = {} if base_model is None else {"base_model": base_model}
+    if collect.judge is not None:
+        models |= {f"collect.judge.{key}": path for key, path in folders_of(collect.judge).items()}
+    for judge in evaluate.judges:
+        if judge.folder is not None:
+            models[f"evaluate.judges: {judge.name}: folder"] = judge.folder
+    for each in evaluate.compared:
+        if each.folder is not None:
+            models[f"evaluate.against: {each.name}: folder"] = each.folder
+    for key, model in models.items():
+        check_model(model, f"{where}: {key}")
+
+
+def check_known_pairs(collect: CollectConfig, evaluate: EvaluationConfig, where: str) -> None:
+    """Raises InputError for a file of known pairs that is not there."""
+    asked: dict[str, BatchConfig | None] = {"collect.people": collect.people}
+    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in evaluate.judges}
+    for key, people in asked.items():
+        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
+            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+
+
 def check_model(folder: Path, where: str) -> None:
     """Raises InputError for what is no folder that transformers can open."""
     if not folder.is_dir():

@@ -65,6 +65,7 @@ from flows.recipe.places import (
     under_adapters,
     where,
 )
+from flows.recipe.quality_row import QUALITY, QUALITY_ROW
 from flows.recipe.reward_test_rows import MEASURING_ROW, REWARD_TESTS, TESTS_ROW
 from flows.recipe.step_configs import (
     chooses,
@@ -139,10 +140,11 @@ FOUNDATION_ROWS = (
     ITEMS_ROW,
     TESTS_ROW,
     IMPORT_ROW,
+    QUALITY_ROW,
     Row(
         filter_corpus,
         section("filter"),
-        {"documents": here("dataset/raw-documents")},
+        {"documents": here("dataset/raw-documents"), "quality": QUALITY},
         {"corpus": "corpus", "dropped": "dropped", "counts": "corpus-counts", "examples": "dropped-examples"},
         when=trains_base,
     ),

@@ -31,7 +31,7 @@ class SafetyClassifier(EvaluationJudge):
 
         use_threads(1)
         folder, asked = run.path("classifier"), [row for row in questions if row["question"] == "unsafe"]
-        said = NgramClassifier.load(folder / WEIGHTS).unsafe([asked_and_answered(row) for row in asked])
+        said = NgramClassifier.load(folder / WEIGHTS).tells([asked_and_answered(row) for row in asked])
         rows = [
             judgement(row["prompt_id"], config.annotator, row["question"], float(unsafe))
             for row, unsafe in zip(asked, said, strict=True)

@@ -48,3 +48,17 @@ def test_sound_files_and_bad_rows_that_are_to_be_left_out_stop_nothing(tmp_path:
     )
     with session_of(load_config(path)) as session:
         check_data(session, look(session).cells)
+
+
+def test_files_that_a_quality_classifier_learns_from_are_looked_at_too(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "a sound line"}\n')
+    (tmp_path / "d.jsonl").write_text('{"text": "a sound line"}\n{"content": "another"}\n')
+    path = files_config(tmp_path)
+    names = [f"{{name: {name}, files: [{name}.jsonl]}}" for name in "abcd"]
+    sides = f"  positives: [{', '.join(names[:2])}]\n  negatives: [{', '.join(names[2:])}]\n"
+    path.write_text(f"{path.read_text()}\nquality:\n  languages: [en]\n{sides}")
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session, look(session).cells)
+    assert str(caught.value).startswith("quality: d: ")
+    assert "d.jsonl line 2: there is no field 'text'" in str(caught.value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from data_store.corpus.registry import REASONS
+from data_store.corpus.registry import WITH_QUALITY
 from data_store.errors import InputError, StoreError
 from data_store.figures import FEW, NOT_MEASURED, figure, percent
 from data_store.records import Head
@@ -15,6 +15,7 @@ from flows.shown.report.facts import Facts
 from flows.shown.report.parts import Cell, Section, Table, count, measured, text
 from tasks.describe_corpus import JUDGE, LEAST_SHARE, share_of
 from tasks.pretrain_sources import OF_SOURCES
+from tasks.train_quality_classifier import train_quality_classifier
 
 Rows = Sequence[Mapping[str, Any]]
 _TITLES = {
@@ -29,7 +30,7 @@ def corpus(facts: Facts) -> Section | None:
     stages = _read(facts, "corpus-counts")
     if stages is None:
         return None
-    tables = [_stages(*stages, _tokens(facts)), *_mix(facts)]
+    tables = [_stages(*stages, _tokens(facts)), *_quality(facts), *_mix(facts)]
     if (shares := _read(facts, "corpus-shares")) is not None:
         tables += _shares(*shares)
     if (examples := _read(facts, "dropped-examples")) is not None:
@@ -77,7 +78,9 @@ def _stages(head: Head, rows: Rows, tokens: Mapping[str, float]) -> Table:
             "Tokens are estimated: characters by the tokens of a character in a sample of the file's documents."
         )
     columns = ["file", "after", "documents", "characters", *(["tokens, about"] if tokens else [])]
-    return Table("stages", "Each file before and after each rule of the filter", columns, found, notes, dict(REASONS))
+    return Table(
+        "stages", "Each file before and after each rule of the filter", columns, found, notes, dict(WITH_QUALITY)
+    )
 
 
 def _line(
@@ -89,7 +92,30 @@ def _line(
     ratio = tokens.get(str(row["source"]))
     told = NOT_MEASURED if ratio is None else figure(round(float(characters) * ratio))
     about = [text(told)] if tokens else []
-    return [text(file), text(stage, note=REASONS.get(stage, "")), *cells, *about]
+    return [text(file), text(stage, note=WITH_QUALITY.get(stage, "")), *cells, *about]
+
+
+def _quality(facts: Facts) -> Iterator[Table]:
+    """How well the classifier that the filter asks tells each of its sources when it has not seen it."""
+    maker = facts.maker_of.get((FOUNDATION, train_quality_classifier.name))
+    found = {} if maker is None else facts.whole.measured.get(maker.run.run_id, {})
+    names = [name.split("/") for name in found if name.startswith("auc/") and name.count("/") == 2]
+    rows = [
+        [text(language), text(source), measured(found[f"auc/{language}/{source}"])]
+        for _, language, source in sorted(names)
+    ]
+    if rows:
+        notes = [
+            "Held out together with each source of the other side: how often a good text is scored above a bad one. n "
+            "counts the documents of the source."
+        ]
+        yield Table(
+            "quality-sources",
+            "The quality classifier on sources that it has not seen",
+            ["language", "source", "AUC"],
+            rows,
+            notes,
+        )
 
 
 def _mix(facts: Facts) -> Iterator[Table]:
@@ -142,7 +168,7 @@ def _share(head: Head, row: Mapping[str, Any], judge: str | None) -> list[Cell]:
 
 def _examples(head: Head, rows: Rows) -> Iterator[Table]:
     """The first documents of each reason."""
-    places = {reason: place for place, reason in enumerate(REASONS)}
+    places = {reason: place for place, reason in enumerate(WITH_QUALITY)}
     ordered = sorted(rows, key=lambda row: places.get(row["reason"], len(places)))
     lines = [[text(row[name]) for name in ("reason", "detail", "source", "beginning")] for row in ordered]
     if lines:

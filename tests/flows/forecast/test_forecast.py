@@ -214,6 +214,20 @@ def test_every_step_of_the_shipped_recipe_has_a_figure_and_more_iterations_cost_
     )
 
 
+def test_a_quality_classifier_is_asked_of_as_many_documents_as_there_are_and_doubles_the_filter() -> None:
+    config = load_config(SMOKE)
+    sides = {
+        side: [{"name": name, "files": [name]} for name in names]
+        for side, names in (("positives", "ab"), ("negatives", "cd"))
+    }
+    judged = with_values(config, {"quality": {"languages": ["en"], **sides}}, "test")
+    volume = volume_of(config, 400)
+    plain, more = (
+        work_of(each, build_plan(each)["base", "filter_corpus"], volume).records for each in (config, judged)
+    )
+    assert more == 2 * plain > 0
+
+
 def test_tuning_the_temperature_costs_what_is_drawn_for_it() -> None:
     """60 prompts at each of four temperatures, nine answers each, beside 170 prompts of nine answers: as many more."""
     one, auto = (

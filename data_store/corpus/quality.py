@@ -1,0 +1,47 @@
+"""Documents that a classifier holds for worse than what somebody wants to train on. It is trained elsewhere, by
+language; here it is asked of the documents that no other rule has dropped."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from data_store.corpus.batch import Batch
+from data_store.corpus.describing import language_of
+
+LOW_QUALITY = "low_quality"
+REASON = {LOW_QUALITY: "below the threshold of the quality classifier of its language (section `quality`)"}
+CHARACTERS = 2000
+"""Of a document so many are judged, from its start; of those that the classifier learns from as many."""
+Score = Callable[[Sequence[str]], Sequence[float]]
+"""Of each text how surely it is a good one, in [0, 1]."""
+
+
+@dataclass
+class QualityJudge:
+    """`scores` and `thresholds` by language. `left_alone` counts the documents of languages without a classifier."""
+
+    scores: Mapping[str, Score]
+    thresholds: Mapping[str, float]
+    left_alone: Counter[str] = field(default_factory=Counter)
+
+    def drops(self, batch: Batch, documents: Sequence[int]) -> dict[int, str]:
+        """Those of these documents that are not good enough, with their score."""
+        of_language: dict[str, list[int]] = {}
+        for index in documents:
+            of_language.setdefault(language_in(batch, index), []).append(index)
+        found = {}
+        for language, mine in of_language.items():
+            if language not in self.scores:
+                self.left_alone[language] += len(mine)
+                continue
+            least = self.thresholds[language]
+            scores = self.scores[language]([batch.texts[index][:CHARACTERS] for index in mine])
+            for index, score in zip(mine, scores, strict=True):
+                if score < least:
+                    found[index] = f"{language} {score:.2f}, below {least:.2f}"
+        return found
+
+
+def language_in(batch: Batch, document: int) -> str:
+    """The language that a document counts as, for what learns from it and for what is judged."""
+    return language_of(batch.samples[document], is_code=bool(batch.is_code[document]))
