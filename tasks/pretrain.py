@@ -2,6 +2,7 @@
 
 from models.config import ArchitectureConfig, Config, PretrainConfig
 from models.mix_config import MixConfig
+from models.training.pace import SPEED, UTILISATION
 from tasks.answers import open_renderer
 from tasks.engine.call import StepCall
 from tasks.engine.step import Input, Measurements, Output, StepRun, step
@@ -25,7 +26,7 @@ def _metrics(call: StepCall) -> list[str]:
     mix = getattr(call.config, "mix", None)
     sources = [source.name for source in mix.sources] if mix is not None else []
     of_sources = [f"{what}/{name}" for name in sources for what in OF_SOURCES]
-    return ["loss", "parameters", "corpus_tokens", "trained_tokens", *of_sources]
+    return ["loss", "parameters", "corpus_tokens", "trained_tokens", SPEED, *UTILISATION, *of_sources]
 
 
 @step(

@@ -423,6 +423,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "counts",
         ),
         Row(
+            "a speed that holds the warm-up, and a share of a machine that nobody measured",
+            "tokens per second leave the first tenth and checkpoints out; the operations of a token are 6N + 12LHQT by "
+            "hand, and they are held against the maker's figure or one that is measured here",
+        ),
+        Row(
             "costs that the paper's own figures contradict",
             "hours and tonnes of CO2 of Llama 2 at 7B, 13B, 34B and 70B follow from the formulas and the defaults",
         ),

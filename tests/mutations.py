@@ -70,6 +70,7 @@ PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
+PACE = "tests/models/training/test_pace.py::"
 COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
 WITH_ITS_RECORD = (
@@ -90,6 +91,23 @@ FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
     # models/training/ppo_looks.py, tasks/evaluations/over_optimisation.py and reward_shift.py
+    # models/training/pace.py, models/costs.py
+    Mutation(
+        "the writing of checkpoints slows a training down",
+        "models/training/pace.py",
+        """        \"\"\"A checkpoint is written: what passed since the last step belongs to none.\"\"\"
+        self._last = now""",
+        """        \"\"\"A checkpoint is written: what passed since the last step belongs to none.\"\"\"
+        self._last = self._last""",
+        (PACE + "test_neither_the_first_tenth_nor_the_writing_of_checkpoints_counts_in_the_speed",),
+    ),
+    Mutation(
+        "attention is left out of the operations of a token",
+        "models/costs.py",
+        "return 6 * (parameters(shape) - looked_up) + attention",
+        "return 6 * (parameters(shape) - looked_up) + 0 * attention",
+        (COSTS + "test_the_operations_of_a_token_by_hand_after_palm",),
+    ),
     Mutation(
         "padding counts in the KL of a look",
         "models/training/ppo_looks.py",

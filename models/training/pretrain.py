@@ -1,20 +1,23 @@
 """Pretraining a Llama on a corpus (Llama 2, section 2.2), on transformers' Trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
+from models.ceiling import ceiling
 from models.checkpoint import save_checkpoint
 from models.config import ArchitectureConfig, PretrainConfig
+from models.costs import flops_per_token, utilisation
 from models.devices import use_threads
 from models.dialogue import Renderer
 from models.llama import build_llama
-from models.llama_presets import resolve_architecture
+from models.llama_presets import Architecture, resolve_architecture
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.mix import MixedRows
+from models.training.pace import SPEED, UTILISATION
 from models.training.packing import PackedCollator, pack
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
@@ -94,12 +97,29 @@ def pretrain(
         data_collator=PackedCollator(renderer.pad_id),
         processing_class=tokenizer,
     )
-    loss = run_trainer(trainer, config, reporter, "pretrain")
+    found = run_trainer(trainer, config, reporter, "pretrain", tokens=trained)
     if trainer.is_world_process_zero():
         save_checkpoint(model, tokenizer, out)
+        found |= _utilised(found, shape, config, reporter)
     return {
-        "loss": loss,
+        **found,
         "parameters": float(sum(p.numel() for p in model.parameters())),
         "corpus_tokens": float(tokens),
         "trained_tokens": float(trained),
     }
+
+
+def _utilised(
+    found: Mapping[str, float], shape: Architecture, config: PretrainConfig, reporter: Reporter
+) -> dict[str, float]:
+    """The share of what the devices can do, as `mfu`, and what they can do, as `peak_flops` operations a second."""
+    if SPEED not in found:
+        return {}
+    most = ceiling(config.dtype)
+    peak = most.flops * config.processes
+    share = utilisation(found[SPEED], flops_per_token(shape, config.sequence_length), peak)
+    reporter.log(
+        f"pretrain: {found[SPEED]:,.0f} tokens/s, {share:.1%} of {peak / 1e9:,.0f} GFLOP/s ({most.origin}; "
+        f"processes: {config.processes})"
+    )
+    return dict(zip(UTILISATION, (share, peak), strict=True))

@@ -40,9 +40,11 @@ class Recorder:
     def __init__(self) -> None:
         self.metrics: list[tuple[str, float, int]] = []
         self.lines: list[str] = []
+        self.texts: list[str] = []
 
     def progress(self, fraction: float, text: str) -> None:
         assert 0 <= fraction <= 1
+        self.texts.append(text)
 
     def metric(self, name: str, value: float, step: int) -> None:
         assert step >= 1

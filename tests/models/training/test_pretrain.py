@@ -1,5 +1,6 @@
 """Pretraining, through transformers' own training step."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,7 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, Trainer
 
 from models.config import PretrainConfig
+from models.costs import flops_per_token
 from models.dialogue import Renderer
+from models.llama_presets import resolve_architecture
 from models.training import pretrain as module
 from models.training.pretrain import pretrain
 from models.training.reporting import Quiet, Reporter
@@ -129,6 +132,13 @@ def test_it_learns_and_writes_a_model_that_opens_in_plain_transformers(
     losses = recorder.curve("pretrain/loss")
     assert len(losses) == 10
     assert metrics["loss"] == losses[-1] < losses[0] - 1
+    shape = resolve_architecture(LITTLE, len(renderer.tokenizer))
+    assert metrics["mfu"] == pytest.approx(
+        metrics["tokens_per_second"] * flops_per_token(shape, 64) / metrics["peak_flops"]
+    )
+    assert recorder.lines[-1].startswith(f"pretrain: {metrics['tokens_per_second']:,.0f} tokens/s")
+    assert recorder.texts[-1].startswith("pretrain step 40/40, loss ")
+    assert re.search(r"\d tokens/s, ends at \d\d:\d\d$", recorder.texts[-1])
     assert metrics["corpus_tokens"] == sum(len(document(renderer, text)) for text in QUESTIONS)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert metrics["parameters"] == sum(parameter.numel() for parameter in plain.parameters())
