@@ -12,7 +12,11 @@ class SourceConfig(Config):
     files: tuple[str, ...] = Field(
         min_length=1, description="Names of its files, as rows name them, or patterns such as c4*.jsonl"
     )
-    weight: float = Field(gt=0, description="Its share of the rows, relative to the weights of the others")
+    weight: float = Field(
+        ge=0,
+        description="Its share of the rows, relative to the weights of the others; 0: nothing trains on it, all of it "
+        "is held out",
+    )
     annealed_weight: float | None = Field(
         default=None, ge=0, description="The same in the annealed part; empty: as before"
     )
@@ -43,6 +47,10 @@ class MixConfig(Config):
         names = [source.name for source in self.sources]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"mix.sources: two are called {twice[0]}")
+        if not self.trained:
+            raise ValueError("mix.sources: every weight is 0, so there is nothing to train on")
+        if idle := [each.name for each in self.sources if not each.weight and each.annealed_weight is not None]:
+            raise ValueError(f"mix.sources: {idle[0]} has weight 0, nothing trains on it: take annealed_weight out")
         annealed = [source.annealed_weight for source in self.sources if source.annealed_weight is not None]
         if bool(annealed) != (self.annealed_share > 0):
             raise ValueError("mix: annealed_share and an annealed_weight of some source go together")
@@ -51,6 +59,11 @@ class MixConfig(Config):
         return self
 
     @property
+    def trained(self) -> list[SourceConfig]:
+        """The sources that are trained on."""
+        return [each for each in self.sources if each.weight]
+
+    @property
     def annealed_weights(self) -> list[float]:
-        """Of each source in the annealed part."""
-        return [each.weight if each.annealed_weight is None else each.annealed_weight for each in self.sources]
+        """Of each source that is trained on in the annealed part."""
+        return [each.weight if each.annealed_weight is None else each.annealed_weight for each in self.trained]

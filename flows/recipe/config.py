@@ -18,6 +18,7 @@ from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
 from flows.recipe.given_models import (
     check_compared,
     check_judges,
+    check_known_pairs,
     check_model,
     check_preprompts,
     folders_of,
@@ -50,7 +51,6 @@ from tasks.evaluation_judges.config import EvaluationConfig, EvaluationJudgeConf
 from tasks.fine_tune import FineTuneConfig
 from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.judging.people import BatchConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
@@ -84,7 +84,8 @@ class RunConfig(Config):
     )
     base_model: Path | None = Field(
         default=None,
-        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
+        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining. With "
+        "a mix it is pretrained on from there first, on data.documents",
     )
     template_date: date = Field(
         default=TEMPLATE_DATE,
@@ -172,6 +173,7 @@ class RunConfig(Config):
         if self.data.world is None:
             self.data.check_given(
                 base_model=self.base_model is not None,
+                mix=self.mix is not None,
                 iterations=self.iterations > 0,
                 pairs=self.distill is None and not self.draws_pairs,
                 gatt=self.gatt is not None,
@@ -225,6 +227,11 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def trains_base(self) -> bool:
+        """Whether the model that everything begins with is trained here: from nothing, or on from a base model."""
+        return self.base_model is None or self.mix is not None
 
     @property
     def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
@@ -324,7 +331,7 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: benchmarks.sets: {missing}")
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
-    _check_known_pairs(config, where)
+    check_known_pairs(config.collect, config.evaluate, where)
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}
@@ -336,11 +343,3 @@ def _check_files(config: RunConfig, where: str) -> None:
             models[f"evaluate.against: {each.name}: folder"] = each.folder
     for key, model in models.items():
         check_model(model, f"{where}: {key}")
-
-
-def _check_known_pairs(config: RunConfig, where: str) -> None:
-    asked: dict[str, BatchConfig | None] = {"collect.people": config.collect.people}
-    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in config.evaluate.judges}
-    for key, people in asked.items():
-        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
-            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")

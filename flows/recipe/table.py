@@ -36,6 +36,7 @@ from flows.recipe.conditions import (
     is_iteration,
     takes_in_pairs,
     trains_base,
+    trains_tokenizer,
 )
 from flows.recipe.context_row import CONTEXT_ROW
 from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
@@ -53,6 +54,7 @@ from flows.recipe.places import (
     first,
     for_judges,
     for_model,
+    given_base,
     here,
     imported_pairs,
     last,
@@ -151,7 +153,7 @@ FOUNDATION_ROWS = (
         section("tokenizer"),
         {"corpus": here("dataset/corpus")},
         {"tokenizer": "tokenizer"},
-        when=trains_base,
+        when=trains_tokenizer,
     ),
     FIT_ROW,
     CONTAMINATION_ROW,
@@ -162,7 +164,7 @@ FOUNDATION_ROWS = (
             "corpus": here("dataset/corpus"),
             "counts": here("dataset/corpus-counts"),
             "examples": here("dataset/dropped-examples"),
-            "tokenizer": here("tokenizer/tokenizer"),
+            "tokenizer": the_tokenizer,
         },
         {"shares": "corpus-shares", "report": "corpus"},
         when=describes,
@@ -170,7 +172,7 @@ FOUNDATION_ROWS = (
     Row(
         pretrain,
         pretraining,
-        {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer},
+        {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer, "base": given_base, "findings": FINDINGS},
         {"base": "base"},
         when=trains_base,
         after=(fit_context,),  # what does not fit is refused before any model is trained

@@ -154,6 +154,34 @@ def test_long_documents_are_cut_and_nothing_is_lost(build: Build, renderer: Rend
     assert Counter(token for row in rows for token in row) == expected
 
 
+@pytest.mark.conformance(
+    "continued pretraining begins with fresh weights", equation="models.training.pretrain:pretrain"
+)
+def test_going_on_begins_with_the_weights_of_the_base_and_its_loss(
+    build: Build, renderer: Renderer, gqa_policy: Path, tmp_path: Path
+) -> None:
+    """The first loss is the base model's own by hand; nothing is drawn."""
+    text = QUESTIONS[0]
+    trainer = build(
+        module,
+        lambda: pretrain(
+            [text],
+            renderer,
+            gqa_policy,
+            PretrainConfig(batch_size=1, max_steps=1, warmup_steps=0, sequence_length=64),
+            out=tmp_path / "out",
+            work=tmp_path / "work",
+            seed=3,
+            reporter=Quiet(),
+        ),
+    )
+    base = AutoModelForCausalLM.from_pretrained(gqa_policy)
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, base.get_parameter(name)), name
+    loss, _ = first_step(trainer)
+    assert loss == pytest.approx(float(nll_by_hand(base, document(renderer, text)).mean()), abs=1e-5)
+
+
 def test_rows_longer_than_the_context_are_refused(renderer: Renderer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"pretrain\.sequence_length 256 exceeds the context of 128"):
         run(QUESTIONS, renderer, tmp_path, Quiet(), sequence_length=256)

@@ -12,7 +12,9 @@ Launch = Callable[..., int]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "ppo on one base", "dpo"])
+@pytest.mark.parametrize(
+    "trainer", ["pretrain", "pretrain on a base", "sft", "reward", "ppo", "ppo on one base", "dpo"]
+)
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
 )
