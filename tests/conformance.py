@@ -126,6 +126,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Models from elsewhere": (
         Row(
+            "continued pretraining begins with fresh weights",
+            "before the first step every weight is the base's, and the first loss is the base's own by hand; killed "
+            "and resumed it gives the bytes of one that was not",
+        ),
+        Row(
             "weights that are not the model's",
             "names with a prefix, a layer or a head that is missing, a reward model in the place of a policy: refused "
             "wherever a checkpoint is opened, and named",
@@ -147,6 +152,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "Data from elsewhere": (
+        Row(
+            "old text trains what is to be measured on it",
+            "of a source of weight 0 no document is among the rows, all of them are held out, and the rows of the "
+            "others are what they are without it",
+        ),
         Row(
             "a choice on one axis counts on both",
             "of a project with two Pairwise tags each axis is given the answers to its own, and a file that does not "

@@ -70,6 +70,7 @@ PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
+SOURCES = "tests/tasks/test_pretrain_sources.py::"
 PACE = "tests/models/training/test_pace.py::"
 COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
@@ -100,6 +101,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         """        \"\"\"A checkpoint is written: what passed since the last step belongs to none.\"\"\"
         self._last = self._last""",
         (PACE + "test_neither_the_first_tenth_nor_the_writing_of_checkpoints_counts_in_the_speed",),
+    ),
+    Mutation(
+        "going on from a base model begins anew",
+        "models/training/pretrain.py",
+        "model = load_policy(start, trainable=True, dtype=config.dtype)",
+        "model = load_policy(start, trainable=True, dtype=config.dtype)\n"
+        "        for weights in model.parameters():\n            nn.init.normal_(weights, std=0.02)",
+        (PRETRAIN + "test_going_on_begins_with_the_weights_of_the_base_and_its_loss",),
+    ),
+    Mutation(
+        "a source of weight 0 is trained on like the others",
+        "tasks/pretrain_sources.py",
+        "count if not source.weight else math.ceil(count * mix.heldout_percent / 100) if count > 1 else 0",
+        "math.ceil(count * mix.heldout_percent / 100) if count > 1 else 0",
+        (SOURCES + "test_nothing_trains_on_a_source_of_weight_0_and_all_of_it_is_held_out",),
     ),
     Mutation(
         "attention is left out of the operations of a token",
@@ -2280,7 +2296,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "held-out documents are trained on",
         "tasks/pretrain_sources.py",
-        ' if row["doc_id"] not in kept_out',
+        ' and row["doc_id"] not in kept_out',
         "",
         (
             "tests/tasks/test_pretrain_sources.py::test_documents_are_dealt_out_by_file_and_what_is_held_out_is_not_read",

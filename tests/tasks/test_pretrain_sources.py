@@ -182,9 +182,8 @@ def test_every_promised_figure_of_each_source_is_measured(tmp_path: Path, tokeni
     config = MixedPretrainStepConfig(model=LITTLE, training=TRAINING, mix=mix_of())
     metrics = pretrain.function(run, config)
 
-    call = call_of(
-        pretrain, config, inputs={"corpus": ("dataset/corpus@base",), "tokenizer": ("tokenizer/tokenizer@base",)}
-    )
+    given = {"corpus": ("dataset/corpus@base",), "tokenizer": ("tokenizer/tokenizer@base",)}
+    call = call_of(pretrain, config, inputs=given)
     assert set(metrics) == set(pretrain.measures(call))
     assert metrics["trained_tokens"] == 20 * 32 == metrics["trained_tokens/web"] + metrics["trained_tokens/books"]
     assert metrics["epochs/web"] == metrics["trained_tokens/web"] / metrics["tokens/web"]
