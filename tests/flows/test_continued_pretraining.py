@@ -98,7 +98,7 @@ def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(tmp_
     assert (trained / "tokenizer.model").read_bytes() == (base / "tokenizer.model").read_bytes()
     lineage = home.look("lineage", "model/base@base")
     assert lineage.code == 0
-    assert "source/base@external" in lineage.out, lineage.out
+    assert f"registered from {base}" in lineage.out, "the base is named, by its folder and by its content"
     again = home.halter("run", config, "--json")
     assert (again.code, len(home.runs())) == (0, 5), "nothing is computed twice"
     report = home.look("report", "--json", "--out", str(tmp_path / "page.html"))
