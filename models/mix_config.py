@@ -5,13 +5,18 @@ from pydantic import Field, model_validator
 from models.config import Config
 
 
-class SourceConfig(Config):
-    """A source of pretraining."""
+class SourceFiles(Config):
+    """Which files are a source of pretraining."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="What its figures are called by")
     files: tuple[str, ...] = Field(
         min_length=1, description="Names of its files, as rows name them, or patterns such as c4*.jsonl"
     )
+
+
+class SourceConfig(SourceFiles):
+    """A source of pretraining."""
+
     weight: float = Field(
         ge=0,
         description="Its share of the rows, relative to the weights of the others; 0: nothing trains on it, all of it "
@@ -67,3 +72,23 @@ class MixConfig(Config):
     def annealed_weights(self) -> list[float]:
         """Of each source that is trained on in the annealed part."""
         return [each.weight if each.annealed_weight is None else each.annealed_weight for each in self.trained]
+
+
+class ExtendTokenizerConfig(Config):
+    """New pieces for the tokenizer of a base model, learned on some sources of the mix. It must be one of
+    SentencePiece's."""
+
+    pieces: int = Field(ge=1, description="How many; each is a row of embeddings, and one of the head")
+    sources: tuple[str, ...] = Field(min_length=1, description="Sources of the mix whose documents teach them")
+
+
+def check_extension(section: ExtendTokenizerConfig | None, mix: MixConfig | None) -> None:
+    """Raises ValueError for new pieces where no base model is pretrained on, and for sources that there are not.
+    `mix`: that of a base model."""
+    if section is None:
+        return
+    if mix is None:
+        raise ValueError("extend_tokenizer is for a base model that is pretrained on: give base_model and mix")
+    names = {source.name for source in mix.sources}
+    if unknown := [name for name in section.sources if name not in names]:
+        raise ValueError(f"extend_tokenizer.sources: the mix has no {unknown[0]}; it has {', '.join(sorted(names))}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
-from models.training.pace import SPEED
+from models.training.reporting import SPEED
 from tasks.answers import Dialogue, dialogue_ids, last_answer_of, open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import BASE, Input, Output, StepRun, step

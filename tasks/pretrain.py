@@ -3,7 +3,7 @@
 from data_store.errors import InputError
 from models.config import ArchitectureConfig, Config, PretrainConfig
 from models.mix_config import MixConfig
-from models.training.pace import SPEED, UTILISATION
+from models.training.reporting import SPEED, UTILISATION
 from tasks.answers import open_renderer
 from tasks.base_findings import FINDINGS, reads_alone
 from tasks.engine.call import StepCall
@@ -26,7 +26,8 @@ class MixedPretrainStepConfig(PretrainStepConfig):
 
 def _metrics(call: StepCall) -> list[str]:
     mix = getattr(call.config, "mix", None)
-    of_sources = () if mix is None else measures(mix, goes_on="base" in call.inputs)
+    extended = "base" in call.inputs and "tokenizer" in call.assets
+    of_sources = () if mix is None else measures(mix, goes_on="base" in call.inputs, extended=extended)
     return ["loss", "parameters", "corpus_tokens", "trained_tokens", SPEED, *UTILISATION, *of_sources]
 
 
@@ -57,7 +58,8 @@ def pretrain(run: StepRun, config: MixedPretrainStepConfig) -> Measurements:
             "packed: take mix out, so that it is used as it is, or give a model of another family"
         )
     renderer = open_renderer(run.path("tokenizer"))
-    sources = None if config.mix is None else open_sources(run, config.mix, renderer, config.training)
+    before = None if base is None else open_renderer(base)
+    sources = None if config.mix is None else open_sources(run, config.mix, renderer, config.training, before)
     measured = train(
         run.rows("corpus").column("text").to_pylist() if sources is None else (),
         renderer,

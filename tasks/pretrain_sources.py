@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from heapq import heappush, heappushpop
 from pathlib import Path
@@ -14,7 +14,7 @@ from data_store.estimate import Estimate
 from data_store.figures import figure
 from models.algorithms.intervals import jackknife_interval
 from models.config import PretrainConfig
-from models.mix_config import MixConfig, SourceConfig
+from models.mix_config import MixConfig, SourceConfig, SourceFiles
 from models.seeds import derive_seed
 from tasks.engine.step import StepRun
 
@@ -23,27 +23,32 @@ if TYPE_CHECKING:
     from models.training.mix import MixedRows
 
 _BEFORE = "heldout_loss_before"
+_BY_CHARACTER = "_per_character"
 _TRAINED = ("documents", "tokens", "trained_tokens", "epochs")
-OF_SOURCES = (*_TRAINED, _BEFORE, "heldout_loss")
+_LOSSES = (_BEFORE, "heldout_loss")
+OF_SOURCES = (*_TRAINED, *_LOSSES, *(f"{each}{_BY_CHARACTER}" for each in _LOSSES))
 """What is measured of each source, under OF/NAME."""
 
 
-def measures(mix: MixConfig, *, goes_on: bool) -> Iterator[str]:
+def measures(mix: MixConfig, *, goes_on: bool, extended: bool = False) -> Iterator[str]:
     """The figures of a mix: of a source that nothing trains on its losses alone; those before where the training goes
-    on from a model that exists."""
+    on from a model that exists; those by character where its tokenizer is `extended`, so that tokens are others."""
+    losses: tuple[str, ...] = _LOSSES if goes_on else _LOSSES[1:]
+    losses += tuple(f"{each}{_BY_CHARACTER}" for each in losses) if extended else ()
     for source in mix.sources:
-        losses = ((_BEFORE,) if goes_on else ()) + ("heldout_loss",)
         yield from (f"{what}/{source.name}" for what in (_TRAINED if source.weight else ()) + losses)
 
 
 @dataclass(frozen=True)
 class Sources:
     """The rows of a training, the names of the sources that they are of, and the held-out documents of every source
-    as token ids."""
+    as token ids; with a tokenizer that was extended, as those of the tokenizer before, too, and their characters."""
 
     rows: "MixedRows"
     trained: Sequence[str]
     heldout: Mapping[str, Sequence[list[int]]]
+    heldout_before: Mapping[str, Sequence[list[int]]] | None = None
+    characters: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def measured(self, model: Path, training: PretrainConfig, before: Path | None = None) -> dict[str, Any]:
         """Documents and tokens of each source, tokens that were read of it, epochs, and the model's loss on what was
@@ -54,19 +59,26 @@ class Sources:
             numbers = len(stream.tokens), stream.tokens.total, trained, trained / stream.tokens.total
             found |= {f"{what}/{name}": float(number) for what, number in zip(_TRAINED, numbers, strict=True)}
         if before is not None:
-            found |= self._losses(_BEFORE, before, training)
-        return found | self._losses("heldout_loss", model, training)
+            found |= self._losses(_BEFORE, before, self.heldout_before or self.heldout, training)
+        return found | self._losses("heldout_loss", model, self.heldout, training)
 
-    def _losses(self, what: str, model: Path, training: PretrainConfig) -> dict[str, Estimate]:
+    def _losses(
+        self, what: str, model: Path, heldout: Mapping[str, Sequence[list[int]]], training: PretrainConfig
+    ) -> dict[str, Estimate]:
         from models.checkpoint import load_policy
         from models.training.heldout_loss import losses
 
         policy = load_policy(model, dtype=training.dtype)
-        return {
-            f"{what}/{name}": loss_per_token(losses(policy, documents, training.sequence_length))
-            for name, documents in self.heldout.items()
-            if documents
-        }
+        found = {}
+        for name, documents in heldout.items():
+            if documents:
+                of = losses(policy, documents, training.sequence_length)
+                found[f"{what}/{name}"] = loss_per_token(of)
+                if self.heldout_before is not None:
+                    pairs = zip(of, self.characters[name], strict=True)
+                    by_character = loss_per_token([(loss, characters) for (loss, _), characters in pairs])
+                    found[f"{what}{_BY_CHARACTER}/{name}"] = by_character
+        return found
 
     def table(self, measured: Mapping[str, float | Estimate]) -> list[dict[str, Any]]:
         """A line for each source, for people."""
@@ -83,10 +95,16 @@ class Sources:
         return lines
 
 
-def open_sources(run: StepRun, mix: MixConfig, renderer: "Renderer", training: PretrainConfig) -> Sources:
+def open_sources(
+    run: StepRun,
+    mix: MixConfig,
+    renderer: "Renderer",
+    training: PretrainConfig,
+    before: "Renderer | None" = None,
+) -> Sources:
     """Deal the documents of the corpus out to the sources, and lay out what is read: the tokens of those that are
     trained on. Raises InputError for a file that no source holds, a source that holds none, and one that would be read
-    more often than the mix allows."""
+    more often than the mix allows. `before`: of the model that the training goes on from."""
     from models.training.mix import MixedRows, Schedule, Stream
     from models.training.token_files import write_tokens
 
@@ -98,7 +116,7 @@ def open_sources(run: StepRun, mix: MixConfig, renderer: "Renderer", training: P
     places = {source.name: place for place, source in enumerate(mix.trained)}
 
     def trained_on() -> Iterator[tuple[int, str]]:
-        for number, row in _documents(run, mix):
+        for number, row in documents_of(run, mix.sources):
             if mix.sources[number].weight and row["doc_id"] not in kept_out:
                 yield places[mix.sources[number].name], row["text"]
 
@@ -126,7 +144,17 @@ def open_sources(run: StepRun, mix: MixConfig, renderer: "Renderer", training: P
         source.name: list(renderer.documents(documents.values()))
         for source, documents in zip(mix.sources, apart, strict=True)
     }
-    return Sources(MixedRows(schedule, streams), list(places), heldout)
+    rows_of = MixedRows(schedule, streams)
+    if before is None or before.identity == renderer.identity:
+        return Sources(rows_of, list(places), heldout)
+    held_out = {source.name: list(documents.values()) for source, documents in zip(mix.sources, apart, strict=True)}
+    return Sources(
+        rows_of,
+        list(places),
+        heldout,
+        {name: list(before.documents(each)) for name, each in held_out.items()},
+        {name: [len(text) for text in each] for name, each in held_out.items()},
+    )
 
 
 def loss_per_token(of: Sequence[tuple[float, int]]) -> Estimate:
@@ -144,19 +172,19 @@ def _none_fits(source: SourceConfig) -> str:
     return f"no file of the corpus fits {', '.join(source.files)}"
 
 
-def _documents(run: StepRun, mix: MixConfig) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every document of the corpus with the number of its source."""
+def documents_of(run: StepRun, sources: Sequence[SourceFiles]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every document of the corpus with the number of its source. Raises InputError for a file that is of none."""
     known: dict[str, int] = {}
     for rows in run.batches("corpus", 256):
         for row in rows:
             file = row["source"].rpartition(":")[0] or row["source"]
             if file not in known:
-                known[file] = _source_of(file, mix)
+                known[file] = _source_of(file, sources)
             yield known[file], row
 
 
-def _source_of(file: str, mix: MixConfig) -> int:
-    for number, source in enumerate(mix.sources):
+def _source_of(file: str, sources: Sequence[SourceFiles]) -> int:
+    for number, source in enumerate(sources):
         if any(fnmatchcase(file, pattern) for pattern in source.files):
             return number
     raise InputError(f"mix.sources: no source holds {file}: name it in the files of one")
@@ -168,7 +196,7 @@ def _held_out(run: StepRun, mix: MixConfig) -> list[dict[str, str]]:
     No more than these are held."""
     lowest: list[list[tuple[int, str, str]]] = [[] for _ in mix.sources]
     counts = [0] * len(lowest)
-    for number, row in _documents(run, mix):
+    for number, row in documents_of(run, mix.sources):
         counts[number] += 1
         entry = (-int(text_hash(row["text"])[:16], 16), row["doc_id"], row["text"])  # the heap gives up its least
         if len(lowest[number]) < mix.heldout_documents:

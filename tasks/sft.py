@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
-from models.training.pace import SPEED
+from models.training.reporting import SPEED
 from tasks.answers import open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step

@@ -11,7 +11,7 @@ from typing import Any
 from data_store.estimate import Estimate
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
-from models.training.pace import SPEED
+from models.training.reporting import SPEED
 from tasks.answers import Dialogue, dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import annotators_of, rate_of

@@ -126,6 +126,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Models from elsewhere": (
         Row(
+            "new pieces move old ids, or change how old text is read",
+            "every old id is the token that it was, old text has the ids that it had, transformers and SentencePiece "
+            "agree, and a new row is the mean of old ones beside rows that stay to the bit",
+        ),
+        Row(
             "continued pretraining begins with fresh weights",
             "before the first step every weight is the base's, and the first loss is the base's own by hand; killed "
             "and resumed it gives the bytes of one that was not",

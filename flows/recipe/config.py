@@ -4,22 +4,23 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
-from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
+from flows.recipe.distill_config import DistillConfig, RunName
 from flows.recipe.given_models import (
     check_compared,
     check_judges,
     check_known_pairs,
     check_model,
+    check_pieces,
     check_preprompts,
     folders_of,
     resolved_collect,
@@ -42,7 +43,7 @@ from models.config import (
     SFTConfig,
     TokenizerConfig,
 )
-from models.mix_config import MixConfig
+from models.mix_config import ExtendTokenizerConfig, MixConfig, check_extension
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.describe_corpus import DescribeConfig
@@ -56,16 +57,6 @@ from tasks.measure_contamination import ContaminationConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
 from tasks.synthesize_gatt import GattConfig
-
-RunName = Annotated[str, AfterValidator(check_run_name)]
-
-
-class DistillConfig(Config):
-    """Learning from a larger model's answers (Llama 2, section 3.2.3: only the largest model samples)."""
-
-    run: RunName = Field(
-        description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here"
-    )
 
 
 class RunConfig(Config):
@@ -107,6 +98,9 @@ class RunConfig(Config):
     )
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
+    extend_tokenizer: ExtendTokenizerConfig | None = Field(
+        default=None, description="New pieces for the tokenizer of a base model that is pretrained on; empty: none"
+    )
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
     sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
     collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
@@ -160,6 +154,7 @@ class RunConfig(Config):
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
         elif self.iterations and self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
+        check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
@@ -332,6 +327,8 @@ def _check_files(config: RunConfig, where: str) -> None:
     if missing := config.reward_tests.missing():
         raise InputError(f"{where}: reward_tests.sets: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
+    if config.extend_tokenizer is not None and config.base_model is not None:
+        check_pieces(config.base_model, f"{where}: extend_tokenizer")
     models = {} if config.base_model is None else {"base_model": config.base_model}
     if config.collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(config.collect.judge).items()}

@@ -103,6 +103,15 @@ def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
     return {key: value for key, value in judge if isinstance(value, Path)}
 
 
+def check_pieces(folder: Path, where: str) -> None:
+    """Raises InputError for a base model whose tokenizer is none of SentencePiece's."""
+    if not (folder / "tokenizer.model").is_file():
+        raise InputError(
+            f"{where}: {folder} has no tokenizer.model, and pieces can be added to a tokenizer of SentencePiece alone: "
+            "take extend_tokenizer out"
+        )
+
+
 def check_model(folder: Path, where: str) -> None:
     """Raises InputError for what is no folder that transformers can open."""
     if not folder.is_dir():

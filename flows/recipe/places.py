@@ -168,8 +168,9 @@ def under_adapters(at: Place) -> tuple[Incoming, ...]:
 
 
 def the_tokenizer(at: Place) -> tuple[Incoming, ...]:
-    """The tokenizer that was trained here, or the base model's."""
-    return given_base(at) or _assets("tokenizer/tokenizer", FOUNDATION)
+    """The tokenizer that was trained here, the base model's, or that with the pieces that were added to it."""
+    made = at.config.extend_tokenizer is not None or at.config.base_model is None
+    return _assets("tokenizer/tokenizer", FOUNDATION) if made else given_base(at)
 
 
 def the_prompts(at: Place) -> tuple[Incoming, ...]:

@@ -82,6 +82,7 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
+from flows.recipe.tokenizer_row import EXTENSION_ROW
 from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.collect_preferences import collect_preferences
 from tasks.describe_corpus import describe_corpus
@@ -155,6 +156,7 @@ FOUNDATION_ROWS = (
         {"tokenizer": "tokenizer"},
         when=trains_tokenizer,
     ),
+    EXTENSION_ROW,
     FIT_ROW,
     CONTAMINATION_ROW,
     Row(

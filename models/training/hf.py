@@ -18,9 +18,8 @@ from transformers import Trainer, TrainingArguments
 
 from models.config import TrainerConfig
 from models.devices import autocast, has_accelerator
-from models.training.pace import SPEED
 from models.training.pulse import Pulse, TrainingDivergedError
-from models.training.reporting import Reporter
+from models.training.reporting import SPEED, Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 

@@ -16,12 +16,13 @@ from models.devices import use_threads
 from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture, resolve_architecture, shape_in
+from models.tokenizer import load_tokenizer
 from models.training.hf import ResumableTrainer, run_trainer, training_arguments
 from models.training.mix import MixedRows
-from models.training.pace import SPEED, UTILISATION
 from models.training.packing import PackedCollator, pack
 from models.training.processes import data_parallel
-from models.training.reporting import Reporter
+from models.training.reporting import SPEED, UTILISATION, Reporter
+from models.vocabulary_extension import extend_embeddings
 
 OPEN_ROWS = 64  # of documents of 29 tokens in rows of 128, one fills 88.5 %, 8 fill 94.8, 64 fill 95.7, all 95.9
 
@@ -112,6 +113,9 @@ def _begun(
     """The model before its first step, and its shape where it is a Llama."""
     if isinstance(start, Path):
         model = load_policy(start, trainable=True, dtype=config.dtype)
+        own = load_tokenizer(start)
+        if len(own) < len(renderer.tokenizer):
+            extend_embeddings(model, own, renderer.tokenizer)
         known = cast(PreTrainedConfig, model.config)
         shape = shape_in(known.to_dict()) if known.model_type == "llama" else None
         context = int(known.max_position_embeddings)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from models.tokenizer import load_tokenizer, tokenizer_identity
 from tests.flows.recipe_runs import POCKET, Home
@@ -30,7 +31,7 @@ def korean(count: int) -> list[str]:
     ]
 
 
-def config_of(folder: Path, base: Path, old: list[str]) -> Path:
+def config_of(folder: Path, base: Path, old: list[str], **changes: object) -> Path:
     for name, texts in (("ko", korean(120)), ("en", old)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     content = {
@@ -57,28 +58,37 @@ def config_of(folder: Path, base: Path, old: list[str]) -> Path:
         },
     }
     path = folder / "korean.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump({**content, **changes}))
     return path
 
 
 def metrics_of(home: Home) -> Mapping[str, float]:
-    (run,) = home.store.runs(step="pretrain")
-    return run.metrics
+    found = {name: value for run in home.store.runs() for name, value in run.metrics.items()}
+    assert {run.state for run in home.store.runs()} == {"succeeded"}
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, server: str) -> tuple[Path, list[str]]:
+    """The model that the pocket recipe pretrains, as a folder, and documents that it was pretrained on."""
+    folder = tmp_path_factory.mktemp("made")
+    made = replace(Home(folder / "home"), server=server)
+    content = {**yaml.safe_load(POCKET), "iterations": 0}
+    (folder / "pocket.yaml").write_text(yaml.safe_dump(content))
+    assert made.halter("run", folder / "pocket.yaml").code == 0
+    shutil.copytree(made.store.checkout(made.head("model/base@base")), folder / "base")
+    documents = made.store.rows(made.head("dataset/corpus@base")).to_pylist()
+    return folder / "base", [row["text"] for row in documents if len(row["text"].split()) > 12][:60]
 
 
 @pytest.mark.slow
 @pytest.mark.conformance("continued pretraining begins with fresh weights", equation="tasks.pretrain:pretrain")
-def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(tmp_path: Path, server: str) -> None:
-    made = replace(Home(tmp_path / "home"), server=server)
-    content = {**yaml.safe_load(POCKET), "iterations": 0}
-    (tmp_path / "pocket.yaml").write_text(yaml.safe_dump(content))
-    assert made.halter("run", tmp_path / "pocket.yaml").code == 0
-    base = tmp_path / "base"
-    shutil.copytree(made.store.checkout(made.head("model/base@base")), base)
-    documents = made.store.rows(made.head("dataset/corpus@base")).to_pylist()
-    config = config_of(tmp_path, base, [row["text"] for row in documents if len(row["text"].split()) > 12][:60])
-
-    home = replace(made, name="korean")
+def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(
+    base: tuple[Path, list[str]], tmp_path: Path, server: str
+) -> None:
+    given, old_text = base
+    config = config_of(tmp_path, given, old_text)
+    home = Home(tmp_path / "home", server, name="korean")
     assert (finished := home.halter("run", config)).code == 0, finished.err
     steps = [step for _, step, _ in home.runs()]
     assert steps[0] == "check_base"
@@ -93,12 +103,12 @@ def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(tmp_
     assert 0 < found["mfu"] < 1
 
     trained = home.store.checkout(home.head("model/base@base"))
-    tokenizers = [load_tokenizer(folder) for folder in (base, trained)]
+    tokenizers = [load_tokenizer(folder) for folder in (given, trained)]
     assert len({tokenizer_identity(each) for each in tokenizers}) == 1
-    assert (trained / "tokenizer.model").read_bytes() == (base / "tokenizer.model").read_bytes()
+    assert (trained / "tokenizer.model").read_bytes() == (given / "tokenizer.model").read_bytes()
     lineage = home.look("lineage", "model/base@base")
     assert lineage.code == 0
-    assert f"registered from {base}" in lineage.out, "the base is named, by its folder and by its content"
+    assert f"registered from {given}" in lineage.out, "the base is named, by its folder and by its content"
     again = home.halter("run", config, "--json")
     assert (again.code, len(home.runs())) == (0, 5), "nothing is computed twice"
     report = home.look("report", "--json", "--out", str(tmp_path / "page.html"))
@@ -106,6 +116,30 @@ def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(tmp_
     assert (row[0]["text"], old[0]["text"]) == ("korean", "old")
     assert row[-2]["value"] == before
     assert old[-1]["value"] == found["heldout_loss/old"]
+
+
+@pytest.mark.slow
+def test_pieces_of_its_own_make_korean_fewer_tokens_and_the_model_learns_it_with_them(
+    base: tuple[Path, list[str]], tmp_path: Path, server: str
+) -> None:
+    given, old_text = base
+    config = config_of(tmp_path, given, old_text, extend_tokenizer={"pieces": 80, "sources": ["korean"]})
+    home = Home(tmp_path / "home", server, name="korean")
+    assert (finished := home.halter("run", config)).code == 0, finished.err
+    found = metrics_of(home)
+    assert found["vocab_size"] == 400 + 80
+    assert found["tokens_per_character/korean"] < found["tokens_per_character_before/korean"] / 2
+    assert found["tokens_per_character/old"] == found["tokens_per_character_before/old"]
+    assert (found["changed_share/korean"], found["changed_share/old"]) == (1, 0)
+    for name, falls in (("korean", True), ("old", False)):
+        before, after = (found[f"heldout_loss{when}_per_character/{name}"] for when in ("_before", ""))
+        assert (after < before) == falls, "tokens of two tokenizers are not the same, characters are"
+    trained = home.store.checkout(home.head("model/base@base"))
+    weights = {folder: load_file(folder / "model.safetensors") for folder in (given, trained)}
+    rows = [weights[folder]["model.embed_tokens.weight"].shape[0] for folder in (given, trained)]
+    assert rows == [400, 480]
+    assert len(load_tokenizer(trained)) == 480
+    assert (trained / "tokenizer.model").stat().st_size > (given / "tokenizer.model").stat().st_size
 
 
 def test_korean_of_the_test_is_many_different_documents() -> None:

@@ -101,7 +101,10 @@ def _mix(facts: Facts) -> Iterator[Table]:
     there = [of for of in OF_SOURCES if any(what == of for what, _ in split)]
     rows = [[text(name), *(measured(found.get(f"{what}/{name}")) for what in there)] for name in sorted(names)]
     if rows:
-        notes = ["Loss in nats per token, on documents that nothing trained on; its n counts documents."]
+        notes = [
+            "Loss in nats per token, on documents that nothing trained on; its n counts documents. Tokens of two "
+            "tokenizers are not the same: there the losses per character compare."
+        ]
         columns = ["source", *(what.replace("_", " ") for what in there)]
         yield Table("mix", "What pretraining read of each source", columns, rows, notes)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from models.training.pace import SPEED, UTILISATION
+from models.training.reporting import SPEED, UTILISATION
 from tests.models.training.little_runs import RUNS, Recorder
 
 

@@ -5,14 +5,13 @@ from datetime import datetime
 import pytest
 
 from models.config import PretrainConfig
-from models.training.pace import Pace, time_of_day
-from models.training.pulse import Pulse
+from models.training.pulse import Pace, Pulse, time_of_day
 from tests.models.training.little_runs import Recorder
 
 
 @pytest.mark.conformance(
     "a speed that holds the warm-up, and a share of a machine that nobody measured",
-    equation="models.training.pace:Pace",
+    equation="models.training.pulse:Pace",
 )
 def test_neither_the_first_tenth_nor_the_writing_of_checkpoints_counts_in_the_speed() -> None:
     """20 steps, two of which warm up: 9 s and 5 s; then 1 s each, with a checkpoint of 7 s after the fourth."""
