@@ -140,7 +140,7 @@ def _inside(config: RunConfig, store: Store, name: str, version: str, part: str)
 def _outside(name: str, folder: Path, run: tuple[RunConfig, Store] | None) -> Named:
     base = None
     if (folder / "adapter_config.json").exists():
-        base = run[0].base_model if run is not None else None
+        base = run[0].base_model if run is not None and not run[0].trains_base else None
         if base is None:
             raise InputError(f"{name} is an adapter: name with --run a run whose base_model it stands on")
     return Named(name, folder, base, describe_source("source", folder).version_id, None)

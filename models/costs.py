@@ -75,6 +75,24 @@ def training_flops(
     return passes * forward_flops(shape, tokens, context, head=head)
 
 
+def flops_per_token(shape: Architecture, context: float) -> float:
+    """Operations that a token of training needs, as model FLOPs utilisation counts them: 6 N + 12 L H Q T, with N
+    weights, L layers, H heads of size Q and rows of T = `context` tokens (PaLM, arXiv 2204.02311, appendix B). Nothing
+    is taken off for the causal mask or for documents that share a row, nothing added for what is computed twice.
+
+    PaLM's head is its embeddings. Where there are two matrices, looking up is no product, and the head counts alone.
+    """
+    looked_up = 0 if shape.tie_embeddings else shape.vocab_size * shape.hidden_size
+    attention = 12 * shape.num_layers * shape.hidden_size * context  # H · Q is the hidden size
+    return 6 * (parameters(shape) - looked_up) + attention
+
+
+def utilisation(tokens_per_second: float, flops: float, peak: float) -> float:
+    """Model FLOPs utilisation: the share of `peak` operations a second that these tokens, of `flops` operations each,
+    come to (PaLM, appendix B)."""
+    return tokens_per_second * flops / peak
+
+
 def cache_bytes(shape: Architecture, tokens: float, dtype: str) -> float:
     """Keys and values of `tokens` in all layers."""
     kv = shape.hidden_size // shape.num_heads * shape.num_kv_heads

@@ -26,6 +26,11 @@ def has_accelerator() -> bool:
     return device().type != CPU.type
 
 
+def device_name() -> str:
+    """What the maker calls the accelerator of this process; empty on a CPU."""
+    return torch.cuda.get_device_name(device()) if has_accelerator() else ""
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where a model lies, and so where what it reads must lie."""
     return next(model.parameters()).device

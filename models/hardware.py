@@ -48,3 +48,10 @@ GPUS: Mapping[str, tuple[float, float, float, float, float]] = {
     "h100": (989e12, 67e12, 3.35e12, 80e9, 700),  # NVIDIA H100 SXM data sheet
     "h200": (989e12, 67e12, 4.8e12, 141e9, 700),  # NVIDIA H200 SXM data sheet
 }
+
+
+def stated_peaks(name: str) -> Mapping[str, float]:
+    """Operations a second by dtype, of the GPU whose maker's name this is, such as «NVIDIA H200»; empty for others."""
+    words = name.lower().replace("-", " ").split()
+    found = next((peaks for key, peaks in GPUS.items() if key in words), None)
+    return {} if found is None else {"bfloat16": found[0], "float32": found[1]}

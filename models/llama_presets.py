@@ -1,6 +1,8 @@
 """Shapes of the published Llamas, and of new ones. Needs neither torch nor transformers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from models.config import ArchitectureConfig
 
@@ -49,6 +51,20 @@ PRESETS = {
     "llama3-70b": _llama3(8192, 80, 64, 28_672),
     "little": Architecture(128, 3, 4, 4, 344, context_length=512, tie_embeddings=True, initializer_range=0.08),
 }
+
+
+def shape_in(config: Mapping[str, Any]) -> Architecture:
+    """Of a decoder like Llama's, by its config.json. Raises KeyError or TypeError where that is none."""
+    return Architecture(
+        hidden_size=config["hidden_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        num_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
+        ffn_size=config["intermediate_size"],
+        context_length=config["max_position_embeddings"],
+        vocab_size=config["vocab_size"],
+        tie_embeddings=bool(config.get("tie_word_embeddings", False)),
+    )
 
 
 def resolve_architecture(config: ArchitectureConfig, vocab_size: int) -> Architecture:

@@ -53,7 +53,7 @@ def train_tokenizer(texts: Iterable[str], folder: Path, config: TokenizerConfig,
     try:
         with model_file.open("wb") as out:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_sentences(texts, config.max_sentence_length),
+                sentence_iterator=sentences(texts, config.max_sentence_length),
                 model_writer=out,
                 model_type="bpe",
                 vocab_size=config.vocab_size,
@@ -221,7 +221,7 @@ def _padding(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return max(free, key=worth)[1] if free else cast(str | None, tokenizer.eos_token)
 
 
-def _sentences(texts: Iterable[str], limit: int) -> Iterator[str]:
+def sentences(texts: Iterable[str], limit: int) -> Iterator[str]:
     """SentencePiece wants one sentence a row; long lines are cut at `limit` characters, not skipped."""
     for text in texts:
         for line in text.splitlines():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
+from models.training.reporting import SPEED
 from tasks.answers import Dialogue, dialogue_ids, last_answer_of, open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import BASE, Input, Output, StepRun, step
@@ -44,7 +45,7 @@ class FineTuneStepConfig(FineTuneConfig):
         "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
-    metrics=("loss", "dialogues", "steps", "picks", "distilled", "replay", "gatt", "read_from_text", "too_long"),
+    metrics=("loss", SPEED, "dialogues", "steps", "picks", "distilled", "replay", "gatt", "read_from_text", "too_long"),
     headline="loss",
     about="Fine-tunes the policy of one iteration on the picks and the dialogues.",
     tags=("trainer",),

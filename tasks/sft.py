@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
+from models.training.reporting import SPEED
 from tasks.answers import open_renderer
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step
@@ -26,7 +27,7 @@ class SFTStepConfig(Config):
         "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
-    metrics=("loss", "dialogues", "steps"),
+    metrics=("loss", SPEED, "dialogues", "steps"),
     headline="loss",
     about="Fine-tunes the base model on the demonstrations; its result is V0.",
     tags=("trainer",),

@@ -11,6 +11,7 @@ from typing import Any
 from data_store.estimate import Estimate
 from data_store.rows import RATINGS
 from models.config import Config, LoraConfig, RewardConfig
+from models.training.reporting import SPEED
 from tasks.answers import Dialogue, dialogue_ids, open_renderer, sides_of
 from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import annotators_of, rate_of
@@ -27,7 +28,7 @@ class RewardStepConfig(Config):
 
 
 CHANCE = 0.5  # the accuracy of guessing which of two answers is the better one
-METRICS = ("loss", "pairs", "steps", *(f"accuracy/{rating}" for rating in ("all", *RATINGS)))
+METRICS = ("loss", SPEED, "pairs", "steps", *(f"accuracy/{rating}" for rating in ("all", *RATINGS)))
 
 
 INPUTS = {

@@ -126,6 +126,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Models from elsewhere": (
         Row(
+            "new pieces move old ids, or change how old text is read",
+            "every old id is the token that it was, old text has the ids that it had, transformers and SentencePiece "
+            "agree, and a new row is the mean of old ones beside rows that stay to the bit",
+        ),
+        Row(
+            "continued pretraining begins with fresh weights",
+            "before the first step every weight is the base's, and the first loss is the base's own by hand; killed "
+            "and resumed it gives the bytes of one that was not",
+        ),
+        Row(
             "weights that are not the model's",
             "names with a prefix, a layer or a head that is missing, a reward model in the place of a policy: refused "
             "wherever a checkpoint is opened, and named",
@@ -147,6 +157,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "Data from elsewhere": (
+        Row(
+            "old text trains what is to be measured on it",
+            "of a source of weight 0 no document is among the rows, all of them are held out, and the rows of the "
+            "others are what they are without it",
+        ),
         Row(
             "a choice on one axis counts on both",
             "of a project with two Pairwise tags each axis is given the answers to its own, and a file that does not "
@@ -421,6 +436,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "costs of another model than the one that runs",
             "parameters are those of the model that is built and of the published ones, operations those that torch "
             "counts",
+        ),
+        Row(
+            "a speed that holds the warm-up, and a share of a machine that nobody measured",
+            "tokens per second leave the first tenth and checkpoints out; the operations of a token are 6N + 12LHQT by "
+            "hand, and they are held against the maker's figure or one that is measured here",
         ),
         Row(
             "costs that the paper's own figures contradict",

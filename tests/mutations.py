@@ -70,6 +70,9 @@ PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
 BY_DEFINITION = OVERLAP + "test_what_is_found_is_what_the_definition_finds_pair_by_pair"
+EXTENSION = "tests/models/test_vocabulary_extension.py::"
+SOURCES = "tests/tasks/test_pretrain_sources.py::"
+PULSE = "tests/models/training/test_pulse.py::"
 COSTS = "tests/models/test_costs.py::"
 SHARING = "tests/data_store/incoming/test_sharing.py::"
 WITH_ITS_RECORD = (
@@ -93,6 +96,52 @@ FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
     # models/training/ppo_looks.py, tasks/evaluations/over_optimisation.py and reward_shift.py
+    # models/training/pulse.py, models/costs.py
+    Mutation(
+        "the writing of checkpoints slows a training down",
+        "models/training/pulse.py",
+        """        \"\"\"A checkpoint is written: what passed since the last step belongs to none.\"\"\"
+        self._last = now""",
+        """        \"\"\"A checkpoint is written: what passed since the last step belongs to none.\"\"\"
+        self._last = self._last""",
+        (PULSE + "test_neither_the_first_tenth_nor_the_writing_of_checkpoints_counts_in_the_speed",),
+    ),
+    Mutation(
+        "going on from a base model begins anew",
+        "models/training/pretrain.py",
+        "model = load_policy(start, trainable=True, dtype=config.dtype)",
+        "model = load_policy(start, trainable=True, dtype=config.dtype)\n"
+        "        for weights in model.parameters():\n            nn.init.normal_(weights, std=0.02)",
+        (PRETRAIN + "test_going_on_begins_with_the_weights_of_the_base_and_its_loss",),
+    ),
+    Mutation(
+        "new pieces merge before the old ones",
+        "models/vocabulary_extension.py",
+        "score=lowest - number",
+        "score=1.0 - number",
+        (EXTENSION + "test_old_pieces_keep_their_ids_and_old_text_is_read_as_before",),
+    ),
+    Mutation(
+        "a new piece begins as one of the old pieces that it was",
+        "models/vocabulary_extension.py",
+        "weight[number] = weight[parts].mean(0)",
+        "weight[number] = weight[parts[-1]]",
+        (EXTENSION + "test_a_new_row_is_the_mean_of_the_rows_of_the_old_pieces_and_old_rows_stay",),
+    ),
+    Mutation(
+        "a source of weight 0 is trained on like the others",
+        "tasks/pretrain_sources.py",
+        "count if not source.weight else math.ceil(count * mix.heldout_percent / 100) if count > 1 else 0",
+        "math.ceil(count * mix.heldout_percent / 100) if count > 1 else 0",
+        (SOURCES + "test_nothing_trains_on_a_source_of_weight_0_and_all_of_it_is_held_out",),
+    ),
+    Mutation(
+        "attention is left out of the operations of a token",
+        "models/costs.py",
+        "return 6 * (parameters(shape) - looked_up) + attention",
+        "return 6 * (parameters(shape) - looked_up) + 0 * attention",
+        (COSTS + "test_the_operations_of_a_token_by_hand_after_palm",),
+    ),
     Mutation(
         "padding counts in the KL of a look",
         "models/training/ppo_looks.py",
@@ -2303,7 +2352,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "held-out documents are trained on",
         "tasks/pretrain_sources.py",
-        ' if row["doc_id"] not in kept_out',
+        ' and row["doc_id"] not in kept_out',
         "",
         (
             "tests/tasks/test_pretrain_sources.py::test_documents_are_dealt_out_by_file_and_what_is_held_out_is_not_read",

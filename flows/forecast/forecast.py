@@ -15,6 +15,7 @@ from flows.forecast.volumes import volume_of
 from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, groups_of
+from models import llama_presets
 from models.config import Config, LoraConfig
 from models.costs import (
     Memory,
@@ -94,17 +95,7 @@ def shape_in(folder: Path, key: str) -> Architecture:
     """Of a model's folder, which this key of the config names."""
     file = folder / "config.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return Architecture(
-            hidden_size=found["hidden_size"],
-            num_layers=found["num_hidden_layers"],
-            num_heads=found["num_attention_heads"],
-            num_kv_heads=found.get("num_key_value_heads") or found["num_attention_heads"],
-            ffn_size=found["intermediate_size"],
-            context_length=found["max_position_embeddings"],
-            vocab_size=found["vocab_size"],
-            tie_embeddings=bool(found.get("tie_word_embeddings", False)),
-        )
+        return llama_presets.shape_in(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{key}: {file} does not give the shape of a decoder like Llama's ({error!r})") from None
 

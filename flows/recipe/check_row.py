@@ -1,14 +1,10 @@
 """The row of `check_base`, which stands before all others where somebody brings a model."""
 
-from flows.recipe.conditions import trains_base
-from flows.recipe.places import Makes, Place, Row, base, for_model, the_base, where
+from flows.recipe.conditions import brings_base
+from flows.recipe.places import Makes, Place, Row, base, for_model, given_base, where
 from tasks.check_base import CheckBaseConfig, check_base
 from tasks.engine.reading import Incoming
 from tasks.incoming.files import File
-
-
-def _has_base(at: Place) -> bool:
-    return not trains_base(at)
 
 
 def _has_judge(at: Place) -> bool:
@@ -30,7 +26,7 @@ def _checking(at: Place) -> CheckBaseConfig:
 
 
 def _found(at: Place) -> Makes:
-    there = {"base": _has_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
+    there = {"base": brings_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
     there["compared"] = bool(_compared(at))
     return {role: f"{role.replace('_', '-')}-findings" for role, is_there in there.items() if is_there}
 
@@ -39,7 +35,7 @@ CHECK_ROW = Row(
     check_base,
     _checking,
     {
-        "base": where(_has_base, the_base),
+        "base": given_base,
         "judge": for_model("judge"),
         "evaluation_judges": _evaluation_judges,
         "compared": _compared,
@@ -47,4 +43,4 @@ CHECK_ROW = Row(
     _found,
     when=lambda at: bool(_found(at)),
 )
-FINDINGS = where(_has_base, base("dataset/base-findings"))
+FINDINGS = where(brings_base, base("dataset/base-findings"))

@@ -5,9 +5,19 @@ from tasks.engine.reading import Incoming
 from tasks.judging.registry import model_of
 
 
+def brings_base(at: Place) -> bool:
+    """A base model is given."""
+    return at.config.base_model is not None
+
+
 def trains_base(at: Place) -> bool:
-    """No base model is given."""
-    return at.config.base_model is None
+    """What everything begins with is trained here: from nothing, or on from a base model that is given."""
+    return at.config.trains_base
+
+
+def trains_tokenizer(at: Place) -> bool:
+    """No base model is given, which would have one."""
+    return not brings_base(at)
 
 
 def has_world(at: Place) -> bool:
@@ -41,7 +51,8 @@ def has_prompts(at: Place) -> bool:
 
 
 def has_policy(at: Place) -> bool:
-    """There is a chat model: a run without iterations and demonstrations ends with the model that it has pretrained."""
+    """There is a chat model: a run without iterations and demonstrations ends with the model that it has pretrained, be
+    it from nothing or on from a base model."""
     return at.config.iterations > 0 or has_demonstrations(at) or not trains_base(at)
 
 

@@ -4,22 +4,23 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
-from data_store.identity import check_run_name
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
+from flows.recipe.distill_config import DistillConfig, RunName
 from flows.recipe.given_models import (
     check_compared,
     check_folders,
     check_judges,
     check_known_pairs,
+    check_pieces,
     check_preprompts,
     resolved_collect,
     resolved_evaluate,
@@ -41,7 +42,7 @@ from models.config import (
     SFTConfig,
     TokenizerConfig,
 )
-from models.mix_config import MixConfig
+from models.mix_config import ExtendTokenizerConfig, MixConfig, check_extension
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.describe_corpus import DescribeConfig
@@ -56,16 +57,6 @@ from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
 from tasks.synthesize_gatt import GattConfig
-
-RunName = Annotated[str, AfterValidator(check_run_name)]
-
-
-class DistillConfig(Config):
-    """Learning from a larger model's answers (Llama 2, section 3.2.3: only the largest model samples)."""
-
-    run: RunName = Field(
-        description="Name of the run, in the same HALTER_HOME, whose picks of V1 … Vn are learned here"
-    )
 
 
 class RunConfig(Config):
@@ -84,7 +75,8 @@ class RunConfig(Config):
     )
     base_model: Path | None = Field(
         default=None,
-        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining",
+        description="Folder of a chat model (safetensors); takes the place of filter, tokenizer and pretraining. With "
+        "a mix it is pretrained on from there first, on data.documents",
     )
     template_date: date = Field(
         default=TEMPLATE_DATE,
@@ -109,6 +101,9 @@ class RunConfig(Config):
     )
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
+    extend_tokenizer: ExtendTokenizerConfig | None = Field(
+        default=None, description="New pieces for the tokenizer of a base model that is pretrained on; empty: none"
+    )
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
     sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
     collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
@@ -162,6 +157,7 @@ class RunConfig(Config):
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
         elif self.iterations and self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
+        check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
@@ -177,6 +173,7 @@ class RunConfig(Config):
         if self.data.world is None:
             self.data.check_given(
                 base_model=self.base_model is not None,
+                mix=self.mix is not None,
                 iterations=self.iterations > 0,
                 pairs=self.distill is None and not self.draws_pairs,
                 gatt=self.gatt is not None,
@@ -230,6 +227,11 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def trains_base(self) -> bool:
+        """Whether the model that everything begins with is trained here: from nothing, or on from a base model."""
+        return self.base_model is None or self.mix is not None
 
     @property
     def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
@@ -334,3 +336,5 @@ def _check_files(config: RunConfig, where: str) -> None:
         raise InputError(f"{where}: quality: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
     check_folders(config.base_model, config.collect, config.evaluate, where)
+    if config.extend_tokenizer is not None and config.base_model is not None:
+        check_pieces(config.base_model, f"{where}: extend_tokenizer")

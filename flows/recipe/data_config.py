@@ -110,11 +110,15 @@ class DataConfig(ImportConfig):
         roles = set(DataConfig.model_fields) - set(ImportConfig.model_fields)
         return {role: getattr(self, role) for role in sorted(roles) if getattr(self, role)}
 
-    def check_given(self, *, base_model: bool, iterations: bool, pairs: bool, gatt: bool) -> None:
+    def check_given(self, *, base_model: bool, mix: bool, iterations: bool, pairs: bool, gatt: bool) -> None:
         """Raises ValueError where files are missing: with a base model or without, with iterations or none, and where
         these need judged pairs from files or instructions for Ghost Attention."""
         if not base_model and not self.documents:
             raise ValueError("data.documents is empty: give a corpus, or base_model in its place")
+        if base_model and mix and not self.documents:
+            raise ValueError(
+                "data.documents is empty, and mix says that base_model is pretrained on: give a corpus, or take mix out"
+            )
         if not iterations:
             return
         if not base_model and not self.demonstrations:

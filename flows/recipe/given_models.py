@@ -56,6 +56,15 @@ def check_judges(evaluate: EvaluationConfig, gold_percent: int, *, labelled: boo
         raise ValueError(f"evaluate.judges: {GOLD_NAME} is the gold reward model: take another name")
 
 
+def check_known_pairs(collect: CollectConfig, evaluate: EvaluationConfig, where: str) -> None:
+    """Raises InputError for a file of pairs with known answers that is not there."""
+    asked: dict[str, BatchConfig | None] = {"collect.people": collect.people}
+    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in evaluate.judges}
+    for key, people in asked.items():
+        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
+            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+
+
 def check_compared(evaluate: EvaluationConfig, iterations: int, final_stage: str) -> None:
     """Raises ValueError for a policy of `evaluate.against` that no step of the run makes."""
     for each in evaluate.compared:
@@ -109,13 +118,13 @@ def check_folders(base_model: Path | None, collect: CollectConfig, evaluate: Eva
         check_model(model, f"{where}: {key}")
 
 
-def check_known_pairs(collect: CollectConfig, evaluate: EvaluationConfig, where: str) -> None:
-    """Raises InputError for a file of known pairs that is not there."""
-    asked: dict[str, BatchConfig | None] = {"collect.people": collect.people}
-    asked |= {f"evaluate.judges: {judge.name}: people": judge.people for judge in evaluate.judges}
-    for key, people in asked.items():
-        if people is not None and people.known_pairs is not None and not people.known_pairs.is_file():
-            raise InputError(f"{where}: {key}.known_pairs: there is no file {people.known_pairs}")
+def check_pieces(folder: Path, where: str) -> None:
+    """Raises InputError for a base model whose tokenizer is none of SentencePiece's."""
+    if not (folder / "tokenizer.model").is_file():
+        raise InputError(
+            f"{where}: {folder} has no tokenizer.model, and pieces can be added to a tokenizer of SentencePiece alone: "
+            "take extend_tokenizer out"
+        )
 
 
 def check_model(folder: Path, where: str) -> None:

@@ -151,10 +151,15 @@ def data_files(role: str) -> Reads:
     return of
 
 
+def given_base(at: Place) -> tuple[Incoming, ...]:
+    """The folder of a base model, where one is given."""
+    folder = at.config.base_model
+    return () if folder is None else (File(folder),)
+
+
 def the_base(at: Place) -> tuple[Incoming, ...]:
     """The model that everything begins with: trained here, or a folder."""
-    folder = at.config.base_model
-    return _assets("model/base", FOUNDATION) if folder is None else (File(folder),)
+    return _assets("model/base", FOUNDATION) if at.config.trains_base else given_base(at)
 
 
 def under_adapters(at: Place) -> tuple[Incoming, ...]:
@@ -163,9 +168,9 @@ def under_adapters(at: Place) -> tuple[Incoming, ...]:
 
 
 def the_tokenizer(at: Place) -> tuple[Incoming, ...]:
-    """The tokenizer that was trained here, or the base model's."""
-    folder = at.config.base_model
-    return _assets("tokenizer/tokenizer", FOUNDATION) if folder is None else (File(folder),)
+    """The tokenizer that was trained here, the base model's, or that with the pieces that were added to it."""
+    made = at.config.extend_tokenizer is not None or at.config.base_model is None
+    return _assets("tokenizer/tokenizer", FOUNDATION) if made else given_base(at)
 
 
 def the_prompts(at: Place) -> tuple[Incoming, ...]:

@@ -1,9 +1,11 @@
 """The config of each step of the recipe that is put together from several sections of the run's."""
 
+from data_store.errors import InputError
 from data_store.reading.file_options import AS_SAID
 from data_store.reading.source_files import told_apart
-from flows.recipe.lengths import gatt_tokens, limits, preprompt_tokens, splits
+from flows.recipe.lengths import context_length, gatt_tokens, limits, preprompt_tokens, splits
 from flows.recipe.places import Place, data_files, only
+from models.config import ArchitectureConfig
 from tasks.collect_preferences import CollectStepConfig, JudgeConfig
 from tasks.draw_pairs import DrawConfig, DrawStepConfig
 from tasks.evaluate import EvaluateStepConfig
@@ -57,7 +59,16 @@ def fitting(at: Place) -> FitLimitsConfig:
 
 def pretraining(at: Place) -> PretrainStepConfig:
     c = at.config
-    plain = PretrainStepConfig(model=c.model, training=c.pretrain)
+    if c.base_model is None:
+        model = c.model
+    elif (most := context_length(c)) < c.pretrain.sequence_length:
+        raise InputError(
+            f"pretrain.sequence_length {c.pretrain.sequence_length} exceeds the {most} tokens that base_model reads: "
+            "lower it"
+        )
+    else:
+        model = ArchitectureConfig()  # the shape is the base model's own
+    plain = PretrainStepConfig(model=model, training=c.pretrain)
     return plain if c.mix is None else MixedPretrainStepConfig(**plain.model_dump(), mix=c.mix)
 
 

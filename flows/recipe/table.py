@@ -36,6 +36,7 @@ from flows.recipe.conditions import (
     is_iteration,
     takes_in_pairs,
     trains_base,
+    trains_tokenizer,
 )
 from flows.recipe.context_row import CONTEXT_ROW
 from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
@@ -53,6 +54,7 @@ from flows.recipe.places import (
     first,
     for_judges,
     for_model,
+    given_base,
     here,
     imported_pairs,
     last,
@@ -81,6 +83,7 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
+from flows.recipe.tokenizer_row import EXTENSION_ROW
 from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.collect_preferences import collect_preferences
 from tasks.describe_corpus import describe_corpus
@@ -153,8 +156,9 @@ FOUNDATION_ROWS = (
         section("tokenizer"),
         {"corpus": here("dataset/corpus")},
         {"tokenizer": "tokenizer"},
-        when=trains_base,
+        when=trains_tokenizer,
     ),
+    EXTENSION_ROW,
     FIT_ROW,
     CONTAMINATION_ROW,
     Row(
@@ -164,7 +168,7 @@ FOUNDATION_ROWS = (
             "corpus": here("dataset/corpus"),
             "counts": here("dataset/corpus-counts"),
             "examples": here("dataset/dropped-examples"),
-            "tokenizer": here("tokenizer/tokenizer"),
+            "tokenizer": the_tokenizer,
         },
         {"shares": "corpus-shares", "report": "corpus"},
         when=describes,
@@ -172,7 +176,7 @@ FOUNDATION_ROWS = (
     Row(
         pretrain,
         pretraining,
-        {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer},
+        {"corpus": here("dataset/corpus"), "tokenizer": the_tokenizer, "base": given_base, "findings": FINDINGS},
         {"base": "base"},
         when=trains_base,
         after=(fit_context,),  # what does not fit is refused before any model is trained

@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_store.errors import InputError
 from data_store.names import slug
-from flows.recipe.config import RunConfig, RunName, load_config, with_values
+from flows.recipe.config import RunConfig, load_config, with_values
+from flows.recipe.distill_config import RunName
 from flows.recipe.plan import Plan, build_plan
 from flows.recipe.yaml_text import read_yaml_file, read_yaml_value
 from flows.session import check_fits

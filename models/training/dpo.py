@@ -26,8 +26,9 @@ from models.generation import ask, sample
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
 from models.scoring import lay_out, pad_right, response_logprobs
 from models.seeds import derive_seed
-from models.training.hf import PairMeanTrainer, TrainingDivergedError, run_trainer, training_arguments
+from models.training.hf import PairMeanTrainer, run_trainer, training_arguments
 from models.training.processes import data_parallel
+from models.training.pulse import TrainingDivergedError
 from models.training.reporting import Reporter
 
 # What is logged of the pairs beside the loss, each the mean over pairs.
@@ -124,7 +125,7 @@ def train_dpo(
     )
     validation = _Validation(trainer, policy, validation_pairs, renderer, config, seed, work / "best", reporter)
     trainer.add_callback(validation)
-    loss = run_trainer(trainer, config, reporter, "dpo", CURVES)
+    loss = run_trainer(trainer, config, reporter, "dpo", CURVES)["loss"]
     if trainer.is_world_process_zero():
         shutil.copytree(work / "best", out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
     best = min(_looks(trainer.state), key=lambda look: look["validation_loss"])

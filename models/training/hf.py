@@ -3,7 +3,6 @@ stops."""
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,16 +14,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from models.config import TrainerConfig
 from models.devices import autocast, has_accelerator
-from models.training.reporting import Reporter
+from models.training.pulse import Pulse, TrainingDivergedError
+from models.training.reporting import SPEED, Reporter
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
-
-
-class TrainingDivergedError(RuntimeError):
-    """Loss, KL or entropy left the range in which going on makes sense."""
 
 
 def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: Any) -> dict[str, Any]:
@@ -50,7 +46,7 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
         "data_seed": seed % 2**31,
         "report_to": "none",
         "disable_tqdm": True,
-        "save_strategy": "no",  # `_Pulse` asks for a checkpoint by the clock
+        "save_strategy": "no",  # `Pulse` asks for a checkpoint by the clock
         "logging_strategy": "steps",
         "logging_steps": 10,
         "logging_nan_inf_filter": False,
@@ -240,61 +236,23 @@ class PairMeanTrainer(ResumableTrainer):
             restore()
 
 
-class _Pulse(TrainerCallback):
-    """Progress, metrics, checkpoints by the clock, and the stop where the loss is no number."""
-
-    def __init__(self, config: TrainerConfig, reporter: Reporter, name: str, curves: Sequence[str]) -> None:
-        self.config, self.reporter, self.name = config, reporter, name
-        self.curves = ("loss", "grad_norm", "learning_rate", *curves)
-        self.saved = self.started = time.monotonic()
-        self.first_step = 0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.first_step = state.global_step
-        state.logging_steps = max(1, min(int(state.logging_steps), state.max_steps // 10))  # short runs have a loss too
-        self.saved = self.started = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        now = time.monotonic()
-        going_on = state.global_step < state.max_steps and not control.should_training_stop
-        if going_on and now - self.saved >= self.config.checkpoint_seconds:
-            control.should_save = True
-            self.saved = now
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        logs = logs or {}
-        for name in ("loss", "grad_norm"):
-            if name in logs and not math.isfinite(logs[name]):
-                raise TrainingDivergedError(f"{self.name}: {name} is {logs[name]} at step {state.global_step}")
-        for name, value in logs.items():
-            if name in self.curves and isinstance(value, (int, float)):
-                self.reporter.metric(f"{self.name}/{name}", float(value), state.global_step)
-        if "loss" in logs and state.max_steps:
-            done = state.global_step - self.first_step
-            left = (time.monotonic() - self.started) / max(done, 1) * (state.max_steps - state.global_step)
-            self.reporter.progress(
-                state.global_step / state.max_steps,
-                f"{self.name} step {state.global_step}/{state.max_steps}, loss {logs['loss']:.3f}, {left:.0f} s left",
-            )
-
-
 def run_trainer(
-    trainer: Trainer, config: TrainerConfig, reporter: Reporter, name: str, curves: Sequence[str] = ()
-) -> float:
-    """Train, from the newest checkpoint where there is one. Returns the mean loss of the last tenth of the log.
+    trainer: Trainer,
+    config: TrainerConfig,
+    reporter: Reporter,
+    name: str,
+    curves: Sequence[str] = (),
+    *,
+    tokens: float = 0.0,
+) -> dict[str, float]:
+    """Train, from the newest checkpoint where there is one. Returns `loss`, the mean of the last tenth of the log, and
+    `tokens_per_second` of the steady state, which depends on the machine and its load.
 
-    `curves` names what else the trainer logs and the reporter should hear.
+    `curves` names what else the trainer logs and the reporter should hear. `tokens`: those of the whole training, of
+    which every step has its share; without them there is no speed.
     """
-    trainer.add_callback(_Pulse(config, reporter, name, curves))
+    pulse = Pulse(config, reporter, name, curves, tokens)
+    trainer.add_callback(pulse)
     found = newest_checkpoint(Path(str(trainer.args.output_dir)))
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")
@@ -302,4 +260,5 @@ def run_trainer(
     require_finite(cast(nn.Module, trainer.model), name)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     tail = losses[-max(1, len(losses) // 10) :]
-    return float(sum(tail) / len(tail))
+    speed = pulse.tokens_per_second
+    return {"loss": float(sum(tail) / len(tail)), **({} if speed is None else {SPEED: speed})}

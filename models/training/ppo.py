@@ -31,9 +31,10 @@ from models.responses import lay_responses, read_logprobs, read_values
 from models.roles import Roles
 from models.scoring import pad_right
 from models.seeds import derive_seed
-from models.training.hf import TrainingDivergedError, require_finite
+from models.training.hf import require_finite
 from models.training.ppo_looks import is_best, is_too_far, keep_look
 from models.training.processes import data_parallel
+from models.training.pulse import TrainingDivergedError
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt, Rollout, answer
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint

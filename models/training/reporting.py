@@ -2,6 +2,10 @@
 
 from typing import Protocol
 
+SPEED = "tokens_per_second"
+UTILISATION = ("mfu", "peak_flops")
+"""Metrics that the clock decides: two trainings that are the same to the bit differ in them."""
+
 
 class Reporter(Protocol):
     """Receives progress and metrics of one step."""

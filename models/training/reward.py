@@ -120,10 +120,11 @@ def train_reward(
         processing_class=renderer.tokenizer,
     )
     trainer.safety_loss_coef = config.safety_loss_coef if safety else 0.0
-    loss = run_trainer(trainer, config, reporter, "reward")
+    tokens = config.epochs * sum(len(pair.chosen_ids) + len(pair.rejected_ids) for pair in pairs)
+    found = run_trainer(trainer, config, reporter, "reward", tokens=tokens)
     if trainer.is_world_process_zero():
         save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
-    return {"loss": loss, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
+    return {**found, "pairs": float(len(pairs)), "steps": float(trainer.state.global_step)}
 
 
 def _scores(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

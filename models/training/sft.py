@@ -100,7 +100,8 @@ def fine_tune(
         data_collator=PackedCollator(renderer.pad_id),
         processing_class=renderer.tokenizer,
     )
-    loss = run_trainer(trainer, config, reporter, name)
+    tokens = config.epochs * sum(len(dialogue.input_ids) for dialogue in dialogues)
+    found = run_trainer(trainer, config, reporter, name, tokens=tokens)
     if trainer.is_world_process_zero():
         save_checkpoint(cast(nn.Module, trainer.model), renderer.tokenizer, out)
-    return {"loss": loss, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}
+    return {**found, "dialogues": float(len(dialogues)), "steps": float(trainer.state.global_step)}

@@ -1,5 +1,7 @@
 """Parameters, operations and memory by hand, and against what the papers report."""
 
+from dataclasses import replace
+
 import pytest
 from transformers import LlamaForCausalLM
 
@@ -8,12 +10,14 @@ from models.costs import (
     activation_bytes,
     adapter_parameters,
     cache_bytes,
+    flops_per_token,
     forward_flops,
     head_flops,
     implied_utilisation,
     parameters,
     training_flops,
     training_memory,
+    utilisation,
 )
 from models.llama import build_llama
 from models.llama_presets import PRESETS, Architecture
@@ -27,8 +31,6 @@ PEAK_A100 = 312e12
 @pytest.mark.conformance("costs of another model than the one that runs", equation="models.costs:parameters")
 @pytest.mark.parametrize("tied", [False, True])
 def test_parameters_are_those_of_the_model_that_is_built(tied: bool) -> None:
-    from dataclasses import replace
-
     shape = replace(LITTLE, tie_embeddings=tied)
     model: LlamaForCausalLM = build_llama(shape, 0, 0, 1, 2)
     assert parameters(shape) == sum(weight.numel() for weight in model.parameters())
@@ -141,3 +143,23 @@ def test_the_papers_hours_imply_what_large_trainings_reach(name: str, hours: flo
     assert implied_utilisation(flops, hours, PEAK_A100) == pytest.approx(utilisation, abs=5e-4)
     # with attention's products, at the mean context of rows of 4,096
     assert implied_utilisation(training_flops(PRESETS[name], 2e12, 2048), hours, PEAK_A100) < 0.45
+
+
+@pytest.mark.conformance(
+    "a speed that holds the warm-up, and a share of a machine that nobody measured",
+    equation="models.costs:flops_per_token",
+)
+def test_the_operations_of_a_token_by_hand_after_palm() -> None:
+    """Tied, N = 2 blocks of (8·8 + 2·8·4 + 8·8 + 3·8·16 + 2·8) + 10·8 + 8 = 2·592 + 88 = 1,272 weights; rows of 32
+    tokens: 6·1,272 + 12·2·2·4·32 = 7,632 + 6,144. With a head of its own the embeddings are looked up: N is the same.
+    """
+    tied = replace(LITTLE, tie_embeddings=True)
+    assert parameters(tied) == 1_272
+    assert flops_per_token(tied, 32) == 7_632 + 6_144 == flops_per_token(LITTLE, 32)
+    assert utilisation(1_000, 13_776, 100e6) == pytest.approx(0.13776)
+
+
+def test_palms_operations_are_those_of_the_passes_with_whole_rows_but_for_the_norms() -> None:
+    shape = PRESETS["llama2-7b"]
+    norms = (2 * shape.num_layers + 1) * shape.hidden_size
+    assert flops_per_token(shape, 4096) == training_flops(shape, 1, 4096) + 6 * norms

@@ -14,8 +14,8 @@ from models.mix_config import MixConfig
 from models.tokenizer import train_tokenizer
 from tasks.answers import open_renderer
 from tasks.pretrain import MixedPretrainStepConfig, pretrain
-from tasks.pretrain_sources import loss_per_token, open_sources
-from tests.tasks.bench import step_run
+from tasks.pretrain_sources import loss_per_token, measures, open_sources
+from tests.tasks.bench import call_of, step_run
 
 WORDS = ["stone", "river", "candle", "garden", "winter", "letter", "market", "bridge", "copper", "window"]
 LITTLE = ArchitectureConfig(hidden_size=32, num_layers=1, num_heads=2, num_kv_heads=2, ffn_size=64, context_length=64)
@@ -58,9 +58,9 @@ def opened(folder: Path, tokenizer: Path, mix: MixConfig) -> Any:
 
 def test_documents_are_dealt_out_by_file_and_what_is_held_out_is_not_read(tmp_path: Path, tokenizer: Path) -> None:
     sources = opened(tmp_path, tokenizer, mix_of())
-    assert list(sources.names) == ["web", "books"]
-    assert [len(documents) for documents in sources.heldout] == [5, 5]
-    held_out = [tuple(ids) for documents in sources.heldout for ids in documents]
+    assert list(sources.trained) == list(sources.heldout) == ["web", "books"]
+    assert [len(documents) for documents in sources.heldout.values()] == [5, 5]
+    held_out = [tuple(ids) for documents in sources.heldout.values() for ids in documents]
     every = {tuple(ids): row["source"][0] for row, ids in zip(DOCUMENTS, _ids(tokenizer), strict=True)}
     read = [
         {tuple(each.tokens.read(n, 0, each.tokens.length(n))) for n in range(len(each.tokens))}
@@ -81,8 +81,37 @@ def test_of_each_source_the_share_is_held_out_and_at_least_one(
     tmp_path: Path, tokenizer: Path, percent: float, most: int, web: int, books: int
 ) -> None:
     sources = opened(tmp_path, tokenizer, mix_of(heldout_percent=percent, heldout_documents=most))
-    assert [len(documents) for documents in sources.heldout] == [web, books]
+    assert [len(documents) for documents in sources.heldout.values()] == [web, books]
     assert [len(each.tokens) for each in sources.rows.streams] == [60 - web, 40 - books]
+
+
+@pytest.mark.parametrize(("most", "measured"), [(99, 40), (7, 7)])
+@pytest.mark.conformance("old text trains what is to be measured on it", equation="tasks.pretrain_sources:open_sources")
+def test_nothing_trains_on_a_source_of_weight_0_and_all_of_it_is_held_out(
+    tmp_path: Path, tokenizer: Path, most: int, measured: int
+) -> None:
+    """Its documents are not those that others read, and the rows of the others are what they are without it."""
+    old = {"name": "books", "files": ["book.txt"], "weight": 0}
+    mix = mix_of(sources=[WEB, old], annealed_share=0, heldout_documents=most)
+    sources = opened(tmp_path, tokenizer, mix)
+    assert list(sources.trained) == ["web"]
+    assert {name: len(documents) for name, documents in sources.heldout.items()} == {
+        "web": min(12, most),
+        "books": measured,
+    }
+    assert [len(each.tokens) for each in sources.rows.streams] == [60 - min(12, most)]
+    without = step_run(tmp_path / "without", inputs={"corpus": ("document", DOCUMENTS[:60])})
+    alone = open_sources(
+        without, mix.model_copy(update={"sources": mix.sources[:1]}), open_renderer(tokenizer), TRAINING
+    )
+    assert [alone.rows[n] for n in range(20)] == [sources.rows[n] for n in range(20)]
+    assert list(measures(mix, goes_on=True)) == [
+        *(f"{what}/web" for what in ("documents", "tokens", "trained_tokens", "epochs")),
+        "heldout_loss_before/web",
+        "heldout_loss/web",
+        "heldout_loss_before/books",
+        "heldout_loss/books",
+    ]
 
 
 def _ids(tokenizer: Path) -> list[list[int]]:
@@ -100,6 +129,10 @@ def _ids(tokenizer: Path) -> list[list[int]]:
             {"sources": [*mix_of().model_dump()["sources"], {"name": "x", "files": ["x"], "weight": 1}]},
             "x has no document to train on: no file of the corpus fits x",
         ),
+        (
+            {"sources": [*mix_of().model_dump()["sources"], {"name": "x", "files": ["x"], "weight": 0}]},
+            "x has no document to measure: no file of the corpus fits x",
+        ),
         ({"max_epochs": 0.01}, r"web would be read 0\.\d+ times, and mix.max_epochs is 0.01"),
     ],
 )
@@ -116,6 +149,11 @@ def test_what_cannot_be_read_is_refused_before_the_training(
         ({"annealed_share": 0}, "go together"),
         ({"sources": [{"name": "a", "files": ["a"], "weight": 1}] * 2, "annealed_share": 0}, "two are called a"),
         ({"sources": [{"name": "a", "files": ["a"], "weight": 1, "annealed_weight": 0}]}, "every annealed_weight is 0"),
+        ({"sources": [{"name": "a", "files": ["a"], "weight": 0}], "annealed_share": 0}, "nothing to train on"),
+        (
+            {"sources": [WEB, {"name": "a", "files": ["a"], "weight": 0, "annealed_weight": 1}]},
+            "take annealed_weight out",
+        ),
         ({"sources": [{"name": "a b", "files": ["a"], "weight": 1}]}, "pattern"),
     ],
 )
@@ -144,12 +182,9 @@ def test_every_promised_figure_of_each_source_is_measured(tmp_path: Path, tokeni
     config = MixedPretrainStepConfig(model=LITTLE, training=TRAINING, mix=mix_of())
     metrics = pretrain.function(run, config)
 
-    class Call:
-        pass
-
-    call = Call()
-    call.config = config  # type: ignore[attr-defined]
-    assert set(metrics) == set(pretrain.measures(call))  # type: ignore[arg-type]
+    given = {"corpus": ("dataset/corpus@base",), "tokenizer": ("tokenizer/tokenizer@base",)}
+    call = call_of(pretrain, config, inputs=given)
+    assert set(metrics) == set(pretrain.measures(call))
     assert metrics["trained_tokens"] == 20 * 32 == metrics["trained_tokens/web"] + metrics["trained_tokens/books"]
     assert metrics["epochs/web"] == metrics["trained_tokens/web"] / metrics["tokens/web"]
     for name in ("web", "books"):

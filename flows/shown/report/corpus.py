@@ -122,11 +122,16 @@ def _mix(facts: Facts) -> Iterator[Table]:
     """What pretraining read of each source of a mix, and the loss on what was held out of it."""
     maker = facts.maker_of.get((FOUNDATION, "pretrain"))
     found = {} if maker is None else facts.whole.measured.get(maker.run.run_id, {})
-    names = [name.partition("/")[2] for name in found if name.startswith("epochs/")]
-    rows = [[text(name), *(measured(found.get(f"{what}/{name}")) for what in OF_SOURCES)] for name in sorted(names)]
+    split = [name.partition("/")[::2] for name in found]
+    names = {name for what, name in split if what in ("epochs", "heldout_loss")}
+    there = [of for of in OF_SOURCES if any(what == of for what, _ in split)]
+    rows = [[text(name), *(measured(found.get(f"{what}/{name}")) for what in there)] for name in sorted(names)]
     if rows:
-        notes = ["Loss in nats per token, on documents that nothing trained on; its n counts documents."]
-        columns = ["source", *(what.replace("_", " ") for what in OF_SOURCES)]
+        notes = [
+            "Loss in nats per token, on documents that nothing trained on; its n counts documents. Tokens of two "
+            "tokenizers are not the same: there the losses per character compare."
+        ]
+        columns = ["source", *(what.replace("_", " ") for what in there)]
         yield Table("mix", "What pretraining read of each source", columns, rows, notes)
 
 

@@ -63,9 +63,12 @@ def _languages(facts: Facts) -> str:
     config = facts.session.config
     if config.data.world is not None:
         return f"A little synthetic world in English, generated with seed {config.data.world.seed}: no text of people."
+    kept = f"Of the corpus these languages were kept: {', '.join(config.filter.languages)}."
+    if config.base_model is not None and config.trains_base:
+        return f"What the base model that was given had read before is not recorded. {kept}"
     if config.base_model is not None:
         return "Pretraining was somebody else's: a base model was given. Languages of the files are not recorded."
-    return f"Of the corpus these languages were kept: {', '.join(config.filter.languages)}."
+    return kept
 
 
 def _sources(

@@ -36,7 +36,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Build:
     """Follow a training function up to its first step and return the trainer it has built, data and all."""
 
     def follow(module: ModuleType, run: Callable[[], object]) -> Trainer:
-        def stop(trainer: Trainer, *_: object) -> float:
+        def stop(trainer: Trainer, *_: object, **__: object) -> None:
             raise _Built(trainer)
 
         with monkeypatch.context() as patch:

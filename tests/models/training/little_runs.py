@@ -40,9 +40,11 @@ class Recorder:
     def __init__(self) -> None:
         self.metrics: list[tuple[str, float, int]] = []
         self.lines: list[str] = []
+        self.texts: list[str] = []
 
     def progress(self, fraction: float, text: str) -> None:
         assert 0 <= fraction <= 1
+        self.texts.append(text)
 
     def metric(self, name: str, value: float, step: int) -> None:
         assert step >= 1
@@ -92,14 +94,22 @@ def prompts(renderer: Renderer) -> list[PPOPrompt]:
     return [PPOPrompt(renderer.prompt(messages[:1]), i % 2 == 0) for i, messages in enumerate(dialogues())]
 
 
-def run_pretrain(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+def run_pretrain(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, on: bool = False, **changes: Any
+) -> Metrics:
+    """`on`: on from the policy, not from nothing."""
     config = PretrainConfig(
         **{
             "learning_rate": 1e-2, "batch_size": 2, "max_steps": 4, "warmup_steps": 1, "sequence_length": 40, **changes
         }
     )  # fmt: skip
     texts = [f"{question} {answer}"[:18] for question, answer in zip(QUESTIONS, ANSWERS, strict=True)]
-    return pretrain(texts, renderer_of(policy), LITTLE, config, out=out, work=work, seed=3, reporter=reporter)
+    start = policy if on else LITTLE
+    return pretrain(texts, renderer_of(policy), start, config, out=out, work=work, seed=3, reporter=reporter)
+
+
+def run_pretrain_on(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+    return run_pretrain(policy, reward, out, work, reporter, on=True, **changes)
 
 
 def run_sft(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
@@ -174,6 +184,6 @@ def run_dpo(
 
 
 RUNS = {
-    "pretrain": run_pretrain, "sft": run_sft, "reward": run_reward, "ppo": run_ppo,
-    "ppo on one base": run_ppo_on_one_base, "dpo": run_dpo,
+    "pretrain": run_pretrain, "pretrain on a base": run_pretrain_on, "sft": run_sft, "reward": run_reward,
+    "ppo": run_ppo, "ppo on one base": run_ppo_on_one_base, "dpo": run_dpo,
 }  # fmt: skip

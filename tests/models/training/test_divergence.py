@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.config import SFTConfig
-from models.training.hf import TrainingDivergedError
+from models.training.pulse import TrainingDivergedError
 from tests.models.training.little_runs import Recorder, run_dpo, run_pretrain, run_reward, run_sft
 
 # One AdamW step with these moves a weight w by about 3.35e38 (1 + |w|): beyond float32 where the signs agree.

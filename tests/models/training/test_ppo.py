@@ -22,9 +22,9 @@ from models.generation import Request, Response, sample
 from models.roles import Roles
 from models.scoring import score_rows, token_values
 from models.training import ppo, rollouts
-from models.training.hf import TrainingDivergedError
 from models.training.ppo import train_ppo
 from models.training.ppo_looks import is_best
+from models.training.pulse import TrainingDivergedError
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt
 from tests.models.training.little_runs import LORA, Recorder, prompts, run_ppo

@@ -1,5 +1,6 @@
 """Pretraining, through transformers' own training step."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,7 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, Trainer
 
 from models.config import PretrainConfig
+from models.costs import flops_per_token
 from models.dialogue import Renderer
+from models.llama_presets import resolve_architecture
 from models.training import pretrain as module
 from models.training.pretrain import pretrain
 from models.training.reporting import Quiet, Reporter
@@ -129,6 +132,13 @@ def test_it_learns_and_writes_a_model_that_opens_in_plain_transformers(
     losses = recorder.curve("pretrain/loss")
     assert len(losses) == 10
     assert metrics["loss"] == losses[-1] < losses[0] - 1
+    shape = resolve_architecture(LITTLE, len(renderer.tokenizer))
+    assert metrics["mfu"] == pytest.approx(
+        metrics["tokens_per_second"] * flops_per_token(shape, 64) / metrics["peak_flops"]
+    )
+    assert recorder.lines[-1].startswith(f"pretrain: {metrics['tokens_per_second']:,.0f} tokens/s")
+    assert recorder.texts[-1].startswith("pretrain step 40/40, loss ")
+    assert re.search(r"\d tokens/s, ends at \d\d:\d\d$", recorder.texts[-1])
     assert metrics["corpus_tokens"] == sum(len(document(renderer, text)) for text in QUESTIONS)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert metrics["parameters"] == sum(parameter.numel() for parameter in plain.parameters())
@@ -142,6 +152,34 @@ def test_long_documents_are_cut_and_nothing_is_lost(build: Build, renderer: Rend
     assert max(map(len, rows)) <= 32
     expected = Counter(document(renderer, text) + document(renderer, "it."))
     assert Counter(token for row in rows for token in row) == expected
+
+
+@pytest.mark.conformance(
+    "continued pretraining begins with fresh weights", equation="models.training.pretrain:pretrain"
+)
+def test_going_on_begins_with_the_weights_of_the_base_and_its_loss(
+    build: Build, renderer: Renderer, gqa_policy: Path, tmp_path: Path
+) -> None:
+    """The first loss is the base model's own by hand; nothing is drawn."""
+    text = QUESTIONS[0]
+    trainer = build(
+        module,
+        lambda: pretrain(
+            [text],
+            renderer,
+            gqa_policy,
+            PretrainConfig(batch_size=1, max_steps=1, warmup_steps=0, sequence_length=64),
+            out=tmp_path / "out",
+            work=tmp_path / "work",
+            seed=3,
+            reporter=Quiet(),
+        ),
+    )
+    base = AutoModelForCausalLM.from_pretrained(gqa_policy)
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, base.get_parameter(name)), name
+    loss, _ = first_step(trainer)
+    assert loss == pytest.approx(float(nll_by_hand(base, document(renderer, text)).mean()), abs=1e-5)
 
 
 def test_rows_longer_than_the_context_are_refused(renderer: Renderer, tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.training.little_runs import contents
+from tests.models.training.little_runs import RUNS, contents
 
 Launch = Callable[..., int]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", ["pretrain", "sft", "reward", "ppo", "ppo on one base", "dpo"])
+@pytest.mark.parametrize("trainer", list(RUNS))
 @pytest.mark.conformance(
     "resume quietly does nothing, or skips data", equation="models.training.state:write_checkpoint"
 )
