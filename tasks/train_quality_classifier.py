@@ -6,7 +6,7 @@ where the classifier does not know a source that it has not seen, nothing is fil
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ def train_quality_classifier(run: StepRun, config: QualityStepConfig) -> Measure
     thresholds, table = dict[str, float](), list[dict[str, Any]]()
     for language in config.languages:
         positives, negatives = _sides(texts[language], config, language)
+        _tell_left_out(run, language, texts[language], {*positives, *negatives})
         held_out, classifier = _learned(positives, negatives)
         table += _table(language, positives, negatives, held_out)
         thresholds[language] = _threshold(held_out, positives, config)
@@ -119,6 +120,14 @@ def _sides(texts: Texts, config: QualityStepConfig, language: str) -> tuple[Text
             )
         sides.append(enough)
     return sides[0], sides[1]
+
+
+def _tell_left_out(run: StepRun, language: str, texts: Texts, learned: Container[str]) -> None:
+    """A note of sources that have some documents of a language, and too few."""
+    few = [f"{name} {len(mine)}" for name, mine in texts.items() if mine and name not in learned]
+    if few:
+        told = ", ".join(few)
+        run.note(f"quality: {language}: less than {LEAST_DOCUMENTS} documents, so it learns nothing from them: {told}")
 
 
 def _learned(positives: Texts, negatives: Texts) -> tuple["HeldOut", "NgramClassifier"]:

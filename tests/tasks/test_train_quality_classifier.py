@@ -135,6 +135,13 @@ def test_other_languages_and_a_source_with_too_few_documents_are_told(tmp_path: 
         learned(tmp_path / "german", sources, languages=("en", "de"))
 
 
+def test_a_source_of_too_few_documents_beside_others_is_left_out_and_told(tmp_path: Path) -> None:
+    sources = {**planted(), "leaflet": texts("leaflet", BARGAIN, 7)}
+    found = learned(tmp_path, sources)
+    assert "auc/en/leaflet" not in found
+    assert "less than 20 documents, so it learns nothing from them: leaflet 7" in (tmp_path / "notes.jsonl").read_text()
+
+
 def test_what_it_learns_from_is_mended_as_what_it_judges(tmp_path: Path) -> None:
     """Addresses, which the filter masks, teach what masks teach."""
     written = {"address": "ann@example.com", "mask": "<EMAIL>"}
