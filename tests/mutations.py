@@ -116,7 +116,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/vocabulary_extension.py",
         "score=lowest - number",
         "score=1.0 - number",
-        (EXTENSION + "test_old_pieces_keep_their_ids_and_old_text_is_read_as_before",),
+        (EXTENSION + "test_a_new_piece_does_not_cut_an_old_one_in_two",),
     ),
     Mutation(
         "a new piece begins as one of the old pieces that it was",

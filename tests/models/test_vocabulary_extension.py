@@ -75,6 +75,16 @@ def test_old_pieces_keep_their_ids_and_old_text_is_read_as_before(
     assert pieces.get_piece_size() == len(new)
 
 
+def test_a_new_piece_does_not_cut_an_old_one_in_two(base: Path, tmp_path: Path) -> None:
+    """Of an old piece «xyz», «yz» is learned: merged first, it would leave «x» and «yz»."""
+    known = load_tokenizer(base)
+    vocabulary = known.get_vocab()
+    whole = next(p for p in vocabulary if len(p) == 3 and p.isascii() and p.isalpha() and p[1:] not in vocabulary)
+    new = extend_tokenizer(base, [f"{whole[1:]} " * 50], 2, tmp_path / "out", seed=1)
+    assert whole[1:] in new.get_vocab()
+    assert [token.id for token in new.backend_tokenizer.model.tokenize(whole)] == [vocabulary[whole]]
+
+
 def test_new_text_is_fewer_tokens_and_every_new_piece_is_reached(
     both: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
 ) -> None:
