@@ -83,6 +83,8 @@ def test_a_new_piece_does_not_cut_an_old_one_in_two(base: Path, tmp_path: Path) 
     new = extend_tokenizer(base, [f"{whole[1:]} " * 50], 2, tmp_path / "out", seed=1)
     assert whole[1:] in new.get_vocab()
     assert [token.id for token in new.backend_tokenizer.model.tokenize(whole)] == [vocabulary[whole]]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "out" / "tokenizer.model"))
+    assert pieces.encode(whole) == [vocabulary[whole]], "nor for other tools, which read SentencePiece's file alone"
 
 
 def test_new_text_is_fewer_tokens_and_every_new_piece_is_reached(
