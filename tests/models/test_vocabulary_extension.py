@@ -1,6 +1,7 @@
 """New pieces for a tokenizer of SentencePiece: old ids and old text stay, new rows are means of old ones."""
 
 import random
+from itertools import permutations
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,10 @@ PIECES = 60
 def manuals(seed: int) -> list[str]:
     drawn = random.Random(seed)
     return [" ".join(drawn.choices(WORDS, k=12)) for _ in range(80)]
+
+
+def ids_of(tokenizer: PreTrainedTokenizerBase, piece: str) -> list[int]:
+    return [token.id for token in tokenizer.backend_tokenizer.model.tokenize(piece)]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,25 @@ def test_old_pieces_keep_their_ids_and_old_text_is_read_as_before(
     assert pieces.get_piece_size() == len(new)
 
 
+def test_a_new_piece_does_not_cut_two_old_ones_that_it_lies_across(base: Path, tmp_path: Path) -> None:
+    """Of the old pieces «ab» and «cd», one after the other, «bc» is learned: merged first, it would leave «a bc d»."""
+    known = load_tokenizer(base)
+    vocabulary = known.get_vocab()
+    words = [piece for piece in vocabulary if len(piece) == 3 and piece.isascii() and piece.isalpha()]
+    first, second = next(
+        (a, b)
+        for a, b in permutations(words, 2)
+        if ids_of(known, a + b) == [vocabulary[a], vocabulary[b]] and a[-1] + b[0] not in vocabulary
+    )
+    across = first[-1] + second[0]
+    new = extend_tokenizer(base, [f"{across} " * 50], 2, tmp_path / "out", seed=1)
+    assert across in new.get_vocab()
+    old = [vocabulary[first], vocabulary[second]]
+    assert ids_of(new, first + second) == old
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "out" / "tokenizer.model"))
+    assert pieces.encode(first + second) == old, "nor for other tools, which read SentencePiece's file alone"
+
+
 def test_new_text_is_fewer_tokens_and_every_new_piece_is_reached(
     both: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
 ) -> None:
@@ -84,7 +108,7 @@ def test_new_text_is_fewer_tokens_and_every_new_piece_is_reached(
     assert new.decode(after[1:-1]) == old.decode(before[1:-1])
     for number in range(len(old), len(new)):
         piece = cast(str, new.convert_ids_to_tokens(number))
-        assert [token.id for token in new.backend_tokenizer.model.tokenize(piece)] == [number], piece
+        assert ids_of(new, piece) == [number], piece
 
 
 def test_the_same_text_and_seed_give_the_same_bytes(base: Path, extended: Path, tmp_path: Path) -> None:
@@ -114,7 +138,7 @@ def test_a_new_row_is_the_mean_of_the_rows_of_the_old_pieces_and_old_rows_stay(
     extend_embeddings(model, old, new)
     assert model.config.vocab_size == len(new)
     piece = len(old) + PIECES - 1
-    parts = [token.id for token in old.backend_tokenizer.model.tokenize(cast(str, new.convert_ids_to_tokens(piece)))]
+    parts = ids_of(old, cast(str, new.convert_ids_to_tokens(piece)))
     assert len(parts) > 1, "bytes, before"
     for was, weight in zip(before, rows(), strict=True):
         assert torch.equal(weight[: len(old)], was)
