@@ -110,16 +110,19 @@ def check_overrides(
         if key.split(".")[0] in OF_THE_RUN:
             raise InputError(f"--set {key}: this holds for a whole run; change it in the config file")
     where = "--set " + " ".join(values)
-    recipe = build_plan(with_values(config, together, where), intakes=intakes)[part, step].recipe()
+    plan = build_plan(with_values(config, together, where), intakes=intakes)
+    if (part, step) not in plan:
+        raise InputError(f"{where}: with it {part} has no step {step}; to leave a step out, change the config file")
+    recipe = plan[part, step].recipe()
     for key, value in values.items():
         others = {name: each for name, each in together.items() if name != key}
         if not _differs(config, key, value):
             continue
         try:
-            without = build_plan(with_values(config, others, where), intakes=intakes)[part, step].recipe()
+            without = build_plan(with_values(config, others, where), intakes=intakes).get((part, step))
         except InputError:  # the others cannot do without it
             continue
-        if without == recipe:
+        if without is not None and without.recipe() == recipe:
             raise InputError(f"--set {key}: step {step} of {part} does not read it")
 
 

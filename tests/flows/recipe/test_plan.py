@@ -505,6 +505,11 @@ def test_a_value_that_the_step_does_not_read_is_refused(values: dict[str, object
         check_overrides(config_of(), "V1", "train_safety_reward", values)
 
 
+def test_a_value_that_takes_the_step_itself_away_is_refused() -> None:
+    with pytest.raises(InputError, match="--set gatt: with it V2 has no step synthesize_gatt; to leave a step out"):
+        check_overrides(config_of(), "V2", "synthesize_gatt", {"gatt": None})
+
+
 def test_setting_a_value_to_what_it_is_is_no_error() -> None:
     check_overrides(config_of(), "V1", "train_safety_reward", {"reward.margins": "small"})
 
