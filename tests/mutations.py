@@ -83,7 +83,7 @@ DIFFERENCES = "tests/flows/shown/test_differences.py::"
 HOSTILE = "tests/flows/shown/report/test_hostile.py::"
 QUALITY = "tests/data_store/corpus/test_quality.py::"
 TRAINED = "tests/tasks/test_train_quality_classifier.py::"
-SOURCES = "tests/models/test_held_out_sources.py::"
+LEFT_OUT = "tests/models/test_held_out_sources.py::"
 CLASSIFIER = "tests/tasks/test_train_safety_classifier.py::"
 ASKING = "tests/tasks/judging/test_of_answers.py::"
 TOOLS = "tests/data_store/reading/test_annotation_tools.py::"
@@ -2238,7 +2238,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "classifier = fit(features, _without(positives, positive), _without(negatives, negative))",
         "classifier = fit(features, positives, _without(negatives, negative))",
         (
-            SOURCES + "test_where_sides_share_nothing_held_out_sources_are_not_told_although_known_ones_are",
+            LEFT_OUT + "test_where_sides_share_nothing_held_out_sources_are_not_told_although_known_ones_are",
             TRAINED + "test_a_classifier_that_knows_its_sources_alone_is_refused_and_the_worst_source_is_named",
         ),
     ),
@@ -2247,7 +2247,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/held_out_sources.py",
         "classifier = fit(features, _without(positives, positive), _without(negatives, negative))",
         "classifier = fit(features, _without(positives, positive), negatives)",
-        (SOURCES + "test_the_area_of_a_source_is_that_of_all_its_pairs_each_judged_without_either_source",),
+        (LEFT_OUT + "test_the_area_of_a_source_is_that_of_all_its_pairs_each_judged_without_either_source",),
     ),
     Mutation(
         "a text of two sources is held out and learned at once",
@@ -2268,7 +2268,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "models/held_out_sources.py",
         "math.floor(max_lost_share * len(scores))",
         "math.ceil(max_lost_share * len(scores))",
-        (SOURCES + "test_the_threshold_is_the_highest_that_loses_at_most_the_share_of_each_source",),
+        (LEFT_OUT + "test_the_threshold_is_the_highest_that_loses_at_most_the_share_of_each_source",),
     ),
     Mutation(
         "an answer that a judge prefers in one order alone is a win",
