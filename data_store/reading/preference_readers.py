@@ -171,6 +171,9 @@ def _read_group(
             yield found
             continue
         try:
+            for field, value in found.items():
+                if isinstance(value, str):  # whoever judged is named in words that no format has looked at
+                    group[0].check_text(field, value)
             split = {} if "split" in found or (of := split_of(told)) is None else {"split": _HELD.get(of, of)}
             yield {**found, **split, "messages": with_context(told, found["messages"])}
         except RefusedRowError as refusal:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from data_store.errors import InputError
+from data_store.reading.bad_rows import BadRows
 from data_store.reading.readers import read_preferences, read_prompts
 from data_store.rows import row_kind
 
@@ -140,6 +141,18 @@ def test_chosen_unsafe_other_safe_is_refused_by_name_and_so_are_empty_answers(tm
     assert read.rows.num_rows == 1
     reasons = ["chosen_unsafe_other_safe", "empty_answer", "identical_responses", "empty_message"]
     assert read.refused.column("reason").to_pylist() == reasons
+
+
+def test_half_a_character_in_the_name_of_a_judge_is_named_or_counted_like_one_in_an_answer(tmp_path: Path) -> None:
+    """The surrogate stands in what the format makes of a field that it has not looked at."""
+    turns = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}] for answer in "xy"]
+    arena = {"winner": "model_a", "conversation_a": turns[0], "conversation_b": turns[1], "judge": "\ud800"}
+    file = jsonl(tmp_path / "a.jsonl", {**arena, "judge": "j"}, arena)
+    with pytest.raises(InputError, match=r"a.jsonl line 2: field 'annotator' holds half a character"):
+        read_preferences([file])
+    rows, refused = read_preferences([file], bad=BadRows(drop=True))
+    assert rows.column("annotator").to_pylist() == ["chatbot_arena:j"]
+    assert [(row["source"], row["reason"]) for row in refused.to_pylist()] == [("a.jsonl:2", "bad_row")]
 
 
 def test_wrong_arguments_and_foreign_text_are_refused(tmp_path: Path) -> None:
