@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from data_store.errors import InputError
-from flows.session import Session
-from flows.shown.status import Cell, stale_keys
+from flows.recipe.plan import Plan
 from tasks.file_roles import ROLES, faults_of
 from tasks.import_data import import_data
 from tasks.quality_texts import faults_of_sources
@@ -13,15 +12,15 @@ from tasks.train_quality_classifier import train_quality_classifier
 _MOST = 20
 
 
-def check_data(session: Session, cells: Iterable[Cell]) -> None:
-    """Read the beginning of each file that is to be imported, or that a classifier of quality learns from. Raises
-    InputError with the first fault of each file that has one."""
+def check_data(plan: Plan, keys: Iterable[tuple[str, str]]) -> None:
+    """Read the beginning of each file that the steps at these places (part, step) of a plan would import, or that a
+    classifier of quality learns from there. Raises InputError with the first fault of each file that has one."""
     faults = list[str]()
-    for part, step in stale_keys(list(cells)):
-        call = session.plan.get((part, step))
-        if call is not None and step == train_quality_classifier.name:
+    for key in keys:
+        call = plan.get(key)
+        if call is not None and call.step.name == train_quality_classifier.name:
             faults += faults_of_sources(call.config, call.files.get("files", ()))  # type: ignore[arg-type]
-        if call is None or step != import_data.name:
+        if call is None or call.step.name != import_data.name:
             continue
         for role, paths in call.files.items():
             for path in paths if role in ROLES and getattr(call.config, "world", None) is None else ():

@@ -6,6 +6,7 @@ from rich.table import Table
 from data_store.figures import seconds
 from data_store.layout import MARKER
 from flows.commands.command import console, print_json
+from flows.data_look import check_data
 from flows.intakes import foretell
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan
@@ -21,6 +22,7 @@ def show_dry_run(config: RunConfig, as_json: bool) -> None:
     """Print it. Nothing is started and no store is made. Raises InputError where a run would before its first step."""
     steps, plan, taken_in = _foreseen(config)
     check_fits(config, plan)
+    check_data(plan, computed(steps))
     if as_json:
         document = {"run": config.name, "steps": [step.as_json() for step in steps], "taken_in": taken_in}
         print_json({**document, "computed": sum(step.does == "compute" for step in steps)})

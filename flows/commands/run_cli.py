@@ -56,7 +56,7 @@ def run(
                 say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
                 _finish(done, as_json, session)
                 return
-        check_data(session, standing.cells)
+        check_data(session.plan, stale_keys(standing.cells))
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.ends import result_of

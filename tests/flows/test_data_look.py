@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from data_store.errors import InputError
+from flows.cli import app
 from flows.data_look import check_data
 from flows.recipe.config import load_config
 from flows.session import session_of
+from flows.shown.status import stale_keys
 from flows.up_to_date import look
 from tests.flows.test_cli import document, files_config, pair
 
@@ -25,7 +28,7 @@ def test_all_bad_files_are_named_at_once_each_with_its_first_row_and_how_many_mo
         safety_preferences=[pair(2), {"note": "?"}],
     )
     with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
-        check_data(session, look(session).cells)
+        check_data(session.plan, stale_keys(look(session).cells))
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[0] for line in lines] == [
         "data.documents",
@@ -38,16 +41,24 @@ def test_all_bad_files_are_named_at_once_each_with_its_first_row_and_how_many_mo
     assert "safety_preferences.jsonl line 2: there is no field" in lines[2]
 
 
+def test_a_dry_run_says_of_a_bad_file_what_a_run_would_say_and_makes_no_store(tmp_path: Path) -> None:
+    path = files_config(tmp_path, documents=[document(1), '{"text": "brok'])
+    told = CliRunner().invoke(app, ["run", str(path), "--plan"])
+    assert told.exit_code == 2
+    assert "documents.jsonl line 2: not JSON" in told.output
+    assert not (tmp_path / "home").exists()
+
+
 def test_sound_files_and_bad_rows_that_are_to_be_left_out_stop_nothing(tmp_path: Path) -> None:
     sound = files_config(tmp_path)
     with session_of(load_config(sound)) as session:
-        check_data(session, look(session).cells)
+        check_data(session.plan, stale_keys(look(session).cells))
     path = files_config(tmp_path, documents=[*map(document, range(40)), '{"text": "brok'])
     path.write_text(
         path.read_text().replace("  preference_format: rows", "  preference_format: rows\n  on_bad_row: drop")
     )
     with session_of(load_config(path)) as session:
-        check_data(session, look(session).cells)
+        check_data(session.plan, stale_keys(look(session).cells))
 
 
 def test_files_that_a_quality_classifier_learns_from_are_looked_at_too(tmp_path: Path) -> None:
@@ -59,6 +70,6 @@ def test_files_that_a_quality_classifier_learns_from_are_looked_at_too(tmp_path:
     sides = f"  positives: [{', '.join(names[:2])}]\n  negatives: [{', '.join(names[2:])}]\n"
     path.write_text(f"{path.read_text()}\nquality:\n  languages: [en]\n{sides}")
     with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
-        check_data(session, look(session).cells)
+        check_data(session.plan, stale_keys(look(session).cells))
     assert str(caught.value).startswith("quality: d: ")
     assert "d.jsonl line 2: there is no field 'text'" in str(caught.value)
