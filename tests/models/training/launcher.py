@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from models.training.reporting import SPEED, UTILISATION
-from tests.models.training.little_runs import RUNS, Recorder
+from tests.models.training.little_runs import RUNS, Recorder, without_the_clock
 
 
 class FileRecorder(Recorder):
@@ -72,8 +71,7 @@ def run(job: dict[str, Any]) -> None:
         Path(job["policy"]), Path(job["reward"]), folder / "out", folder / "work",
         FileRecorder(folder / "log.txt"), checkpoint_seconds=job["checkpoint_seconds"], **job["changes"],
     )  # fmt: skip
-    same = {name: value for name, value in metrics.items() if name not in (SPEED, *UTILISATION)}  # not the clock's
-    (folder / "metrics.json").write_text(json.dumps(same, sort_keys=True))
+    (folder / "metrics.json").write_text(json.dumps(without_the_clock(metrics), sort_keys=True))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Each trainer on a few rows: four steps, two of them an epoch. Used in this process and in ones that get killed."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from models.tokenizer import load_tokenizer
 from models.training.dpo import PreferencePair, train_dpo
 from models.training.ppo import train_ppo
 from models.training.pretrain import pretrain
-from models.training.reporting import Reporter
+from models.training.reporting import SPEED, UTILISATION, Reporter
 from models.training.reward import Pair, train_reward
 from models.training.rollouts import PPOPrompt
 from models.training.sft import fine_tune
@@ -88,6 +89,11 @@ def preferences(renderer: Renderer, count: int = 6) -> list[PreferencePair]:
         chosen, rejected = (renderer.dialogue([*asked, answer]).input_ids[len(prompt) :] for answer in (good, bad))
         found.append(PreferencePair(prompt, chosen, rejected))
     return found
+
+
+def without_the_clock(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that equal trainings share."""
+    return {name: value for name, value in metrics.items() if name not in (SPEED, *UTILISATION)}
 
 
 def prompts(renderer: Renderer) -> list[PPOPrompt]:

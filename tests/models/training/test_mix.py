@@ -10,7 +10,7 @@ from models.training.mix import MixedRows, Schedule, Stream
 from models.training.packing import IGNORED, PackedCollator
 from models.training.pretrain import pretrain
 from models.training.token_files import TokenFile, write_tokens
-from tests.models.training.little_runs import LITTLE, QUESTIONS, Recorder, contents
+from tests.models.training.little_runs import LITTLE, QUESTIONS, Recorder, contents, without_the_clock
 
 
 def files(folder: Path, *sources: list[list[int]]) -> list[TokenFile]:
@@ -127,6 +127,6 @@ def test_a_mix_is_trained_on_in_its_order_and_goes_on_to_the_bit(renderer: Rende
     kept = tmp_path / "kept" / "work"
     assert contents(tmp_path / "kept" / "out") == contents(tmp_path / "straight" / "out")
     assert list(kept.glob("checkpoint-*")), "there is a checkpoint to go on from"
-    assert run("kept") == whole
-    assert told.lines == ["pretrain: resumed from step 3"]
+    assert without_the_clock(run("kept")) == without_the_clock(whole)
+    assert told.lines[-1] == "pretrain: resumed from step 3"
     assert contents(tmp_path / "kept" / "out") == contents(tmp_path / "straight" / "out")
