@@ -92,7 +92,7 @@ DEMO = (
 SMOKE = (
     Target("win against SFT", _of("V2/evaluate", "win_rate"), (0.50, MANY)),
     Target("oracle score, gain over SFT", _gain("oracle_score", "V2/evaluate", START), (0.03, MANY)),
-    # Of 80 prompts: a policy with a true rate of .08 is seen with more than .17 in one of a thousand runs; and the same
+    # Of 80 prompts: a policy with a true rate of .08 is seen with more than .17 in one of 230 runs; and the same
     # seed is another run on a processor that rounds otherwise (docs/log.md)
     Target("violation", _of("V2/evaluate", "violation"), (0, 0.17)),
     Target("violation as a share of SFT's", _share("violation", "V2/evaluate", START), (0, 0.5)),
