@@ -155,8 +155,9 @@ def faults_of(role: str, path: Path, config: ReadingStepConfig) -> list[str]:
             return _told([row["detail"] for row in refused if row["reason"] == BAD_ROW], config)
     except NothingLeftError as error:
         return [f"{path}: {error}"]
-    except InputError as error:
-        return [str(error)]
+    except InputError as error:  # that nothing is left has a reason, where rows could not be read
+        unread = [each.detail for each in bad.taken()]
+        return _told(unread, config) or [f"{error}; the first row: {unread[0]}" if unread else str(error)]
     return _told([each.detail for each in met], config)
 
 

@@ -49,6 +49,15 @@ def test_a_dry_run_says_of_a_bad_file_what_a_run_would_say_and_makes_no_store(tm
     assert not (tmp_path / "home").exists()
 
 
+def test_a_wrong_text_field_is_named_with_the_fields_that_there_are(tmp_path: Path) -> None:
+    """Not that the file is empty, which comes of leaving out all of its rows."""
+    path = files_config(tmp_path, documents=[{"body": "a sound line"}, {"body": "another"}])
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session.plan, stale_keys(look(session).cells))
+    assert "documents.jsonl line 1: there is no field 'text'; the fields are body" in str(caught.value)
+    assert "(and 1 more rows of this file)" in str(caught.value)
+
+
 def test_sound_files_and_bad_rows_that_are_to_be_left_out_stop_nothing(tmp_path: Path) -> None:
     sound = files_config(tmp_path)
     with session_of(load_config(sound)) as session:

@@ -63,7 +63,8 @@ def _tokens(facts: Facts) -> Mapping[str, float]:
 def _stages(head: Head, rows: Rows, tokens: Mapping[str, float]) -> Table:
     """Each file as it was read, and after each stage that took something from it."""
     found = []
-    for file, stages in groupby(rows, key=lambda row: str(row["source"])):
+    ordered = sorted(rows, key=lambda row: (str(row["source"]), row["place"]))  # in the store they lie in another order
+    for file, stages in groupby(ordered, key=lambda row: str(row["source"])):
         told = list(stages)
         first = told[0]
         found.append(_line(head, file, "as read", first, "before", tokens))
@@ -141,7 +142,7 @@ def _shares(head: Head, rows: Rows) -> Iterator[Table]:
         named = [row for row in of_all if row["about"] == about and row["documents"]]
         if about == "language":
             named = [row for row in named if row["documents"] >= LEAST_SHARE * row["sampled"]]
-        named.sort(key=lambda row: (row["axis"], row["name"] != "", -row["documents"]))
+        named.sort(key=lambda row: (row["axis"], row["name"] != "", -row["documents"], row["name"]))
         judge = JUDGE if about == "language" else None
         notes = ["Shares of the documents that were looked at, with 95 % intervals."]
         if about == "language":
@@ -174,7 +175,7 @@ def _share(head: Head, row: Mapping[str, Any], judge: str | None) -> list[Cell]:
 def _examples(head: Head, rows: Rows) -> Iterator[Table]:
     """The first documents of each reason."""
     places = {reason: place for place, reason in enumerate(WITH_QUALITY)}
-    ordered = sorted(rows, key=lambda row: places.get(row["reason"], len(places)))
+    ordered = sorted(rows, key=lambda row: (places.get(row["reason"], len(places)), row["source"]))
     lines = [[text(row[name]) for name in ("reason", "detail", "source", "beginning")] for row in ordered]
     if lines:
         notes = [f"The first 20 of each reason, mended and masked; all are named in version {head.version_id[:16]}."]
