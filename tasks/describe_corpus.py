@@ -40,7 +40,7 @@ class DescribeConfig(Config):
 
 
 @step(
-    version=1,
+    version=2,
     config=DescribeConfig,
     inputs={
         "corpus": Input("dataset", "document"),
@@ -66,7 +66,7 @@ def describe_corpus(run: StepRun, config: DescribeConfig) -> Measurements:
             lengths.setdefault(file, []).append((len(ids), len(sample)))
         run.progress(shares.sampled[ALL_FILES] / min(total, config.documents), "looking at documents")
     rows = list(shares.rows())
-    counts = run.records("counts")
+    counts = sorted(run.records("counts"), key=lambda row: (row["source"], row["place"]))  # as they were asked
     tokens = tokens_of(counts, lengths)
     told = [_told(row) for row in rows]
     run.write_rows("shares", rows)
@@ -76,7 +76,7 @@ def describe_corpus(run: StepRun, config: DescribeConfig) -> Measurements:
         "tokens_per_character": tokens,
         "stages": counts,
         "shares": told,
-        "examples": run.records("examples"),
+        "examples": sorted(run.records("examples"), key=lambda row: (row["reason"], row["source"])),
     }
     (run.output("report") / "corpus.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     run.table("stages", [{**row, "tokens after": _tokens_after(row, tokens)} for row in counts if _matters(row)])
@@ -90,7 +90,7 @@ def describe_corpus(run: StepRun, config: DescribeConfig) -> Measurements:
     total_tokens = sum(_kept_characters(counts, file) * each for file, each in tokens.items())
     return {
         "sampled": float(sampled),
-        "tokens": total_tokens,
+        "tokens": float(round(total_tokens)),
         "tokens_per_character": total_tokens / max(sum(_kept_characters(counts, file) for file in tokens), 1),
         "languages": float(sum(row["documents"] >= LEAST_SHARE * sampled for row in languages)),
         "unknown_language": share_of(unknown, sampled, JUDGE),

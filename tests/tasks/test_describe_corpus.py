@@ -32,6 +32,11 @@ def stage(source: str, documents: int, characters: int, place: int = 0, name: st
     return {"source": source, "place": place, "stage": name, **both}
 
 
+def stages(file: str, left: int) -> list[dict[str, Any]]:
+    """The last stage first: the store keeps rows in an order of its own."""
+    return [stage(file, 1, left, 1, "too_short"), stage(file, 2, 3 * left)]
+
+
 def described(folder: Path, tokenizer: Path, documents: list[dict[str, Any]], config: DescribeConfig) -> Any:
     files = {row["source"].rpartition(":")[0]: 0 for row in documents}
     for row in documents:
@@ -39,7 +44,7 @@ def described(folder: Path, tokenizer: Path, documents: list[dict[str, Any]], co
     example = {"doc_id": "x", "source": "a:9", "reason": "too_short", "detail": "2 words", "beginning": "too short"}
     inputs: dict[str, Any] = {
         "corpus": ("document", documents),
-        "counts": ("corpus_stage", [stage(file, 1, characters) for file, characters in files.items()]),
+        "counts": ("corpus_stage", [row for file, left in files.items() for row in stages(file, left)]),
         "examples": ("dropped_example", [example]),
         "tokenizer": tokenizer,
     }
