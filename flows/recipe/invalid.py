@@ -1,7 +1,7 @@
 """What is wrong in a config, in words."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -20,10 +20,21 @@ def messages(error: ValidationError, where: str, model: type[BaseModel]) -> Iter
             hint = f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
             yield f"{where}: there is no key {key}{hint}"
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = _in_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
             given = problem.get("input")
             shown = f" (given: {given!r})" if key and isinstance(given, str | int | float) else ""
             yield f"{where}: {key + ': ' if key else ''}{message}{shown}"
+
+
+def _in_words(kind: str, about: Mapping[str, Any]) -> str:
+    """What a list should be, in words of YAML, not of Python; empty for what is wrong otherwise."""
+    if kind in ("tuple_type", "list_type"):
+        return "give a list: [one, another]"
+    bounds = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
+    if kind not in bounds or about.get("field_type") not in ("Tuple", "List"):
+        return ""
+    word, bound = bounds[kind]
+    return f"give {word} {about[bound]}, not {about['actual_length']}"
 
 
 def _fields(config: type[BaseModel], location: list[str]) -> list[str]:

@@ -47,6 +47,7 @@ def base_model(folder: Path, *names: str) -> Path:
         ({"data__world__sed": 1}, "there is no key data.world.sed; did you mean data.world.seed?"),
         ({"gatt__sampling__max_tokens": 1}, "did you mean gatt.sampling.max_new_tokens?"),
         ({"zebra": 1}, "there is no key zebra"),
+        ({"collect__temperatures": 1}, "collect.temperatures: give a list: [one, another]"),
         ({"iterations": "two"}, "iterations: Input should be a valid integer"),
         ({"iterations": -1}, "iterations: Input should be greater than or equal to 0 (given: -1)"),
         ({"reward__margins": "huge"}, "reward.margins: Input should be 'none', 'small' or 'large' (given: 'huge')"),
@@ -189,7 +190,7 @@ def test_ghost_attention_without_instructions_is_refused(tmp_path: Path) -> None
     [
         ({"file": "own.jsonl"}, "context_distillation.file: there is no file"),
         ({"file": "broken.jsonl"}, "broken.jsonl line 2: field 'preprompt' is empty"),
-        ({"preprompts": []}, "context_distillation.preprompts: Tuple should have at least 1 item"),
+        ({"preprompts": []}, "context_distillation.preprompts: give at least 1, not 0"),
         ({"preprompts": [" "]}, "context_distillation.preprompts.0: String should have at least 1 character"),
         ({"by_category": {"No Slug": ["be kind"]}}, "context_distillation.by_category.No Slug"),
         ({"place": "assistant"}, "context_distillation.place: Input should be 'user' or 'system'"),
