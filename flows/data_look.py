@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from data_store.errors import InputError
+from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan
 from tasks.file_roles import ROLES, faults_of
 from tasks.import_data import import_data
@@ -10,6 +11,13 @@ from tasks.quality_texts import faults_of_sources
 from tasks.train_quality_classifier import train_quality_classifier
 
 _MOST = 20
+
+
+def unread(config: RunConfig) -> str:
+    """Files that the config names and no step reads, in words; empty where all are read."""
+    if config.base_model is None or config.mix is not None or not config.data.documents:
+        return ""
+    return "data.documents are not read: base_model is pretrained on only with a mix"
 
 
 def check_data(plan: Plan, keys: Iterable[tuple[str, str]]) -> None:

@@ -5,8 +5,8 @@ from rich.table import Table
 
 from data_store.figures import seconds
 from data_store.layout import MARKER
-from flows.commands.command import console, print_json
-from flows.data_look import check_data
+from flows.commands.command import console, print_json, say
+from flows.data_look import check_data, unread
 from flows.intakes import foretell
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan
@@ -23,6 +23,8 @@ def show_dry_run(config: RunConfig, as_json: bool) -> None:
     steps, plan, taken_in = _foreseen(config)
     check_fits(config, plan)
     check_data(plan, computed(steps))
+    if told := unread(config):
+        say(as_json, told)
     if as_json:
         document = {"run": config.name, "steps": [step.as_json() for step in steps], "taken_in": taken_in}
         print_json({**document, "computed": sum(step.does == "compute" for step in steps)})

@@ -13,7 +13,7 @@ from data_store.read_only import check_writable
 from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.commands.dry_run import show_dry_run
 from flows.commands.terminal import StepDisplay, print_figures
-from flows.data_look import check_data
+from flows.data_look import check_data, unread
 from flows.orders import read_order, rerun_command
 from flows.recipe.config import load_config
 from flows.server.server import prefect_server
@@ -50,6 +50,8 @@ def run(
                 session.workers.start()  # torch loads while the server starts
             say(as_json, f"[bold]{escape(config.name)}[/bold]: {count - waiting} of {count} steps are finished")
             _tell_overrides(session, as_json)
+            if told := unread(config):
+                say(as_json, told)
             is_recorded = keep_server or bool(os.environ.get("PREFECT_API_URL"))
             done = None if is_recorded else figures_if_done(session, standing)
             if done is not None:

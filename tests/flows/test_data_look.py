@@ -7,11 +7,12 @@ from typer.testing import CliRunner
 
 from data_store.errors import InputError
 from flows.cli import app
-from flows.data_look import check_data
+from flows.data_look import check_data, unread
 from flows.recipe.config import load_config
 from flows.session import session_of
 from flows.shown.status import stale_keys
 from flows.up_to_date import look
+from models.mix_config import MixConfig, SourceConfig
 from tests.flows.test_cli import document, files_config, pair
 
 
@@ -47,6 +48,16 @@ def test_a_dry_run_says_of_a_bad_file_what_a_run_would_say_and_makes_no_store(tm
     assert told.exit_code == 2
     assert "documents.jsonl line 2: not JSON" in told.output
     assert not (tmp_path / "home").exists()
+
+
+def test_documents_beside_a_base_model_without_a_mix_are_said_to_be_read_by_nobody(tmp_path: Path) -> None:
+    config = load_config(files_config(tmp_path))
+    assert config.data.documents
+    assert unread(config) == ""
+    based = config.model_copy(update={"base_model": tmp_path})
+    assert unread(based) == "data.documents are not read: base_model is pretrained on only with a mix"
+    mix = MixConfig(sources=(SourceConfig(name="all", files=("*",), weight=1),))
+    assert unread(based.model_copy(update={"mix": mix})) == ""
 
 
 def test_a_wrong_text_field_is_named_with_the_fields_that_there_are(tmp_path: Path) -> None:
