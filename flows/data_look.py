@@ -15,7 +15,7 @@ _MOST = 20
 
 def unread(config: RunConfig) -> str:
     """Files that the config names and no step reads, in words; empty where all are read."""
-    if config.base_model is None or config.mix is not None or not config.data.documents:
+    if config.trains_base or not config.data.documents:
         return ""
     return "data.documents are not read: base_model is pretrained on only with a mix"
 

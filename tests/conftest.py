@@ -2,13 +2,14 @@
 with new examples finds becomes a test with a value of its own. `make search` searches.
 """
 
-import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from data_store.commands import speak_of
+from flows.commands.help_panels import without_collection
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000, print_blob=True)
@@ -16,14 +17,10 @@ settings.load_profile("fixed")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """What is loaded here stays: the collections of garbage in the tests to come need not look through it each time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Test modules load nearly all that there is."""
+    with without_collection():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ class _Commands(Mapping[str, Any]):
         if name not in self.taken:
             panel, place = _PLACES[name]
             module, attribute = place.split(":")
-            with _no_collection():
+            with without_collection():
                 found = getattr(import_module(f"flows.commands.{module}"), attribute)
             self.taken[name] = _command(name, found)
             self.taken[name].rich_help_panel = panel
@@ -73,8 +73,9 @@ class _Commands(Mapping[str, Any]):
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Of what is imported nothing is garbage, and looking for it takes as long as the import of a library."""
+def without_collection() -> Iterator[None]:
+    """While modules are imported: none of it is garbage, and looking for it takes as long as the import of a library,
+    then and, if it were not passed over, in each collection to come."""
     gc.disable()
     try:
         yield
