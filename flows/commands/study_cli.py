@@ -38,6 +38,9 @@ def study(
     seeds: Annotated[
         int | None, typer.Option(min=1, max=30, help="Runs of each variant: the config's seed and those after it [1]")
     ] = None,
+    share_v0: Annotated[
+        bool, typer.Option("--share-v0", help="All seeds go on from one V0: they differ from V1 on. Much cheaper.")
+    ] = False,
     cross: Annotated[
         bool, typer.Option("--cross", help="Every combination of the values, not one key at a time.")
     ] = False,
@@ -49,7 +52,7 @@ def study(
 ) -> None:
     """Compare variants of one run: each is a run of its own, and what two have in common is computed once. The same
     command goes on where it was stopped."""
-    config = _read(file, vary or [], seeds, cross)
+    config = _read(file, vary or [], seeds, share_v0=share_v0, cross=cross)
     opened = open_study(config)
     store_root(opened.base.name)  # it is read by every variant, so it has to be whose it says
     target = None if out is None else _target(out)
@@ -72,15 +75,16 @@ def study(
         raise typer.Exit(1)
 
 
-def _read(file: Path, vary: Sequence[str], seeds: int | None, cross: bool) -> StudyConfig:
+def _read(file: Path, vary: Sequence[str], seeds: int | None, *, share_v0: bool, cross: bool) -> StudyConfig:
     if not is_study(file):
         if not vary:
             raise InputError(f"{file} is the config of a run: say what is varied with --vary KEY=VALUE,VALUE")
-        return study_of(file, vary, seeds or 1, cross)
+        return study_of(file, vary, seeds or 1, share_v0=share_v0, cross=cross)
     if vary or cross:
         raise InputError(f"{file} says itself what is varied: take --vary and --cross out, or change the file")
     config = load_study(file)
-    return config if seeds is None else config.model_copy(update={"seeds": seeds})
+    given = {"seeds": seeds or config.seeds, "share_v0": share_v0 or config.share_v0}
+    return config.model_copy(update=given)
 
 
 def _target(out: Path) -> Path:

@@ -68,6 +68,11 @@ class RunConfig(Config):
     )
     description: str = Field(default="", description="What the run is for, for people")
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
+    v0_seed: int | None = Field(
+        default=None,
+        ge=0,
+        description="The seed of everything up to V0, where it is another one than that of V1 and on; empty: `seed`",
+    )
     iterations: int = Field(
         ge=0,
         le=99,
@@ -227,6 +232,11 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
+
+    @property
+    def seed_up_to_v0(self) -> int:
+        """What the steps of the foundation and of V0 derive their seeds from."""
+        return self.seed if self.v0_seed is None else self.v0_seed
 
     @property
     def trains_base(self) -> bool:

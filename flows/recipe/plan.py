@@ -119,7 +119,7 @@ def _call(row: Row, at: Place) -> StepCall:
         step=step,
         part=at.part,
         config=row.config(at),
-        seed=derive_seed(at.config.seed, at.part, (row.seed_of or step).name),
+        seed=derive_seed(at.config.seed if at.number else at.config.seed_up_to_v0, at.part, (row.seed_of or step).name),
         inputs={role: found for role, reads in row.reads.items() if (found := reads(at))},
         outputs={role: AssetName(step.outputs[role].kind, name, at.part) for role, name in makes.items()},
         after=tuple(each.name for each in row.after),

@@ -25,6 +25,10 @@ from models.config import Config
 AS_CONFIGURED = "as configured"
 MOST_RUNS = 200
 _NAME_LENGTH, _HASH_LENGTH = 48, 6
+_INSTEAD = {
+    "seed": "; give the number of seeds with `seeds`",
+    "v0_seed": "; whether all seeds go on from one V0, `share_v0` says",
+}
 
 
 class StudyConfig(Config):
@@ -42,6 +46,11 @@ class StudyConfig(Config):
         default={}, description="Variants of several values each: name to key to value"
     )
     seeds: int = Field(default=1, ge=1, le=30, description="Runs of each variant: the config's seed and those after it")
+    share_v0: bool = Field(
+        default=False,
+        description="Corpus, tokenizer, pretrained model and V0 are the first seed's in all runs: seeds differ from V1 "
+        "on. Much cheaper, and the intervals say nothing of another V0",
+    )
 
     @model_validator(mode="after")
     def _compares_something(self) -> "StudyConfig":
@@ -92,7 +101,7 @@ def load_study(path: Path) -> StudyConfig:
     return study.model_copy(update={"config": (path.parent / study.config).resolve()})
 
 
-def study_of(path: Path, vary: Iterable[str], seeds: int, cross: bool) -> StudyConfig:
+def study_of(path: Path, vary: Iterable[str], seeds: int, *, share_v0: bool = False, cross: bool) -> StudyConfig:
     """The study of a run's config file and of `KEY=VALUE,VALUE …` as a person writes them. Raises InputError."""
     values: dict[str, tuple[Any, ...]] = {}
     for text in vary:
@@ -103,7 +112,7 @@ def study_of(path: Path, vary: Iterable[str], seeds: int, cross: bool) -> StudyC
             raise InputError(f"--vary {text}: {key} is given twice; give its values in one --vary")
         values[key] = tuple(read_yaml_value(f"[{given}]", f"--vary {text}"))
     content = {"name": load_config(path).name, "config": path.absolute(), "vary": values, "seeds": seeds}
-    return _checked({**content, "cross": cross}, "--vary")
+    return _checked({**content, "share_v0": share_v0, "cross": cross}, "--vary")
 
 
 def _checked(content: Mapping[str, Any], where: str) -> StudyConfig:
@@ -143,6 +152,8 @@ def open_study(config: StudyConfig) -> Study:
                 raise InputError(f"{config.name}: {alike[same]!r} and {label!r} are the same run; leave one out")
             continue  # the value that the config has
         alike[same] = label
+        if config.share_v0:
+            varied = varied.model_copy(update={"v0_seed": base.seed_up_to_v0})
         runs = [_named(config.name, label, varied, base.seed + n) for n in range(config.seeds)]
         found.append(Variant(_told(label, config, base), tuple(runs)))
     if len(found) < 2:
@@ -153,8 +164,12 @@ def open_study(config: StudyConfig) -> Study:
 
 def _with(base: RunConfig, values: Mapping[str, Any], label: str) -> RunConfig:
     for key in values:
-        if key in ("name", "seed", "description") or key.split(".")[0] in ("schedule", "notify", "retention"):
-            hint = "; give the number of seeds with `seeds`" if key == "seed" else ""
+        if key in ("name", "seed", "v0_seed", "description") or key.split(".")[0] in (
+            "schedule",
+            "notify",
+            "retention",
+        ):
+            hint = _INSTEAD.get(key, "")
             raise InputError(f"{label}: {key} is no value to compare{hint}")
     return with_values(base, values, label)
 

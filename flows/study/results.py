@@ -49,6 +49,7 @@ class RunResult:
 
     run: str
     seed: int
+    v0_seed: int
     metrics: Mapping[str, float]
     estimates: Mapping[str, Estimate]
     judge: str
@@ -105,7 +106,7 @@ def _row(variant: Variant) -> Row:
 def _result(config: RunConfig) -> RunResult:
     root = store_root(config.name)
     if not (root / MARKER).exists():
-        return RunResult(config.name, config.seed, {}, {}, "", 0, 0.0, 0, 0.0, 1)
+        return RunResult(config.name, config.seed, config.seed_up_to_v0, {}, {}, "", 0, 0.0, 0, 0.0, 1)
     store = Store.open(root)
     with store.one_state():
         plan = plan_today(config, store)
@@ -126,6 +127,7 @@ def _result(config: RunConfig) -> RunResult:
     return RunResult(
         run=config.name,
         seed=config.seed,
+        v0_seed=config.seed_up_to_v0,
         metrics={} if evaluated is None else with_judges(evaluated.metrics, (each.metrics for each in judged)),
         estimates={} if evaluated is None else with_judges(evaluated.estimates, (each.estimates for each in judged)),
         judge="" if evaluated is None else judge_of(evaluated.run.config),
@@ -198,7 +200,9 @@ def interval_in_words(rows: Sequence[Row]) -> str:
     counts = sorted({len(row.finished) for row in rows} - {0})
     told = []
     if several := [str(count) for count in counts if count > 1]:
-        told.append(f"mean over {' or '.join(several)} seeds with the 95 % interval of the mean by Student's t")
+        one = any(len({run.v0_seed for run in row.finished}) == 1 < len(row.finished) for row in rows)
+        what = "seeds from V1 on, all with the same V0," if one else "seeds"
+        told.append(f"mean over {' or '.join(several)} {what} with the 95 % interval of the mean by Student's t")
     if 1 in counts:
         told.append(
             "of one seed alone the 95 % interval is over the (n) prompts or pairs of its evaluation: what another seed "

@@ -148,7 +148,9 @@ def environment(facts: Facts) -> Section:
         }
         for r in runs.values()
     ]
-    texts = [f"Seed of the run: {figure(facts.session.config.seed)}; each step draws its own from it."]
+    seed, first = facts.session.config.seed, facts.session.config.seed_up_to_v0
+    apart = "" if seed == first else f", from V1 on; up to V0 it is {figure(first)}"
+    texts = [f"Seed of the run: {figure(seed)}{apart}; each step draws its own from it."]
     return Section("environment", "Environment", texts, tables=tables, extra={"code": "\n".join(code_lines(recorded))})
 
 

@@ -13,11 +13,12 @@ from flows.study.config import Study, load_study, open_study, own_steps, study_o
 from tests.flows.recipe_runs import POCKET, ROOT
 
 SMOKE = ROOT / "configs" / "smoke.yaml"
+SEEDS = "vary: {reward.margins: [none]}\nseeds: 2\n"
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 
 
 def smoke(*vary: str, seeds: int = 1, cross: bool = False) -> Study:
-    return open_study(study_of(SMOKE, vary, seeds, cross))
+    return open_study(study_of(SMOKE, vary, seeds, cross=cross))
 
 
 def written(tmp_path: Path, text: str) -> Study:
@@ -115,7 +116,7 @@ def test_a_study_file_that_is_written_wrongly_is_refused(tmp_path: Path, text: s
 def test_a_run_that_grows_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / "pocket.yaml").write_text(f"{POCKET}schedule: {{take_in: next_iteration, max_iterations: 5}}\n")
     with pytest.raises(InputError, match="the runs would grow while they are compared"):
-        open_study(study_of(tmp_path / "pocket.yaml", ["reward.margins=none"], 1, False))
+        open_study(study_of(tmp_path / "pocket.yaml", ["reward.margins=none"], 1, cross=False))
 
 
 def test_values_of_all_variants_and_variants_of_several_values(tmp_path: Path) -> None:
@@ -136,16 +137,37 @@ def test_the_ready_made_studies_compare_what_differs(path: Path) -> None:
     assert study.config.seeds == 3
     assert len(study.variants) >= 2
     for _, run in study.runs:
-        assert re.fullmatch(rf"{re.escape(path.stem)}\..+-s[123]", check_run_name(run.name))
+        assert re.fullmatch(rf"{re.escape(path.stem)}\..+-s[0123]", check_run_name(run.name))
 
 
 def test_the_share_of_safety_data_leaves_the_ordinary_prompts_alone() -> None:
     (path,) = [each for each in STUDIES if each.stem == "safety-share"]
     runs = [variant.runs[0] for variant in open_study(load_study(path)).variants]
     safety = [round(run.rejection.prompts * run.rejection.safety_share) for run in runs]
-    assert safety == [0, 1, 7, 17, 34, 68], "0, 1, 10, 25, 50 and 100 % of 68"
-    assert {run.rejection.prompts - count for run, count in zip(runs, safety, strict=True)} == {102}
-    assert runs[-1].rejection == load_config(SMOKE).rejection
+    assert safety == [0, 8, 79], "0, 10 and 100 % of 79"
+    assert {run.rejection.prompts - count for run, count in zip(runs, safety, strict=True)} == {161}
+    assert [run.fine_tune.picks * 2 / 3 for run in runs] == pytest.approx([161, 169, 240], abs=0.5)
+    demo = load_config(ROOT / "configs" / "demo.yaml")
+    assert (runs[-1].rejection, runs[-1].fine_tune) == (demo.rejection, demo.fine_tune)
+
+
+def test_seeds_that_share_v0_differ_from_v1_on_and_the_first_is_the_run_as_it_would_be_alone(tmp_path: Path) -> None:
+    shared, apart = written(tmp_path, f"{SEEDS}share_v0: true\n"), written(tmp_path, SEEDS)
+    (one, two), (first, second) = (
+        [{key: call.seed for key, call in build_plan(run).items()} for run in study.variants[0].runs]
+        for study in (shared, apart)
+    )
+    later = {key for key in one if key[0] not in ("base", "V0")}
+    assert {key for key in one if one[key] != two[key]} == later
+    assert one == first
+    assert all(first[key] != second[key] for key in first), "without it every step's seed is another"
+    assert own_steps(build_plan(run) for _, run in shared.runs)[2] == len(later)
+
+
+def test_v0_of_a_run_whose_config_gives_it_a_seed_of_its_own_stays_that_ones(tmp_path: Path) -> None:
+    (tmp_path / "pocket.yaml").write_text(f"{POCKET}v0_seed: 7\n")
+    study = open_study(study_of(tmp_path / "pocket.yaml", ["reward.margins=none"], 2, share_v0=True, cross=False))
+    assert [(run.seed, run.seed_up_to_v0) for run in study.variants[0].runs] == [(3, 7), (4, 7)]
 
 
 def test_what_a_variant_has_of_its_own_begins_with_the_step_that_reads_the_value() -> None:

@@ -13,10 +13,24 @@ from flows.study.picture import picture
 from flows.study.results import T_95, Row, RunResult, interval_in_words, over_seeds, saved_in_words, tables
 
 
-def result(seed: int, metrics: Mapping[str, float], computed: int = 5, shared: int = 19) -> RunResult:
+def result(
+    seed: int, metrics: Mapping[str, float], computed: int = 5, shared: int = 19, v0: int | None = None
+) -> RunResult:
     judge = "simulated, world 1" if metrics else ""
     known = {name: Estimate(value, 80, value - 0.1, value + 0.1, "somebody") for name, value in metrics.items()}
-    return RunResult(f"run-{seed}", seed, metrics, known, judge, computed, 2.0 * computed, shared, 3.0 * shared, 0)
+    return RunResult(
+        f"run-{seed}",
+        seed,
+        seed if v0 is None else v0,
+        metrics,
+        known,
+        judge,
+        computed,
+        2.0 * computed,
+        shared,
+        3.0 * shared,
+        0,
+    )
 
 
 @pytest.mark.conformance(
@@ -102,6 +116,8 @@ def test_it_is_said_what_the_interval_is_of_and_who_judged() -> None:
     )
     assert over == "mean over 2 seeds with the 95 % interval of the mean by Student's t; judge: simulated, world 1"
     assert interval_in_words([Row("a", one), Row("b", two)]).startswith("mean over 2 seeds with")
+    same = Row("a", tuple(result(seed, {"oracle_score": 0.2}, v0=1) for seed in (1, 2)))
+    assert interval_in_words([same]).startswith("mean over 2 seeds from V1 on, all with the same V0, with")
     assert "of one seed alone" in interval_in_words([Row("a", one), Row("b", two)])
 
 
