@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from models.checkpoint import backbone, output_embeddings
-from models.costs import forward_flops, head_flops, parameters, training_flops
+from models.costs import attention_flops, forward_flops, head_flops, parameters, training_flops
 from models.devices import use_threads
 from models.generation import draw_tokens
 from models.hardware import KINDS, Hardware, Rate
@@ -19,6 +20,8 @@ from models.llama_presets import Architecture
 
 _MOST_PARAMETERS = 40_000_000  # of the model that is measured
 _SMALL, _LARGE = (1, 64), (4, 256)  # rows and tokens of a row of two passes
+_LARGE_READ = (16, 256)  # what is read at once leaves the caches, which slows little models down
+_LITTLE = 5_000_000  # parameters of a model that can be measured so
 _FEW, _MANY, _PROMPT = 8, 128, 32  # rows that are decoded together, and tokens before
 CPU_WATTS = 15.0  # of a core under load: a guess, for want of a meter
 
@@ -76,13 +79,28 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
 
         return _time(once, share)
 
+    pairs = _attention(measured, *_LARGE, share)
+
+    def without(measure: Callable[[int, int], float], ways: int) -> Callable[[int, int], float]:
+        """What a pass takes beside attention, of which each way back costs twice the way there."""
+        return lambda rows, t: measure(rows, t) - ways * attention_flops(measured, rows * t, t) / pairs
+
     rates = {
         "train": _rate(
-            measured, train, _SMALL, _LARGE, lambda rows, t: training_flops(measured, rows * t, t / 2, head=0.0)
+            measured,
+            without(train, 3),
+            _SMALL,
+            _LARGE,
+            lambda rows, t: training_flops(measured, rows * t, 0, head=0.0),
         ),
         "read": _rate(
-            measured, read, _SMALL, _LARGE, lambda rows, t: forward_flops(measured, rows * t, t / 2, head=0.0)
+            measured,
+            without(read, 1),
+            _SMALL,
+            _LARGE_READ if parameters(measured) < _LITTLE else _LARGE,
+            lambda rows, t: forward_flops(measured, rows * t, 0, head=0.0),
         ),
+        "attention": Rate(0.0, pairs),
         "head": _rate(measured, head, _SMALL, _LARGE, lambda rows, t: 3 * head_flops(measured, rows * t)),
         "decode": _rate(
             measured, decode, (_FEW, _PROMPT), (_MANY, _PROMPT), lambda rows, t: forward_flops(measured, rows, t)
@@ -99,6 +117,17 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
         is_measured=True,
         cores=cores,
     )
+
+
+@torch.inference_mode()
+def _attention(shape: Architecture, rows: int, tokens: int, seconds: float) -> float:
+    """Operations a second of attention under a mask. On CPUs torch computes all pairs of a row, those too that the mask
+    hides and those after a token, in as long a time (docs/log.md): so all of them are counted."""
+    sizes = (rows, shape.num_heads, tokens, shape.hidden_size // shape.num_heads)
+    query, key, value = (torch.randn(sizes) for _ in range(3))
+    mask = torch.ones((rows, 1, tokens, tokens), dtype=torch.bool).tril()
+    once = _time(lambda: scaled_dot_product_attention(query, key, value, attn_mask=mask), seconds)
+    return attention_flops(shape, rows * tokens, tokens) / shape.num_layers / once
 
 
 def measurable(shape: Architecture) -> Architecture:

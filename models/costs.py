@@ -49,9 +49,12 @@ def forward_flops(shape: Architecture, tokens: float, context: float, *, head: f
     products (PaLM, arXiv 2204.02311, appendix B, without its factor 3 for training). `head`: share of the tokens of
     which logits are computed; none in a model with a scalar head."""
     weights = shape.num_layers * sum(a * b for a, b in linear_layers(shape).values())
-    return tokens * (2 * weights + 4 * shape.num_layers * shape.hidden_size * context) + head_flops(
-        shape, tokens * head
-    )
+    return 2 * tokens * weights + attention_flops(shape, tokens, context) + head_flops(shape, tokens * head)
+
+
+def attention_flops(shape: Architecture, tokens: float, context: float) -> float:
+    """Of attention's two products, of tokens that each attend to `context` tokens on the mean."""
+    return 4 * tokens * shape.num_layers * shape.hidden_size * context
 
 
 def head_flops(shape: Architecture, tokens: float) -> float:

@@ -7,8 +7,9 @@ Figures of GPUs are their makers' (dense, without sparsity); those of the machin
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Passes through the blocks with a way back and without one, logits of these, and a token of an answer with its logits
-KINDS = ("train", "read", "head", "decode")
+# The linear layers of passes with a way back and without one, attention of both, logits of both, and a token of an
+# answer with all that it needs
+KINDS = ("train", "read", "attention", "head", "decode")
 
 
 @dataclass(frozen=True)

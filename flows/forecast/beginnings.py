@@ -71,11 +71,14 @@ class ByBase:
 @dataclass(frozen=True)
 class Beginning:
     """Of the first rows of a role: the share that the config's lengths leave in, and of these the mean tokens of the
-    prompt and of the answer (of both answers of a pair)."""
+    prompt and of the answer (of both answers of a pair). `turn`: mean tokens of a prompt's last message alone.
+    `lengths`: tokens of each that is left in, with its answers."""
 
     kept: float
     prompt: float
     answer: float
+    turn: float
+    lengths: tuple[float, ...] = ()
 
 
 def lengths_of(config: RunConfig, per_token: float) -> Lengths:
@@ -111,17 +114,19 @@ def _beginning(config: RunConfig, role: str, lengths: Lengths, most: int, *, ans
     drops = config.fit.too_long == "drop"
     found = [_lengths(row, lengths) for row in _rows(config, role)]
     left = [
-        (prompt, answers)
-        for prompt, answers in found
+        (prompt, turn, answers)
+        for prompt, turn, answers in found
         if not drops or prompt + (max(answers, default=0.0) if answered else 0.0) <= most
     ]
     if not left:
-        return Beginning(_LEFT, most / 2, most / 2)
-    answers = [statistics.fmean(each) for _, each in left if each]
+        return Beginning(_LEFT, most / 2, most / 2, most / 2)
+    answers = [statistics.fmean(each) for *_, each in left if each]
     return Beginning(
         len(left) / len(found),
-        statistics.fmean(prompt for prompt, _ in left),
+        statistics.fmean(prompt for prompt, *_ in left),
         statistics.fmean(answers) if answers else 0.0,
+        statistics.fmean(turn for _, turn, _ in left),
+        tuple(prompt + sum(each if answered else ()) for prompt, _, each in left),
     )
 
 
@@ -133,9 +138,9 @@ def _rows(config: RunConfig, role: str) -> Iterator[Mapping[str, Any]]:
         yield from chain.from_iterable(read.rows.to_pylist() for read in pieces)
 
 
-def _lengths(row: Mapping[str, Any], lengths: Lengths) -> tuple[float, list[float]]:
-    """(prompt, answers) in tokens."""
+def _lengths(row: Mapping[str, Any], lengths: Lengths) -> tuple[float, float, list[float]]:
+    """(prompt, its last message, answers) in tokens."""
     said, answers = list(row["messages"]), [row[name] for name in ("response_a", "response_b") if name in row]
     if not answers and said[-1]["role"] == "assistant":
         answers = [said.pop()["content"]]
-    return lengths.prompt(said), [lengths.answer(each) for each in answers]
+    return lengths.prompt(said), lengths.prompt(said[-1:]), [lengths.answer(each) for each in answers]

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from data_store.reading.benchmark_items import read_benchmark
 from flows.forecast.beginnings import AROUND
-from flows.forecast.passes import Passes, Work, answering, scoring, scoring_pairs
+from flows.forecast.passes import ALIKE, Passes, Work, answering, scoring, scoring_pairs
 from flows.forecast.place import At, answer_of, held_out_pairs, held_out_prompts, pair_tokens
 from flows.forecast.volumes import characters_per_token
 from flows.recipe.judge_rows import judge_in_step
@@ -20,32 +20,31 @@ _LARGE_VOCABULARY = 32_000  # what a model that judges has, at least
 
 
 def evaluating(at: At) -> Work:
-    of = at.config.evaluate
+    of, prompts = at.config.evaluate, at.volume.prompts
     held_out = sum(held_out_prompts(at).values())
     answer = answer_of(at, of.sampling)
-    passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens)]
+    passes = [*answering(of.sampling, held_out, at.volume.prompt_tokens, at.volume.answer_tokens, prompts)]
     dialogues = of.instruction_dialogues if at.config.annotator is not None or at.config.data.instructions else 0
     dialogues *= 1 + of.instruction_reminded
     room = limits(at.config)["prompt_tokens"]
     for turn in range(1, of.instruction_turns + 1 if dialogues else 1):
-        before = min((turn + 1) * at.volume.prompt_tokens + (turn - 1) * answer, room)
-        passes += answering(of.sampling, dialogues, before, at.volume.answer_tokens)
+        before = min((turn + 1) * at.volume.turn_tokens + (turn - 1) * answer, room)
+        passes += answering(of.sampling, dialogues, before, at.volume.answer_tokens, ALIKE)
     tokens, read = at.volume.prompt_tokens + answer, 1
     if at.number:
         # both rewards of both policies, and the distance to SFT
-        passes.append(scoring(of.sampling, held_out, tokens, 4))
-        passes.append(scoring(of.sampling, held_out, tokens, 2, head=answer / tokens))
+        passes.append(scoring(of.sampling, held_out, tokens, 4, prompts))
+        passes.append(scoring(of.sampling, held_out, tokens, 2, prompts, head=answer / tokens))
         read += 3
     if at.number and at.config.distill is None:
         # each axis' held-out pairs by its own model; those of safety once more for the threshold, where judges say what
         # is unsafe, as those of files do not
         helpful, safe = (at.number * each for each in held_out_pairs(at))
         safe *= 2 if at.config.draws_pairs else 1
-        passes.append(scoring_pairs(of.sampling, helpful + safe, pair_tokens(at), 1))
+        passes += [scoring_pairs(of.sampling, pairs, pair_tokens(at), 1, at.volume.rows) for pairs in (helpful, safe)]
     if at.number and at.config.distill is None and at.call.step.name == "evaluate":
         # the answers of all policies so far, by both reward models
-        shifted = (at.number + 1) * min(held_out, SHIFT_PROMPTS)
-        passes.append(scoring(of.sampling, shifted, tokens, 2))
+        passes += [scoring(of.sampling, min(held_out, SHIFT_PROMPTS), tokens, 2, prompts)] * (at.number + 1)
         read += 2
     return Work(tuple(passes), read=read, records=held_out)
 
@@ -77,7 +76,11 @@ def judging(at: At) -> Work:
     for question, count in asked.items():
         said = at.volume.prompt_tokens + answer * (2 if question == "better" else 1)
         tokens = (len(around[question]) + said * at.volume.characters) / of_judge
-        passes.append(scoring(SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1, head=1 / tokens))
+        passes.append(
+            scoring(
+                SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1, at.volume.prompts, head=1 / tokens
+            )
+        )
     return Work(tuple(each for each in passes if each.count), read=1, judge=judge.folder)
 
 
@@ -88,8 +91,8 @@ def _by_gold(at: At, compared: float) -> Work:
     answers = at.config.evaluate.ordinary_prompts + at.config.evaluate.safety_prompts
     answers += at.config.evaluate.borderline_prompts
     passes = (
-        scoring(of, answers + compared, at.volume.prompt_tokens + answer_of(at, of), 1),
-        scoring_pairs(of, held_out, pair_tokens(at), 1),
+        scoring(of, answers + compared, at.volume.prompt_tokens + answer_of(at, of), 1, at.volume.prompts),
+        scoring_pairs(of, held_out, pair_tokens(at), 1, at.volume.rows),
     )
     return Work(passes, read=1, records=compared)
 
@@ -101,9 +104,9 @@ def benchmarking(at: At) -> Work:
             continue
         count, rows, tokens = _items(each, at.volume.characters)
         if rows:
-            passes.append(scoring(of.sampling, rows, tokens, 1, head=1.0))
+            passes.append(scoring(of.sampling, rows, tokens, 1, ALIKE, head=1.0))
         else:
-            passes += answering(of.sampling, count * of.samples, tokens, of.sampling.max_new_tokens)
+            passes += answering(of.sampling, count * of.samples, tokens, of.sampling.max_new_tokens, ALIKE)
     return Work(tuple(passes), read=1)
 
 

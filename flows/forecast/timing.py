@@ -92,8 +92,11 @@ def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: W
     """How long passes keep processors, or devices, busy: each starts its blocks, and multiplies; of an answer each
     token also reads all weights and what is cached, which is where the time goes with few rows."""
     rate = hardware.rates[passes.kind][passes.dtype]
-    flops, of_head = flops_of(shape, passes, config, work)
-    busy = flops / rate.flops + of_head / hardware.rates["head"][passes.dtype].flops
+    layers, of_attention, of_head = flops_of(shape, passes, config, work)
+    # CPU kernels compute what a token cannot see as well
+    pairs = of_attention / passes.context if hardware.is_measured else of_attention
+    busy = layers / rate.flops + of_head / hardware.rates["head"][passes.dtype].flops
+    busy += pairs / hardware.rates["attention"][passes.dtype].flops
     if passes.kind == "decode":
         moved = parameters(shape) * BYTES[passes.dtype] + cache_bytes(
             shape, passes.mean_rows * passes.tokens, passes.dtype
@@ -110,18 +113,18 @@ def busy_seconds(shape: Architecture, passes: Passes, config: RunConfig, work: W
     return passes.count * passes.processes * each
 
 
-def flops_of(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> tuple[float, float]:
-    """Operations of one pass of one process: in its blocks, and for logits; those of a new token of an answer are
-    counted with its blocks."""
+def flops_of(shape: Architecture, passes: Passes, config: RunConfig, work: Work) -> tuple[float, float, float]:
+    """Operations of one pass of one process: in its linear layers, in attention, and for logits; those of a new token
+    of an answer are all counted with its layers."""
     if passes.kind == "decode":
-        return forward_flops(shape, passes.mean_rows, passes.tokens), 0.0
-    tokens, context = passes.rows * passes.tokens, passes.tokens * passes.context
+        return forward_flops(shape, passes.mean_rows, passes.tokens), 0.0, 0.0
+    tokens, context = passes.rows * passes.tokens, passes.tokens * passes.spread * passes.context
 
-    def both(head: float) -> float:
+    def both(attended: float, head: float) -> float:
         if passes.kind == "read":
-            return forward_flops(shape, tokens, context, head=head)
+            return forward_flops(shape, tokens, attended, head=head)
         frozen, checkpointing = config.lora is not None, work.checkpointing
-        return training_flops(shape, tokens, context, frozen=frozen, checkpointing=checkpointing, head=head)
+        return training_flops(shape, tokens, attended, frozen=frozen, checkpointing=checkpointing, head=head)
 
-    blocks = both(0.0)
-    return blocks, both(passes.head) - blocks
+    layers = both(0.0, 0.0)
+    return layers, both(context, 0.0) - layers, both(0.0, passes.head) - layers

@@ -14,6 +14,7 @@ from typing import cast
 from data_store.reading.source_files import unpacked
 from data_store.rows import AXES
 from flows.forecast.beginnings import AROUND, Beginning, Lengths, beginning_of, lengths_of, prompts_of_pairs
+from flows.forecast.passes import ALIKE, Spread, spread_of
 from flows.recipe.config import RunConfig
 from world.content import World
 from world.demonstrations import make_demonstrations
@@ -32,8 +33,9 @@ _OF_TEXT, _PIECES, _HALVED, _LEAST = 4.2, 32_768, 0.45, 1.0
 @dataclass(frozen=True)
 class Volume:
     """Counts, and mean tokens of each: of a document, of a whole demonstration, of a prompt, and of an answer.
-    `pair_prompt_tokens` and `pair_answer_tokens` are those of pairs from files, which are counted as they are left in;
-    `characters`: mean characters of a token, by which texts that no step makes are counted."""
+    `turn_tokens`: of a prompt's last message. `pair_prompt_tokens` and `pair_answer_tokens` are those of pairs from
+    files, which are counted as they are left in; `characters`: mean characters of a token, by which texts that no step
+    makes are counted."""
 
     documents: float
     document_tokens: float
@@ -44,6 +46,7 @@ class Volume:
     helpfulness_pairs: float
     safety_pairs: float
     characters: float
+    turn_tokens: float = 0.0
     pair_prompt_tokens: float = 0.0
     pair_answer_tokens: float = 0.0
     test_pairs: float = 0.0
@@ -54,6 +57,10 @@ class Volume:
     dialogue_characters: float = 0.0
     """Of demonstrations, prompts and pairs, all that is cut into tokens to see whether it fits: a pair's prompt is also
     one of its own."""
+    prompts: Spread = ALIKE
+    """How prompts of files differ in length; those of a little world hardly do."""
+    rows: Spread = ALIKE
+    """The same of pairs."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ def _of_world(config: RunConfig, per_token: float) -> Volume:
         helpfulness_pairs=0,
         safety_pairs=0,
         characters=per_token,
+        turn_tokens=prompt,
         dialogues=size.demonstrations,
         dialogue_characters=size.demonstrations * turns * (prompt + answer) * per_token,
     )
@@ -120,7 +128,7 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
     found = {role: _count(paths) for role, paths in config.data.files().items()}
     documents, demonstrations = found.get("documents", _Count()), found.get("demonstrations", _Count())
     asked, judged = ([found[f"{axis}_{name}"] for axis in AXES if f"{axis}_{name}" in found] for name in _ROLES)
-    dialogues = beginning_of(config, "demonstrations", lengths) or Beginning(1.0, 0.0, 0.0)
+    dialogues = beginning_of(config, "demonstrations", lengths) or Beginning(1.0, 0.0, 0.0, 0.0)
     pairs = beginnings("preferences", beginning_of) if config.iterations else {}
     prompts = beginnings("prompts", beginning_of) or beginnings("preferences", prompts_of_pairs) or {"": dialogues}
     said = pairs or {"": dialogues}
@@ -135,6 +143,7 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         helpfulness_pairs=left.get("helpfulness", 0.0),
         safety_pairs=left.get("safety", 0.0),
         characters=per_token,
+        turn_tokens=statistics.fmean(each.turn for each in prompts.values()),
         pair_prompt_tokens=statistics.fmean(each.prompt for each in said.values()),
         pair_answer_tokens=statistics.fmean(each.answer for each in said.values()),
         dialogues=demonstrations.records + sum(each.records for each in asked),
@@ -145,6 +154,8 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         test_pairs=sum(
             min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
         ),
+        prompts=spread_of(length for each in prompts.values() for length in each.lengths),
+        rows=spread_of(length for each in said.values() for length in each.lengths),
     )
 
 

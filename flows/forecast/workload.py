@@ -4,7 +4,19 @@ import math
 from collections.abc import Callable, Mapping
 
 from flows.forecast.evaluations import benchmarking, evaluating, judging, questions_of
-from flows.forecast.passes import Passes, Work, answering, decoding, scoring, scoring_pairs, training, training_on_pairs
+from flows.forecast.passes import (
+    ALIKE,
+    Passes,
+    Work,
+    answering,
+    decoding,
+    filled,
+    padded,
+    scoring,
+    scoring_pairs,
+    training,
+    training_on_pairs,
+)
 from flows.forecast.place import (
     At,
     answer_of,
@@ -76,7 +88,9 @@ def _sft(at: At) -> Work:
 def _draw_pairs(at: At) -> Work:
     prompts = sum(pairs_of(at))
     of = at.config.collect
-    passes = 2 * answering(of.sampling, prompts, at.volume.prompt_tokens, at.volume.answer_tokens)  # two variants
+    passes = 2 * answering(
+        of.sampling, prompts, at.volume.prompt_tokens, at.volume.answer_tokens, at.volume.prompts
+    )  # two variants
     return Work(passes, read=2, records=prompts)
 
 
@@ -89,9 +103,9 @@ def _reward(axis: int) -> Callable[[At], Work]:
         share = of.safety_other_share if axis else of.helpfulness_other_share
         mixed = own + min(other, own * share / (1 - share))
         tokens = pair_tokens(at)
-        train = training_on_pairs(of, mixed, of.epochs, tokens)
+        train = training_on_pairs(of, mixed, of.epochs, tokens, at.volume.rows)
         return Work(
-            (train, scoring_pairs(SamplingConfig(), held_out[axis], tokens, 1)),
+            (train, scoring_pairs(SamplingConfig(), held_out[axis], tokens, 1, at.volume.rows)),
             trained=1,
             models=1,
             checkpointing=of.gradient_checkpointing,
@@ -104,15 +118,16 @@ def _reward(axis: int) -> Callable[[At], Work]:
 def _gold_reward(at: At) -> Work:
     of, tokens = at.config.reward, pair_tokens(at)
     pairs, held_out = (max(at.number, 1) * sum(each) for each in (pairs_of(at), held_out_pairs(at)))
-    train = training_on_pairs(of, (pairs - held_out) * of.gold_percent / 100, of.epochs, tokens)
-    tested = scoring_pairs(SamplingConfig(), held_out, tokens, 1)
+    train = training_on_pairs(of, (pairs - held_out) * of.gold_percent / 100, of.epochs, tokens, at.volume.rows)
+    tested = scoring_pairs(SamplingConfig(), held_out, tokens, 1, at.volume.rows)
     return Work((train, tested), trained=1, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 
 
 def _measure_reward_models(at: At) -> Work:
     of, tokens = at.config.reward_tests, pair_tokens(at)
-    pairs = max(at.number, 1) * sum(held_out_pairs(at)) + at.volume.test_pairs
-    return Work((scoring_pairs(of.sampling, pairs, tokens, 2),), read=2, records=pairs)
+    sets = [max(at.number, 1) * each for each in held_out_pairs(at)] + [at.volume.test_pairs]
+    passes = [scoring_pairs(of.sampling, pairs, tokens, 2, at.volume.rows) for pairs in sets if pairs]
+    return Work(tuple(passes), read=2, records=sum(sets))
 
 
 def _rejection_sample(at: At) -> Work:
@@ -122,12 +137,19 @@ def _rejection_sample(at: At) -> Work:
     if of.temperatures == AUTO:
         rounds.append((of.tuning.prompts, of.samples * len(of.tuning.grid)))
     for prompts, each in rounds:
-        passes += answering(of.sampling, prompts * each, at.volume.prompt_tokens, at.volume.answer_tokens, to_each=each)
+        passes += answering(
+            of.sampling,
+            prompts * each,
+            at.volume.prompt_tokens,
+            at.volume.answer_tokens,
+            at.volume.prompts,
+            to_each=each,
+        )
     pool = sum(prompts * each for prompts, each in rounds) + min(
         max(at.number - 1, 0) * of.prompts * of.keep, of.score_again
     )
     tokens = sampled_tokens(at.volume.prompt_tokens, answer_of(at, of.sampling), of.samples * temperatures)
-    return Work((*passes, scoring(of.sampling, pool, tokens, 2)), read=3, records=pool)
+    return Work((*passes, scoring(of.sampling, pool, tokens, 2, at.volume.prompts)), read=3, records=pool)
 
 
 def _synthesize_gatt(at: At) -> Work:
@@ -138,10 +160,10 @@ def _synthesize_gatt(at: At) -> Work:
     for turn in range(1, of.max_turns + 1):
         rows = of.dialogues * of.samples * _going_on(turn, of.min_turns, of.max_turns)
         # the instruction, about as long as a prompt, stands before every question
-        before = turn * 2 * at.volume.prompt_tokens + (turn - 1) * answer_of(at, of.sampling)
-        passes += answering(of.sampling, rows, before, at.volume.answer_tokens)
+        before = turn * 2 * at.volume.turn_tokens + (turn - 1) * answer_of(at, of.sampling)
+        passes += answering(of.sampling, rows, before, at.volume.answer_tokens, ALIKE)
         tokens = sampled_tokens(before, answer_of(at, of.sampling), of.samples)
-        passes.append(scoring(of.sampling, rows, tokens, 1))
+        passes.append(scoring(of.sampling, rows, tokens, 1, ALIKE))
     return Work(tuple(passes), read=2, records=of.dialogues)
 
 
@@ -158,9 +180,9 @@ def _distill_context(at: At) -> Work:
     passes, prompt = list[Passes](), at.volume.prompt_tokens
     for asked in (of.prompts, borderline):
         for tokens in (prompt, 2 * prompt) if asked else ():  # the pre-prompt is about as long as a prompt
-            passes += answering(of.sampling, asked * of.samples, tokens, at.volume.answer_tokens)
+            passes += answering(of.sampling, asked * of.samples, tokens, at.volume.answer_tokens, at.volume.prompts)
     tokens = sampled_tokens(prompt, answer_of(at, of.sampling), 2 * of.samples)
-    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, tokens, 1))
+    passes.append(scoring(of.sampling, 2 * of.prompts * of.samples, tokens, 1, at.volume.prompts))
     return Work(tuple(passes), read=2, records=of.prompts)
 
 
@@ -175,7 +197,8 @@ def _fine_tune(at: At) -> Work:
         tokens, dialogues = tokens + _KEPT * context.prompts * short, dialogues + _KEPT * context.prompts
     if at.config.gatt is not None and at.number >= at.config.gatt.first_iteration:
         turns = (at.config.gatt.min_turns + at.config.gatt.max_turns) / 2
-        tokens += at.config.gatt.dialogues * (turns * short + at.volume.prompt_tokens)
+        answer = short - at.volume.prompt_tokens
+        tokens += at.config.gatt.dialogues * (turns * (at.volume.turn_tokens + answer) + at.volume.turn_tokens)
         dialogues += at.config.gatt.dialogues
     return _packed(of.training, dialogues, tokens / max(dialogues, 1))
 
@@ -192,17 +215,28 @@ def _ppo(at: At) -> Work:
     giving_logits = (readers - 3) / readers * answer_of(at, of.sampling) / tokens
     together = rollouts / max(groups * of.processes, 1)
     passes = (
-        Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype, head=0.0),
+        padded(
+            Passes("read", groups, together, at.volume.prompt_tokens, of.processes, of.sampling.dtype, head=0.0),
+            at.volume.prompts,
+            1,
+        ),
         decoding(of.sampling, groups, together, at.volume.prompt_tokens, at.volume.answer_tokens, of.processes),
-        Passes("read", readers * groups, together, tokens, of.processes, of.dtype, head=giving_logits),
-        Passes(
-            "train",
-            2 * of.iterations * of.epochs * of.batch_size / (of.pass_rows * of.processes),  # policy and value model
-            of.pass_rows,
-            tokens,
-            of.processes,
-            of.dtype,
-            head=answer_of(at, of.sampling) / tokens / 2,
+        filled(
+            Passes("read", readers * groups, together, tokens, of.processes, of.dtype, head=giving_logits, context=1.0),
+            at.volume.prompts,
+        ),
+        filled(
+            Passes(
+                "train",
+                2 * of.iterations * of.epochs * of.batch_size / (of.pass_rows * of.processes),  # policy and value model
+                of.pass_rows,
+                tokens,
+                of.processes,
+                of.dtype,
+                head=answer_of(at, of.sampling) / tokens / 2,
+                context=1.0,
+            ),
+            at.volume.prompts,
         ),
     )
     return Work(passes, trained=2, read=3, models=1, checkpointing=of.gradient_checkpointing, records=rollouts)
@@ -215,10 +249,10 @@ def _dpo(at: At) -> Work:
     looks = math.ceil(pairs * of.epochs / of.batch_size / of.validate_every) + 1
     kept = pairs * of.validation_percent / 100
     passes = (
-        *answering(of.sampling, of.kl_prompts, at.volume.prompt_tokens, at.volume.answer_tokens),
-        Passes("read", math.ceil(pairs / 32), 32, tokens, 1, of.dtype, context=1.0),  # the reference, once
-        training_on_pairs(of, pairs - kept, of.epochs, tokens, head=1.0),
-        Passes("read", looks * math.ceil(kept / 32), 32, tokens, 1, of.dtype, context=1.0),
+        *answering(of.sampling, of.kl_prompts, at.volume.prompt_tokens, at.volume.answer_tokens, at.volume.prompts),
+        filled(Passes("read", math.ceil(pairs / 32), 32, tokens, 1, of.dtype, context=1.0), at.volume.rows),  # once
+        training_on_pairs(of, pairs - kept, of.epochs, tokens, at.volume.rows, head=1.0),
+        filled(Passes("read", looks * math.ceil(kept / 32), 32, tokens, 1, of.dtype, context=1.0), at.volume.rows),
     )
     return Work(passes, trained=1, read=0, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 

@@ -35,7 +35,21 @@ ROWS = ((40, 40, 80), (40, 40, 400), (400, 40, 40), (48, 160, 40))
 def test_pairs_of_which_one_answer_does_not_fit_are_left_out_and_the_others_tell_the_lengths(tmp_path: Path) -> None:
     found = beginning_of(pairs(tmp_path, *ROWS), "helpfulness_preferences", ByCharacters(4))
     prompt = ((10 + AROUND) + (12 + AROUND)) / 2
-    assert found == Beginning(kept=0.5, prompt=prompt, answer=((10 + 20) / 2 + (40 + 10) / 2) / 2)
+    lengths = (10 + AROUND + 10 + 20, 12 + AROUND + 40 + 10)
+    assert found == Beginning(0.5, prompt, ((10 + 20) / 2 + (40 + 10) / 2) / 2, turn=prompt, lengths=lengths)
+
+
+def test_of_a_prompt_of_several_turns_the_last_one_is_known_by_itself(tmp_path: Path) -> None:
+    said = [("user", 40), ("assistant", 80), ("user", 8), ("assistant", 4)]
+    row = {"messages": [{"role": role, "content": "m" * count} for role, count in said]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(row) + "\n")
+    config = pairs(tmp_path, *ROWS)
+    files = {"demonstrations": (tmp_path / "chats.jsonl",)}
+    config = config.model_copy(update={"data": config.data.model_copy(update=files)})
+    found = beginning_of(config, "demonstrations", ByCharacters(4))
+    assert found is not None
+    assert (found.prompt, found.turn) == (10 + 20 + 2 + 3 * AROUND, 2 + AROUND)
+    assert found.lengths == (found.prompt + 1,)
 
 
 def test_a_prompt_is_answered_though_its_pair_does_not_fit(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from flows.forecast.workload import work_of
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.plan import build_plan
 from models.config import PretrainConfig, SFTConfig
-from models.costs import forward_flops, head_flops, parameters, training_flops
+from models.costs import attention_flops, forward_flops, head_flops, parameters, training_flops
 from models.hardware import GPUS, KINDS, Hardware, Rate, gpu
 from models.llama_presets import PRESETS
 from tests.flows.recipe_runs import ROOT, Finished, Home
@@ -46,6 +46,7 @@ PLAIN = Rate(0.0, 1e9)
 RATES = {
     "train": {"float32": Rate(0.1, 1e9)},
     "read": {"float32": Rate(0.1, 1e9)},
+    "attention": {"float32": Rate(0.0, 2e9)},
     "head": {"float32": Rate(0.0, 4e9)},
 }
 MACHINE = Hardware(
@@ -85,11 +86,13 @@ def test_pretraining_a_7b_at_the_papers_size_takes_the_papers_hours() -> None:
 
 def test_seconds_energy_and_carbon_by_hand() -> None:
     """10 passes by each of 2 processes, that exchange gradients, on 2 cores, which are 1.63 of one: 20 / 1.63 · (3
-    blocks · 0.1 s + operations / 1e9 + those of logits / 4e9 + 5 ms)."""
+    blocks · 0.1 s + operations of linear layers / 1e9 + those of attention, of which a CPU computes all 64 places of a
+    row and not the half that is seen, / 2e9 + those of logits / 4e9 + 5 ms)."""
     shape = PRESETS["little"]
     machine = Hardware("m", RATES, 1e12, 1e9, 100.0, 0.0, True, 2)
     passes = Passes("train", 10, 2, 64, processes=2)
-    each = 3 * 0.1 + training_flops(shape, 128, 32, head=0.0) / 1e9 + 3 * head_flops(shape, 128) / 4e9
+    each = 3 * 0.1 + training_flops(shape, 128, 0, head=0.0) / 1e9 + 3 * head_flops(shape, 128) / 4e9
+    each += 3 * attention_flops(shape, 128, 64) / 2e9
     config = load_config(DEMO)
     assert seconds_of(shape, passes, config, Work(), machine, 1) == pytest.approx(20 / 1.63 * (each + 0.005))
     row = rows_of(config)["base", "pretrain"]
@@ -104,7 +107,7 @@ def test_processor_seconds_are_the_work_of_all_processes_with_what_each_of_them_
     shape, config = PRESETS["little"], load_config(DEMO)
     machine = Hardware("m", RATES, 1e12, 1e9, 100.0, 0.4, True, 2)
     passes = Passes("train", 10, 2, 64, processes=2, head=0.0)
-    each = 3 * 0.1 + training_flops(shape, 128, 32, head=0.0) / 1e9 + 0.005
+    each = 3 * 0.1 + training_flops(shape, 128, 0, head=0.0) / 1e9 + 3 * attention_flops(shape, 128, 64) / 2e9 + 0.005
     assert busy_seconds(shape, passes, config, Work(), machine) == pytest.approx(20 * each)
     plan = build_plan(config)
     work = Work((passes,), trained=1, records=100, characters=20_000)
@@ -118,14 +121,23 @@ def test_processor_seconds_are_the_work_of_all_processes_with_what_each_of_them_
 
 
 def test_a_reward_model_gives_no_logits_and_a_masked_row_is_compared_with_all_of_itself() -> None:
-    """Blocks of 8 tokens that each see 4 of them before, or all 8."""
+    """Of 8 tokens that each see 4 of them before, or all 8; rows that differ in length have their squares."""
     shape, config = PRESETS["little"], load_config(DEMO)
     of_policy, of_reward = Passes("read", 1, 1, 8), Passes("read", 1, 1, 8, head=0.0)
-    blocks = forward_flops(shape, 8, 4, head=0.0)
-    assert flops_of(shape, of_policy, config, Work()) == pytest.approx((blocks, head_flops(shape, 8)))
-    assert flops_of(shape, of_reward, config, Work()) == (blocks, 0)
-    whole, _ = flops_of(shape, replace(of_reward, context=1.0), config, Work())
-    assert whole - blocks == 4 * shape.num_layers * shape.hidden_size * 8 * 4
+    layers, attention = forward_flops(shape, 8, 0, head=0.0), 4 * shape.num_layers * shape.hidden_size * 8 * 4
+    assert flops_of(shape, of_policy, config, Work()) == pytest.approx((layers, attention, head_flops(shape, 8)))
+    assert flops_of(shape, of_reward, config, Work()) == (layers, attention, 0)
+    assert flops_of(shape, replace(of_reward, context=1.0), config, Work()) == (layers, 2 * attention, 0)
+    assert flops_of(shape, replace(of_reward, spread=1.5), config, Work()) == (layers, 1.5 * attention, 0)
+
+
+def test_a_gpu_leaves_out_what_a_token_cannot_see_and_this_machine_does_not() -> None:
+    shape, config, passes = PRESETS["little"], load_config(DEMO), Passes("read", 1, 1, 512, head=0.0)
+    layers, attention, _ = flops_of(shape, passes, config, Work())
+    here = replace(MACHINE, rates={**MACHINE.rates, "read": {"float32": PLAIN}})
+    assert busy_seconds(shape, passes, config, Work(), here) == pytest.approx((layers + 2 * attention) / 1e9)
+    there = replace(here, is_measured=False)
+    assert busy_seconds(shape, passes, config, Work(), there) == pytest.approx((layers + attention) / 1e9)
 
 
 def test_pairs_whose_prompts_are_evaluated_on_are_held_out_twice(tmp_path: Path) -> None:
