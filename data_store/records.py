@@ -114,6 +114,8 @@ class RunOutput:
 # The metric of a step's attempt: seconds on a processor, of its process and those that it waited for. An attempt that
 # was stopped from outside has none, nor has one of a journal of before this was counted.
 PROCESSOR_SECONDS = "processor_seconds"
+# Where the config's `energy_country` is set: energy that the machine drew for it, and the CO2 of that
+KWH, KG_CO2 = "kwh", "kg_co2"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check
 from data_store.layout import prepare
 from data_store.read_only import check_writable
 from data_store.store import Store
+from flows.energy import EnergyMeter, check_energy
 from flows.gates import check_gates
 from flows.recipe.config import RunConfig, dump_config, parse_config
 from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
@@ -45,6 +46,7 @@ class Session:
         self.store.source_hashes.on_large = _tell_of_reading
         self.workers = Workers(step.module for step in STEPS.values())
         self.trackers = Trackers(config.trackers, config.name, self.store.root)
+        self.energy = EnergyMeter(config.energy_country)
         self.listeners: list[Listener] = []
         self.taken_in = ""
         self.kin: tuple[Store, ...] = ()
@@ -129,6 +131,7 @@ def session_of(config: RunConfig) -> Iterator[Session]:
                 _open[root] = (session, users - 1)
         if users == 1:
             session.workers.close()
+            session.energy.close()
 
 
 @contextmanager
@@ -195,8 +198,10 @@ def remember(config: RunConfig, store: Store | None = None) -> None:
 
 
 def check_fits(config: RunConfig, plan: Plan) -> None:
-    """Raises InputError for gates that the plan does not have, and for trackers that this machine does not have."""
+    """Raises InputError for gates that the plan does not have, and for trackers, or meters of energy, that this machine
+    does not have."""
     check_trackers(config.trackers)
+    check_energy(config.energy_country)
     check_gates(config.gates, plan)
 
 

@@ -103,4 +103,6 @@ def _context(session: Session, part: str, step: str) -> StepContext:
     plan = session.plan
     if (part, step) not in plan:
         raise InputError(f"the plan has no step {step} in {part}; `{halter('status')}` shows the steps there are")
-    return StepContext(session.store, session.workers, plan[part, step], session.heard, session.trackers.follow)
+    return StepContext(
+        session.store, session.workers, plan[part, step], session.heard, session.trackers.follow, session.energy
+    )

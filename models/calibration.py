@@ -6,9 +6,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
 
 from models.checkpoint import backbone, output_embeddings
 from models.costs import attention_flops, forward_flops, head_flops, parameters, training_flops
@@ -53,32 +55,6 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
         ids = torch.randint(3, measured.vocab_size, (rows, tokens))
         return _time(lambda: backbone(model)(input_ids=ids), share)
 
-    def head(rows: int, tokens: int) -> float:
-        ids = torch.randint(3, measured.vocab_size, (rows * tokens,))
-        hidden = torch.randn(rows * tokens, measured.hidden_size, requires_grad=True)
-
-        def once() -> None:
-            torch.nn.functional.cross_entropy(output_embeddings(model)(hidden), ids).backward()  # type: ignore[no-untyped-call]
-            optimizer.zero_grad()
-
-        return _time(once, share)
-
-    @torch.inference_mode()
-    def decode(rows: int, tokens: int) -> float:
-        start = torch.randint(3, measured.vocab_size, (rows, tokens))
-        past = model(input_ids=start, use_cache=True).past_key_values
-        token, uniform = start[:, -1:], torch.rand(rows, dtype=torch.float64)
-        mask, position = torch.ones(rows, tokens + 1, dtype=torch.long), torch.full((rows, 1), tokens)
-
-        def once() -> None:
-            logits = model(
-                input_ids=token, attention_mask=mask, position_ids=position, past_key_values=past, use_cache=True
-            ).logits[:, -1]
-            draw_tokens(torch.log_softmax(logits.float(), dim=-1), uniform)  # as answers are drawn
-            past.crop(-1)
-
-        return _time(once, share)
-
     pairs = _attention(measured, *_LARGE, share)
 
     def without(measure: Callable[[int, int], float], ways: int) -> Callable[[int, int], float]:
@@ -101,9 +77,19 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
             lambda rows, t: forward_flops(measured, rows * t, 0, head=0.0),
         ),
         "attention": Rate(0.0, pairs),
-        "head": _rate(measured, head, _SMALL, _LARGE, lambda rows, t: 3 * head_flops(measured, rows * t)),
+        "head": _rate(
+            measured,
+            partial(_head, model, measured, share),
+            _SMALL,
+            _LARGE,
+            lambda rows, t: 3 * head_flops(measured, rows * t),
+        ),
         "decode": _rate(
-            measured, decode, (_FEW, _PROMPT), (_MANY, _PROMPT), lambda rows, t: forward_flops(measured, rows, t)
+            measured,
+            partial(_decode, model, measured, share),
+            (_FEW, _PROMPT),
+            (_MANY, _PROMPT),
+            lambda rows, t: forward_flops(measured, rows, t),
         ),
     }
     cores = len(os.sched_getaffinity(0))
@@ -117,6 +103,36 @@ def calibrate(shape: Architecture, seconds: float = 10.0) -> Hardware:
         is_measured=True,
         cores=cores,
     )
+
+
+def _head(model: PreTrainedModel, shape: Architecture, seconds: float, rows: int, tokens: int) -> float:
+    """Seconds of the logits of so many tokens and their loss, and of the way back."""
+    ids = torch.randint(3, shape.vocab_size, (rows * tokens,))
+    hidden = torch.randn(rows * tokens, shape.hidden_size, requires_grad=True)
+
+    def once() -> None:
+        torch.nn.functional.cross_entropy(output_embeddings(model)(hidden), ids).backward()  # type: ignore[no-untyped-call]
+        model.zero_grad()
+
+    return _time(once, seconds)
+
+
+@torch.inference_mode()
+def _decode(model: PreTrainedModel, shape: Architecture, seconds: float, rows: int, tokens: int) -> float:
+    """Seconds of one token more in each row behind so many."""
+    start = torch.randint(3, shape.vocab_size, (rows, tokens))
+    past = model(input_ids=start, use_cache=True).past_key_values
+    token, uniform = start[:, -1:], torch.rand(rows, dtype=torch.float64)
+    mask, position = torch.ones(rows, tokens + 1, dtype=torch.long), torch.full((rows, 1), tokens)
+
+    def once() -> None:
+        logits = model(
+            input_ids=token, attention_mask=mask, position_ids=position, past_key_values=past, use_cache=True
+        ).logits[:, -1]
+        draw_tokens(torch.log_softmax(logits.float(), dim=-1), uniform)  # as answers are drawn
+        past.crop(-1)
+
+    return _time(once, seconds)
 
 
 @torch.inference_mode()

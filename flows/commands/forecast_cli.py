@@ -12,7 +12,7 @@ from rich.table import Table
 from data_store.errors import InputError
 from data_store.figures import NOT_MEASURED, figure, seconds, size
 from data_store.layout import MARKER
-from data_store.records import PROCESSOR_SECONDS
+from data_store.records import KG_CO2, KWH, PROCESSOR_SECONDS
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
 from flows.forecast.forecast import (
@@ -92,7 +92,8 @@ def _plan_of(config: RunConfig, measured: bool) -> tuple[Plan, dict[tuple[str, s
         made = {heads[asset].run_id for asset in call.outputs.values() if asset in heads} - {None}
         found = [runs[str(run_id)].metrics for run_id in made]
         if found and "seconds" in found[0]:
-            found_of[key] = Took(found[0]["seconds"], found[0].get(PROCESSOR_SECONDS))
+            known = (found[0].get(name) for name in (PROCESSOR_SECONDS, KWH, KG_CO2))
+            found_of[key] = Took(found[0]["seconds"], *known)
     return steps, found_of
 
 
@@ -107,7 +108,10 @@ def _machine(hardware: Machine, utilisation: float, config: RunConfig) -> Hardwa
 def _print(config: RunConfig, count: int, machine: Hardware, rows: Sequence[StepForecast], measured: bool) -> None:
     title = f"{config.name} on {machine.name}: {figure(count)} parameters"
     table = Table(title=title, title_justify="left", header_style="bold")
-    columns, cells = (_TIMES, _times) if measured else (_COSTS, _costs)
+    columns: Sequence[str] = _TIMES if measured else _COSTS
+    cells = _times if measured else _costs
+    if any(row.measured and row.measured.kwh is not None for row in rows):
+        columns, cells = (*_TIMES, *_DRAWN), _times_and_energy
     for name in ("step", *columns):
         table.add_column(name, justify="left" if name == "step" else "right", no_wrap=name == "step")
     for row in rows:
@@ -123,6 +127,8 @@ _TIMES = (
     *("tokens", "operations", "takes", "took", "took / planned"),
     *("takes on processors", "took on them", "took / planned"),
 )
+
+_DRAWN = ("kWh planned", "measured", "kg CO2 planned", "measured")
 
 
 def _costs(rows: Sequence[StepForecast]) -> list[str]:
@@ -153,6 +159,14 @@ def _times(rows: Sequence[StepForecast]) -> list[str]:
         duration(sum(busy)) if busy else NOT_MEASURED,
         *([duration(spent), _ratio(planned, spent)] if spent else [NOT_MEASURED, NOT_MEASURED]),
     ]
+
+
+def _times_and_energy(rows: Sequence[StepForecast]) -> list[str]:
+    """The same with energy and CO2 of the steps of which they were measured."""
+    both = [(row.kwh, row.measured.kwh, row.kg, row.measured.kg) for row in rows if row.measured]
+    known = [(kwh, drawn, kg, came) for kwh, drawn, kg, came in both if drawn is not None and came is not None]
+    sums = [sum(numbers) for numbers in zip(*known, strict=True)] if known else []
+    return [*_times(rows), *(f"{value:.2g}" for value in sums), *[NOT_MEASURED] * (len(_DRAWN) - len(sums))]
 
 
 def _work(rows: Sequence[StepForecast]) -> list[str]:

@@ -41,11 +41,13 @@ class Assumptions(Config):
 
 @dataclass(frozen=True)
 class Took:
-    """What a finished step took: seconds by the clock, and of all its processes on processors, where these are
-    known."""
+    """What a finished step took: seconds by the clock, and where these are known those of all its processes on
+    processors, the energy that was measured, and the CO2 of that."""
 
     seconds: float
     processor_seconds: float | None
+    kwh: float | None = None
+    kg: float | None = None
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,7 @@ class RunConfig(Config):
     description: str = Field(default="", description="What the run is for, for people")
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
     v0_seed: int | None = Field(
-        default=None,
-        ge=0,
-        description="The seed of everything up to V0, where it is another one than that of V1 and on; empty: `seed`",
+        default=None, ge=0, description="That of all up to V0; empty: `seed` is, as of the rest"
     )
     iterations: int = Field(
         ge=0,
@@ -145,6 +143,11 @@ class RunConfig(Config):
     notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
     trackers: tuple[TrackerName, ...] = Field(
         default=(), description="Whom training steps report to besides the store; see docs/trackers.md"
+    )
+    energy_country: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{3}$",
+        description="Measure what steps draw, and its CO2 by this country's grid: KOR",
     )
 
     @field_validator("ppo", "dpo", mode="before")
@@ -232,11 +235,6 @@ class RunConfig(Config):
             raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
         if self.data.helpfulness_preferences or self.data.safety_preferences:
             raise ValueError("distill reads no preferences: take data.*_preferences out")
-
-    @property
-    def seed_up_to_v0(self) -> int:
-        """What the steps of the foundation and of V0 derive their seeds from."""
-        return self.seed if self.v0_seed is None else self.v0_seed
 
     @property
     def trains_base(self) -> bool:
@@ -338,12 +336,14 @@ def _check_files(config: RunConfig, where: str) -> None:
                 raise InputError(f"{where}: data.{role}: there is no file {path}")
     if config.context_distillation is not None and config.context_distillation.file is not None:
         check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
-    if missing := config.benchmarks.missing():
-        raise InputError(f"{where}: benchmarks.sets: {missing}")
-    if missing := config.reward_tests.missing():
-        raise InputError(f"{where}: reward_tests.sets: {missing}")
-    if config.quality is not None and (missing := config.quality.missing()):
-        raise InputError(f"{where}: quality: {missing}")
+    of_files = {
+        "benchmarks.sets": config.benchmarks,
+        "reward_tests.sets": config.reward_tests,
+        "quality": config.quality,
+    }
+    for name, section in of_files.items():
+        if section is not None and (missing := section.missing()):
+            raise InputError(f"{where}: {name}: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
     check_folders(config.base_model, config.collect, config.evaluate, where)
     if config.extend_tokenizer is not None and config.base_model is not None:

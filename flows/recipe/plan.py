@@ -112,6 +112,11 @@ def _calls(config: RunConfig, intakes: Mapping[str, Intake]) -> dict[tuple[str, 
     return calls
 
 
+def seed_up_to_v0(config: RunConfig) -> int:
+    """What the steps of the foundation and of V0 derive their seeds from."""
+    return config.seed if config.v0_seed is None else config.v0_seed
+
+
 def _call(row: Row, at: Place) -> StepCall:
     makes = row.makes(at) if callable(row.makes) else row.makes
     step = row.step
@@ -119,7 +124,9 @@ def _call(row: Row, at: Place) -> StepCall:
         step=step,
         part=at.part,
         config=row.config(at),
-        seed=derive_seed(at.config.seed if at.number else at.config.seed_up_to_v0, at.part, (row.seed_of or step).name),
+        seed=derive_seed(
+            at.config.seed if at.number else seed_up_to_v0(at.config), at.part, (row.seed_of or step).name
+        ),
         inputs={role: found for role, reads in row.reads.items() if (found := reads(at))},
         outputs={role: AssetName(step.outputs[role].kind, name, at.part) for role, name in makes.items()},
         after=tuple(each.name for each in row.after),

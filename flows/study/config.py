@@ -17,7 +17,7 @@ from data_store.errors import InputError
 from data_store.names import slug
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.distill_config import RunName
-from flows.recipe.plan import Plan, build_plan
+from flows.recipe.plan import Plan, build_plan, seed_up_to_v0
 from flows.recipe.yaml_text import read_yaml_file, read_yaml_value
 from flows.session import check_fits
 from models.config import Config
@@ -153,7 +153,7 @@ def open_study(config: StudyConfig) -> Study:
             continue  # the value that the config has
         alike[same] = label
         if config.share_v0:
-            varied = varied.model_copy(update={"v0_seed": base.seed_up_to_v0})
+            varied = varied.model_copy(update={"v0_seed": seed_up_to_v0(base)})
         runs = [_named(config.name, label, varied, base.seed + n) for n in range(config.seeds)]
         found.append(Variant(_told(label, config, base), tuple(runs)))
     if len(found) < 2:

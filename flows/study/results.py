@@ -15,7 +15,7 @@ from data_store.names import AssetName
 from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import judges_of
-from flows.recipe.plan import parts_of, plan_today
+from flows.recipe.plan import parts_of, plan_today, seed_up_to_v0
 from flows.session import store_root
 from flows.shown.status import status_cells
 from flows.shown.summary import columns_of, judge_of, judged_in, with_judges
@@ -106,7 +106,7 @@ def _row(variant: Variant) -> Row:
 def _result(config: RunConfig) -> RunResult:
     root = store_root(config.name)
     if not (root / MARKER).exists():
-        return RunResult(config.name, config.seed, config.seed_up_to_v0, {}, {}, "", 0, 0.0, 0, 0.0, 1)
+        return RunResult(config.name, config.seed, seed_up_to_v0(config), {}, {}, "", 0, 0.0, 0, 0.0, 1)
     store = Store.open(root)
     with store.one_state():
         plan = plan_today(config, store)
@@ -127,7 +127,7 @@ def _result(config: RunConfig) -> RunResult:
     return RunResult(
         run=config.name,
         seed=config.seed,
-        v0_seed=config.seed_up_to_v0,
+        v0_seed=seed_up_to_v0(config),
         metrics={} if evaluated is None else with_judges(evaluated.metrics, (each.metrics for each in judged)),
         estimates={} if evaluated is None else with_judges(evaluated.estimates, (each.estimates for each in judged)),
         judge="" if evaluated is None else judge_of(evaluated.run.config),

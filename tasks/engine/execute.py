@@ -27,6 +27,7 @@ from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version
 from tasks.engine.code_today import CodeToday
 from tasks.engine.jobs import CurvesFile, StepFailedError, run_in_worker
+from tasks.engine.meter import NO_METER, Meter
 from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress, Wait
 from tasks.engine.step import NOTES
@@ -104,9 +105,11 @@ def execute(
     ids: FlowIds | None = None,
     on_progress: Progress = lambda _fraction, _text: None,
     on_points: Points = lambda _record, _points: None,
+    meter: Meter = NO_METER,
 ) -> Outcome:
     """Bring the outputs of one step call up to date. `force` computes even where a finished run is there. `on_points`
-    hears of the points of curves while they come, and at the end of the numbers of the whole run, as step 0.
+    hears of the points of curves while they come, and at the end of the numbers of the whole run, as step 0. `meter`:
+    who measures what is drawn meanwhile.
 
     Raises InputError for inputs that are missing or that the step refuses, StepFailedError for everything else that
     goes wrong in it.
@@ -138,7 +141,7 @@ def execute(
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
         code = _code(workers, call)
         record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds(), code)
-        return _compute(store, workers, call, inputs, code, record, folder, on_progress, on_points, started)
+        return _compute(store, workers, call, inputs, code, record, folder, on_progress, on_points, meter, started)
 
 
 def _code(workers: Workers, call: StepCall) -> StepCode:
@@ -178,6 +181,7 @@ def _compute(
     folder: Path,
     on_progress: Progress,
     on_points: Points,
+    meter: Meter,
     started: float,
 ) -> Outcome:
     spent: float | None = None
@@ -187,6 +191,7 @@ def _compute(
         spent = ended.processor_seconds
 
     store.begin_run(record, [entry.version_id for entry in inputs])
+    meter.begin(record.run_id)
     try:
         measured = run_in_worker(
             store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points), on_end
@@ -208,6 +213,7 @@ def _compute(
         points = [*measured, Metric("seconds", seconds)]
         if spent is not None:
             points.append(Metric(PROCESSOR_SECONDS, spent))
+        points += meter.end(record.run_id)
         store.commit_run(record, inputs, outputs, [*curves, *points])
         on_points(record, points)
     except BaseException as error:
@@ -215,6 +221,7 @@ def _compute(
             "CancelledError",
             "TerminationSignal",
         )
+        meter.end(record.run_id)
         store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000], spent)
         raise
     noted = folder / NOTES

@@ -19,6 +19,7 @@ from data_store.store import Store
 from tasks.engine.artifacts import publish_artifacts
 from tasks.engine.call import StepCall
 from tasks.engine.execute import FlowIds, Outcome, execute
+from tasks.engine.meter import Meter
 from tasks.engine.processes import Workers
 
 _SECONDS_BETWEEN_UPDATES = 2.0
@@ -43,8 +44,10 @@ class StepContext:
         call: StepCall,
         heard: Callable[[str, str, float, str], None],
         follow: Callable[[], AbstractContextManager[Follower]],
+        meter: Meter,
     ) -> None:
         self.store, self.workers, self.call, self.heard, self.follow = store, workers, call, heard, follow
+        self.meter = meter
 
 
 @task(name="step", task_run_name="{step} {part}", cache_policy=NO_CACHE, retries=0)
@@ -68,8 +71,9 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
             ids=ids,
             on_progress=on_progress,
             on_points=followed.points,
+            meter=context.meter,
         )
-    for problem in followed.problems:
+    for problem in filter(None, (*followed.problems, context.meter.problem)):
         logger.warning("%s", problem)
     for note in outcome.notes:
         logger.warning("%s", note)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from data_store.commands import halter
 from data_store.figures import figure, seconds, size
-from data_store.records import PROCESSOR_SECONDS, Metric, RunSummary
+from data_store.records import KG_CO2, KWH, PROCESSOR_SECONDS, Metric, RunSummary
 from flows.orders import rerun_command
 from flows.recipe.config import dump_config
+from flows.recipe.plan import seed_up_to_v0
 from flows.shown.lineage_text import code_lines
 from flows.shown.report.facts import Facts
 from flows.shown.report.lineage import run_anchor
@@ -64,8 +65,9 @@ def grid(facts: Facts) -> Section:
 
 
 def cost(facts: Facts) -> Section:
-    """Seconds by the clock and on processors, attempts and disk."""
+    """Seconds by the clock and on processors, energy where it was measured, attempts and disk."""
     rows, total = [], 0.0
+    drawn = [run.metrics[KWH] for run in facts.maker_of.values() if KWH in run.metrics]
     spent = [run.metrics[PROCESSOR_SECONDS] for run in facts.maker_of.values() if PROCESSOR_SECONDS in run.metrics]
     attempts = Counter((run.run.part, run.run.step) for run in facts.whole.runs.values())
     lost = Counter((run.run.part, run.run.step) for run in facts.whole.runs.values() if run.state != "succeeded")
@@ -80,6 +82,7 @@ def cost(facts: Facts) -> Section:
                 text(step, href=f"#{run_anchor(name)}"),
                 Cell(seconds(run.seconds), run.seconds, {"run": name, "of": "seconds"}),
                 _on_processors(run),
+                *(_drawn(run) if drawn else ()),
                 Cell(
                     figure(attempts[part, step]), attempts[part, step], {"part": part, "step": step, "of": "attempts"}
                 ),
@@ -90,10 +93,12 @@ def cost(facts: Facts) -> Section:
     objects, held = facts.whole.objects
     texts = [
         f"The steps whose results stand took {seconds(total)} together, one after the other; some ran side by side. "
-        f"{_spent(spent, len(rows))}"
+        f"{_spent(spent, len(rows))}{_energy(facts, len(drawn), len(rows))}"
         f"The store holds {figure(objects)} objects of {size(held)}; what several versions share is held once.",
     ]
-    columns = ["part", "step", "time", "on processors", "attempts", "of these without result", "size of what it made"]
+    energy = ["kWh", "kg CO2"] if drawn else []
+    last = ["attempts", "of these without result", "size of what it made"]
+    columns = ["part", "step", "time", "on processors", *energy, *last]
     return Section(
         "cost", "Cost", texts, tables=[Table("cost", "What each step took", columns, rows, folded=True), *_lost(facts)]
     )
@@ -102,6 +107,22 @@ def cost(facts: Facts) -> Section:
 def _on_processors(run: RunSummary) -> Cell:
     spent = run.metrics.get(PROCESSOR_SECONDS)
     return Cell(seconds(spent), spent, {} if spent is None else {"run": run.run.run_id, "metric": PROCESSOR_SECONDS})
+
+
+def _drawn(run: RunSummary) -> Iterator[Cell]:
+    for name in (KWH, KG_CO2):
+        value = run.metrics.get(name)
+        yield Cell(figure(value), value, {} if value is None else {"run": run.run.run_id, "metric": name})
+
+
+def _energy(facts: Facts, known: int, steps: int) -> str:
+    """What was measured of the energy, in a sentence."""
+    if not known:
+        return ""
+    runs = [run.metrics for run in facts.maker_of.values() if KWH in run.metrics]
+    of = "" if known == steps else f", of {figure(known)} of these {figure(steps)} steps"
+    kwh, kg = (sum(metrics[name] for metrics in runs) for name in (KWH, KG_CO2))
+    return f"The machine drew {figure(kwh)} kWh meanwhile, {figure(kg)} kg of CO2, as codecarbon tells it{of}. "
 
 
 def _spent(known: Sequence[float], steps: int) -> str:
@@ -148,7 +169,7 @@ def environment(facts: Facts) -> Section:
         }
         for r in runs.values()
     ]
-    seed, first = facts.session.config.seed, facts.session.config.seed_up_to_v0
+    seed, first = facts.session.config.seed, seed_up_to_v0(facts.session.config)
     apart = "" if seed == first else f", from V1 on; up to V0 it is {figure(first)}"
     texts = [f"Seed of the run: {figure(seed)}{apart}; each step draws its own from it."]
     return Section("environment", "Environment", texts, tables=tables, extra={"code": "\n".join(code_lines(recorded))})

@@ -318,7 +318,11 @@ def test_the_command_tells_assumptions_and_measures_what_is_there(
     said = home.look("plan", str(pocket_file), "--hardware", "a100", "--measured", "--json").document
     by_key = {(each["part"], each["step"]): each for each in said["steps"]}
     (ppo,) = home.store.runs(step="ppo")
-    assert by_key["V2", "ppo"]["measured"] == {name: ppo.metrics[name] for name in ("seconds", "processor_seconds")}
+    assert by_key["V2", "ppo"]["measured"] == {
+        **{name: ppo.metrics[name] for name in ("seconds", "processor_seconds")},
+        "kwh": None,
+        "kg": None,
+    }
     assert any("PUE 1.1" in line for line in said["assumptions"])
     refused = Home(tmp_path / "empty").look("plan", str(pocket_file), "--hardware", "h100", "--measured")
     assert refused.code == 2

@@ -8,7 +8,7 @@ import pytest
 from data_store.errors import InputError
 from data_store.identity import check_run_name
 from flows.recipe.config import load_config
-from flows.recipe.plan import build_plan
+from flows.recipe.plan import build_plan, seed_up_to_v0
 from flows.study.config import Study, load_study, open_study, own_steps, study_of
 from tests.flows.recipe_runs import POCKET, ROOT
 
@@ -167,7 +167,7 @@ def test_seeds_that_share_v0_differ_from_v1_on_and_the_first_is_the_run_as_it_wo
 def test_v0_of_a_run_whose_config_gives_it_a_seed_of_its_own_stays_that_ones(tmp_path: Path) -> None:
     (tmp_path / "pocket.yaml").write_text(f"{POCKET}v0_seed: 7\n")
     study = open_study(study_of(tmp_path / "pocket.yaml", ["reward.margins=none"], 2, share_v0=True, cross=False))
-    assert [(run.seed, run.seed_up_to_v0) for run in study.variants[0].runs] == [(3, 7), (4, 7)]
+    assert [(run.seed, seed_up_to_v0(run)) for run in study.variants[0].runs] == [(3, 7), (4, 7)]
 
 
 def test_what_a_variant_has_of_its_own_begins_with_the_step_that_reads_the_value() -> None:
