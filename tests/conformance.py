@@ -443,6 +443,22 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "hand, and they are held against the maker's figure or one that is measured here",
         ),
         Row(
+            "a run that cannot be right is found after hours",
+            "lengths beyond the context, adapters for layers that are not there and heads that do not share the width "
+            "are refused by the name of the field before a weight is read",
+        ),
+        Row(
+            "a dry run of another model",
+            "Llama 2 7B and 70B and Llama 3 8B, built without weights, have 6,738,415,616, 68,976,648,192 and "
+            "8,030,261,248 parameters",
+        ),
+        Row(
+            "a dry run that tells of other files",
+            "names and bytes of the files of a checkpoint, told without weights, are those of files that were written, "
+            "in every family, in one file and in several, with adapters and with a scalar head",
+            "mixtures of experts in several files are not told",
+        ),
+        Row(
             "costs that the paper's own figures contradict",
             "hours and tonnes of CO2 of Llama 2 at 7B, 13B, 34B and 70B follow from the formulas and the defaults",
         ),

@@ -2175,6 +2175,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("tests/flows/forecast/test_passes.py::test_the_tokens_that_are_planned_are_those_that_the_sampler_draws",),
     ),
     Mutation(
+        "a head of a file of weights that is not filled up",
+        "models/checkpoint_files.py",
+        "8 + -(-len(text) // 8) * 8 + end",
+        "8 + len(text) + end",
+        (
+            "tests/models/test_checkpoint_files.py::"
+            "test_names_and_sizes_without_weights_are_those_of_files_that_were_written",
+        ),
+    ),
+    Mutation(
+        "a dry run that takes pairs beyond the context",
+        "flows/forecast/shapes.py",
+        "if length > context:",
+        "if length > 2**20:",
+        ("tests/flows/forecast/test_shapes.py::test_what_cannot_be_is_refused_by_its_field",),
+    ),
+    Mutation(
         "processor time without the computing",
         "tasks/engine/worker.py",
         "spent = used.ru_utime + used.ru_stime",

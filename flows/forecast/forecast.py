@@ -25,7 +25,7 @@ from models.costs import (
     training_memory,
 )
 from models.hardware import Hardware
-from models.llama_presets import Architecture, resolve_architecture
+from models.llama_presets import Architecture, published_vocabulary, resolve_architecture
 
 SHARDED_OVER = 8
 
@@ -84,11 +84,17 @@ class StepForecast:
 
 
 def shape_of(config: RunConfig) -> Architecture:
-    """The model's shape: of a base model by its config.json alone. Raises InputError where that is none of a Llama's
-    kin."""
-    if config.base_model is None:
-        return resolve_architecture(config.model, config.tokenizer.vocab_size)
-    return shape_in(config.base_model, "base_model")
+    """The model's shape: of a base model by its config.json alone, or as `model` describes it. Raises InputError where
+    that is none of a Llama's kin."""
+    if config.base_model is not None and not config.is_described:
+        return shape_in(config.base_model, "base_model")
+    pieces = config.tokenizer.vocab_size
+    try:
+        return resolve_architecture(
+            config.model, published_vocabulary(config.model, pieces) if config.is_described else pieces
+        )
+    except ValueError as error:
+        raise InputError(f"model: {error}") from None
 
 
 def shape_in(folder: Path, key: str) -> Architecture:
