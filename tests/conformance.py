@@ -123,6 +123,17 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "two-process training differs",
             "loss and gradient with 2 gloo processes equal 1 process on the same global batch",
         ),
+        Row(
+            "a spread training differs",
+            "pretraining, SFT and a reward model whose weights are spread over 2 gloo processes have the losses, "
+            "gradient norms, checkpoints and files of 1 process",
+        ),
+        Row(
+            "a spread training that is spread in name only",
+            "each of 2 processes holds half of the weights and of Adam's moments, counted in bytes; processes that "
+            "have not met, and parameters that are left whole, are refused",
+            "accelerate's FSDP on CPUs trains unspread copies and ends with 0",
+        ),
     ),
     "Models from elsewhere": (
         Row(

@@ -189,7 +189,8 @@ def on_processors(rows: Iterable[StepForecast]) -> tuple[float, float]:
     return sum(planned for planned, _ in known), sum(spent for _, spent in known)
 
 
-def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: bool, shards: int = 1) -> Memory | None:
+def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: bool, shards: int = 0) -> Memory | None:
+    """`shards`: as if what is trained were spread over so many devices; 0: as the config has it."""
     lora = config.lora or LoraConfig()
     if work.trained:
         train = [each for each in work.passes if each.kind == "train"]
@@ -203,7 +204,7 @@ def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: boo
             lora=lora if has_lora else None,
             trained=work.trained,
             read=work.read,
-            shards=shards,
+            shards=shards or work.shards,
             checkpointing=work.checkpointing,
         )
     largest_of = [each for each in work.passes if each.kind == "decode"] or (work.passes if work.judge else ())
@@ -211,7 +212,7 @@ def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: boo
         return None
     rows, tokens = max(each.rows for each in largest_of), max(each.tokens for each in largest_of)
     found = reading_memory(shape, work.read, rows, tokens, largest_of[0].dtype, one_base=has_lora)
-    return found if shards == 1 else None
+    return None if shards else found
 
 
 def _saved(config: RunConfig, shape: Architecture) -> int:

@@ -156,9 +156,12 @@ def _roles(config: RunConfig, policy: "DryModel", reward: "DryModel | None") -> 
 def _trained(
     role: str, model: "DryModel", shape: Architecture | None, rows: Sequence[tuple[TrainerConfig, int]]
 ) -> RoleShape:
-    """In the training that takes most: (how it is trained, tokens of a row)."""
+    """Of one process in the training that takes most of it: (how it is trained, tokens of a row)."""
     memories = [
-        Memory(**model.held(of.dtype), activations=_activations(shape, of, of.pass_rows * tokens))
+        Memory(
+            **{name: count / of.shards for name, count in model.held(of.dtype).items()},
+            activations=_activations(shape, of, of.pass_rows * tokens),
+        )
         for of, tokens in rows
     ]
     memory = max(memories, key=lambda each: each.total, default=Memory(4.0 * model.parameters, 0.0, 0.0, 0.0))
