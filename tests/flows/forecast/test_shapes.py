@@ -21,6 +21,17 @@ from tests.flows.recipe_runs import ROOT, Home
 
 PUBLISHED = ("llama2-7b", "llama2-70b", "llama3-8b")
 SMOKE = ROOT / "configs" / "smoke.yaml"
+LITTLE = {
+    "name": "little",
+    "iterations": 1,
+    "data": {"world": {}},
+    "annotator": {"world_seed": 0},
+    "tokenizer": {"vocab_size": 400},
+    "model": {"preset": "little"},
+    "pretrain": {"sequence_length": 128},
+    "reward": {"max_length": 256},
+    **{name: {"sampling": {"max_new_tokens": 40}} for name in ("collect", "rejection", "ppo", "dpo", "evaluate")},
+}
 
 
 @pytest.fixture
@@ -123,14 +134,14 @@ def without_model(configs: Path) -> Path:
 )
 @pytest.mark.conformance("a run that cannot be right is found after hours", equation="flows.forecast.shapes:shapes_of")
 def test_what_cannot_be_is_refused_by_its_field(values: dict[str, Any], message: str) -> None:
-    config = with_values(load_config(SMOKE), values, "test")
+    config = with_values(RunConfig.model_validate(LITTLE), values, "test")
     with pytest.raises(InputError, match=message):
         shapes_of(config)
 
 
 def test_lengths_of_stages_that_the_run_does_not_have_are_no_matter() -> None:
-    """The smoke run has PPO: that DPO would take pairs of 4,096 tokens is no fault."""
-    found = shapes_of(load_config(SMOKE))
+    """With PPO it is no fault that DPO would take pairs of 4,096 tokens."""
+    found = shapes_of(RunConfig.model_validate(LITTLE))
     assert found.found["context"] == "512 tokens; pretrain.sequence_length 128, reward.max_length 256"
     assert [role.role for role in found.roles] == [
         "policy",
