@@ -80,17 +80,17 @@ def _described(config: RunConfig) -> "PreTrainedConfig":
 
 def _tokenizer(config: RunConfig, policy: "PreTrainedModel") -> "list[Finding]":
     """What the template makes of a turn, and whether each token has an embedding, where the folder has a tokenizer."""
+    from models.base_checks.examine import opened_tokenizer
     from models.base_checks.finding import Finding
     from models.base_checks.template import check_template
     from models.base_checks.vocabulary import check_embeddings
-    from models.tokenizer import load_tokenizer
 
     folder = config.base_model
     if folder is None:
         return []
     if not any((folder / name).exists() for name in TOKENIZERS):
         return [Finding("chat template", "not looked at: the tokenizer is not here")]
-    renderer, _ = check_template(load_tokenizer(folder), folder, config.template_date)
+    renderer, _ = check_template(opened_tokenizer(folder), folder, config.template_date)
     around, room = len(renderer.prompt([{"role": "user", "content": "x"}])), limits(config)["prompt_tokens"]
     if around > room:
         raise ValueError(

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Iterable
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ def write_checkpoint(
 ) -> Path:
     """Write `work/checkpoint-<step>` and drop older ones. Only trainable weights are stored; `state` must be JSON. Of a
     training that is spread over processes all must call this, and one of them writes `here`."""
-    weights = {name: _trained(model) for name, model in models.items()}
-    packed = {name: _pack_optimizer(optimizer) for name, optimizer in optimizers.items()}
+    weights = {name: _trained(model, here) for name, model in models.items()}
+    packed = {name: _pack_optimizer(optimizer, here) for name, optimizer in optimizers.items()}
     target, temporary = work / f"checkpoint-{step}", work / f"writing-{step}"
     if not here:
         return target
@@ -70,8 +71,18 @@ def write_checkpoint(
     return target
 
 
-def _trained(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {k: whole(v.detach()).contiguous().clone() for k, v in model.named_parameters() if v.requires_grad}
+def _trained(model: nn.Module, here: bool) -> dict[str, torch.Tensor]:
+    return _copied(((k, v) for k, v in model.named_parameters() if v.requires_grad), here)
+
+
+def _copied(tensors: Iterable[tuple[str, torch.Tensor]], here: bool) -> dict[str, torch.Tensor]:
+    """One after another is put together, and kept `here` alone: all of them would not fit into each process."""
+    found = {}
+    for name, tensor in tensors:
+        complete = whole(tensor.detach())
+        if here:
+            found[name] = complete.contiguous().clone()
+    return found
 
 
 def read_checkpoint(folder: Path, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> dict[str, Any]:
@@ -102,14 +113,14 @@ def _read(folder: Path, models: dict[str, nn.Module], optimizers: dict[str, Opti
     return state
 
 
-def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+def _pack_optimizer(optimizer: Optimizer, here: bool) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     state = optimizer.state_dict()
-    tensors = {
-        f"{index}.{name}": whole(torch.as_tensor(value).detach()).contiguous().clone()
+    tensors = (
+        (f"{index}.{name}", torch.as_tensor(value))
         for index, entry in state["state"].items()
         for name, value in entry.items()
-    }
-    return tensors, state["param_groups"]
+    )
+    return _copied(tensors, here), state["param_groups"]
 
 
 def _unpack_optimizer(optimizer: Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> None:

@@ -17,7 +17,10 @@ from flows.recipe.lengths import context_length
 from flows.recipe.plan import build_plan
 from models.hardware import GPUS, gpu
 from models.llama_presets import PRESETS
+from models.tokenizer import load_tokenizer
 from tests.flows.recipe_runs import ROOT, Home
+from tests.models.conftest import CORPUS
+from tests.models.llama3_files import write_llama3_tokenizer
 
 PUBLISHED = ("llama2-7b", "llama2-70b", "llama3-8b")
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -105,6 +108,29 @@ def test_a_folder_is_read_where_it_is_there_and_needs_its_config_alone(shipped: 
     (folder / "config.json").write_text(json.dumps({**little, "model_type": "llama9"}))
     with pytest.raises(InputError, match=r"base_model .*llama2-7b: config.json: transformers cannot read it: .*llama9"):
         shapes_of(config)
+
+
+def test_a_tokenizer_in_the_folder_is_looked_at_with_its_template(shipped: Path) -> None:
+    folder = shipped.parent / "data" / "llama2-7b"
+    folder.mkdir()
+    write_llama3_tokenizer(CORPUS, folder)
+    tokens = len(load_tokenizer(folder))
+    shape = {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    shape |= {"intermediate_size": 64, "max_position_embeddings": 4096, "vocab_size": tokens}
+    (folder / "config.json").write_text(json.dumps(shape))
+    found = shapes_of(loaded(shipped, "llama2-7b")).found
+    assert found["embeddings"].startswith(f"{tokens}, one for each token that is written")
+    around = int(found["chat template"].removesuffix(" tokens around one letter"))
+    assert 5 < around < 30
+    tight = with_values(loaded(shipped, "llama2-7b"), {"evaluate.sampling.max_new_tokens": 4095 - around + 1}, "test")
+    with pytest.raises(InputError, match=f"template puts {around} tokens around one letter, .* may have {around - 1}"):
+        shapes_of(tight)
+    (folder / "config.json").write_text(json.dumps({**shape, "vocab_size": 300}))
+    with pytest.raises(InputError, match=r"the model has 300 embeddings: .* tokens have none"):
+        shapes_of(loaded(shipped, "llama2-7b"))
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match=r"base_model .*: transformers cannot open the tokenizer: \S"):
+        shapes_of(loaded(shipped, "llama2-7b"))
 
 
 def without_model(configs: Path) -> Path:
