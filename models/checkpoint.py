@@ -35,6 +35,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from models.checkpoint_files import MOST_BYTES
 from models.config import LoraConfig
 from models.devices import CPU, device
 from models.loading_report import require_same_names, require_whole
@@ -69,7 +70,7 @@ def load_policy(
     else:
         model = _whole(AutoModelForCausalLM, folder, "float32" if trainable and lora is None else dtype)
         if lora is not None:
-            model = get_peft_model(model, _peft_config(lora, TaskType.CAUSAL_LM))
+            model = get_peft_model(model, peft_config(lora, TaskType.CAUSAL_LM))
         elif trainable and dtype == "bfloat16":
             spread_in_rounding(model)
     return _prepared(model, trainable, on)
@@ -119,12 +120,12 @@ def reward_from_policy(
             if lora is None:
                 raise ValueError(f"{folder.name} is an adapter: reward models on it need `lora` too")
             model = _headed(_required(base), dtype, fresh_head=True)
-            model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
+            model = get_peft_model(model, peft_config(lora, TaskType.SEQ_CLS))
             _copy_adapter(folder, model)
         else:
             model = _headed(folder, "float32" if lora is None else dtype, fresh_head=True)
             if lora is not None:
-                model = get_peft_model(model, _peft_config(lora, TaskType.SEQ_CLS))
+                model = get_peft_model(model, peft_config(lora, TaskType.SEQ_CLS))
             elif dtype == "bfloat16":
                 spread_in_rounding(backbone(model))
     with torch.no_grad():
@@ -194,7 +195,7 @@ def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder
         _write_plainly(folder / "adapter_config.json")
     else:
         agree_with(model, tokenizer)
-        model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+        model.save_pretrained(folder, max_shard_size=MOST_BYTES)  # type: ignore[operator]
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     save_tokenizer(tokenizer, folder)
 
@@ -303,7 +304,7 @@ def _require_adapter_weights(folder: Path) -> None:
         raise ValueError(f"{folder.name} holds no adapter_model.safetensors; adapters are read from safetensors only")
 
 
-def _peft_config(lora: LoraConfig, task: TaskType) -> PeftLoraConfig:
+def peft_config(lora: LoraConfig, task: TaskType) -> PeftLoraConfig:
     return PeftLoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

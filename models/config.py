@@ -115,6 +115,11 @@ class TrainerConfig(Config):
     """The field that says how many rows one optimizer step has."""
 
     @property
+    def shards(self) -> int:
+        """Processes over which weights, gradients and Adam's moments are spread; 1: each process has all of them."""
+        return 1
+
+    @property
     def pass_rows(self) -> int:
         """Rows that one process reads in one forward pass."""
         rows: int = getattr(self, self.step_rows)
@@ -130,7 +135,28 @@ class TrainerConfig(Config):
         return self
 
 
-class PretrainConfig(TrainerConfig):
+class ShardedConfig(TrainerConfig):
+    """A trainer whose model may be spread over its processes."""
+
+    sharded: bool = Field(
+        default=False,
+        exclude_if=lambda sharded: not sharded,  # results without it are those of before there was such a key
+        description="Weights, gradients and Adam's moments are spread over the processes, each of which holds a part: "
+        "for a model that does not fit one GPU",
+    )
+
+    @property
+    def shards(self) -> int:
+        return self.processes if self.sharded else 1
+
+    @model_validator(mode="after")
+    def _has_processes_to_be_spread_over(self) -> Self:
+        if self.sharded and self.processes == 1:
+            raise ValueError("sharded spreads the model over processes, and processes is 1: raise it, or take it out")
+        return self
+
+
+class PretrainConfig(ShardedConfig):
     """Pretraining (section 2.2): cosine to 10% of the peak after the warm-up."""
 
     learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate")
@@ -142,7 +168,7 @@ class PretrainConfig(TrainerConfig):
     )
 
 
-class SFTConfig(TrainerConfig):
+class SFTConfig(ShardedConfig):
     """Supervised fine-tuning (section 3.1): cosine, loss on answers only, rows filled with whole dialogues."""
 
     learning_rate: float = Field(default=2e-5, gt=0, description="Peak learning rate")
@@ -154,7 +180,7 @@ class SFTConfig(TrainerConfig):
     sequence_length: int = Field(default=4096, ge=8, description="Tokens of a packed row; a longer dialogue is refused")
 
 
-class RewardConfig(TrainerConfig):
+class RewardConfig(ShardedConfig):
     """A reward model (section 3.2): ranking loss with a margin by rating, auxiliary safety loss, data mix."""
 
     learning_rate: float = Field(default=1e-5, gt=0, description="Peak learning rate")

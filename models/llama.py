@@ -6,9 +6,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from models.llama_presets import Architecture
 
 
-def build_llama(architecture: Architecture, seed: int, pad_id: int, bos_id: int, eos_id: int) -> LlamaForCausalLM:
-    """A Llama with fresh weights, drawn from `seed` alone (the global generator is left as it was)."""
-    config = LlamaConfig(
+def llama_config(architecture: Architecture, pad_id: int | None, bos_id: int, eos_id: int) -> LlamaConfig:
+    """The config of transformers for this shape."""
+    return LlamaConfig(
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
         num_hidden_layers=architecture.num_layers,
@@ -24,6 +24,11 @@ def build_llama(architecture: Architecture, seed: int, pad_id: int, bos_id: int,
         bos_token_id=bos_id,
         eos_token_id=eos_id,
     )
+
+
+def build_llama(architecture: Architecture, seed: int, pad_id: int, bos_id: int, eos_id: int) -> LlamaForCausalLM:
+    """A Llama with fresh weights, drawn from `seed` alone (the global generator is left as it was)."""
+    config = llama_config(architecture, pad_id, bos_id, eos_id)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)

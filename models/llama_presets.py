@@ -67,6 +67,12 @@ def shape_in(config: Mapping[str, Any]) -> Architecture:
     )
 
 
+def published_vocabulary(config: ArchitectureConfig, otherwise: int) -> int:
+    """Tokens of the published model that `config` names; `otherwise` where it names none."""
+    preset = PRESETS.get(config.preset or "")
+    return otherwise if preset is None else preset.vocab_size
+
+
 def resolve_architecture(config: ArchitectureConfig, vocab_size: int) -> Architecture:
     """The preset with the values of `config` over it. Raises ValueError for an unknown preset or a missing value."""
     given = {k: v for k, v in config.model_dump(exclude={"preset"}, exclude_unset=True).items() if v is not None}

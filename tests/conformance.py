@@ -123,6 +123,17 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "two-process training differs",
             "loss and gradient with 2 gloo processes equal 1 process on the same global batch",
         ),
+        Row(
+            "a spread training differs",
+            "pretraining, SFT and a reward model whose weights are spread over 2 gloo processes have the losses, "
+            "gradient norms, checkpoints and files of 1 process",
+        ),
+        Row(
+            "a spread training that is spread in name only",
+            "each of 2 processes holds half of the weights and of Adam's moments, counted in bytes; processes that "
+            "have not met, and parameters that are left whole, are refused",
+            "accelerate's FSDP on CPUs trains unspread copies and ends with 0",
+        ),
     ),
     "Models from elsewhere": (
         Row(
@@ -441,6 +452,22 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "a speed that holds the warm-up, and a share of a machine that nobody measured",
             "tokens per second leave the first tenth and checkpoints out; the operations of a token are 6N + 12LHQT by "
             "hand, and they are held against the maker's figure or one that is measured here",
+        ),
+        Row(
+            "a run that cannot be right is found after hours",
+            "lengths beyond the context, adapters for layers that are not there and heads that do not share the width "
+            "are refused by the name of the field before a weight is read",
+        ),
+        Row(
+            "a dry run of another model",
+            "Llama 2 7B and 70B and Llama 3 8B, built without weights, have 6,738,415,616, 68,976,648,192 and "
+            "8,030,261,248 parameters",
+        ),
+        Row(
+            "a dry run that tells of other files",
+            "names and bytes of the files of a checkpoint, told without weights, are those of files that were written, "
+            "in every family, in one file and in several, with adapters and with a scalar head",
+            "mixtures of experts in several files are not told",
         ),
         Row(
             "costs that the paper's own figures contradict",

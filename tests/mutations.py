@@ -1665,9 +1665,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "every process writes checkpoints",
         "models/training/hf.py",
-        "if not self.is_world_process_zero():",
-        "if self.state.global_step < 0:",
-        (TWO_PROCESSES + AS_ONE,),
+        "here=self.is_world_process_zero(),",
+        "here=True,",
+        (
+            "tests/models/training/test_sharding.py::"
+            "test_a_model_that_is_spread_over_two_processes_learns_and_writes_what_one_process_does",
+        ),
     ),
     Mutation(
         "whole models are trained in weights of bfloat16",
@@ -2173,6 +2176,37 @@ MUTATIONS: tuple[Mutation, ...] = (
         "return self.rows * self.alive",
         "return self.rows",
         ("tests/flows/forecast/test_passes.py::test_the_tokens_that_are_planned_are_those_that_the_sampler_draws",),
+    ),
+    Mutation(
+        "a spread training that is not spread",
+        "models/training/hf.py",
+        "if config.shards > 1:  #",
+        "if config.shards > 99:  #",
+        ("tests/models/training/test_sharding.py::test_each_process_holds_half_of_weights_and_moments",),
+    ),
+    Mutation(
+        "each process writes its checkpoint by its own clock",
+        "models/training/sharding.py",
+        "distributed.broadcast(said, src=0)",
+        "pass",
+        ("tests/models/training/test_sharding.py::test_all_processes_write_a_checkpoint_when_the_main_one_does",),
+    ),
+    Mutation(
+        "a head of a file of weights that is not filled up",
+        "models/checkpoint_files.py",
+        "8 + -(-len(text) // 8) * 8 + end",
+        "8 + len(text) + end",
+        (
+            "tests/models/test_checkpoint_files.py::"
+            "test_names_and_sizes_without_weights_are_those_of_files_that_were_written",
+        ),
+    ),
+    Mutation(
+        "a dry run that takes pairs beyond the context",
+        "flows/forecast/shapes.py",
+        "if length > context:",
+        "if length > 2**20:",
+        ("tests/flows/forecast/test_shapes.py::test_what_cannot_be_is_refused_by_its_field",),
     ),
     Mutation(
         "processor time without the computing",

@@ -15,6 +15,7 @@ from data_store.layout import MARKER
 from data_store.records import KG_CO2, KWH, PROCESSOR_SECONDS
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
+from flows.commands.shapes_table import show_shapes
 from flows.forecast.forecast import (
     SHARDED_OVER,
     Assumptions,
@@ -54,11 +55,20 @@ def plan(
     pue: Annotated[float, typer.Option(min=1.0, help="Power of the whole site by that of the devices")] = 1.1,
     grid: Annotated[float, typer.Option(min=0.0, help="CO2 of a kWh, in kg")] = 0.385,
     measured: Annotated[bool, typer.Option("--measured", help="Beside it what the finished steps took.")] = False,
+    shapes: Annotated[
+        bool,
+        typer.Option(
+            "--shapes", help="In place of costs: every model is built without weights, and its parts are looked at."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a run will cost, step by step: tokens, operations, memory, disk, hours, energy and CO2, with what is taken
     for granted. Needs no weights, and starts nothing."""
-    config = load_config(config_file)
+    config = load_config(config_file, opens_models=False)
+    if shapes:
+        show_shapes(config, as_json=as_json)
+        return
     steps, took = _plan_of(config, measured)
     shape = shape_of(config)
     machine = _machine(hardware, utilisation, config)

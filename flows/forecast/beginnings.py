@@ -19,7 +19,7 @@ from tasks.file_roles import PAIRS, each_pair, read_role
 
 AROUND = 8  # tokens that a chat format puts around a turn
 _MOST = 500  # rows of a file: more of them would hardly change a mean
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _LEFT = 1e-3  # share of a beginning that is taken to be left in where no row of it is
 
 
@@ -84,7 +84,7 @@ class Beginning:
 def lengths_of(config: RunConfig, per_token: float) -> Lengths:
     """By the base model's tokenizer where its folder has one; a plan needs no more of it than its config.json."""
     base = config.base_model
-    if base is None or not any((base / name).exists() for name in _TOKENIZERS):
+    if base is None or not any((base / name).exists() for name in TOKENIZERS):
         return ByCharacters(per_token)
     return ByBase(base, config.template_date)
 

@@ -25,7 +25,7 @@ from models.costs import (
     training_memory,
 )
 from models.hardware import Hardware
-from models.llama_presets import Architecture, resolve_architecture
+from models.llama_presets import Architecture, published_vocabulary, resolve_architecture
 
 SHARDED_OVER = 8
 
@@ -86,11 +86,17 @@ class StepForecast:
 
 
 def shape_of(config: RunConfig) -> Architecture:
-    """The model's shape: of a base model by its config.json alone. Raises InputError where that is none of a Llama's
-    kin."""
-    if config.base_model is None:
-        return resolve_architecture(config.model, config.tokenizer.vocab_size)
-    return shape_in(config.base_model, "base_model")
+    """The model's shape: of a base model by its config.json alone, or as `model` describes it. Raises InputError where
+    that is none of a Llama's kin."""
+    if config.base_model is not None and not config.is_described:
+        return shape_in(config.base_model, "base_model")
+    pieces = config.tokenizer.vocab_size
+    try:
+        return resolve_architecture(
+            config.model, published_vocabulary(config.model, pieces) if config.is_described else pieces
+        )
+    except ValueError as error:
+        raise InputError(f"model: {error}") from None
 
 
 def shape_in(folder: Path, key: str) -> Architecture:
@@ -185,7 +191,8 @@ def on_processors(rows: Iterable[StepForecast]) -> tuple[float, float]:
     return sum(planned for planned, _ in known), sum(spent for _, spent in known)
 
 
-def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: bool, shards: int = 1) -> Memory | None:
+def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: bool, shards: int = 0) -> Memory | None:
+    """`shards`: as if what is trained were spread over so many devices; 0: as the config has it."""
     lora = config.lora or LoraConfig()
     if work.trained:
         train = [each for each in work.passes if each.kind == "train"]
@@ -199,7 +206,7 @@ def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: boo
             lora=lora if has_lora else None,
             trained=work.trained,
             read=work.read,
-            shards=shards,
+            shards=shards or work.shards,
             checkpointing=work.checkpointing,
         )
     largest_of = [each for each in work.passes if each.kind == "decode"] or (work.passes if work.judge else ())
@@ -207,7 +214,7 @@ def _memory(config: RunConfig, shape: Architecture, work: Work, *, has_lora: boo
         return None
     rows, tokens = max(each.rows for each in largest_of), max(each.tokens for each in largest_of)
     found = reading_memory(shape, work.read, rows, tokens, largest_of[0].dtype, one_base=has_lora)
-    return found if shards == 1 else None
+    return None if shards else found
 
 
 def _saved(config: RunConfig, shape: Architecture) -> int:

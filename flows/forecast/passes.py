@@ -83,6 +83,8 @@ class Work:
     characters: float = 0.0
     models: int = 0
     """Models that it writes."""
+    shards: int = 1
+    """Processes over which what is trained is spread."""
     judge: Path | None = None
     """The folder of the model that computes, where it is none of the run's."""
 

@@ -55,6 +55,7 @@ def _packed(config: SFTConfig, dialogues: float, tokens: float) -> Work:
         trained=1,
         models=1,
         checkpointing=config.gradient_checkpointing,
+        shards=config.shards,
         records=dialogues,
     )
 
@@ -74,6 +75,7 @@ def _pretrain(at: At) -> Work:
         trained=1,
         models=1,
         checkpointing=of.gradient_checkpointing,
+        shards=of.shards,
         records=at.volume.documents,
         characters=_characters(at.volume),
     )
@@ -109,6 +111,7 @@ def _reward(axis: int) -> Callable[[At], Work]:
             trained=1,
             models=1,
             checkpointing=of.gradient_checkpointing,
+            shards=of.shards,
             records=sum(pairs),
         )
 
@@ -120,7 +123,14 @@ def _gold_reward(at: At) -> Work:
     pairs, held_out = (max(at.number, 1) * sum(each) for each in (pairs_of(at), held_out_pairs(at)))
     train = training_on_pairs(of, (pairs - held_out) * of.gold_percent / 100, of.epochs, tokens, at.volume.rows)
     tested = scoring_pairs(SamplingConfig(), held_out, tokens, 1, at.volume.rows)
-    return Work((train, tested), trained=1, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
+    return Work(
+        (train, tested),
+        trained=1,
+        models=1,
+        checkpointing=of.gradient_checkpointing,
+        shards=of.shards,
+        records=pairs,
+    )
 
 
 def _measure_reward_models(at: At) -> Work:

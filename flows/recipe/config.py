@@ -13,9 +13,10 @@ from data_store.commands import halter
 from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
 from data_store.upkeep.retention import Retention
-from flows.recipe.data_config import DATA_ENDINGS, DataConfig, path_of, resolved
+from flows.recipe.data_config import DataConfig, check_data, resolved
 from flows.recipe.distill_config import DistillConfig, RunName
 from flows.recipe.given_models import (
+    DESCRIPTION,
     check_compared,
     check_folders,
     check_judges,
@@ -100,7 +101,8 @@ class RunConfig(Config):
     )
     tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How the tokenizer is trained")
     model: ArchitectureConfig = Field(
-        default=ArchitectureConfig(preset="llama2-7b"), description="The Llama that is trained from nothing"
+        default=ArchitectureConfig(preset="llama2-7b"),
+        description="The Llama that is trained from nothing; `halter plan` takes it for a base_model that is not there",
     )
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
@@ -242,6 +244,12 @@ class RunConfig(Config):
         return self.base_model is None or self.mix is not None
 
     @property
+    def is_described(self) -> bool:
+        """Whether `model` stands for a base model whose folder is not there (see `load_config`)."""
+        base = None if "model" not in self.model_fields_set else self.base_model
+        return base is not None and not (base / DESCRIPTION).is_file()
+
+    @property
     def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
         """Who judges evaluations beside the annotator."""
         return self.evaluate.in_force(gold=self.reward.gold_percent > 0)
@@ -252,12 +260,13 @@ class RunConfig(Config):
         return bool(judges_of(self.collect.judging(self.annotator)))
 
 
-def load_config(path: Path) -> RunConfig:
-    """Read and check a config file. Raises InputError that names file, key and what to do."""
+def load_config(path: Path, *, opens_models: bool = True) -> RunConfig:
+    """Read and check a config file. Raises InputError that names file, key and what to do. Where none `opens_models`,
+    their folders need a config.json alone, and a base model that `model` describes need not be there."""
     content = read_yaml_file(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold keys and values, such as `name: my-run`")
-    return _checked(content, str(path), path.parent)
+    return _checked(content, str(path), path.parent, opens_models=opens_models)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -301,7 +310,7 @@ def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
             yield from _sections(value, f"{path}{key}.")
 
 
-def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunConfig:
+def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_models: bool = True) -> RunConfig:
     try:
         config = RunConfig.model_validate(content)
     except ValidationError as error:
@@ -322,18 +331,12 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None) -> RunCon
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
-    _check_files(config, where)
+    _check_files(config, where, opens_models=opens_models)
     return config
 
 
-def _check_files(config: RunConfig, where: str) -> None:
-    for role, found in config.data.files().items():
-        if not found:
-            given = ", ".join(str(path_of(entry)) for entry in config.data.given()[role])
-            raise InputError(f"{where}: data.{role}: there is no {', '.join(DATA_ENDINGS)} file in {given}")
-        for path in found:
-            if not path.is_file():
-                raise InputError(f"{where}: data.{role}: there is no file {path}")
+def _check_files(config: RunConfig, where: str, *, opens_models: bool) -> None:
+    check_data(config.data, where)
     if config.context_distillation is not None and config.context_distillation.file is not None:
         check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
     of_files = {
@@ -345,6 +348,7 @@ def _check_files(config: RunConfig, where: str) -> None:
         if section is not None and (missing := section.missing()):
             raise InputError(f"{where}: {name}: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
-    check_folders(config.base_model, config.collect, config.evaluate, where)
-    if config.extend_tokenizer is not None and config.base_model is not None:
-        check_pieces(config.base_model, f"{where}: extend_tokenizer")
+    base = config.base_model if opens_models or not config.is_described else None
+    check_folders(base, config.collect, config.evaluate, where, opened=opens_models)
+    if config.extend_tokenizer is not None and base is not None:
+        check_pieces(base, f"{where}: extend_tokenizer")

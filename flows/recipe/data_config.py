@@ -7,12 +7,13 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from data_store.errors import InputError
 from data_store.reading.file_options import FileOptions
 from data_store.reading.source_files import PACKED
 from data_store.reading.words import named_split
 from tasks.import_data import ImportConfig
 
-DATA_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+_DATA_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 # What lies beside the rows in the folder of a data set.
 _ABOUT = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 _NOT_READ = ("readme", "license", "licence", "notice", "requirements")
@@ -148,6 +149,17 @@ class DataConfig(ImportConfig):
         return {role: _laid_out(entries, role) for role, entries in self.given().items()}
 
 
+def check_data(config: DataConfig, where: str) -> None:
+    """Raises InputError for a path of the config that is no file, or holds none."""
+    for role, found in config.files().items():
+        if not found:
+            given = ", ".join(str(path_of(entry)) for entry in config.given()[role])
+            raise InputError(f"{where}: data.{role}: there is no {', '.join(_DATA_ENDINGS)} file in {given}")
+        for path in found:
+            if not path.is_file():
+                raise InputError(f"{where}: data.{role}: there is no file {path}")
+
+
 def _laid_out(entries: Iterable[Given], role: str) -> dict[Path, FileOptions]:
     """The files that paths, folders and patterns mean today, each once, sorted within a folder. Hidden files, what is
     about the data and files with another ending are passed over in folders: they may be half written. A file in a
@@ -182,4 +194,4 @@ def _is_data(inside: Path) -> bool:
     name = inside.name.lower()
     if any(part.startswith(".") for part in inside.parts) or name in _ABOUT or name.startswith(_NOT_READ):
         return False
-    return name.removesuffix(PACKED[0]).removesuffix(PACKED[1]).endswith(DATA_ENDINGS)
+    return name.removesuffix(PACKED[0]).removesuffix(PACKED[1]).endswith(_DATA_ENDINGS)

@@ -11,6 +11,7 @@ from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
 
+DESCRIPTION = "config.json"
 _People = TypeVar("_People", bound=BatchConfig)
 
 
@@ -103,8 +104,11 @@ def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
     return {key: value for key, value in judge if isinstance(value, Path)}
 
 
-def check_folders(base_model: Path | None, collect: CollectConfig, evaluate: EvaluationConfig, where: str) -> None:
-    """Raises InputError for the folder of a base model, a judge or a policy to compare with that cannot be opened."""
+def check_folders(
+    base_model: Path | None, collect: CollectConfig, evaluate: EvaluationConfig, where: str, *, opened: bool = True
+) -> None:
+    """Raises InputError for the folder of a base model, a judge or a policy to compare with that cannot be opened; or,
+    where none will be `opened`, that does not give the model's shape."""
     models = {} if base_model is None else {"base_model": base_model}
     if collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(collect.judge).items()}
@@ -115,7 +119,7 @@ def check_folders(base_model: Path | None, collect: CollectConfig, evaluate: Eva
         if each.folder is not None:
             models[f"evaluate.against: {each.name}: folder"] = each.folder
     for key, model in models.items():
-        check_model(model, f"{where}: {key}")
+        (check_model if opened else _check_described)(model, f"{where}: {key}")
 
 
 def check_pieces(folder: Path, where: str) -> None:
@@ -131,8 +135,13 @@ def check_model(folder: Path, where: str) -> None:
     """Raises InputError for what is no folder that transformers can open."""
     if not folder.is_dir():
         raise InputError(f"{where}: there is no folder {folder}")
-    for name in ("config.json", "tokenizer_config.json"):
+    for name in (DESCRIPTION, "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{where}: {folder} has no {name}; give a folder that transformers can open")
     if not list(folder.glob("*.safetensors")):
         raise InputError(f"{where}: {folder} has no .safetensors file; only safetensors are loaded")
+
+
+def _check_described(folder: Path, where: str) -> None:
+    if not (folder / DESCRIPTION).is_file():
+        raise InputError(f"{where}: there is no {folder / DESCRIPTION}, which gives the model's shape: copy it there")

@@ -73,7 +73,7 @@ def splits(config: RunConfig) -> tuple[str, ...]:
 
 def context_length(config: RunConfig) -> int:
     """Of the base model. Raises InputError where it does not say."""
-    if config.base_model is not None:
+    if config.base_model is not None and not config.is_described:
         return _base_context_length(config.base_model / "config.json")
     if config.model.context_length is not None:
         return config.model.context_length

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from models.base_checks.files import check_files, check_finite
 from models.base_checks.finding import Finding, first_line
@@ -55,14 +56,20 @@ def examine_policy(folder: Path) -> list[Finding]:
     return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
 
 
-def _examine_files(folder: Path, template_date: date | None, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
-    found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
+def opened_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Raises ValueError where transformers cannot open it, and where it has no end of sequence."""
     try:
         tokenizer = load_tokenizer(folder)
     except _UNREADABLE as error:
         raise ValueError(f"transformers cannot open the tokenizer: {first_line(error)}") from None
     if tokenizer.eos_token_id is None:
         raise ValueError("tokenizer_config.json: it names no eos_token, so no answer can end: give it one")
+    return tokenizer
+
+
+def _examine_files(folder: Path, template_date: date | None, *, rewards: bool) -> tuple[Renderer, list[Finding]]:
+    found: list[Finding | None] = [check_files(folder), check_architecture(folder, rewards=rewards)]
+    tokenizer = opened_tokenizer(folder)
     renderer, served = check_template(tokenizer, folder, template_date)
     found += [check_pieces(tokenizer, folder), *served, check_finite(folder)]
     return renderer, [each for each in found if each is not None]

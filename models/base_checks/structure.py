@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 from typing import cast
 
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -15,13 +16,33 @@ from models.config import LoraConfig
 _LINEAR = (nn.Linear, Conv1D)
 
 
+def read_config(folder: Path) -> PreTrainedConfig:
+    """What transformers makes of the folder's config.json. Raises ValueError for an architecture that it does not know,
+    for values that are none, and for heads that do not share the width, or the queries, evenly."""
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except StrictDataclassError as error:  # the second line says what is wrong
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"config.json: {reason} Take the config.json of the model's authors") from None
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise ValueError(f"config.json: transformers cannot read it: {first_line(error)}") from None
+    _check_heads(config)
+    return config
+
+
+def _check_heads(config: PreTrainedConfig) -> None:
+    heads, groups = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+    if heads and groups and heads % groups:
+        raise ValueError(
+            f"config.json: num_attention_heads {heads} is no multiple of num_key_value_heads {groups}, so that queries "
+            "have no key in common: take the config.json of the model's authors"
+        )
+
+
 def check_architecture(folder: Path, *, rewards: bool) -> Finding:
     """Raises ValueError where transformers has no causal language model for the folder's config, or, with `rewards`, no
     sequence classifier. Nothing is loaded."""
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, TypeError) as error:
-        raise ValueError(f"config.json: transformers cannot read it: {first_line(error)}") from None
+    config = read_config(folder)
     kind = cast(type[PreTrainedModel] | None, AutoModelForCausalLM._model_mapping.get(type(config), None))
     if kind is None:
         raise ValueError(f"config.json: {config.model_type} is no causal language model in transformers; give one")

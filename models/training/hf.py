@@ -20,6 +20,7 @@ from models.config import TrainerConfig
 from models.devices import autocast, has_accelerator
 from models.training.pulse import Pulse, TrainingDivergedError
 from models.training.reporting import SPEED, Reporter
+from models.training.sharding import gather, is_sharded, own, shard
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -57,9 +58,10 @@ def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: An
 
 
 def require_finite(model: nn.Module, name: str) -> None:
-    """Raise TrainingDivergedError where a trained weight is NaN or infinite, so that no checkpoint holds it."""
+    """Raise TrainingDivergedError where a trained weight is NaN or infinite, so that no checkpoint holds it; of a model
+    that is spread over processes, in the one that has it."""
     for key, parameter in model.named_parameters():
-        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+        if parameter.requires_grad and not bool(torch.isfinite(own(parameter)).all()):
             raise TrainingDivergedError(f"{name}: the weights of {key} are no longer finite; lower the learning rate")
 
 
@@ -70,6 +72,8 @@ class ResumableTrainer(Trainer):
     def __init__(self, *, config: TrainerConfig, args: TrainingArguments, **kwargs: Any) -> None:
         args._n_gpu = min(1, args.n_gpu)  # with several, transformers would spread one process over all of them
         self.config = config
+        if config.shards > 1:  # the processes met when `args` was asked for its devices
+            shard(kwargs["model"], config.shards)
         super().__init__(args=args, **kwargs)
 
     def compute_loss_context_manager(self) -> ExitStack:
@@ -116,7 +120,7 @@ class ResumableTrainer(Trainer):
         return order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if not self.is_world_process_zero():
+        if not self.is_world_process_zero() and self.config.shards == 1:
             return  # each process looks at its own clock; the main one's counts
         require_finite(cast(nn.Module, self.model), f"step {self.state.global_step}")
         write_checkpoint(
@@ -126,8 +130,9 @@ class ResumableTrainer(Trainer):
             optimizers={"model": cast(Optimizer, self.optimizer)},
             state={
                 "scheduler": cast(LRScheduler, self.lr_scheduler).state_dict(),
-                "trainer": json.loads(self._state_json()),
+                "trainer": json.loads(self._state_json()) if self.is_world_process_zero() else {},
             },
+            here=self.is_world_process_zero(),
         )
 
     def _state_json(self) -> str:
@@ -213,10 +218,11 @@ class PairMeanTrainer(ResumableTrainer):
     ) -> Any:
         """`function(bare model, inputs)`, as the forward pass of what wraps the model.
 
-        A wrapper that is passed by never averages the gradients of the processes, and says nothing.
+        A wrapper that is passed by never averages the gradients of the processes, and says nothing; one that spreads
+        the weights wraps in place, and leaves what is passed by in parts.
         """
         bare: nn.Module = self.accelerator.unwrap_model(model)
-        if bare is model:
+        if bare is model and not is_sharded(model):
             return function(model, inputs)
         own = bare.__dict__.get("forward")
 
@@ -257,7 +263,10 @@ def run_trainer(
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
-    require_finite(cast(nn.Module, trainer.model), name)
+    model = cast(nn.Module, trainer.model)
+    require_finite(model, name)
+    if is_sharded(model):
+        gather(model, keep=trainer.is_world_process_zero())
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     tail = losses[-max(1, len(losses) // 10) :]
     speed = pulse.tokens_per_second

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from models.config import TrainerConfig
 from models.training.reporting import Reporter
+from models.training.sharding import as_the_main_one_decides
 
 _MOST_WARMING = 10
 
@@ -91,7 +92,10 @@ class Pulse(TrainerCallback):
         now = time.monotonic()
         self.pace.stepped(now)
         going_on = state.global_step < state.max_steps and not control.should_training_stop
-        if going_on and now - self.saved >= self.config.checkpoint_seconds:
+        due = now - self.saved >= self.config.checkpoint_seconds
+        if going_on and self.config.shards > 1:  # each holds a part of the checkpoint
+            due = as_the_main_one_decides(due)
+        if going_on and due:
             control.should_save = True
             self.saved = now
 

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Iterable
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
+
+from models.training.sharding import spread_like, whole
 
 _NAME = re.compile(r"^checkpoint-(\d+)$")
 
@@ -33,17 +36,26 @@ def newest_checkpoint(work: Path) -> tuple[Path, int] | None:
 
 
 def write_checkpoint(
-    work: Path, step: int, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer], state: dict[str, Any]
+    work: Path,
+    step: int,
+    *,
+    models: dict[str, nn.Module],
+    optimizers: dict[str, Optimizer],
+    state: dict[str, Any],
+    here: bool = True,
 ) -> Path:
-    """Write `work/checkpoint-<step>` and drop older ones. Only trainable weights are stored; `state` must be JSON."""
+    """Write `work/checkpoint-<step>` and drop older ones. Only trainable weights are stored; `state` must be JSON. Of a
+    training that is spread over processes all must call this, and one of them writes `here`."""
+    weights = {name: _trained(model, here) for name, model in models.items()}
+    packed = {name: _pack_optimizer(optimizer, here) for name, optimizer in optimizers.items()}
     target, temporary = work / f"checkpoint-{step}", work / f"writing-{step}"
+    if not here:
+        return target
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, model in models.items():
-        weights = {k: v.detach().contiguous().clone() for k, v in model.named_parameters() if v.requires_grad}
-        save_file(weights, temporary / f"{name}.safetensors")
-    for name, optimizer in optimizers.items():
-        tensors, groups = _pack_optimizer(optimizer)
+    for name, of_model in weights.items():
+        save_file(of_model, temporary / f"{name}.safetensors")
+    for name, (tensors, groups) in packed.items():
         save_file(tensors, temporary / f"{name}.optimizer.safetensors")
         (temporary / f"{name}.optimizer.json").write_text(json.dumps(groups))
     save_file(_random_tensors(), temporary / "random.safetensors")
@@ -57,6 +69,20 @@ def write_checkpoint(
         if path != target:
             shutil.rmtree(path, ignore_errors=True)
     return target
+
+
+def _trained(model: nn.Module, here: bool) -> dict[str, torch.Tensor]:
+    return _copied(((k, v) for k, v in model.named_parameters() if v.requires_grad), here)
+
+
+def _copied(tensors: Iterable[tuple[str, torch.Tensor]], here: bool) -> dict[str, torch.Tensor]:
+    """One after another is put together, and kept `here` alone: all of them would not fit into each process."""
+    found = {}
+    for name, tensor in tensors:
+        complete = whole(tensor.detach())
+        if here:
+            found[name] = complete.contiguous().clone()
+    return found
 
 
 def read_checkpoint(folder: Path, *, models: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> dict[str, Any]:
@@ -78,7 +104,7 @@ def _read(folder: Path, models: dict[str, nn.Module], optimizers: dict[str, Opti
             raise ValueError(f"{folder} does not fit this model: {sorted(set(weights) ^ set(own))[:3]} …")
         with torch.no_grad():
             for key, parameter in own.items():
-                parameter.copy_(weights[key])
+                parameter.copy_(spread_like(weights[key], parameter))
     for name, optimizer in optimizers.items():
         groups = json.loads((folder / f"{name}.optimizer.json").read_text())
         _unpack_optimizer(optimizer, load_file(folder / f"{name}.optimizer.safetensors"), groups)
@@ -87,21 +113,22 @@ def _read(folder: Path, models: dict[str, nn.Module], optimizers: dict[str, Opti
     return state
 
 
-def _pack_optimizer(optimizer: Optimizer) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+def _pack_optimizer(optimizer: Optimizer, here: bool) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     state = optimizer.state_dict()
-    tensors = {
-        f"{index}.{name}": torch.as_tensor(value).detach().contiguous().clone()
+    tensors = (
+        (f"{index}.{name}", torch.as_tensor(value))
         for index, entry in state["state"].items()
         for name, value in entry.items()
-    }
-    return tensors, state["param_groups"]
+    )
+    return _copied(tensors, here), state["param_groups"]
 
 
 def _unpack_optimizer(optimizer: Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        entries.setdefault(int(index), {})[name] = value
+        entries.setdefault(int(index), {})[name] = spread_like(value, parameters[int(index)])
     for group in groups:
         if "betas" in group:
             group["betas"] = tuple(group["betas"])

@@ -284,6 +284,18 @@ def test_adapters_take_less_memory_than_whole_models_and_both_are_told() -> None
     assert adapted.memory.optimizer < row.memory.optimizer
 
 
+def test_a_spread_training_takes_its_part_of_the_memory_and_its_activations_whole() -> None:
+    config = load_config(SMOKE)
+    whole, spread = (
+        rows_of(with_values(config, {"sft.sharded": is_spread}, "test"))["V0", "sft"].memory
+        for is_spread in (False, True)
+    )
+    assert whole is not None
+    assert spread is not None
+    assert (spread.weights, spread.optimizer) == (whole.weights / 2, whole.optimizer / 2)
+    assert spread.activations == whole.activations
+
+
 def test_the_little_world_is_measured_by_a_sample(first_run: tuple[Home, Finished], pocket_file: Path) -> None:
     """Against what the steps of a real run counted."""
     volume = volume_of(load_config(pocket_file), 400)

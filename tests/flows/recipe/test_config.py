@@ -227,7 +227,8 @@ def test_a_config_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> N
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_configs_that_come_with_halter_are_valid(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
-    files = [name for value in content["data"].values() if isinstance(value, list) for name in value]
+    given = [each for value in content["data"].values() if isinstance(value, list) for each in value]
+    files = [each["path"] if isinstance(each, dict) else each for each in given]
     if not all((path.parent / name).is_file() for name in [*files, *filter(None, [content.get("base_model")])]):
         content |= {"data": {"world": {}}, "annotator": {"world_seed": 0}}
         content.get("evaluate", {}).pop("judges", None)  # theirs are files, too
