@@ -116,9 +116,7 @@ class RunConfig(Config):
     reward_tests: RewardTestsConfig = Field(
         default=RewardTestsConfig(), description="What the reward models are tested on, beside their held-out pairs"
     )
-    rejection: RejectionConfig = Field(
-        default=RejectionConfig(), description="How candidates are drawn and the best ones picked"
-    )
+    rejection: RejectionConfig = Field(default=RejectionConfig(), description="How candidates are drawn and picked")
     gatt: GattConfig | None = Field(default=None, description="Ghost Attention; empty: none")
     context_distillation: ContextDistillationConfig | None = Field(
         default=None, description="Safety context distillation; empty: none"
@@ -143,9 +141,7 @@ class RunConfig(Config):
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
     notify: NotifyConfig | None = Field(default=None, description="Who is told of failures and gates; empty: nobody")
-    trackers: tuple[TrackerName, ...] = Field(
-        default=(), description="Whom training steps report to besides the store; see docs/trackers.md"
-    )
+    trackers: tuple[TrackerName, ...] = Field(default=(), description="Who else hears of curves: docs/trackers.md")
     energy_country: str | None = Field(
         default=None,
         pattern="^[A-Z]{3}$",
