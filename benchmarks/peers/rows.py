@@ -133,5 +133,5 @@ def compare(
             return 1
     show(result)
     if given.save:
-        save(result)
+        save({**result, "sides": [side for side in result["sides"] if side["side"] in sides]})
     return 0
