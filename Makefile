@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness search pythons lint manifests conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness bench search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -48,6 +48,18 @@ test-harness: $(READY) $(HARNESS)/.installed  ## benchmarks through lm-evaluatio
 $(HARNESS)/.installed: constraints-eval.txt
 	rm -rf $(HARNESS)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
+	touch $@
+
+# TRL 1.9.2, the last with PPO, in a folder of its own.
+TRL19 := build/trl19
+
+bench: $(READY) $(TRL19)/.installed  ## the same work here and in other libraries, in turns; writes docs/speed.md; minutes on quiet cores
+	$(VENV)/bin/halter run configs/smoke.yaml
+	$(VENV)/bin/python -m benchmarks.peers halter-store/smoke --libraries $(TRL19)
+
+$(TRL19)/.installed: Makefile
+	rm -rf $(TRL19)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(TRL19) trl==1.9.2
 	touch $@
 
 search: $(READY)  ## property-based tests with new examples, where make test draws the same ones each time; minutes

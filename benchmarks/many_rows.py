@@ -1,10 +1,10 @@
 """What many preference rows cost on their way into the recipe: import_data, publish, check out, read as dictionaries.
 
-    python benchmarks/many_rows.py [--rows 100000] [--against ../other-checkout] [--turns 3] [--json]
+    python -m benchmarks.many_rows [--rows 100000] [--against ../other-checkout] [--turns 3] [--json] [--save]
 
 Each stage is a process of its own, whose seconds of the processor and peak memory count; before it is timed, both
 checkouts are held to give the same version. With `--against` the same stages of another checkout of halter take turns
-with these.
+with these. `--save` keeps the figures for docs/speed.md.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.peers.rows import circumstances, save
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("import", "publish", "open")
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--against", type=Path, help="Another checkout of halter")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true", help="Keep it as benchmarks/results/many_rows.json")
     given = parser.parse_args()
     codes = {"here": ROOT, **({"there": given.against.resolve()} if given.against else {})}
     found: dict[str, dict[str, list[tuple[float, float, float]]]] = {
@@ -119,6 +122,10 @@ def main() -> None:
                     came_to[name].add(told)
                 shutil.rmtree(folder)
     assert all(len(told) == 1 for told in came_to.values()), f"they do not come to the same: {came_to}"
+    if given.save:
+        stages = {name: by_code["here"] for name, by_code in found.items()}
+        save({"name": "many_rows", "work": f"{given.rows:,} preference pairs of about 500 characters",
+              "pairs": given.turns, "stages": stages, **circumstances()})  # fmt: skip
     if given.json:
         print(json.dumps({"rows": given.rows, "load": os.getloadavg()[0], **found}, indent=1))
         return

@@ -6,6 +6,8 @@ the one they come from must not have touched any.
 """
 
 import os
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -29,6 +31,14 @@ def has_accelerator() -> bool:
 def device_name() -> str:
     """What the maker calls the accelerator of this process; empty on a CPU."""
     return torch.cuda.get_device_name(device()) if has_accelerator() else ""
+
+
+@cache
+def cpu_maker() -> str:
+    """Of this CPU as it names itself, "GenuineIntel" or "AuthenticAMD"; empty where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
 
 
 def device_of(model: nn.Module) -> torch.device:

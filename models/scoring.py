@@ -9,6 +9,7 @@ from models.algorithms.logprobs import token_logprobs
 from models.checkpoint import backbone, read_head
 from models.devices import device_of
 from models.prefix_tree import batch_groups, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
+from models.working_copy import fast_reading
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,14 +101,15 @@ def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, bat
     was_training = model.training
     model.eval()
     scores = [0.0] * len(rows)
-    for batch in batch_groups(share_prefixes(rows, row_cost(model), batch_size), batch_size):
-        chosen = sorted(i for group in batch for i in group.members)
-        if is_tree(batch[0]):
-            values = tree_scores(model, lay_trees(rows, batch, pad_id).to(device))
-        else:
-            ids, mask = pad_right([rows[i] for i in chosen], pad_id)
-            values = last_token_scores(model, ids.to(device), mask.to(device))
-        for i, value in zip(chosen, values.tolist(), strict=True):
-            scores[i] = value
+    with fast_reading(model):
+        for batch in batch_groups(share_prefixes(rows, row_cost(model), batch_size), batch_size):
+            chosen = sorted(i for group in batch for i in group.members)
+            if is_tree(batch[0]):
+                values = tree_scores(model, lay_trees(rows, batch, pad_id).to(device))
+            else:
+                ids, mask = pad_right([rows[i] for i in chosen], pad_id)
+                values = last_token_scores(model, ids.to(device), mask.to(device))
+            for i, value in zip(chosen, values.tolist(), strict=True):
+                scores[i] = value
     model.train(was_training)
     return scores

@@ -22,7 +22,7 @@ class AnswerHeldOutConfig(EvaluateConfig):
 
 
 @step(
-    version=2,
+    version=3,
     config=AnswerHeldOutConfig,
     inputs={
         "policy": Input("model", optional=True),

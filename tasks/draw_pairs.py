@@ -71,7 +71,7 @@ INPUTS = {
 
 
 @step(
-    version=5,
+    version=6,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},

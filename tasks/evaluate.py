@@ -25,7 +25,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=8,
+    version=9,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

@@ -24,7 +24,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=7,
+    version=8,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

@@ -80,7 +80,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=6,
+    version=7,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),

@@ -27,7 +27,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=3,
+    version=4,
     config=RunBenchmarksConfig,
     inputs={
         "policy": Input("model"),

@@ -52,7 +52,7 @@ class GattStepConfig(GattConfig):
 
 
 @step(
-    version=6,
+    version=7,
     config=GattStepConfig,
     inputs={
         "policy": Input("model"),

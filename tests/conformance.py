@@ -250,8 +250,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("reference drifts", "its hash is the same after training; adapters off gives the SFT logits"),
         Row(
             "a merged adapter",
-            "sampling from the copy gives the model's logits (2e-5), the adapter's among them; all weights are the "
-            "same to the bit after",
+            "sampling from the copy and reading at once give the model's logits (2e-5), the adapter's among them; all "
+            "weights are the same to the bit after",
             "implementations that merge into the base and subtract again leave it a rounding away from what it was",
         ),
         Row("margin", "margin 0 equals the plain loss; four ratings are ordered; unknown ratings are refused"),

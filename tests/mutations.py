@@ -1255,7 +1255,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "log-probabilities of rounded passes taken from the sampler",
         "models/training/rollouts.py",
-        "if torch.is_autocast_enabled(where.type):",
+        "if torch.is_autocast_enabled(batch.mask.device.type):",
         "if False:",
         (
             "tests/models/training/test_precision.py::"
@@ -1290,8 +1290,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "penalty against the policy itself",
         "models/training/rollouts.py",
-        "ref_logprobs, _ = read_logprobs(roles.reference, batch, sampling.temperature)",
-        "ref_logprobs, _ = read_logprobs(roles.policy, batch, sampling.temperature)",
+        "ref_logprobs, _ = read_logprobs(roles.reference, batch, temperature)",
+        "ref_logprobs, _ = read_logprobs(roles.policy, batch, temperature)",
         (
             PPO + "test_the_kl_penalty_holds_the_policy_near_its_reference",
             ROLLOUTS + "test_rollouts_follow_from_the_equations_by_hand",
@@ -1819,7 +1819,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the adapter is left out of what decoding reads",
         "models/working_copy.py",
-        "copy.addmm_(down.t(), up.t(), alpha=module.scaling[name])",
+        "copy.addmm_(down.t(), up.t(), alpha=scaling)",
         "copy.addmm_(down.t(), up.t(), alpha=0)",
         (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
     ),
@@ -1829,6 +1829,30 @@ MUTATIONS: tuple[Mutation, ...] = (
         "copy = weight.t().contiguous()",
         "copy = weight.t()",
         (COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",),
+    ),
+    Mutation(
+        "the adapter is left out of what is packed, and of what is read at once",
+        "models/working_copy.py",
+        "return torch.addmm(weight, up, down, alpha=scaling)",
+        "return weight",
+        (
+            COPY + "test_the_copy_computes_what_the_model_computes_which_is_as_it_was_to_the_bit_after",
+            COPY + "test_a_reading_gives_what_the_model_gives_which_is_as_it_was_to_the_bit_after",
+        ),
+    ),
+    Mutation(
+        "a pass that is learned from goes through merged weights",
+        "models/working_copy.py",
+        "if torch.is_grad_enabled() or (adapted and not pays_to_merge(x.numel() // d_in, d_in, d_out)):",
+        "if adapted and not pays_to_merge(x.numel() // d_in, d_in, d_out):",
+        (COPY + "test_a_pass_that_is_learned_from_is_the_models_own",),
+    ),
+    Mutation(
+        "products by oneDNN on every processor",
+        "models/onednn.py",
+        'cpu_maker() == "AuthenticAMD"',
+        'cpu_maker() != ""',
+        ("tests/models/test_onednn.py::test_which_products_are_made_by_onednn_follows_from_processor_and_size_alone",),
     ),
     Mutation(
         "a judge's logits as its head gives them",

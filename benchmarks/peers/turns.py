@@ -1,19 +1,19 @@
-"""Two processes that take turns at the same work, so that whatever else the machine does hits both alike.
+"""Processes that take turns at the same work, so that whatever else the machine does hits all alike.
 
 A side is a process that waits for a line, works, and answers with CPU seconds and what it did. The driver asks the
-sides in turn; the figure is the median over rounds of theirs / ours.
+sides in turn. The first round warms up and is where they must show that their work is the same, before any is timed.
 """
 
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,9 @@ class Turn:
     def end(self, **work: float) -> None:
         """`work` is what both sides must have done alike, by name."""
         seconds = time.process_time() - self.started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # not getrusage's: that begins with the memory of the process which started this one
+        status = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
         self.answers.write(json.dumps({"seconds": seconds, "peak_mb": peak, **work}) + "\n")
         self.answers.flush()
 
@@ -71,8 +73,9 @@ class Side:
         """One turn. Raises RuntimeError where the process has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name} ended with {self.process.wait()}: its messages stand above")
@@ -82,46 +85,69 @@ class Side:
     def stop(self) -> None:
         """Its input ends, and so does it."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
-def alternate(sides: Sequence[Side], rounds: int, warm_up: int = 1) -> dict[str, list[dict[str, Any]]]:
-    """What each side answered, round by round, those of the warm-up left out."""
+def alternate(
+    sides: Sequence[Side], rounds: int, alike: Mapping[str, float] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """What each side answered, round by round, after one round that warms up.
+
+    `alike` names the numbers that all sides must answer alike and by how much they may differ, of the largest. Raises
+    RuntimeError, before the first round that counts, where they do not.
+    """
     for side in sides:
         side.start()
     found: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
     try:
-        for number in range(warm_up + rounds):
-            for side in sides if number % 2 else reversed(sides):
-                answer = side.work()
-                if number >= warm_up:
-                    found[side.name].append(answer)
+        for number in range(1 + rounds):
+            answers = {side.name: side.work() for side in (sides if number % 2 else reversed(sides))}
+            if number == 0:
+                for name, bound in (alike or {}).items():
+                    require_alike(name, {side: answer[name] for side, answer in answers.items()}, bound)
+                continue
+            for name, answer in answers.items():
+                found[name].append(answer)
     finally:
         for side in sides:
             side.stop()
     return found
 
 
-def ratios(
-    found: Mapping[str, Sequence[Mapping[str, float]]], work: str = "tokens of an answer", *, per_unit: bool = False
-) -> int:
-    """Prints each side's `length` (what `work` names), median CPU seconds, peak memory, and the median of theirs /
-    ours, round by round; ours is the first. With `per_unit` seconds are compared for equal lengths. 1 where two sides
-    differ in length by more than a tenth, else 0."""
-    lengths = {side: statistics.fmean(answer["length"] for answer in answers) for side, answers in found.items()}
+def require_alike(name: str, numbers: Mapping[str, float], bound: float) -> None:
+    """Raises RuntimeError where two of the sides' `numbers` differ by more than `bound` of the largest."""
+    if max(numbers.values()) - min(numbers.values()) > bound * max(map(abs, numbers.values())):
+        told = ", ".join(f"{side} {number!r}" for side, number in numbers.items())
+        raise RuntimeError(f"the sides do not do the same work: {name} is {told}")
 
-    def cost(answer: Mapping[str, float]) -> float:
-        return answer["seconds"] / (answer["length"] if per_unit else 1.0)
 
-    ours = next(iter(found.values()))
-    print(f"| side | {work} | CPU s | peak MB | theirs / ours |\n|---|---|---|---|---|")
-    for side, answers in found.items():
-        seconds = statistics.median(answer["seconds"] for answer in answers)
-        ratio = statistics.median(cost(their) / cost(our) for their, our in zip(answers, ours, strict=True))
-        peak = max(answer.get("peak_mb", 0.0) for answer in answers)  # older trees do not tell
-        print(f"| {side} | {lengths[side]:.1f} | {seconds:.3f} | {peak:.0f} | {ratio:.2f} |")
-    return 1 if max(lengths.values()) > 1.1 * min(lengths.values()) else 0
+def epochs_of(trainer: Any, turn: Turn, work: Mapping[str, float], before: Callable[[], None] = lambda: None) -> None:
+    """Lets a trainer of transformers take a turn an epoch, which answers with `work`. `before` is called first in each
+    turn."""
+    from transformers import TrainerCallback
+
+    class Takes(TrainerCallback):
+        def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+            turn.begin()
+            before()
+
+        def on_epoch_end(self, *_: Any, **__: Any) -> None:
+            turn.end(**work)
+
+    trainer.add_callback(Takes())
+
+
+def listen(training: ModuleType, called: Callable[[Any], None]) -> None:
+    """Calls `called` with the trainer that a function of this module of models/training/ has built, before it runs."""
+    plain = training.run_trainer
+
+    def run_trainer(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        called(trainer)
+        return plain(trainer, *args, **kwargs)
+
+    training.run_trainer = run_trainer  # type: ignore[attr-defined]
 
 
 def trl_turns(prompts: int) -> Any:
@@ -130,7 +156,7 @@ def trl_turns(prompts: int) -> Any:
     from transformers import TrainerCallback
     from trl.experimental.ppo import ppo_trainer
 
-    turn, lengths = Turn(), [0.0]
+    turn, lengths = Turn(), list[float]()
     plain = ppo_trainer.truncate_response
 
     def listen(stop: int, pad: int, responses: torch.Tensor) -> torch.Tensor:
@@ -143,7 +169,7 @@ def trl_turns(prompts: int) -> Any:
             turn.begin()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            turn.end(length=sum(lengths) / prompts)
+            turn.end(prompts=prompts, **{"tokens of an answer": sum(lengths) / prompts})
             lengths.clear()
             turn.begin()
 

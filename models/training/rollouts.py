@@ -1,6 +1,7 @@
 """Answers to a batch of prompts, read by all five models, in as many processes as there are."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from models.config import SamplingConfig
 from models.devices import device_of
 from models.dialogue import Renderer
 from models.generation import Request, Response, ask, sample
-from models.responses import lay_responses, read_logprobs, read_scores, read_values
+from models.responses import ResponseBatch, lay_responses, read_logprobs, read_scores, read_values
 from models.roles import Roles
+from models.working_copy import fast_reading
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,21 @@ def _answer_group(
     where = device_of(roles.policy)
     asked, said = [request.ids for request in requests], [response.ids for response in responses]
     batch = lay_responses(asked, said, renderer.pad_id, roles.row_cost, where)
+    with ExitStack() as merged:
+        for model in roles.models:
+            merged.enter_context(fast_reading(model))
+        return _read(roles, batch, responses, sampling.temperature)
 
+
+def _read(roles: Roles, batch: ResponseBatch, responses: Sequence[Response], temperature: float) -> list[Rollout]:
+    """What the models say of the responses."""
     # log pi(a) and log pi_0(a), both at the temperature that was sampled at. What the sampler kept is what a reading
     # gives, to rounding, and that of bfloat16 is too coarse: it would move the first ratio by a hundredth.
     logprobs = [response.logprobs for response in responses]
-    if torch.is_autocast_enabled(where.type):
-        read, _ = read_logprobs(roles.policy, batch, sampling.temperature)
+    if torch.is_autocast_enabled(batch.mask.device.type):
+        read, _ = read_logprobs(roles.policy, batch, temperature)
         logprobs = _of_each(read, responses)
-    ref_logprobs, _ = read_logprobs(roles.reference, batch, sampling.temperature)
+    ref_logprobs, _ = read_logprobs(roles.reference, batch, temperature)
     values = read_values(roles.value, batch)
     return [
         Rollout(response.ids, response.finished, *numbers)

@@ -1,0 +1,143 @@
+"""One PPO iteration of a 135M model with LoRA, here and in TRL 1.9, the last that had PPO.
+
+    pip install --no-deps --target FOLDER trl==1.9.2
+    python -m benchmarks.peers.ppo_lora SMOLLM2 --libraries FOLDER [--rounds 6] [--tree OTHER] [--save]
+
+SMOLLM2 is the folder of SmolLM2-135M, or of another Llama of its size. 8 prompts of 24 tokens, answers of 24, adapters
+of rank 8 on all linear layers for policy and value model; learning rates are so small that both stay what they are.
+TRL's reference is its policy without the adapter, and it reads one reward model, which is a whole one, on a base of its
+own; Halter's reference and two reward models are adapters too, on the one base.
+"""
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.opened import LEARNING_RATE
+from benchmarks.peers.rows import Row, compare
+from benchmarks.peers.turns import Turn, trl_turns
+
+PROMPTS, PROMPT_TOKENS, TOKENS, RANK = 8, 24, 24, 8
+LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+KINDS = ("policy", "safety", "helpfulness")
+ROW = Row(
+    "ppo_lora",
+    f"A PPO iteration of SmolLM2-135M with LoRA of rank {RANK}, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, answers "
+    f"of {TOKENS}",
+    alike={"prompts": 0},
+    sampled="tokens of an answer",
+    by_hand=True,
+)
+
+
+def lay_out(base: Path, folder: Path) -> None:
+    """The base, three adapters on it, and prompts of random tokens."""
+    import torch
+
+    from models.checkpoint import load_policy, reward_from_policy, save_checkpoint, scalar_head
+    from models.config import LoraConfig
+    from models.tokenizer import load_tokenizer
+
+    torch.manual_seed(0)
+    (folder / "base").symlink_to(base.resolve())
+    lora, tokenizer = LoraConfig(rank=RANK, alpha=2 * RANK), load_tokenizer(base)
+    policy = load_policy(base, lora=lora, trainable=True)
+    with torch.no_grad():
+        for name, weight in policy.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.002)
+    save_checkpoint(policy, tokenizer, folder / "policy")
+    for kind in KINDS[1:]:
+        reward = reward_from_policy(folder / "policy", base, lora=lora, seed=1)
+        with torch.no_grad():
+            for weight in scalar_head(reward).parameters():
+                weight.normal_(std=0.02)
+        save_checkpoint(reward, tokenizer, folder / kind)
+    drawn = random.Random(0)
+    prompts = [[drawn.randrange(3, len(tokenizer)) for _ in range(PROMPT_TOKENS)] for _ in range(PROMPTS)]
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+
+
+def of_halter(folder: Path) -> None:
+    """Iterations, one a turn."""
+    import torch
+    from accelerate import Accelerator
+
+    from models.config import LoraConfig, PPOConfig, SamplingConfig
+    from models.dialogue import Renderer
+    from models.roles import open_roles
+    from models.tokenizer import load_tokenizer
+    from models.training import ppo
+    from models.training.rollouts import PPOPrompt
+
+    torch.set_num_threads(1)
+    turn, renderer, accelerator = Turn(), Renderer(load_tokenizer(folder / "base")), Accelerator(cpu=True)
+    lora = LoraConfig(rank=RANK, alpha=2 * RANK)
+    policy, safety, helpfulness = (folder / kind for kind in KINDS)
+    roles = open_roles(policy=policy, safety=safety, helpfulness=helpfulness, base=folder / "base", lora=lora)
+    prompts = [PPOPrompt(ids, i % 3 == 0) for i, ids in enumerate(json.loads((folder / "prompts.json").read_text()))]
+    config = PPOConfig(
+        batch_size=PROMPTS, mini_batch_size=PROMPTS, learning_rate=LEARNING_RATE, value_learning_rate=LEARNING_RATE,
+        sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=PROMPTS),
+    )  # fmt: skip
+    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+    number = 0
+    while True:
+        number += 1
+        turn.begin()
+        rollouts, stats = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
+        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
+        turn.end(prompts=PROMPTS, **{"tokens of an answer": stats["length"]})
+
+
+def of_trl(folder: Path) -> None:
+    """The same with TRL's trainer, in whose loop the turns are taken."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+    torch.set_num_threads(1)
+    takes = trl_turns(PROMPTS)
+    base = folder / "base"
+
+    def with_head() -> Any:
+        return AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+
+    def lora(task: str) -> LoraConfig:
+        return LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=LAYERS, task_type=task)
+
+    prompts = [{"input_ids": ids} for ids in json.loads((folder / "prompts.json").read_text())]
+    trainer = PPOTrainer(
+        args=PPOConfig(
+            output_dir=str(folder / "trl"), per_device_train_batch_size=PROMPTS, num_mini_batches=1, num_ppo_epochs=1,
+            total_episodes=PROMPTS * 10_000, local_rollout_forward_batch_size=PROMPTS, stop_token="eos",
+            response_length=TOKENS, temperature=1.0, learning_rate=LEARNING_RATE, num_sample_generations=0,
+            use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], save_strategy="no",
+            logging_strategy="no", disable_tqdm=True,
+        ),
+        processing_class=AutoTokenizer.from_pretrained(base, padding_side="left"),
+        model=AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
+        ref_model=None,
+        peft_config=lora("CAUSAL_LM"),
+        reward_model=with_head(),
+        value_model=get_peft_model(with_head(), lora("SEQ_CLS")),
+        train_dataset=Dataset.from_list(prompts),
+        eval_dataset=Dataset.from_list(prompts[:2]),
+        callbacks=[takes],
+    )  # fmt: skip
+    trainer.log = lambda *_, **__: None
+    trainer.train()
+
+
+SIDES = {"Halter": of_halter, "TRL 1.9.2": of_trl}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", type=Path)
+    sys.exit(compare(ROW, parser, SIDES, lambda given, folder: lay_out(given.base, folder), older=["TRL 1.9.2"]))
