@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data_store.commands import halter
+from data_store.corpus.describing import language_in
 from data_store.corpus.filtering import mended
-from data_store.corpus.quality import CHARACTERS, language_in
+from data_store.corpus.quality import CHARACTERS
 from data_store.encoding import text_hash
 from data_store.errors import InputError
 from data_store.reading.readers import read_documents
