@@ -12,9 +12,10 @@ from data_store.encoding import text_hash
 from data_store.errors import InputError
 from data_store.estimate import Estimate
 from data_store.figures import figure
+from data_store.reading.source_files import listed
 from models.algorithms.intervals import jackknife_interval
 from models.config import PretrainConfig
-from models.mix_config import MixConfig, SourceConfig, SourceFiles
+from models.mix_config import MixConfig, SourceFiles
 from models.seeds import derive_seed
 from tasks.engine.step import StepRun
 
@@ -168,7 +169,7 @@ def loss_per_token(of: Sequence[tuple[float, int]]) -> Estimate:
     return Estimate(value, len(of), low, high)
 
 
-def _none_fits(source: SourceConfig) -> str:
+def _none_fits(source: SourceFiles) -> str:
     return f"no file of the corpus fits {', '.join(source.files)}"
 
 
@@ -181,6 +182,25 @@ def documents_of(run: StepRun, sources: Sequence[SourceFiles]) -> Iterator[tuple
             if file not in known:
                 known[file] = _source_of(file, sources)
             yield known[file], row
+
+
+def faults_of_mix(sources: Sequence[SourceFiles], files: Sequence[str]) -> list[str]:
+    """What would stop a training on files of these names, each said once, before one of them is read: a file that no
+    source holds, a source that holds no file."""
+    faults, held = list[str](), set[int]()
+    for file in files:
+        try:
+            held.add(_source_of(file, sources))
+        except InputError as error:
+            faults.append(str(error))
+    for number, source in enumerate(sources):
+        if number not in held:
+            there = listed(files)
+            faults.append(
+                f"mix.sources: {source.name} has no document: {_none_fits(source)} that no source before it holds; "
+                f"the files are {there}"
+            )
+    return faults
 
 
 def _source_of(file: str, sources: Sequence[SourceFiles]) -> int:
