@@ -15,7 +15,7 @@ from tasks.engine.step import StepRun
 from tasks.file_roles import ReadingStepConfig, faults_of
 from tasks.quality import QualitySourceChoice, QualityStepConfig
 
-_MOST_READ = 10_000
+MOST_READ = 10_000
 """Documents of one file that are read, and a batch more: enough to draw from, however large it is."""
 
 Texts = Mapping[str, Sequence[str]]
@@ -80,7 +80,7 @@ def _documents(
                 if text.strip():
                     yield language_in(batch, index), text[:CHARACTERS]
             read += len(rows)
-            if read >= _MOST_READ:
+            if read >= MOST_READ:
                 break
 
 
