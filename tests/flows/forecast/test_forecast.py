@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from data_store.errors import InputError
 from flows.forecast.forecast import (
@@ -250,14 +249,13 @@ def test_learning_quality_costs_what_is_read_and_a_fit_without_each_two_sources_
 
 def test_extending_a_tokenizer_reads_all_documents_and_learns_from_the_files_of_its_sources(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
-    (tmp_path / "tokenizer_config.json").write_text("{}")
     for name, rows in (("ko", 40), ("en", 60)):
         (tmp_path / f"{name}.txt").write_text("A line of text.\n" * rows)
     content = {
         "name": "more",
         "iterations": 0,
         "base_model": str(tmp_path),
-        "data": {"documents": ["ko.txt", "en.txt"]},
+        "data": {"documents": [str(tmp_path / "ko.txt"), str(tmp_path / "en.txt")]},
         "mix": {
             "sources": [
                 {"name": "korean", "files": ["ko*"], "weight": 1},
@@ -266,8 +264,7 @@ def test_extending_a_tokenizer_reads_all_documents_and_learns_from_the_files_of_
         },
         "extend_tokenizer": {"pieces": 10, "sources": ["korean"]},
     }
-    (tmp_path / "more.yaml").write_text(yaml.safe_dump(content))
-    config = load_config(tmp_path / "more.yaml")
+    config = RunConfig.model_validate(content)
     work = work_of(config, build_plan(config)["base", "extend_tokenizer"], volume_of(config, 400))
     assert (work.records, work.characters) == (100, 40 * 16)
 
