@@ -12,7 +12,7 @@ from flows.study.scaling import Point, laws_in_words, lines_of, loss_in_words, p
 from tasks.engine.curves import ticks
 
 _WIDE, _HIGH = 1000, 520
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 30, 64, 60
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 30, 80, 60
 _COLOURS = (DOT, "#c05621", "#2f855a", "#6b46c1", "#b83280", "#975a16")
 _LAW_STEPS = 24
 
