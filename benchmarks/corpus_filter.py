@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from data_store.corpus.filtering import filter_documents
 from data_store.corpus.registry import FilterConfig
+from data_store.files import open_batches
 from data_store.reading.readers import read_documents
 from data_store.rows import row_kind
 
@@ -59,7 +60,7 @@ def run(path: Path) -> dict[str, float]:
     config = FilterConfig(languages=("en", "ko", "code"))
     read, started, computed = 0, time.perf_counter(), time.process_time()
     with (
-        pq.ParquetFile(path, buffer_size=1 << 20) as file,
+        open_batches(path) as file,
         pq.ParquetWriter(path.with_suffix(".kept"), _SCHEMA, compression="zstd") as kept,
         pq.ParquetWriter(path.with_suffix(".dropped"), row_kind("dropped").schema, compression="zstd") as dropped,
     ):

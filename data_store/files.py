@@ -1,12 +1,18 @@
-"""Files that are there whole or not at all, names that outlast a power cut, and the removal of what was left behind."""
+"""Files that are there whole or not at all, names that outlast a power cut, the removal of what was left behind, and
+large files that are read some rows at a time."""
 
 import errno
 import os
 import time
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 STALE_SECONDS = 24 * 3600.0
+_READ_BYTES = 1 << 20
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,3 +105,13 @@ def remove_tree(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
+
+
+def open_batches(path: Path) -> "pq.ParquetFile":
+    """A Parquet file to be read in batches: with a buffer of its own, without which whole row groups are read, and
+    without Arrow's pre-buffer, which holds all that was read of a file until the file is closed.
+
+    Raises what Arrow and the system raise of a file that is none or is not there."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)

@@ -11,6 +11,7 @@ from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.incoming.sharing import share_finished
 from flows.gates import StoppedAtGateError, is_needed, stops_of
+from flows.mixed import check_filtered
 from flows.recipe.plan import groups_of
 from flows.session import Session
 from tasks.engine import execute
@@ -53,7 +54,9 @@ def bring_up_to_date(session: Session, part: str) -> Wait | None:
 
 def prepare(session: Session, call: StepCall) -> Wait | None:
     """What must happen before a step can read what comes from outside: an endpoint is asked, people's judgements are
-    taken over. Gives what it has to wait for."""
+    taken over. Gives what it has to wait for. Raises InputError where the filter has left a source of the mix nothing,
+    before a tokenizer is trained."""
+    check_filtered(session.store, session.config, call)
     return execute.prepare(session.store, call, lambda share, text: session.heard(*call.key, share, text))
 
 

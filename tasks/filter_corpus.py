@@ -15,6 +15,7 @@ from tasks.engine.step import Input, Output, StepRun, step
 _ROWS_AT_ONCE = 64  # of a million characters each they are what the filter may hold
 
 
+_FEW, _MOST_TOLD = 20, 5
 _ALWAYS = (
     "documents",
     "kept",
@@ -64,6 +65,7 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     run.write_rows("counts", [row for name, of in counts.sources.items() for row in _stages(name, of, counts.dropped)])
     run.write_rows("examples", [vars(each) for each in counts.examples])
     run.table("sources", [_source(name, of) for name, of in counts.sources.items()])
+    _tell_losses(run, counts.sources)
     run.table("examples", [_example(each) for each in sorted(counts.examples, key=lambda each: each.reason)])
     return {
         "documents": float(counts.documents),
@@ -93,6 +95,16 @@ def _tell_left_alone(run: StepRun, quality: QualityJudge) -> int:
         run.note(f"quality: no classifier for {figure(found.total())} documents, which are left alone: {told}")
     run.table("languages", [{"language": name, "documents": count} for name, count in found.most_common()])
     return found.total()
+
+
+def _tell_losses(run: StepRun, sources: Mapping[str, SourceCounts]) -> None:
+    """Which files lost most of their documents, and to which rules: such a file is seldom meant for this config."""
+    lost = [(name, of) for name, of in sources.items() if of.documents >= _FEW and 2 * of.kept < of.documents]
+    for name, of in lost[:_MOST_TOLD]:
+        why = ", ".join(f"{reason} {figure(count)}" for reason, count in of.dropped.most_common(3))
+        run.note(f"{name}: {figure(of.kept)} of {figure(of.documents)} documents are kept ({why})")
+    if len(lost) > _MOST_TOLD:
+        run.note(f"{len(lost) - _MOST_TOLD} more files lost most of their documents: see the table of sources")
 
 
 def _source(name: str, of: SourceCounts) -> dict[str, Any]:

@@ -46,13 +46,15 @@ class ImportStepConfig(ImportConfig, ReadingStepConfig):
     """The same for the step."""
 
 
+WORLD = "world"
+"""What rows of a little world have for the name of their file."""
 WORLD_ROLES = ("documents", "demonstrations", "prompts", "instructions")
 
 
 def _imports(config: ImportStepConfig, sources: Files, what: str, name: str) -> bool:
     """Whether a file of this name is read, a part of the world is generated, or a file has pairs by this annotator."""
     if config.world is not None:
-        return what == "source" and name in {f"world:{role}" for role in WORLD_ROLES}
+        return what == "source" and name in {f"{WORLD}:{role}" for role in WORLD_ROLES}
     if what == "source":
         return any(is_named(path, name) for role in ROLES for path in sources.get(role, ()))
     pairs = tuple((role, path) for role in PAIRS for path in sources.get(role, ()))

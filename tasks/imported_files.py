@@ -25,8 +25,7 @@ class ImportedFiles:
 
     def __init__(self, run: StepRun, config: ReadingStepConfig) -> None:
         self.run, self.config = run, config
-        found = {entry.path.resolve(): entry.path for role in ROLES for entry in run.all_inputs(role)}
-        self.names = {file.path.resolve(): file.name for file in source_files(list(found.values()))}
+        self.names = names_of(entry.path for role in ROLES for entry in run.all_inputs(role))
         self.refused: list[pa.Table] = []
         self.counts: dict[str, int] = {}
         self.table: list[dict[str, Any]] = []
@@ -160,6 +159,12 @@ class ImportedFiles:
         self.run.write_rows("refused", pa.concat_tables(self.refused) if self.refused else [])
         self.run.table("files", self.table)
         return self.counts
+
+
+def names_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """Resolved path → what rows call the file, of the files of all roles; one may have several."""
+    found = {path.resolve(): path for path in paths}
+    return {file.path.resolve(): file.name for file in source_files(list(found.values()))}
 
 
 def _by_file(table: pa.Table) -> dict[tuple[str, str], int]:

@@ -14,7 +14,7 @@ from data_store.estimate import Estimate
 from data_store.figures import figure
 from models.algorithms.intervals import jackknife_interval
 from models.config import PretrainConfig
-from models.mix_config import MixConfig, SourceConfig, SourceFiles
+from models.mix_config import MixConfig, SourceFiles
 from models.seeds import derive_seed
 from tasks.engine.step import StepRun
 
@@ -134,9 +134,10 @@ def open_sources(
         epochs = read * training.sequence_length / tokens.total
         if epochs > mix.max_epochs:
             raise InputError(
-                f"mix.sources: {source.name} would be read {figure(epochs, 3)} times, and mix.max_epochs is "
+                f"mix.sources: {source.name} has {figure(len(tokens))} documents of {figure(tokens.total)} tokens to "
+                f"train on and would be read {figure(epochs, 3)} times, and mix.max_epochs is "
                 f"{figure(mix.max_epochs)}: lower its weight or pretrain.max_steps, give it more text, or raise "
-                "the bound"
+                "the bound; what the filter dropped of each file stands in filter_corpus's table of sources"
             )
     seeds = [derive_seed(run.seed, source.name) for source in mix.trained]
     streams = [Stream(tokens, training.sequence_length, seed) for tokens, seed in zip(files, seeds, strict=True)]
@@ -168,7 +169,7 @@ def loss_per_token(of: Sequence[tuple[float, int]]) -> Estimate:
     return Estimate(value, len(of), low, high)
 
 
-def _none_fits(source: SourceConfig) -> str:
+def _none_fits(source: SourceFiles) -> str:
     return f"no file of the corpus fits {', '.join(source.files)}"
 
 
@@ -179,11 +180,31 @@ def documents_of(run: StepRun, sources: Sequence[SourceFiles]) -> Iterator[tuple
         for row in rows:
             file = row["source"].rpartition(":")[0] or row["source"]
             if file not in known:
-                known[file] = _source_of(file, sources)
+                known[file] = source_of(file, sources)
             yield known[file], row
 
 
-def _source_of(file: str, sources: Sequence[SourceFiles]) -> int:
+def faults_of_mix(sources: Sequence[SourceFiles], files: Sequence[str]) -> list[str]:
+    """What would stop a training on files of these names, each said once, before one of them is read: a file that no
+    source holds, a source that holds no file."""
+    faults, held = list[str](), set[int]()
+    for file in files:
+        try:
+            held.add(source_of(file, sources))
+        except InputError as error:
+            faults.append(str(error))
+    for number, source in enumerate(sources):
+        if number not in held:
+            there = ", ".join(files)
+            faults.append(
+                f"mix.sources: {source.name} has no document: {_none_fits(source)} that no source before it holds; "
+                f"the files are {there}"
+            )
+    return faults
+
+
+def source_of(file: str, sources: Sequence[SourceFiles]) -> int:
+    """The number of the first source that holds a file. Raises InputError where none does."""
     for number, source in enumerate(sources):
         if any(fnmatchcase(file, pattern) for pattern in source.files):
             return number

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data_store.commands import halter
+from data_store.corpus.describing import language_in
 from data_store.corpus.filtering import mended
-from data_store.corpus.quality import CHARACTERS, language_in
+from data_store.corpus.quality import CHARACTERS
 from data_store.encoding import text_hash
 from data_store.errors import InputError
 from data_store.reading.readers import read_documents
@@ -14,7 +15,7 @@ from tasks.engine.step import StepRun
 from tasks.file_roles import ReadingStepConfig, faults_of
 from tasks.quality import QualitySourceChoice, QualityStepConfig
 
-_MOST_READ = 10_000
+MOST_READ = 10_000
 """Documents of one file that are read, and a batch more: enough to draw from, however large it is."""
 
 Texts = Mapping[str, Sequence[str]]
@@ -79,7 +80,7 @@ def _documents(
                 if text.strip():
                     yield language_in(batch, index), text[:CHARACTERS]
             read += len(rows)
-            if read >= _MOST_READ:
+            if read >= MOST_READ:
                 break
 
 

@@ -488,6 +488,14 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that may hold little more than 15 MB take",
         ),
         Row(
+            "a law of losses is drawn where none holds",
+            "losses that halve have the exponent .5 by hand; what rises, is level or goes up and down has no law",
+        ),
+        Row(
+            "all that was read of a Parquet file is held until its end",
+            "of 24 MB that no compression makes less, read a few rows at a time, less than 8 are held",
+        ),
+        Row(
             "rows that do not fit into memory come in another order, or twice, or not at all",
             "300 rows held one at a time, a few at a time and all at once come in the order of their hashes, each "
             "once; 128 MB of rows go through the store in a process that may hold little more than 32 MB take",

@@ -2375,6 +2375,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("tests/flows/shown/diff/test_contents.py::test_rows_are_added_dropped_changed_and_kept_by_key_and_content",),
     ),
     Mutation(
+        "a law of losses may rise",
+        "flows/study/scaling.py",
+        "return self.explained >= _FITS and self.exponent > 0",
+        "return self.explained >= _FITS",
+        ("tests/flows/study/test_scaling.py::test_what_does_not_fall_in_a_line_has_no_law_and_two_points_are_none",),
+    ),
+    Mutation(
+        "Arrow's pre-buffer holds what was read",
+        "data_store/files.py",
+        "buffer_size=_READ_BYTES, pre_buffer=False",
+        "buffer_size=_READ_BYTES, pre_buffer=True",
+        ("tests/data_store/test_files.py::test_a_file_that_is_read_in_batches_is_not_held",),
+    ),
+    Mutation(
         "near duplicates are told by a band alone",
         "data_store/corpus/near_duplicates.py",
         "if similarity(self._sketches[document], other) >= self._config.near_duplicate_similarity:",

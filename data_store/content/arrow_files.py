@@ -5,11 +5,10 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_store.content.publishing import Checkouts, id_of
 from data_store.content.rowsets import ROWS_FILE
-from data_store.files import sync_folder
+from data_store.files import open_batches, sync_folder
 from data_store.read_only import Scratch
 from data_store.records import VersionInfo
 
@@ -45,8 +44,11 @@ class ArrowFiles:
         self.folder.mkdir(exist_ok=True)
         draft = self.temporary / f"{uuid.uuid4().hex}.arrow"
         try:
-            rows = pq.ParquetFile(source)
-            with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, rows.schema_arrow) as writer:
+            with (
+                open_batches(source) as rows,
+                pa.OSFile(str(draft), "wb") as sink,
+                pa.ipc.new_stream(sink, rows.schema_arrow) as writer,
+            ):
                 for batch in rows.iter_batches(batch_size=_BATCH):
                     writer.write_batch(batch)
                 if not rows.metadata.num_rows:  # `datasets` cannot open a stream without a batch

@@ -8,15 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
+from data_store.files import open_batches
+
 Row = dict[str, Any]
 
 _BATCH_ROWS, _BATCH_BYTES = 8192, 1 << 23
-_READ_BYTES = 1 << 20
-
-
-def open_batches(path: Path) -> pq.ParquetFile:
-    """A Parquet file to be read in batches: with a buffer of its own, without which whole row groups are read."""
-    return pq.ParquetFile(path, buffer_size=_READ_BYTES)
 
 
 def batches_of(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_store.content.objects import Objects, way_out
-from data_store.content.row_batches import batches_of, open_batches
+from data_store.content.row_batches import batches_of
 from data_store.content.row_hashing import (
     ROW_HASH,
     batch_hashes,
@@ -30,6 +30,7 @@ from data_store.content.row_hashing import (
 )
 from data_store.content.sorted_rows import RUN_BYTES, SortedRows
 from data_store.errors import InputError, StoreError
+from data_store.files import open_batches
 from data_store.records import ObjectRef
 from data_store.row_checks import RowChecks
 from data_store.rows import RowKind

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_store.content.objects import Objects
 from data_store.content.row_hashing import ROW_HASH, hashes_in, row_hashes
 from data_store.errors import StoreError
+from data_store.files import open_batches
 from data_store.records import VersionInfo
 from data_store.rows import ROW_KINDS, RowKind
 
@@ -60,7 +60,7 @@ def _check(objects: Objects, version: VersionInfo, known: dict[tuple[str, str], 
 def _hashes_of_segment(objects: Objects, sha256: str, version: VersionInfo) -> pa.ChunkedArray:
     """The hashes of a segment's rows, as its own column has them and as its rows give them."""
     path = objects.require(sha256)
-    file = pq.ParquetFile(path)
+    file = open_batches(path)
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > _RATIO * path.stat().st_size + _SPARE:
         raise _UnsoundError(f"segment {sha256[:12]} would grow more than {_RATIO} times when it is unpacked")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_store.corpus.signs import JAMO, LETTERS, MARK, N_SORTS, NUMBER, SPACE, SYMBOL, code_points, sorts_of
-from data_store.corpus.words import Numbers, Words
+from data_store.corpus.words import Lines, Numbers, Words
 
 _CODE_LINE = (
     r"(?m)^[ \t]*(?:(?:def|class|elif|except|while|for|with|if|async|switch|fn|func|struct|enum)\b.*[:{(,\\]\s*$"
@@ -26,7 +26,8 @@ Floats = npt.NDArray[np.float64]
 class Batch:
     """Documents on their way through the filters, mended and masked, each with a sample of it: its beginning.
 
-    `found` is what was changed in each: how often, by the word for it.
+    `found` is what was changed in each: how often, by the word for it. `languages` is what the classifier of languages
+    has said of those that it was asked about.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Batch:
     ) -> None:
         self.ids, self.texts, self.found = ids, texts, found
         self.samples = [text[:sample_characters] for text in texts]
+        self.languages: dict[int, Sequence[tuple[str, float]]] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -45,7 +47,9 @@ class Batch:
 
     @cached_property
     def _arrow(self) -> pa.Array:
-        return pa.array([sample.encode("utf-8", "replace") for sample in self.samples]).cast(pa.large_string())
+        written = [sample.encode("utf-8", "replace") for sample in self.samples]
+        ends = np.cumsum([0, *map(len, written)], dtype=np.int64)
+        return pa.LargeStringArray.from_buffers(len(written), pa.py_buffer(ends), pa.py_buffer(b"".join(written)))
 
     @cached_property
     def _lower(self) -> pa.Array:
@@ -54,7 +58,21 @@ class Batch:
     @cached_property
     def words(self) -> Words:
         """The words of the samples, in lower case and composed (NFC)."""
-        return Words([plain(sample) for sample in self.samples])
+        return Words(self._plain)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines of these words."""
+        return Lines(self.words)
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        return [plain(sample) for sample in self.samples]
+
+    def plain_text(self, document: int) -> str:
+        """The whole text as texts are compared."""
+        text = self.texts[document]
+        return self._plain[document] if len(self.samples[document]) == len(text) else plain(text)
 
     @cached_property
     def _signs(self) -> tuple[npt.NDArray[np.int64], Numbers]:
@@ -70,12 +88,11 @@ class Batch:
             if not len(points):
                 continue
             sorts = sorts_of(points)
-            begins = np.concatenate(([True], points[1:] != points[:-1]))
-            is_text = _TEXT[sorts]
-            counts[index] = np.bincount(sorts[begins | is_text], minlength=N_SORTS)
-            starts = np.flatnonzero(begins)
-            lengths = np.diff(starts, append=len(points))[_RUNS[sorts[starts]]]
-            longest[index] = lengths.max(initial=0)
+            same = np.flatnonzero(points[1:] == points[:-1]) + 1  # as the sign before
+            of = sorts[same]
+            counts[index] = np.bincount(sorts, minlength=N_SORTS) - np.bincount(of[~_TEXT[of]], minlength=N_SORTS)
+            if counts[index, _RUNS].any():
+                longest[index] = 1 + _longest_stretch(same[_RUNS[of]])
         return counts, longest
 
     def signs(self, *sorts: int) -> Numbers:
@@ -138,6 +155,12 @@ class Batch:
 def plain(text: str) -> str:
     """In lower case and composed (NFC), as texts are compared."""
     return normalize("NFC", text.lower())
+
+
+def _longest_stretch(numbers: Numbers) -> int:
+    """How many of the rising numbers follow each other without a gap, at most."""
+    ends = np.flatnonzero(np.diff(numbers, append=-1) != 1)
+    return int(np.diff(ends, prepend=-1).max(initial=0))
 
 
 def _counted(texts: pa.Array, pattern: str) -> Numbers:

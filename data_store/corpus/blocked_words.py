@@ -8,7 +8,6 @@ from pydantic import Field, field_validator
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
-from data_store.corpus.signs import SCRIPT
 from data_store.corpus.words import distinct, hashes_of, is_among
 
 _ENGLISH = (
@@ -64,7 +63,7 @@ class BlockedWords(DocumentFilter):
             chosen = batch.words.of(index)
             met = batch.words.hashes[chosen][of_list[chosen]]
             blocked[index], different[index] = len(met), len(distinct(met))
-        for index in np.flatnonzero(batch.signs(SCRIPT["hangul"])).tolist() if korean else ():
+        for index in np.flatnonzero(batch.count("|".join(hangul))).tolist() if korean else ():
             said = korean.findall(batch.samples[index]) if korean else []
             blocked[index] += len(said)
             different[index] += len(set(said))

@@ -51,11 +51,12 @@ def listed_words() -> tuple[Word, ...]:
     return tuple(found)
 
 
-def language_of(sample: str, *, is_code: bool) -> str:
-    """The likeliest language, by fastText's lid.176: `code` for program text, `unknown` below a probability of .5."""
-    if is_code:
+def language_in(batch: Batch, document: int) -> str:
+    """The language that a document counts as, in tables, for what learns from it and for what is judged: the likeliest
+    by fastText's lid.176, `code` for program text, `unknown` below a probability of .5."""
+    if batch.is_code[document]:
         return CODE
-    language, score = likeliest(sample)[0]
+    language, score = likeliest(batch, document)[0]
     return language if score >= SURE else UNKNOWN
 
 
@@ -110,7 +111,7 @@ class Shares:
         """Some more documents, and the file of each."""
         holds, listed = words_in(batch), listed_words()
         for index, file in enumerate(files):
-            language = language_of(batch.samples[index], is_code=bool(batch.is_code[index]))
+            language = language_in(batch, index)
             names = [(word.about, word.axis, word.name) for word in _chosen(listed, holds[index])]
             for of in (ALL_FILES, file):
                 self.sampled[of] += 1

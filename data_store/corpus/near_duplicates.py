@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from data_store.corpus.batch import Batch, plain
+from data_store.corpus.batch import Batch
 from data_store.corpus.filter import Comparison, CorpusFilter, SampleConfig
 from data_store.corpus.kept_index import open_index
 from data_store.corpus.words import Hashes, Words, distinct, ordered_sums, runs_of
@@ -131,12 +131,13 @@ def _grams(batch: Batch, index: int) -> Hashes:
     if len(batch.samples[index]) == len(batch.texts[index]):
         hashes = batch.words.hashes[batch.words.of(index)]
     else:
-        hashes = Words([plain(batch.texts[index])]).hashes
+        hashes = Words([batch.plain_text(index)]).hashes
     return distinct(runs_of(hashes, _RUN))
 
 
 def _sketch(grams: Hashes) -> Sketch:
-    return np.unique((grams >> np.uint64(32)).astype(np.uint32))[:_SKETCH]
+    found = (grams >> np.uint64(32)).astype(np.uint32)  # the halves of sorted numbers are sorted
+    return found[np.concatenate(([True], found[1:] != found[:-1]))][:_SKETCH]
 
 
 def _band_keys(signatures: Hashes) -> npt.NDArray[np.int64]:

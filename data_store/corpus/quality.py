@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from data_store.corpus.batch import Batch
-from data_store.corpus.describing import language_of
+from data_store.corpus.describing import language_in
 
 LOW_QUALITY = "low_quality"
 REASON = {LOW_QUALITY: "below the threshold of the quality classifier of its language (section `quality`)"}
@@ -40,8 +40,3 @@ class QualityJudge:
                 if score < least:
                     found[index] = f"{language} {score:.2f}, below {least:.2f}"
         return found
-
-
-def language_in(batch: Batch, document: int) -> str:
-    """The language that a document counts as, for what learns from it and for what is judged."""
-    return language_of(batch.samples[document], is_code=bool(batch.is_code[document]))

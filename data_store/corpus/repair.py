@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CP1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _MISREAD_UTF8 = re.compile(rf"[\u00c2-\u00f4][\u0080-\u00bf{_CP1252}]")
 """Each character beyond ASCII that was UTF-8 and was read byte by byte begins so."""
-_MISREAD_KOREAN = re.compile(r"(?:[\u00a1-\u00fe]{2}){4}")
+_MISREAD_KOREAN = re.compile(rb"[\xa1-\xfe]{8}")
 _TAG = re.compile(
     r"</?(?:html|head|body|title|meta|link|script|style|div|span|p|br|hr|h[1-6]|ul|ol|li|dl|dt|dd|table|tbody|thead|tr|td|th"
     r"|a|img|b|i|u|em|strong|small|sup|sub|font|center|blockquote|pre|code|form|input|button|label|nav|header|footer"
@@ -114,10 +114,11 @@ def _careful() -> "TextFixerConfig":
 
 def _from_korean(text: str) -> str | None:
     """The Korean of EUC-KR that was read as Latin-1; None where that makes no text of Hangul."""
-    if not _MISREAD_KOREAN.search(text):
-        return None
     try:
-        read = text.encode("latin-1").decode("cp949")
+        written = text.encode("latin-1")
+        if not _MISREAD_KOREAN.search(written):
+            return None
+        read = written.decode("cp949")
     except UnicodeError:
         return None
     foreign = [sign for sign in read if sign > "\x7f"]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.filter import Comparison, CorpusFilter, SampleConfig
-from data_store.corpus.words import Hashes, Numbers, ordered_sums
+from data_store.corpus.words import Hashes, Numbers
 
 _LEAST_LINES = 4
 _LEAST_WORDS = 4
@@ -60,15 +60,12 @@ class _LineCounts(Comparison):
         for index in documents:
             if batch.n_lines[index] < _LEAST_LINES or batch.is_code[index]:
                 continue
-            words = batch.words.of(index)
-            if words.start == words.stop:
+            lines = batch.lines.of(index)
+            if lines.start == lines.stop:
                 continue
-            lines = batch.words.lines[words]
-            starts = np.flatnonzero(np.diff(lines, prepend=-1))
-            hashes = ordered_sums(batch.words.hashes[words], starts)
-            characters = np.add.reduceat(batch.words.lengths[words], starts)
-            counted = np.diff(starts, append=len(lines)) >= _LEAST_WORDS
-            self._lines[index] = np.where(counted, hashes, 0).astype(np.uint64), characters
+            counted = batch.lines.n_words[lines] >= _LEAST_WORDS
+            hashes = np.where(counted, batch.lines.hashes[lines], np.uint64(0))
+            self._lines[index] = hashes, batch.lines.characters[lines]
 
     def repeats(self, document: int) -> str | None:
         """The share of lines that many have."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from data_store.corpus.batch import Batch, Flags, Floats
 from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
-from data_store.corpus.words import Hashes, Numbers, again, most_frequent, ordered_sums, runs_of
+from data_store.corpus.words import Hashes, Numbers, again, most_frequent, runs_of
 
 _LEAST_WORDS = 100
 _PHRASE, _STRETCH, _OFTEN = 3, 10, 3
@@ -39,7 +39,8 @@ class Repetition(DocumentFilter):
         for index in np.flatnonzero((np.diff(batch.words.bounds) >= _LEAST_WORDS) & ~batch.is_code).tolist():
             words = batch.words.of(index)
             hashes, lengths = batch.words.hashes[words], batch.words.lengths[words]
-            lines[index] = _duplicate_lines(hashes, lengths, batch.words.lines[words])
+            of = batch.lines.of(index)
+            lines[index] = _duplicate_lines(batch.lines.hashes[of], batch.lines.characters[of])
             phrases[index] = _top_phrase(hashes, lengths)
             stretches[index] = _duplicate_stretches(hashes, lengths)
         for shares, most, what in (
@@ -54,12 +55,8 @@ def _share(shares: Floats, what: str, index: int) -> str:
     return f"{what} {shares[index]:.2f}"
 
 
-def _duplicate_lines(hashes: Hashes, lengths: Numbers, lines: Numbers) -> float:
-    starts = np.flatnonzero(np.diff(lines, prepend=-1))
-    if len(starts) < 2:
-        return 0.0
-    characters = np.add.reduceat(lengths, starts)
-    return float(characters[again(ordered_sums(hashes, starts))].sum() / lengths.sum())
+def _duplicate_lines(hashes: Hashes, characters: Numbers) -> float:
+    return float(characters[again(hashes)].sum() / characters.sum())
 
 
 def _top_phrase(hashes: Hashes, lengths: Numbers) -> float:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 SCRIPTS = ("latin", "hangul", "kana", "han", "cyrillic", "arabic", "hebrew", "greek", "devanagari", "thai", "other")
 """Scripts of letters; `other` are all that are not named."""
 
-_SORTS = ("space", "control", "mark", "number", "punctuation", "symbol", "jamo", "accented", *SCRIPTS)
-SPACE, CONTROL, MARK, NUMBER, PUNCTUATION, SYMBOL, JAMO, ACCENTED = range(8)
+_SORTS = ("space", "control", "punctuation", "symbol", "number", "mark", "jamo", "accented", *SCRIPTS)
+SPACE, CONTROL, PUNCTUATION, SYMBOL, NUMBER, MARK, JAMO, ACCENTED = range(8)
+"""From `NUMBER` on they are what words are made of."""
 SCRIPT = {name: _SORTS.index(name) for name in SCRIPTS}
 N_SORTS = len(_SORTS)
 LETTERS = (JAMO, ACCENTED, *SCRIPT.values())
@@ -79,5 +80,4 @@ def code_points(text: str) -> npt.NDArray[np.uint32]:
 
 def sorts_of(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     """The sort of each character, as one of the numbers of this module."""
-    found: npt.NDArray[np.uint8] = _table()[np.minimum(points, _LAST)]
-    return found
+    return np.take(_table(), points, mode="clip")

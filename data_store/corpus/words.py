@@ -6,11 +6,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from data_store.corpus.signs import JAMO, LETTERS, MARK, NUMBER, SCRIPT, code_points, sorts_of
+from data_store.corpus.signs import JAMO, NUMBER, SCRIPT, code_points, sorts_of
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
 _LONGEST = 64
+_ZERO = np.zeros(1, np.uint64)
+_LAST_BITS = (1 << 14) - 1
 _NEWLINE = ord("\n")
 
 
@@ -27,9 +29,33 @@ def _mixed(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def sums(values: npt.NDArray[np.generic], starts: Numbers) -> npt.NDArray[np.generic]:
-    """The sums of the stretches that begin at `starts`; an empty stretch of nothing gives none."""
-    return np.add.reduceat(values, starts) if len(starts) else values[:0]
+def sums(values: Hashes, starts: Numbers) -> Hashes:
+    """The sums, modulo 2^64, of the stretches that begin at `starts`, the first of them at 0; none where there are no
+    values."""
+    total = np.concatenate((_ZERO, np.cumsum(values)))
+    return np.diff(total[np.append(starts, len(values))]) if len(starts) else values[:0]
+
+
+def _often(holds: npt.NDArray[np.bool_], starts: Numbers) -> Numbers:
+    """How often it holds in each stretch."""
+    if not holds.any():  # so it is in texts of one script
+        return np.zeros(len(starts), np.int64)
+    found: Numbers = np.add.reduceat(holds.view(np.uint8), starts, dtype=np.int64)
+    return found
+
+
+def _before(breaks: Numbers, starts: Numbers) -> Numbers:
+    """How many of the breaks stand before each start."""
+    found: Numbers = np.cumsum(np.bincount(np.searchsorted(starts, breaks), minlength=len(starts) + 1)[:-1])
+    return found
+
+
+def _of_places(starts: Numbers, lengths: Numbers) -> Hashes:
+    """A multiplier for each member of the stretches, by its place in its own: numbers of a byte, which go around as
+    places of `_LONGEST` do."""
+    all_places = np.resize(np.arange(256, dtype=np.uint8), lengths.sum())
+    places = all_places - np.repeat(starts.astype(np.uint8), lengths)
+    return np.take(_multipliers(), places & np.uint8(_LONGEST - 1))
 
 
 class Words:
@@ -45,20 +71,19 @@ class Words:
         points = code_points("\n".join(texts))
         sorts = sorts_of(points)
         single = (sorts == SCRIPT["han"]) | (sorts == SCRIPT["kana"])
-        of_word = _is_one_of(sorts, (*LETTERS, MARK, NUMBER))
+        of_word = sorts >= NUMBER
         begins = of_word.copy()
         begins[1:] &= ~of_word[:-1] | single[1:] | single[:-1]
         at = np.flatnonzero(of_word)
         starts = np.flatnonzero(begins)
         first = np.flatnonzero(begins[at])  # where each word begins among the characters of words
-        position = np.arange(len(at)) - np.repeat(first, np.diff(first, append=len(at)))
-        coded = (points[at].astype(np.uint64) + np.uint64(1)) * _multipliers()[position % _LONGEST]
-        self.hashes: Hashes = _mixed(sums(coded, first).astype(np.uint64))
         self.lengths: Numbers = np.diff(first, append=len(at))
-        self.syllables: Numbers = sums((sorts[at] == SCRIPT["hangul"]).astype(np.int64), first).astype(np.int64)
-        self.is_jamo = sums((sorts[at] != JAMO).astype(np.int64), first) == 0
-        breaks = np.flatnonzero(points == _NEWLINE)
-        self.lines: Numbers = np.searchsorted(breaks, starts)
+        coded = (points[at].astype(np.uint64) + np.uint64(1)) * _of_places(first, self.lengths)
+        self.hashes: Hashes = _mixed(sums(coded, first))
+        of = sorts[at]
+        self.syllables: Numbers = _often(of == SCRIPT["hangul"], first)
+        self.is_jamo = _often(of == JAMO, first) == self.lengths
+        self.lines = _before(np.flatnonzero(points == _NEWLINE), starts)
         ends = np.cumsum([len(text) + 1 for text in texts])
         self.bounds: Numbers = np.concatenate(([0], np.searchsorted(starts, ends)))
 
@@ -67,10 +92,20 @@ class Words:
         return slice(int(self.bounds[text]), int(self.bounds[text + 1]))
 
 
-def _is_one_of(sorts: npt.NDArray[np.uint8], wanted: Sequence[int]) -> npt.NDArray[np.bool_]:
-    chosen = np.zeros(256, np.bool_)
-    chosen[list(wanted)] = True
-    return chosen[sorts]
+class Lines:
+    """The lines of texts that have words in them: a hash of the words of each, its characters (of words) and how many
+    words it has. Text i has those from `bounds[i]` to `bounds[i + 1]`."""
+
+    def __init__(self, words: Words) -> None:
+        starts = np.flatnonzero(np.diff(words.lines, prepend=-1))
+        self.hashes = ordered_sums(words.hashes, starts)
+        self.n_words: Numbers = np.diff(starts, append=len(words.lines))
+        self.characters: Numbers = np.add.reduceat(words.lengths, starts) if len(starts) else starts
+        self.bounds: Numbers = np.searchsorted(starts, words.bounds)
+
+    def of(self, text: int) -> slice:
+        """Where the lines of a text are."""
+        return slice(int(self.bounds[text]), int(self.bounds[text + 1]))
 
 
 @lru_cache(maxsize=8)
@@ -80,11 +115,14 @@ def hashes_of(words: tuple[str, ...]) -> Hashes:
 
 
 def is_among(hashes: Hashes, chosen: Hashes) -> npt.NDArray[np.bool_]:
-    """Which hashes are among the chosen, which are sorted."""
-    if not len(chosen):
-        return np.zeros(len(hashes), np.bool_)
-    places = np.minimum(np.searchsorted(chosen, hashes), len(chosen) - 1)
-    found: npt.NDArray[np.bool_] = chosen[places] == hashes
+    """Which hashes are among the chosen, which are few and sorted. By their last bits most are told to be none."""
+    may_be = np.zeros(_LAST_BITS + 1, np.bool_)
+    may_be[chosen & np.uint64(_LAST_BITS)] = True
+    found: npt.NDArray[np.bool_] = may_be[hashes & np.uint64(_LAST_BITS)]
+    at = np.flatnonzero(found)
+    if len(at):
+        places = np.minimum(np.searchsorted(chosen, hashes[at]), len(chosen) - 1)
+        found[at] = chosen[places] == hashes[at]
     return found
 
 
@@ -108,8 +146,7 @@ def runs_of(hashes: Hashes, n: int) -> Hashes:
 
 def ordered_sums(hashes: Hashes, starts: Numbers) -> Hashes:
     """A hash of each stretch of words that begins at `starts`; the order of its words counts."""
-    position = np.arange(len(hashes)) - np.repeat(starts, np.diff(starts, append=len(hashes)))
-    return _mixed(sums(hashes * _multipliers()[position % _LONGEST], starts).astype(np.uint64))
+    return _mixed(sums(hashes * _of_places(starts, np.diff(starts, append=len(hashes))), starts))
 
 
 def most_frequent(values: Hashes) -> tuple[np.uint64, int]:

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_store.errors import InputError
+from data_store.files import open_batches
 from data_store.reading.bad_rows import BadRows
 from data_store.reading.source_files import Record, SourceFile, kind_of, listed, read_lines
 
@@ -51,7 +51,7 @@ def read_parquet_column(file: SourceFile, column: str, batch_rows: int) -> Itera
     """(row number from 0 of the first, texts) of one text column, batch by batch."""
     row = 0
     try:
-        with pq.ParquetFile(file.path) as parquet:
+        with open_batches(file.path) as parquet:
             if column not in parquet.schema_arrow.names:
                 there = listed(parquet.schema_arrow.names)
                 raise InputError(f"{file.path}: there is no column {column!r}; the columns are {there}")
@@ -162,7 +162,7 @@ def _column_records(file: SourceFile) -> Iterator[Record]:
 
 def _batches(file: SourceFile) -> Iterator[pa.RecordBatch]:
     if file.format == "parquet":
-        with pq.ParquetFile(file.path) as parquet:
+        with open_batches(file.path) as parquet:
             yield from parquet.iter_batches(_BATCH_ROWS)
         return
     with pa.memory_map(str(file.path)) as source:

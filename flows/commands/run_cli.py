@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -12,13 +13,14 @@ from data_store.commands import halter
 from data_store.read_only import check_writable
 from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.commands.dry_run import show_dry_run
-from flows.commands.terminal import StepDisplay, print_figures
+from flows.commands.terminal import StepDisplay, print_figures, print_trained
 from flows.data_look import check_data, unread
 from flows.orders import read_order, rerun_command
 from flows.recipe.config import load_config
 from flows.server.server import prefect_server
 from flows.session import Session, home, recall, session_of, sole_config
 from flows.shown.status import stale_keys
+from flows.shown.trained import trained_in
 from flows.up_to_date import figures_if_done, look, one_look
 from tasks.incoming.judged import waits_of
 
@@ -134,12 +136,15 @@ class _Displayed:
 
 
 def _finish(rows: list[dict[str, object]], as_json: bool, session: Session) -> None:
-    config = session.config
+    config, trained = session.config, trained_in(session)
     if as_json:
         waits = [wait.as_json() for wait in waits_of(session.store, session.plan).values()]
-        print_json({"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in})
+        told = {"run": config.name, "figures": rows, "waiting": waits, "taken_in": session.taken_in}
+        print_json(told if trained is None else {**told, "trained": asdict(trained)})
     else:
         print_figures(console, config.name, rows)
+        if trained is not None:
+            print_trained(console, config.name, trained)
         if session.taken_in:
             console.print(escape(session.taken_in), highlight=False)
         _tell_waits(session)

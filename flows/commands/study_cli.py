@@ -1,7 +1,7 @@
 """`halter study`: variants of one run, compared."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +19,10 @@ from flows.recipe.plan import build_plan
 from flows.server.server import prefect_server
 from flows.session import home, outside_home, session_of, store_root
 from flows.study.config import Study, StudyConfig, is_study, load_study, open_study, own_steps, study_of
-from flows.study.picture import picture
 from flows.study.results import Row, interval_in_words, rows_of, saved_in_words, tables
+from flows.study.scaling import Point, laws_in_words, lines_of, loss_in_words, table_of
+from flows.study.scaling import as_json as lines_as_json
+from flows.study.scaling_picture import picture_of
 from flows.up_to_date import look, one_look
 
 
@@ -66,7 +68,7 @@ def study(
     else:
         say(as_json, "there is nothing to do, and no Prefect server was started")
     rows = rows_of(opened)
-    svg = picture(config.name, rows)
+    svg = picture_of(config, rows)
     if target is not None and svg is not None:
         atomic_write(target, svg)
         say(as_json, f"wrote {escape(str(target))}")
@@ -129,16 +131,27 @@ def _run(opened: Study, as_json: bool) -> str:
 
 def _show(config: StudyConfig, rows: Sequence[Row], as_json: bool, told: str) -> None:
     if as_json:
-        print_json({"study": config.name, "variants": [row.as_json() for row in rows], "incomplete": told})
+        found = {"study": config.name, "variants": [row.as_json() for row in rows], "incomplete": told}
+        lines = {} if config.scaling is None else {"scaling": lines_as_json(lines_of(rows, config.scaling))}
+        print_json({**found, **lines})
         return
     first, further, costs = tables(rows)
-    print_table(console, f"{config.name}: last policy of each variant", first)
-    print_table(console, "further figures", further)
-    console.print(interval_in_words(rows), highlight=False)
+    if config.scaling is None:
+        print_table(console, f"{config.name}: last policy of each variant", first)
+        print_table(console, "further figures", further)
+        console.print(interval_in_words(rows), highlight=False)
+    else:
+        _show_scaling(config, lines_of(rows, config.scaling), loss_in_words(rows))
     print_table(console, "what it cost", costs)
     console.print(saved_in_words(rows), highlight=False)
     if told:
         errors.print(f"[red]incomplete:[/red] {escape(told)}", highlight=False)
+
+
+def _show_scaling(config: StudyConfig, lines: Mapping[float, Sequence[Point]], words: str) -> None:
+    print_table(console, f"{config.name}: loss on held-out documents, nats per token", table_of(lines))
+    for line in (words, *laws_in_words(lines)):
+        console.print(escape(line), highlight=False)
 
 
 def _show_plan(opened: Study, as_json: bool) -> None:

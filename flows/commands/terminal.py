@@ -19,6 +19,7 @@ from rich.table import Table
 from data_store.figures import percent, seconds, size
 from flows.commands.screen import Screen
 from flows.shown.summary import judged_by, legend, outdated, tables_of
+from flows.shown.trained import Trained
 from flows.shown.visible import visible
 
 _SECONDS_BETWEEN_LINES = 15.0
@@ -113,6 +114,15 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, object
         late = row.get("state", "fresh") != "fresh"
         table.add_row(*(escape(str(value)) for value in row.values()), style="yellow" if late else None)
     console.print(table)
+
+
+def print_trained(console: Console, name: str, trained: Trained) -> None:
+    """What a run without iterations has made, and the ways on from it."""
+    print_table(console, f"{name}: what was trained", trained.models)
+    title = "sources of pretraining; losses in nats per token on what was held out, with 95 % intervals"
+    print_table(console, title, trained.sources)
+    for line in trained.ways_on:
+        console.print(escape(line), highlight=False)
 
 
 def print_figures(console: Console, name: str, rows: Sequence[dict[str, object]]) -> None:

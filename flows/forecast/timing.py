@@ -14,9 +14,11 @@ from tasks.engine.call import StepCall
 # each of its characters; of smoke, demo, own-files and smollm2-135m on a quiet machine (docs/log.md)
 ROW_SECONDS: Mapping[str, tuple[float, float, float]] = {
     "import_data": (0.0, 1.8e-5, 0.0),
+    "train_quality_classifier": (0.3, 1.2e-3, 0.0),
     "filter_corpus": (0.0, 6.3e-5, 1.3e-7),
     "describe_corpus": (0.0, 2.0e-5, 8.5e-8),
     "train_tokenizer": (0.05, 3.0e-6, 1.7e-8),
+    "extend_tokenizer": (0.2, 3.0e-6, 4.0e-7),
     "fit_context": (0.25, 0.0, 3.0e-7),
     "pretrain": (0.0, 8.4e-5, 3.2e-7),
     "collect_preferences": (0.0, 1.0e-4, 0.0),

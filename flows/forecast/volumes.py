@@ -64,7 +64,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class _Count:
+class Count:
     """Records of a role, and their characters."""
 
     records: float = 0.0
@@ -72,6 +72,7 @@ class _Count:
 
     @property
     def mean(self) -> float:
+        """Characters of a record."""
         return self.characters / self.records if self.records else 0.0
 
 
@@ -125,8 +126,8 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         found = {axis: look(config, f"{axis}_{name}", lengths) for axis in AXES}
         return {axis: each for axis, each in found.items() if each is not None}
 
-    found = {role: _count(paths) for role, paths in config.data.files().items()}
-    documents, demonstrations = found.get("documents", _Count()), found.get("demonstrations", _Count())
+    found = {role: count(paths) for role, paths in config.data.files().items()}
+    documents, demonstrations = found.get("documents", Count()), found.get("demonstrations", Count())
     asked, judged = ([found[f"{axis}_{name}"] for axis in AXES if f"{axis}_{name}" in found] for name in _ROLES)
     dialogues = beginning_of(config, "demonstrations", lengths) or Beginning(1.0, 0.0, 0.0, 0.0)
     pairs = beginnings("preferences", beginning_of) if config.iterations else {}
@@ -152,30 +153,31 @@ def _of_files(config: RunConfig, per_token: float) -> Volume:
         + sum(each.characters for each in asked)
         + _AND_PROMPT * sum(each.characters for each in judged),
         test_pairs=sum(
-            min(_count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
+            min(count(each.files).records, config.reward_tests.max_pairs) for each in config.reward_tests.sets
         ),
         prompts=spread_of(length for each in prompts.values() for length in each.lengths),
         rows=spread_of(length for each in said.values() for length in each.lengths),
     )
 
 
-def _count(paths: Iterable[Path]) -> _Count:
+def count(paths: Iterable[Path]) -> Count:
+    """Records and characters of some files. Raises OSError for one that is not there."""
     records = characters = 0.0
     for path in paths:
         found = _of_parquet(path) if path.suffix == ".parquet" else _of_lines(path)
         records, characters = records + found.records, characters + found.characters
-    return _Count(records, characters)
+    return Count(records, characters)
 
 
-def _of_parquet(path: Path) -> _Count:
+def _of_parquet(path: Path) -> Count:
     import pyarrow.parquet as pq
 
     about = pq.ParquetFile(path).metadata
     groups = [about.row_group(number).total_byte_size for number in range(about.num_row_groups)]
-    return _Count(about.num_rows, float(sum(groups)))
+    return Count(about.num_rows, float(sum(groups)))
 
 
-def _of_lines(path: Path) -> _Count:
+def _of_lines(path: Path) -> Count:
     lines = read = 0
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -183,4 +185,4 @@ def _of_lines(path: Path) -> _Count:
         while read < _MOST_BYTES and (part := text.read(1 << 20)):
             lines, read = lines + part.count(b"\n"), read + len(part)
         share = 1.0 if read < _MOST_BYTES else max(file.tell() / size, 1e-9)
-    return _Count(max(lines, 1) / share, read / share)
+    return Count(max(lines, 1) / share, read / share)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
+from flows.forecast.corpora import characters_of, extending, filtering, learning_quality, reading
 from flows.forecast.evaluations import benchmarking, evaluating, judging, questions_of
 from flows.forecast.passes import (
     ALIKE,
@@ -77,7 +78,7 @@ def _pretrain(at: At) -> Work:
         checkpointing=of.gradient_checkpointing,
         shards=of.shards,
         records=at.volume.documents,
-        characters=_characters(at.volume),
+        characters=characters_of(at.volume),
     )
 
 
@@ -267,20 +268,6 @@ def _dpo(at: At) -> Work:
     return Work(passes, trained=1, read=0, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
 
 
-def _documents(at: At) -> Work:
-    return Work(records=at.volume.documents, characters=_characters(at.volume))
-
-
-def _filter(at: At) -> Work:
-    """To ask a classifier of quality of each document takes as long as the rest of the filter (docs/log.md)."""
-    times = 1 if at.config.quality is None else 2
-    return Work(records=at.volume.documents * times, characters=_characters(at.volume) * times)
-
-
-def _characters(volume: Volume) -> float:
-    return volume.documents * volume.document_tokens * volume.characters
-
-
 def _import(at: At) -> Work:
     return Work(records=at.volume.documents + at.volume.dialogues + _IMPORTED_PAIR * at.volume.pairs)
 
@@ -296,9 +283,11 @@ def _collect(at: At) -> Work:
 _WORK: Mapping[str, Callable[[At], Work]] = {
     "check_base": lambda _: Work(read=_CHECKS),
     "import_data": _import,
-    "filter_corpus": _filter,
-    "train_tokenizer": _documents,
-    "describe_corpus": _documents,
+    "train_quality_classifier": learning_quality,
+    "filter_corpus": filtering,
+    "train_tokenizer": reading,
+    "extend_tokenizer": extending,
+    "describe_corpus": reading,
     "fit_context": _fit,
     "pretrain": _pretrain,
     "sft": _sft,

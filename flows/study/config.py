@@ -45,6 +45,11 @@ class StudyConfig(Config):
     variants: dict[str, dict[str, Any]] = Field(
         default={}, description="Variants of several values each: name to key to value"
     )
+    scaling: str | None = Field(
+        default=None,
+        description="A source of the mix: its held-out loss is plotted against tokens, a line a size of model, in the "
+        "place of the policies' figures",
+    )
     seeds: int = Field(default=1, ge=1, le=30, description="Runs of each variant: the config's seed and those after it")
     share_v0: bool = Field(
         default=False,
@@ -135,6 +140,12 @@ def open_study(config: StudyConfig) -> Study:
         raise InputError(
             f"{config.config}: with schedule.take_in: {base.schedule.take_in} the runs would grow while they are "
             "compared; set schedule.take_in: nothing"
+        )
+    names = [] if base.mix is None else [source.name for source in base.mix.sources]
+    if config.scaling is not None and config.scaling not in names:
+        raise InputError(
+            f"{config.name}: scaling: the run's mix has no {config.scaling!r}; it has "
+            f"{', '.join(names) or 'no sources: give a mix'}"
         )
     given = list(_variants(config))
     if len(given) * config.seeds > MOST_RUNS:

@@ -19,8 +19,9 @@ from flows.server.cancellation import RunCancelledError, cancellable
 from flows.session import Listener, session_of, store_root
 from flows.shown.artifact_index import index_key
 from flows.study.config import Study, StudyConfig, open_study
-from flows.study.picture import data_url, picture
+from flows.study.picture import data_url
 from flows.study.results import Row, interval_in_words, rows_of, saved_in_words, tables
+from flows.study.scaling_picture import picture_of
 
 INCOMPLETE = "Incomplete"
 _CELL = str.maketrans({"|": "\\|", "<": "&lt;", "\n": " "})
@@ -109,7 +110,7 @@ def publish(opened: Study, rows: Sequence[Row]) -> None:
         if table:
             told = f"{name}: {saved_in_words(rows) if what == 'costs' else words}"
             create_table_artifact(key=f"study-{what}-{key}", table=table, description=told)
-    svg = picture(name, rows)
+    svg = picture_of(opened.config, rows)
     if svg is not None:
         create_image_artifact(key=f"study-picture-{key}", image_url=data_url(svg), description=f"{name}: {words}")
     lines = [f"# Study {name}", "", opened.config.description, "", "| variant | run | index |", "|---|---|---|"]

@@ -11,7 +11,7 @@ from tasks.engine.curves import ticks
 from tasks.evaluations.evaluation import Measure
 
 _WIDE, _LABELS, _LINE, _HEAD, _FOOT = 1000, 330, 22, 34, 30
-_INK, _FAINT, _DOT, _GREY = "#1a202c", "#e2e8f0", "#2b6cb0", "#718096"
+_INK, FAINT, DOT, GREY = "#1a202c", "#e2e8f0", "#2b6cb0", "#718096"
 _MOST_LETTERS = 52
 
 
@@ -25,11 +25,16 @@ def picture(title: str, rows: Sequence[Row]) -> str | None:
             top += _HEAD + _LINE * len(rows) + _FOOT
     if not panels:
         return None
-    head = _text(12, 24, title, font_size=16) + _text(12, 44, interval_in_words(rows), fill=_GREY)
+    head = text(12, 24, title, font_size=16) + text(12, 44, interval_in_words(rows), fill=GREY)
+    return frame(_WIDE, top, head + "".join(panels))
+
+
+def frame(wide: float, high: float, drawn: str) -> str:
+    """A whole SVG of what is drawn, on white."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{top}" viewBox="0 0 {_WIDE} {top}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" '
         f'font-family="Inter, Helvetica, Arial, sans-serif" font-size="12" fill="{_INK}">'
-        f'<rect width="{_WIDE}" height="{top}" fill="#ffffff"/>{head}{"".join(panels)}</svg>'
+        f'<rect width="{wide}" height="{high}" fill="#ffffff"/>{drawn}</svg>'
     )
 
 
@@ -49,25 +54,26 @@ def _panel(title: str, metric: Measure, rows: Sequence[Row], estimates: Sequence
         return _LABELS + wide * (value - marks[0]) / span
 
     high = _LINE * len(rows)
-    drawn = [_text(12, 22, title, font_size=14, font_weight=600)]
+    drawn = [text(12, 22, title, font_size=14, font_weight=600)]
     for mark in marks:
-        drawn.append(f'<path d="M{x(mark):.1f} {_HEAD}v{high}" stroke="{_FAINT}"/>')
-        drawn.append(_text(x(mark), _HEAD + high + 16, metric.form(mark), text_anchor="middle"))
+        drawn.append(f'<path d="M{x(mark):.1f} {_HEAD}v{high}" stroke="{FAINT}"/>')
+        drawn.append(text(x(mark), _HEAD + high + 16, metric.form(mark), text_anchor="middle"))
     for place, (row, of) in enumerate(zip(rows, estimates, strict=True)):
         y = _HEAD + _LINE * (place + 0.5)
         label = row.label if len(row.label) <= _MOST_LETTERS else f"{row.label[: _MOST_LETTERS - 1]}…"
-        drawn.append(_text(_LABELS - 10, y + 4, label, text_anchor="end"))
+        drawn.append(text(_LABELS - 10, y + 4, label, text_anchor="end"))
         if of is None or not math.isfinite(of.value):
-            drawn.append(_text(_LABELS + 6, y + 4, "not measured", fill=_GREY))
+            drawn.append(text(_LABELS + 6, y + 4, "not measured", fill=GREY))
             continue
         each = filter(math.isfinite, row.values(metric.name))
-        drawn += [f'<circle cx="{x(value):.1f}" cy="{y}" r="3" fill="{_GREY}"/>' for value in each]
+        drawn += [f'<circle cx="{x(value):.1f}" cy="{y}" r="3" fill="{GREY}"/>' for value in each]
         if of.low is not None and of.high is not None and math.isfinite(of.high - of.low):
-            drawn.append(f'<path d="M{x(of.low):.1f} {y}H{x(of.high):.1f}" stroke="{_DOT}" stroke-width="2"/>')
-        drawn.append(f'<circle cx="{x(of.value):.1f}" cy="{y}" r="4.5" fill="{_DOT}"/>')
+            drawn.append(f'<path d="M{x(of.low):.1f} {y}H{x(of.high):.1f}" stroke="{DOT}" stroke-width="2"/>')
+        drawn.append(f'<circle cx="{x(of.value):.1f}" cy="{y}" r="4.5" fill="{DOT}"/>')
     return "".join(drawn)
 
 
-def _text(x: float, y: float, text: str, **attributes: str | int) -> str:
+def text(x: float, y: float, words: str, **attributes: str | int) -> str:
+    """A line of text at a place."""
     given = " ".join(f'{name.replace("_", "-")}="{value}"' for name, value in attributes.items())
-    return f'<text x="{x:.1f}" y="{y:.1f}" {given}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {given}>{escape(words)}</text>'

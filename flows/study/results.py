@@ -4,7 +4,7 @@ cost beyond what it shares with the others."""
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_store.estimate import Estimate
@@ -12,9 +12,11 @@ from data_store.figures import NOT_MEASURED, figure, interval, seconds
 from data_store.incoming.sharing import computed_here
 from data_store.layout import MARKER
 from data_store.names import AssetName
+from data_store.records import RunSummary
 from data_store.store import Store
 from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import judges_of
+from flows.recipe.places import FOUNDATION
 from flows.recipe.plan import parts_of, plan_today, seed_up_to_v0
 from flows.session import store_root
 from flows.shown.status import status_cells
@@ -22,6 +24,7 @@ from flows.shown.summary import columns_of, judge_of, judged_in, with_judges
 from flows.study.config import Study, Variant
 from tasks.evaluation_judges.measures import JUDGE_MARK
 from tasks.evaluations.evaluation import Measure
+from tasks.pretrain import pretrain
 
 # Two-sided 95 % points of Student's t for 1 … 29 degrees of freedom (Fisher and Yates, table III).
 T_95 = (
@@ -45,7 +48,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
 class RunResult:
     """What one run came to: the evaluation of its last policy (empty where that is not there, or not of today's
     config), how well each figure is known by itself, who judged, how many of its steps and seconds were computed for
-    it, and how many it shares."""
+    it, and how many it shares; of a run that pretrains also the figures of that, where they are of today's config."""
 
     run: str
     seed: int
@@ -58,6 +61,8 @@ class RunResult:
     shared: int
     shared_seconds: float
     missing: int
+    pretrained: Mapping[str, float] = field(default_factory=dict)
+    pretrained_estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,18 @@ class Row:
         """A metric of each finished run that measured it."""
         return [run.metrics[metric] for run in self.finished if metric in run.metrics]
 
-    def estimate(self, metric: str) -> Estimate | None:
+    def estimate(self, metric: str, *, pretrained: bool = False) -> Estimate | None:
         """A metric over the seeds, n being their number; of one seed alone as its evaluation knows it, n being that of
-        prompts or pairs. None where no run measured it."""
-        values = self.values(metric)
-        if len(values) > 1:
-            return over_seeds(values)
-        known = (run.estimates.get(metric, Estimate(values[0], 1)) for run in self.finished if metric in run.metrics)
-        return next(known, None)
+        prompts or pairs, or of documents in the place of an evaluation, of what was `pretrained`. None where no run
+        measured it."""
+        measured = [
+            (run.pretrained, run.pretrained_estimates) if pretrained else (run.metrics, run.estimates)
+            for run in self.runs
+        ]
+        found = [(metrics[metric], known.get(metric)) for metrics, known in measured if metric in metrics]
+        if len(found) > 1:
+            return over_seeds([value for value, _ in found])
+        return next((known or Estimate(value, 1) for value, known in found), None)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: every metric with mean, interval and n, and each seed's value."""
@@ -114,6 +123,7 @@ def _result(config: RunConfig) -> RunResult:
         heads, runs = store.heads(), {run.run.run_id: run for run in store.runs()}
         here = computed_here(store)
     made = {key: heads[asset].run_id for key, call in plan.items() for asset in call.outputs.values() if asset in heads}
+    pretrained = _pretrained({key: cell.state for key, cell in cells.items()}, made, runs)
     took: dict[bool, list[float]] = {True: [], False: []}
     for run_id in {run_id for run_id in made.values() if run_id is not None}:
         took[run_id in here].append(runs[run_id].metrics.get("seconds", 0.0))
@@ -136,7 +146,16 @@ def _result(config: RunConfig) -> RunResult:
         shared=len(took[False]),
         shared_seconds=sum(took[False]),
         missing=sum(cell.state != "fresh" for cell in cells.values()),
+        pretrained={} if pretrained is None else pretrained.metrics,
+        pretrained_estimates={} if pretrained is None else pretrained.estimates,
     )
+
+
+def _pretrained(
+    states: Mapping[tuple[str, str], str], made: Mapping[tuple[str, str], str | None], runs: Mapping[str, RunSummary]
+) -> RunSummary | None:
+    key = FOUNDATION, pretrain.name
+    return runs.get(str(made.get(key))) if states.get(key) == "fresh" else None
 
 
 def tables(rows: Sequence[Row]) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:

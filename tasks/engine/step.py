@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from data_store.content.row_batches import StoredRows, open_batches, row_dicts
-from data_store.files import append_whole
+from data_store.content.row_batches import StoredRows, row_dicts
+from data_store.files import append_whole, open_batches
 from data_store.rows import row_kind
 
 if TYPE_CHECKING:

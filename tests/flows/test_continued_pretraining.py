@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from data_store.figures import figure
 from models.tokenizer import load_tokenizer, tokenizer_identity
 from tests.flows.recipe_runs import POCKET, Home
 
@@ -70,13 +70,14 @@ def metrics_of(home: Home) -> Mapping[str, float]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, server: str) -> tuple[Path, list[str]]:
-    """The model that the pocket recipe pretrains, as a folder, and documents that it was pretrained on."""
+    """The model that the pocket recipe pretrains, as the guide says to export it, and documents that it has read."""
     folder = tmp_path_factory.mktemp("made")
     made = replace(Home(folder / "home"), server=server)
     content = {**yaml.safe_load(POCKET), "iterations": 0}
     (folder / "pocket.yaml").write_text(yaml.safe_dump(content))
     assert made.halter("run", folder / "pocket.yaml").code == 0
-    shutil.copytree(made.store.checkout(made.head("model/base@base")), folder / "base")
+    exported = made.halter("export", "model", "model/base@base", folder / "base", "--run", "pocket")
+    assert exported.code == 0, exported.err
     documents = made.store.rows(made.head("dataset/corpus@base")).to_pylist()
     return folder / "base", [row["text"] for row in documents if len(row["text"].split()) > 12][:60]
 
@@ -89,7 +90,8 @@ def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(
     given, old_text = base
     config = config_of(tmp_path, given, old_text)
     home = Home(tmp_path / "home", server, name="korean")
-    assert (finished := home.halter("run", config)).code == 0, finished.err
+    finished = home.halter("run", config, "--json")
+    assert finished.code == 0, finished.err
     steps = [step for _, step, _ in home.runs()]
     assert steps[0] == "check_base"
     assert sorted(steps[1:]) == ["describe_corpus", "filter_corpus", "import_data", "pretrain"]
@@ -101,6 +103,10 @@ def test_a_llama_of_the_recipe_goes_on_with_korean_and_says_what_it_forgets(
     assert found["trained_tokens"] == found["trained_tokens/korean"] == STEPS * 4 * 128
     assert "trained_tokens/old" not in found
     assert 0 < found["mfu"] < 1
+    korean_row, old_row = finished.document["trained"]["sources"]
+    assert [row["source"] for row in (korean_row, old_row)] == ["korean", "old"]
+    assert korean_row["heldout_loss"].split()[0] == figure(after)
+    assert (old_row["tokens"], korean_row["trained_tokens"]) == ("–", figure(found["trained_tokens"]))
 
     trained = home.store.checkout(home.head("model/base@base"))
     tokenizers = [load_tokenizer(folder) for folder in (given, trained)]

@@ -60,6 +60,46 @@ def test_documents_beside_a_base_model_without_a_mix_are_said_to_be_read_by_nobo
     assert unread(based.model_copy(update={"mix": mix})) == ""
 
 
+def with_mix(path: Path, *sources: str) -> Path:
+    """The config with a mix of sources `NAME PATTERN`."""
+    listed = "".join(
+        f"    - {{name: {each.split()[0]}, files: ['{each.split()[1]}'], weight: 1}}\n" for each in sources
+    )
+    path.write_text(f"{path.read_text()}mix:\n  sources:\n{listed}")
+    return path
+
+
+def test_patterns_of_a_mix_that_fit_no_file_and_files_that_fit_none_are_told_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    path = with_mix(files_config(tmp_path), "web c4*", "books *.txt")
+    told = CliRunner().invoke(app, ["run", str(path), "--plan"])
+    assert told.exit_code == 2
+    lines = [" ".join(line.split()) for line in told.output.splitlines()]
+    assert any("mix.sources: no source holds documents.jsonl: name it in the files of one" in line for line in lines)
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session.plan, stale_keys(look(session).cells))
+    unheld, web, books = str(caught.value).splitlines()
+    assert "no source holds documents.jsonl" in unheld
+    assert web == (
+        "mix.sources: web has no document: no file of the corpus fits c4* that no source before it holds; the files "
+        "are documents.jsonl"
+    )
+    assert "books has no document" in books
+
+
+def test_a_source_whose_files_another_one_before_it_holds_is_told_and_one_that_has_its_own_is_not(
+    tmp_path: Path,
+) -> None:
+    path = with_mix(files_config(tmp_path), "all *", "rest documents*")
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session.plan, stale_keys(look(session).cells))
+    (fault,) = str(caught.value).splitlines()
+    assert fault.startswith("mix.sources: rest has no document")
+    with session_of(load_config(with_mix(files_config(tmp_path), "all documents*"))) as session:
+        check_data(session.plan, stale_keys(look(session).cells))
+
+
 def test_a_wrong_text_field_is_named_with_the_fields_that_there_are(tmp_path: Path) -> None:
     """Not that the file is empty, which comes of leaving out all of its rows."""
     path = files_config(tmp_path, documents=[{"body": "a sound line"}, {"body": "another"}])

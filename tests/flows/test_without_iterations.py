@@ -144,6 +144,17 @@ def test_a_pretrained_model_alone_is_a_whole_run(tmp_path: Path, server: str) ->
     first = home.halter("run", config, "--json")
     assert first.code == 0, first.err
     assert first.document["figures"] == []
+    (model,), ways = first.document["trained"]["models"], first.document["trained"]["ways_on"]
+    assert (model["model"], model["state"], model["dialogues"]) == ("model/base@base", "fresh", "–")
+    (run,) = (run for run in home.store.runs() if run.run.step == "pretrain")
+    assert model["loss"] == figure(run.metrics["loss"])
+    assert model["tokens/s"] == figure(run.metrics["tokens_per_second"])
+    folder = Path(ways[0].removeprefix("model/base@base is in ").removesuffix(" (read it, do not change it)"))
+    assert (folder / "config.json").is_file()
+    assert ways[1].endswith("halter export model model/base@base FOLDER --run base-alone")
+    again = home.halter("run", config)
+    assert "base-alone: what was trained" in again.out
+    assert ways[1] in " ".join(again.out.split())
     assert {(part, step) for part, step, _ in home.runs()} == {
         ("base", step) for step in (*FOUNDATION[:3], "describe_corpus", "pretrain")
     }

@@ -8,6 +8,7 @@ import pytest
 
 from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
 from data_store.errors import InputError
+from tasks.engine.step import NOTES
 from tasks.filter_corpus import filter_corpus
 from tests.tasks.bench import step_run, written
 
@@ -88,3 +89,20 @@ def test_a_corpus_of_which_nothing_stays_stops_the_run(tmp_path: Path) -> None:
     run = step_run(tmp_path, inputs={"documents": ("document", rows("too short"))}, outputs=filter_corpus.outputs)
     with pytest.raises(InputError, match=r"kept none of 1 documents \(too_short 1\)"):
         filter_corpus.function(run, FilterConfig())
+
+
+def test_a_file_that_lost_most_of_its_documents_is_told_with_its_reasons(tmp_path: Path) -> None:
+    german = (
+        "Der Hund schläft unter dem alten Baum und wir haben gestern einen langen Spaziergang am See gemacht, Nummer"
+    )
+    documents = [
+        *({"doc_id": f"a{n}", "source": f"a.jsonl:{n}", "text": f"{german} {n}."} for n in range(24)),
+        {"doc_id": "a", "source": "a.jsonl:24", "text": SENTENCE},
+        *({"doc_id": f"b{n}", "source": f"b.jsonl:{n}", "text": "too short"} for n in range(19)),
+    ]
+    run = step_run(tmp_path, inputs={"documents": ("document", documents)}, outputs=filter_corpus.outputs)
+    filter_corpus.function(run, FilterConfig())
+    (notes,) = tmp_path.rglob(NOTES)
+    assert [json.loads(line) for line in notes.read_text().splitlines()] == [
+        "a.jsonl: 1 of 25 documents are kept (other_language 24)"
+    ]

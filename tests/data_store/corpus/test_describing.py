@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from data_store.corpus.batch import Batch
-from data_store.corpus.describing import ANY, Shares, language_of, listed_words, words_in
+from data_store.corpus.describing import ANY, Shares, language_in, listed_words, words_in
 from data_store.rows import ROW_KINDS
 
 KOREAN = "그녀는 어제 호숫가를 따라 오랫동안 산책을 했고 우리는 정원의 오래된 나무 아래에서 그들을 기다렸습니다."
@@ -47,17 +47,11 @@ def test_korean_words_are_known_by_their_beginnings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_code", "language"),
-    [
-        (ENGLISH, False, "en"),
-        (GERMAN, False, "de"),
-        (KOREAN, False, "ko"),
-        (CODE, True, "code"),
-        ("", False, "unknown"),
-    ],
+    ("text", "language"),
+    [(ENGLISH, "en"), (GERMAN, "de"), (KOREAN, "ko"), (CODE, "code"), ("", "unknown")],
 )
-def test_languages_are_told_as_table_10_tells_them(text: str, is_code: bool, language: str) -> None:
-    assert language_of(text, is_code=is_code) == language
+def test_languages_are_told_as_table_10_tells_them(text: str, language: str) -> None:
+    assert language_in(batch(text), 0) == language
 
 
 def test_shares_are_counted_for_all_files_and_for_each() -> None:

@@ -18,10 +18,10 @@ SCHEMA = row_kind("document").schema
 DOCUMENT = 16_000
 FILTERS = """
 import json, sys
-import pyarrow.parquet as pq
 from data_store.corpus.filtering import filter_documents
 from data_store.corpus.registry import FilterConfig
-with pq.ParquetFile(sys.argv[1], buffer_size=1 << 20) as file:
+from data_store.files import open_batches
+with open_batches(Path(sys.argv[1])) as file:
     config = FilterConfig(memory_mb=64)
     kept = []
     filter_documents(file.iter_batches(64), config, lambda stay, go: kept.append(stay.num_rows))

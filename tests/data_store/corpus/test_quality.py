@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from data_store.corpus.batch import Batch
+from data_store.corpus.describing import language_in
 from data_store.corpus.filtering import FilterCounts, filter_documents
+from data_store.corpus.language import LanguageConfig, OtherLanguage
 from data_store.corpus.quality import CHARACTERS, LOW_QUALITY, QualityJudge
 from data_store.corpus.registry import REASONS, WITH_QUALITY, FilterConfig
 from data_store.rows import row_kind
@@ -88,3 +91,13 @@ def test_without_a_judge_the_reasons_are_those_that_they_were() -> None:
     assert list(counts.dropped) == list(REASONS)
     assert LOW_QUALITY not in REASONS
     assert list(WITH_QUALITY) == [*list(REASONS)[:-3], LOW_QUALITY, *list(REASONS)[-3:]], "before duplicates"
+
+
+def test_the_rule_the_judge_and_the_description_ask_for_a_language_once() -> None:
+    batch = Batch(["d0"], [GERMAN], [{}], 20_000)
+    list(OtherLanguage().rules(batch, LanguageConfig(languages=("en", "de"))))
+    assert batch.languages[0][0][0] == "de"
+    batch.languages[0] = [("fr", 0.9)]  # what was said stands
+    judge = QualityJudge({"fr": lambda texts: [0.25] * len(texts)}, {"fr": 0.5})
+    assert judge.drops(batch, [0]) == {0: "fr 0.25, below 0.50"}
+    assert language_in(batch, 0) == "fr"

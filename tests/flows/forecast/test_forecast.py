@@ -240,6 +240,47 @@ def test_a_quality_classifier_is_asked_of_as_many_documents_as_there_are_and_dou
     assert more == 2 * plain > 0
 
 
+def test_learning_quality_costs_what_is_read_and_a_fit_without_each_two_sources_and_one_of_all(tmp_path: Path) -> None:
+    """20 and 30 against 40 and 70, of which 50 are drawn: one fit of 140, and four without one of each side."""
+    for name, rows in (("a", 20), ("b", 30), ("c", 40), ("d", 70)):
+        (tmp_path / f"{name}.txt").write_text("A line.\n" * rows)
+    sides = {
+        side: [{"name": name, "files": [str(tmp_path / f"{name}.txt")]} for name in names]
+        for side, names in (("positives", "ab"), ("negatives", "cd"))
+    }
+    config = load_config(SMOKE)
+    for languages in (["en"], ["en", "ko"]):
+        given = with_values(config, {"quality": {"languages": languages, "documents": 50, **sides}}, "test")
+        call = build_plan(given)["base", "train_quality_classifier"]
+        fits = 140 + (140 - 20 - 40) + (140 - 20 - 50) + (140 - 30 - 40) + (140 - 30 - 50)
+        assert work_of(given, call, volume_of(given, 400)).records == 160 + len(languages) * fits
+    row = rows_of(given)["base", "train_quality_classifier"]
+    assert row.processor_seconds is not None
+    assert row.processor_seconds > 0.0012 * (160 + 2 * fits)
+
+
+def test_extending_a_tokenizer_reads_all_documents_and_learns_from_the_files_of_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    for name, rows in (("ko", 40), ("en", 60)):
+        (tmp_path / f"{name}.txt").write_text("A line of text.\n" * rows)
+    content = {
+        "name": "more",
+        "iterations": 0,
+        "base_model": str(tmp_path),
+        "data": {"documents": [str(tmp_path / "ko.txt"), str(tmp_path / "en.txt")]},
+        "mix": {
+            "sources": [
+                {"name": "korean", "files": ["ko*"], "weight": 1},
+                {"name": "english", "files": ["en*"], "weight": 1},
+            ]
+        },
+        "extend_tokenizer": {"pieces": 10, "sources": ["korean"]},
+    }
+    config = RunConfig.model_validate(content)
+    work = work_of(config, build_plan(config)["base", "extend_tokenizer"], volume_of(config, 400))
+    assert (work.records, work.characters) == (100, 40 * 16)
+
+
 def test_tuning_the_temperature_costs_what_is_drawn_for_it() -> None:
     """60 prompts at each of four temperatures, nine answers each, beside 170 prompts of nine answers: as many more."""
     one, auto = (
