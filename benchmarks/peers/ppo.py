@@ -9,13 +9,22 @@ so no figure is given where their mean lengths differ by more than a tenth.
 """
 
 import argparse
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.peers.from_store import MODELS, lay_out, read
 from benchmarks.peers.opened import LEARNING_RATE
 from benchmarks.peers.rows import Row, compare
 from benchmarks.peers.turns import Turn, trl_turns
+
+if TYPE_CHECKING:
+    from models.config import PPOConfig
+    from models.dialogue import Renderer
+    from models.roles import Roles
+    from models.training.rollouts import PPOPrompt
 
 PROMPTS, MINI_BATCH, TOKENS = 96, 24, 48
 ROW = Row(
@@ -26,33 +35,38 @@ ROW = Row(
 )
 
 
-def of_halter(folder: Path) -> None:
-    """Iterations, one a turn."""
+def take_turns(roles: "Roles", prompts: "Sequence[PPOPrompt]", renderer: "Renderer", config: "PPOConfig") -> None:
+    """An iteration a turn, without end, of one thread."""
     import torch
     from accelerate import Accelerator
 
+    from models.training import ppo
+
+    torch.set_num_threads(1)
+    turn, accelerator = Turn(), Accelerator(cpu=True)
+    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+    for number in itertools.count(1):
+        turn.begin()
+        rollouts, stats = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
+        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
+        turn.end(prompts=len(prompts), **{"tokens of an answer": stats["length"]})
+
+
+def of_halter(folder: Path) -> None:
+    """Iterations, one a turn."""
     from models.config import PPOConfig, SamplingConfig
     from models.roles import open_roles
-    from models.training import ppo
     from models.training.rollouts import PPOPrompt
     from tasks.answers import open_renderer
 
-    torch.set_num_threads(1)
-    turn, renderer, accelerator = Turn(), open_renderer(folder / "policy"), Accelerator(cpu=True)
+    renderer = open_renderer(folder / "policy")
     roles = open_roles(**{name: folder / name for name in MODELS}, base=None, lora=None)  # type: ignore[arg-type]
     prompts = [PPOPrompt(**prompt) for prompt in read(folder, "prompts")]
     config = PPOConfig(
         batch_size=PROMPTS, mini_batch_size=MINI_BATCH, learning_rate=LEARNING_RATE, value_learning_rate=LEARNING_RATE,
         sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=96),
     )  # fmt: skip
-    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
-    number = 0
-    while True:
-        number += 1
-        turn.begin()
-        rollouts, stats = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
-        turn.end(prompts=PROMPTS, **{"tokens of an answer": stats["length"]})
+    take_turns(roles, prompts, renderer, config)
 
 
 def of_trl(folder: Path) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.opened import LEARNING_RATE
+from benchmarks.peers.ppo import take_turns
 from benchmarks.peers.rows import Row, compare
-from benchmarks.peers.turns import Turn, trl_turns
+from benchmarks.peers.turns import trl_turns
 
 PROMPTS, PROMPT_TOKENS, TOKENS, RANK = 8, 24, 24, 8
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -63,18 +64,13 @@ def lay_out(base: Path, folder: Path) -> None:
 
 def of_halter(folder: Path) -> None:
     """Iterations, one a turn."""
-    import torch
-    from accelerate import Accelerator
-
     from models.config import LoraConfig, PPOConfig, SamplingConfig
     from models.dialogue import Renderer
     from models.roles import open_roles
     from models.tokenizer import load_tokenizer
-    from models.training import ppo
     from models.training.rollouts import PPOPrompt
 
-    torch.set_num_threads(1)
-    turn, renderer, accelerator = Turn(), Renderer(load_tokenizer(folder / "base")), Accelerator(cpu=True)
+    renderer = Renderer(load_tokenizer(folder / "base"))
     lora = LoraConfig(rank=RANK, alpha=2 * RANK)
     policy, safety, helpfulness = (folder / kind for kind in KINDS)
     roles = open_roles(policy=policy, safety=safety, helpfulness=helpfulness, base=folder / "base", lora=lora)
@@ -83,14 +79,7 @@ def of_halter(folder: Path) -> None:
         batch_size=PROMPTS, mini_batch_size=PROMPTS, learning_rate=LEARNING_RATE, value_learning_rate=LEARNING_RATE,
         sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=PROMPTS),
     )  # fmt: skip
-    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
-    number = 0
-    while True:
-        number += 1
-        turn.begin()
-        rollouts, stats = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
-        turn.end(prompts=PROMPTS, **{"tokens of an answer": stats["length"]})
+    take_turns(roles, prompts, renderer, config)
 
 
 def of_trl(folder: Path) -> None:
