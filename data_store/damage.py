@@ -6,7 +6,8 @@ else it can be is therefore looked up, not read out of the text. A file that is 
 rebuild and loses nothing: the journal holds everything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -26,6 +27,18 @@ def means_damage(error: BaseException) -> bool:
     return type(error) is duckdb.Error or isinstance(error, _DAMAGE)
 
 
+@contextmanager
+def ctrl_c_heeded() -> Iterator[None]:
+    """Ctrl-C that meets DuckDB at work is a KeyboardInterrupt again: DuckDB makes a RuntimeError of it, which whoever
+    goes on after a failure takes for one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
+
+
 class SteadyReader:
     """A connection for reading that goes on where damage comes to light under it: `anew` then gives another one that
     holds the same. Questions are put when their answer is fetched.
@@ -43,7 +56,8 @@ class SteadyReader:
     def ask(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """The answer; where damage is met, of the other connection. Raises StoreError where that fails as well."""
         try:
-            return question(self.connection)
+            with ctrl_c_heeded():
+                return question(self.connection)
         except duckdb.Error as error:
             if not means_damage(error):
                 raise

@@ -55,15 +55,15 @@ class ArchitectureConfig(Config):
         default=None, description="A published size, such as llama2-7b or llama3-8b; little is the demo's"
     )
     hidden_size: int | None = Field(default=None, ge=8, description="Width of the model")
-    num_layers: int | None = Field(default=None, ge=1, description="Transformer blocks")
+    num_layers: int | None = Field(default=None, ge=1, le=1000, description="Transformer blocks")
     num_heads: int | None = Field(default=None, ge=1, description="Attention heads; they share hidden_size evenly")
     num_kv_heads: int | None = Field(default=None, ge=1, description="Fewer than num_heads: grouped-query attention")
     ffn_size: int | None = Field(default=None, ge=8, description="Width of the SwiGLU feed-forward")
     context_length: int | None = Field(default=None, ge=32, description="Most tokens that are read at once")
     rope_theta: float | None = Field(
-        default=None, description="Base of the rotary position embedding; a larger one serves a longer context"
+        default=None, gt=0, description="Base of the rotary position embedding; a larger one serves a longer context"
     )
-    rms_norm_eps: float | None = Field(default=None, description="Keeps RMSNorm from dividing by zero")
+    rms_norm_eps: float | None = Field(default=None, gt=0, description="Keeps RMSNorm from dividing by zero")
     tie_embeddings: bool | None = Field(default=None, description="Input and output embeddings share their weights")
     initializer_range: float | None = Field(default=None, gt=0, description="Standard deviation of fresh weights")
 
@@ -75,6 +75,7 @@ class LoraConfig(Config):
     alpha: int = Field(default=32, ge=1, description="The update is scaled by alpha / rank")
     target_modules: tuple[str, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
         description="Linear layers that get an adapter",
     )
 

@@ -54,8 +54,8 @@ PRESETS = {
 
 
 def shape_in(config: Mapping[str, Any]) -> Architecture:
-    """Of a decoder like Llama's, by its config.json. Raises KeyError or TypeError where that is none."""
-    return Architecture(
+    """Of a decoder like Llama's, by its config.json. Raises KeyError, TypeError or ValueError where that is none."""
+    shape = Architecture(
         hidden_size=config["hidden_size"],
         num_layers=config["num_hidden_layers"],
         num_heads=config["num_attention_heads"],
@@ -65,6 +65,11 @@ def shape_in(config: Mapping[str, Any]) -> Architecture:
         vocab_size=config["vocab_size"],
         tie_embeddings=bool(config.get("tie_word_embeddings", False)),
     )
+    for name in ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "ffn_size", "context_length", "vocab_size"):
+        size = getattr(shape, name)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} is {size!r}, and must be a whole number from 1 on")
+    return shape
 
 
 def published_vocabulary(config: ArchitectureConfig, otherwise: int) -> int:
@@ -87,4 +92,6 @@ def resolve_architecture(config: ArchitectureConfig, vocab_size: int) -> Archite
         raise ValueError(f"unknown architecture preset {config.preset!r}; there are {', '.join(PRESETS)}")
     if base.hidden_size % base.num_heads or base.num_heads % base.num_kv_heads:
         raise ValueError("hidden_size must be a multiple of num_heads, and num_heads of num_kv_heads")
+    if (base.hidden_size // base.num_heads) % 2:
+        raise ValueError("hidden_size / num_heads must be even: positions turn the halves of a head against each other")
     return base

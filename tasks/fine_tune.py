@@ -53,6 +53,7 @@ class FineTuneStepConfig(FineTuneConfig):
 def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
     """Fine-tune the last iteration's policy as in SFT."""
     from models.checkpoint import load_policy
+    from models.training.hf import told_of_steps
     from models.training.sft import fine_tune as train
 
     rng = random.Random(run.seed)
@@ -87,6 +88,8 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         name="fine_tune",
         together=packs(run),
     )
+    if told := told_of_steps(metrics["steps"], config.training.warmup_ratio):
+        run.note(told)
     return {
         **metrics,
         "picks": float(len(picks)),

@@ -40,6 +40,7 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
     import torch
 
     from models.checkpoint import load_policy, save_checkpoint
+    from models.training.hf import told_of_steps
     from models.training.sft import fine_tune
 
     torch.manual_seed(run.seed)  # peft draws a fresh adapter from the global generator
@@ -50,7 +51,7 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
         save_checkpoint(policy, renderer.tokenizer, run.output("policy"))
         return {"dialogues": 0.0}
     policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
-    return fine_tune(
+    metrics = fine_tune(
         policy,
         [each for row in run.records("demonstrations") for each in renderer.dialogues(row["messages"])],
         renderer,
@@ -61,3 +62,6 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
         reporter=run,
         together=packs(run),
     )
+    if told := told_of_steps(metrics["steps"], config.training.warmup_ratio):
+        run.note(told)
+    return metrics

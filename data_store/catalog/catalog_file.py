@@ -12,7 +12,7 @@ from data_store.catalog.database import connect
 from data_store.catalog.journal import START, Journal
 from data_store.catalog.projection import build, migrations_in, migrations_wanted, tail
 from data_store.catalog.term import lead
-from data_store.damage import DamagedError, means_damage
+from data_store.damage import DamagedError, ctrl_c_heeded, means_damage
 from data_store.errors import StoreError, UnwritableError
 from data_store.files import sync_folder
 
@@ -93,7 +93,8 @@ class CatalogFile:
     def _lead(self, crowded: bool) -> None:
         connection = self._open_for_writing()
         try:
-            lead(connection, self.journal, crowded=crowded)
+            with ctrl_c_heeded():
+                lead(connection, self.journal, crowded=crowded)
         finally:
             connection.close()
 
@@ -109,7 +110,8 @@ class CatalogFile:
     def _rebuild(self) -> None:
         draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
         try:
-            build(draft, self.journal.whole(self._known_tail()))
+            with ctrl_c_heeded():
+                build(draft, self.journal.whole(self._known_tail()))
             # First the old ones away, then the new one in: an old write-ahead log must never meet the new file.
             self.path.unlink(missing_ok=True)
             self.path.with_name("catalog.duckdb.wal").unlink(missing_ok=True)

@@ -170,4 +170,7 @@ def _show_plan(opened: Study, as_json: bool) -> None:
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row.values()))
     console.print(table)
-    console.print(f"{sum(own)} of {sum(map(len, plans))} steps would be computed; nothing was started", highlight=False)
+    told = (
+        f"{sum(own)} of {sum(map(len, plans))} steps differ; of these only what is not finished yet would be computed"
+    )
+    console.print(f"{told}; nothing was started", highlight=False)

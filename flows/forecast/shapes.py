@@ -74,7 +74,12 @@ def _described(config: RunConfig) -> "PreTrainedConfig":
     from models.llama import llama_config
 
     if config.base_model is not None and not config.is_described:
-        return read_config(config.base_model)
+        known = read_config(config.base_model)
+        if getattr(known, "quantization_config", None):
+            raise ValueError(
+                "quantization_config: what quantized weights take is not planned: take the model as it was"
+            )
+        return known
     return llama_config(shape_of(config), None, 1, 2)
 
 
@@ -179,7 +184,8 @@ def _ppo(config: RunConfig, policy: "DryModel", reward: "DryModel", shape: Archi
     whole["weights"] += 4 * (policy.trained + 2 * reward.trained) if adapted else 4 * policy.parameters + 2 * each_read
     memory = Memory(**whole, activations=_activations(shape, of, of.pass_rows * tokens))
     trained = policy.trained + reward.trained
-    parameters = policy.parameters + (reward.trained if adapted else reward.parameters)
+    others = 3 * reward.trained if adapted else policy.parameters + 3 * reward.parameters
+    parameters = policy.parameters + others
     return RoleShape("PPO: all five", parameters, trained, memory, {})
 
 

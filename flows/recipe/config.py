@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
@@ -68,6 +68,7 @@ class RunConfig(Config):
         "'.' and '-', the first a letter or a digit"
     )
     description: str = Field(default="", description="What the run is for, for people")
+    _is_described: bool = PrivateAttr(default=False)
     seed: int = Field(default=0, ge=0, description="Every step derives its own seed from it")
     v0_seed: int | None = Field(
         default=None, ge=0, description="That of all up to V0; empty: `seed` is, as of the rest"
@@ -134,9 +135,7 @@ class RunConfig(Config):
     dpo: DPOConfig = Field(default=DPOConfig(), description="How DPO is done, with final_stage: dpo")
     evaluate: EvaluationConfig = Field(default=EvaluationConfig(), description="How each policy is evaluated")
     benchmarks: BenchmarksConfig = Field(default=BenchmarksConfig(), description="What each policy is put to, too")
-    contamination: ContaminationConfig | None = Field(
-        default=None, description="What of the evaluation sets stands in the training data; empty: not looked at"
-    )
+    contamination: ContaminationConfig | None = Field(default=None, description="Look for evaluation sets in the data")
     retention: Retention = Field(default=Retention(), description="Which superseded versions `halter gc` keeps")
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="What a start of the recipe takes in")
     gates: tuple[GateConfig, ...] = Field(default=(), description="Bounds at which the run stops; see docs/schedule.md")
@@ -241,9 +240,8 @@ class RunConfig(Config):
 
     @property
     def is_described(self) -> bool:
-        """Whether `model` stands for a base model whose folder is not there (see `load_config`)."""
-        base = None if "model" not in self.model_fields_set else self.base_model
-        return base is not None and not (base / DESCRIPTION).is_file()
+        """Whether `model` stands for a base model whose folder is not there: of a config for a plan (`load_config`)."""
+        return self._is_described
 
     @property
     def evaluation_judges(self) -> tuple[EvaluationJudgeConfig, ...]:
@@ -327,6 +325,8 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
+    absent = base is not None and not (base / DESCRIPTION).is_file()
+    config._is_described = absent and not opens_models and "model" in content
     _check_files(config, where, opens_models=opens_models)
     return config
 
@@ -335,16 +335,16 @@ def _check_files(config: RunConfig, where: str, *, opens_models: bool) -> None:
     check_data(config.data, where)
     if config.context_distillation is not None and config.context_distillation.file is not None:
         check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
-    of_files = {
-        "benchmarks.sets": config.benchmarks,
-        "reward_tests.sets": config.reward_tests,
-        "quality": config.quality,
-    }
-    for name, section in of_files.items():
+    of_files = (
+        (config.benchmarks, "benchmarks.sets"),
+        (config.reward_tests, "reward_tests.sets"),
+        (config.quality, "quality"),
+    )
+    for section, name in of_files:
         if section is not None and (missing := section.missing()):
             raise InputError(f"{where}: {name}: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
-    base = config.base_model if opens_models or not config.is_described else None
+    base = None if config.is_described else config.base_model
     check_folders(base, config.collect, config.evaluate, where, opened=opens_models)
     if config.extend_tokenizer is not None and base is not None:
         check_pieces(base, f"{where}: extend_tokenizer")

@@ -7,7 +7,7 @@ from data_store.closest import did_you_mean
 from data_store.errors import InputError
 from flows.recipe.config import RunConfig
 from flows.recipe.final_stages.stage import stages
-from models.llama_presets import PRESETS
+from models.llama_presets import PRESETS, resolve_architecture
 from tasks.temperature_tuning import AUTO
 
 _CONTEXT = ("max_position_embeddings", "n_positions")  # GPT-2 has its own word
@@ -75,12 +75,14 @@ def context_length(config: RunConfig) -> int:
     """Of the base model. Raises InputError where it does not say."""
     if config.base_model is not None and not config.is_described:
         return _base_context_length(config.base_model / "config.json")
-    if config.model.context_length is not None:
-        return config.model.context_length
-    if config.model.preset not in PRESETS:
-        near = did_you_mean(config.model.preset or "", PRESETS)
-        raise InputError(f"model.preset: unknown {config.model.preset!r}; there are {', '.join(PRESETS)}{near}")
-    return PRESETS[config.model.preset].context_length
+    preset = config.model.preset
+    if preset is not None and preset not in PRESETS:
+        near = did_you_mean(preset, PRESETS)
+        raise InputError(f"model.preset: unknown {preset!r}; there are {', '.join(PRESETS)}{near}")
+    try:
+        return resolve_architecture(config.model, config.tokenizer.vocab_size).context_length
+    except ValueError as error:
+        raise InputError(f"model: {error}") from None
 
 
 def _base_context_length(file: Path) -> int:

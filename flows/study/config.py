@@ -17,6 +17,7 @@ from data_store.errors import InputError
 from data_store.names import slug
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.distill_config import RunName
+from flows.recipe.invalid import messages
 from flows.recipe.plan import Plan, build_plan, seed_up_to_v0
 from flows.recipe.yaml_text import read_yaml_file, read_yaml_value
 from flows.session import check_fits
@@ -124,11 +125,7 @@ def _checked(content: Mapping[str, Any], where: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
-        told = [
-            f"{where}: {'.'.join(map(str, each['loc'])) or 'the study'}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        ]
-        raise InputError("\n".join(told)) from None
+        raise InputError("\n".join(messages(error, where, StudyConfig))) from None
 
 
 def open_study(config: StudyConfig) -> Study:

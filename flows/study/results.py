@@ -220,7 +220,7 @@ def interval_in_words(rows: Sequence[Row]) -> str:
     told = []
     if several := [str(count) for count in counts if count > 1]:
         one = any(len({run.v0_seed for run in row.finished}) == 1 < len(row.finished) for row in rows)
-        what = "seeds from V1 on, all with the same V0," if one else "seeds"
+        what = "seeds from V1 on, those of a variant with one V0," if one else "seeds"
         told.append(f"mean over {' or '.join(several)} {what} with the 95 % interval of the mean by Student's t")
     if 1 in counts:
         told.append(

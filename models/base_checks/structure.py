@@ -1,6 +1,7 @@
 """What the recipe needs of an architecture: a language model, a scalar head, and the layers that get adapters."""
 
 import difflib
+import json
 from pathlib import Path
 from typing import cast
 
@@ -16,18 +17,50 @@ from models.config import LoraConfig
 _LINEAR = (nn.Linear, Conv1D)
 
 
+_SIZES = {
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 100_000,
+    "num_key_value_heads": 100_000,
+    "head_dim": 100_000,
+    "hidden_size": 1_000_000,
+    "intermediate_size": 10_000_000,
+    "vocab_size": 100_000_000,
+    "max_position_embeddings": 1_000_000_000,
+}
+
+
 def read_config(folder: Path) -> PreTrainedConfig:
     """What transformers makes of the folder's config.json. Raises ValueError for an architecture that it does not know,
     for values that are none, and for heads that do not share the width, or the queries, evenly."""
+    _check_sizes(folder / "config.json")
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except StrictDataclassError as error:  # the second line says what is wrong
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"config.json: {reason} Take the config.json of the model's authors") from None
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except (ValueError, KeyError, OSError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"config.json: transformers cannot read it: {first_line(error)}") from None
     _check_heads(config)
     return config
+
+
+def _check_sizes(file: Path) -> None:
+    """What transformers takes without a word, and what fails long after, or never ends. A list has a size a layer."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # transformers says so
+    if not isinstance(content, dict):
+        raise ValueError("config.json: holds no keys and values: take the config.json of the model's authors")
+    for name, most in _SIZES.items():
+        size = content.get(name)
+        if size is None or isinstance(size, list):
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+            raise ValueError(f"config.json: {name} is {size!r}, and must be a whole number from 1 to {most:,}")
+    small = content.get("rms_norm_eps", 1e-6)
+    if not isinstance(small, int | float) or not 0 < small < 1:
+        raise ValueError(f"config.json: rms_norm_eps is {small!r}, and must be a number above 0 and below 1")
 
 
 def _check_heads(config: PreTrainedConfig) -> None:

@@ -24,6 +24,17 @@ from models.training.sharding import gather, is_sharded, own, shard
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
+def told_of_steps(steps: float, warmup: float) -> str:
+    """What a person should know of so many optimizer steps; empty where there is nothing. Warm-up is at least one whole
+    step, and its first one has a learning rate of 0."""
+    if steps > 1 or not warmup:
+        return ""
+    return (
+        "one optimizer step, which is warm-up at a learning rate of 0: nothing was learned. Give more rows, epochs or "
+        "a smaller batch_size, or set warmup_ratio: 0"
+    )
+
+
 def training_arguments(config: TrainerConfig, work: Path, seed: int, **extra: Any) -> dict[str, Any]:
     """Keyword arguments of `TrainingArguments` and its TRL subclasses. `extra` adds schedule and length."""
     return {

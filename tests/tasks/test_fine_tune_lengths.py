@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from models.config import ArchitectureConfig, SFTConfig, TokenizerConfig
 from models.dialogue import Renderer
@@ -54,6 +56,26 @@ def test_picks_that_outgrew_their_row_are_left_out_and_counted(policy: tuple[Pat
     assert (metrics["picks"], metrics["too_long"], metrics["dialogues"]) == (2.0, 1.0, 1.0)
     assert metrics["read_from_text"] == 2
     assert (tmp_path / "out" / "policy" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("warmup", [0.03, 0.0])
+def test_one_step_that_is_all_warm_up_learns_nothing_and_says_so(
+    policy: tuple[Path, Renderer], tmp_path: Path, warmup: float
+) -> None:
+    folder, _ = policy
+    run = step_run(
+        tmp_path,
+        inputs={"policy": folder, "picks": ("dialogue", [pick(1, "answer 1")])},
+        outputs={"policy": Output("model")},
+    )
+    training = SFTConfig(batch_size=1, sequence_length=64, epochs=1, warmup_ratio=warmup)
+    assert fine_tune.function(run, FineTuneStepConfig(training=training))["steps"] == 1
+    before, after = (load_file(each / "model.safetensors") for each in (folder, tmp_path / "out" / "policy"))
+    is_unlearned = all(torch.equal(before[name], after[name]) for name in before)
+    noted = tmp_path / "notes.jsonl"
+    assert is_unlearned is bool(warmup)
+    assert noted.exists() is is_unlearned
+    assert not is_unlearned or "nothing was learned" in noted.read_text()
 
 
 def test_where_no_pick_fits_the_step_says_what_to_raise(policy: tuple[Path, Renderer], tmp_path: Path) -> None:

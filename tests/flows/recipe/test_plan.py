@@ -438,6 +438,18 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
         build_plan(config_of(model={"preset": "llama9"}))
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"preset": "little", "hidden_size": 36}, "model: hidden_size / num_heads must be even"),
+        ({"preset": "little", "num_heads": 5}, "model: hidden_size must be a multiple of num_heads"),
+    ],
+)
+def test_a_model_whose_heads_do_not_fit_is_refused_before_any_step(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_plan(config_of(model=model))
+
+
 def test_the_descendants_of_a_step_are_all_that_it_feeds_in_later_iterations_too() -> None:
     plan = build_plan(config_of())
     assert descendants(plan, "V1", "train_safety_reward") == [

@@ -95,7 +95,8 @@ def test_what_does_not_fit_is_refused_by_key_and_value(vary: str, message: str) 
     ("text", "message"),
     [
         ("seeds: 3\n", "nothing is varied: give `vary` or `variants`"),
-        ("vari: {}\n", "vari: Extra inputs are not permitted"),
+        ("vari: {}\n", "there is no key vari; did you mean vary?"),
+        ("vary: {reward.margins: [none]}\nshare-v0: true\n", "there is no key share-v0; did you mean share_v0?"),
         ("vary: {reward.margins: [none]}\ncross: true\n", "cross combines the values of several keys"),
         ("vary: {reward.margins: []}\n", "vary.reward.margins: no value is given"),
         ("vary: {reward.margins: [none]}\nseeds: 31\n", "less than or equal to 30"),

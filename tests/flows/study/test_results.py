@@ -117,7 +117,7 @@ def test_it_is_said_what_the_interval_is_of_and_who_judged() -> None:
     assert over == "mean over 2 seeds with the 95 % interval of the mean by Student's t; judge: simulated, world 1"
     assert interval_in_words([Row("a", one), Row("b", two)]).startswith("mean over 2 seeds with")
     same = Row("a", tuple(result(seed, {"oracle_score": 0.2}, v0=1) for seed in (1, 2)))
-    assert interval_in_words([same]).startswith("mean over 2 seeds from V1 on, all with the same V0, with")
+    assert interval_in_words([same]).startswith("mean over 2 seeds from V1 on, those of a variant with one V0, with")
     assert "of one seed alone" in interval_in_words([Row("a", one), Row("b", two)])
 
 

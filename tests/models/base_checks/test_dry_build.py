@@ -97,7 +97,7 @@ def test_a_layer_that_is_not_there_gets_no_adapter(brought: Brought) -> None:
         ({"num_attention_heads": 5}, r"config.json: .*hidden size \(32\) is not a multiple of .*heads \(5\)"),
         ({"num_key_value_heads": 3}, "config.json: num_attention_heads 4 is no multiple of num_key_value_heads 3"),
         ({"model_type": "llama9"}, "config.json: transformers cannot read it: .*llama9"),
-        ({"hidden_size": "wide"}, "config.json: .*'hidden_size' expected int, got str"),
+        ({"hidden_size": "wide"}, "config.json: hidden_size is 'wide', and must be a whole number"),
     ],
 )
 def test_a_config_that_no_model_can_have_is_refused_by_its_field(

@@ -75,7 +75,7 @@ def test_a_reward_model_of_any_family_begins_with_zeros_and_opens_as_it_was_save
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)), alpha=0.1)
     wanted = model(ids).logits
-    assert wanted.abs().max() > 0.01
+    assert wanted.abs().max() > 1e-3
     save_checkpoint(model, tokenizer, tmp_path / "reward")
     opened = load_reward(tmp_path / "reward", base)
     torch.testing.assert_close(opened(ids).logits, wanted)

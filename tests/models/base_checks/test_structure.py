@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from models.base_checks.examine import examine_base, examine_judge
-from models.base_checks.structure import check_adapters, linear_layers
+from models.base_checks.structure import check_adapters, linear_layers, read_config
 from models.checkpoint import load_policy
 from models.config import LoraConfig
 from models.tokenizer import load_tokenizer
@@ -92,3 +92,27 @@ def test_weights_that_need_a_package_which_is_not_there_are_refused(brought: Bro
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="transformers cannot open the model: "):
         examine_base(folder, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_attention_heads", 0),
+        ("num_key_value_heads", 0),
+        ("head_dim", 0),
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", 100_000_000),
+        ("vocab_size", 0),
+        ("intermediate_size", 0),
+        ("rms_norm_eps", float("nan")),
+        ("rms_norm_eps", 0),
+        ("hidden_size", "64"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_by_name_before_anything_is_built(
+    tmp_path: Path, brought: Brought, key: str, value: object
+) -> None:
+    config = json.loads((brought() / "config.json").read_text()) | {key: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"config.json: {key} is "):
+        read_config(tmp_path)
