@@ -14,6 +14,7 @@ import duckdb
 
 from data_store.errors import StoreError
 
+_STOPPED = "Query interrupted"
 _DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
 
 
@@ -30,12 +31,12 @@ def means_damage(error: BaseException) -> bool:
 @contextmanager
 def ctrl_c_heeded() -> Iterator[None]:
     """Ctrl-C that meets DuckDB at work is a KeyboardInterrupt again: DuckDB makes a RuntimeError of it, which whoever
-    goes on after a failure takes for one."""
+    goes on after a failure takes for one. Its own interruptions are of a class of their own."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            raise error.__cause__ from None
+        if str(error) == _STOPPED:  # DuckDB 1 says why, 2 does not
+            raise KeyboardInterrupt from None
         raise
 
 

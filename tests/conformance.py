@@ -488,6 +488,10 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that may hold little more than 15 MB take",
         ),
         Row(
+            "Ctrl-C is taken for a failure, and the next run begins",
+            "a signal in the middle of a query of DuckDB arrives as KeyboardInterrupt, and the next query is answered",
+        ),
+        Row(
             "a law of losses is drawn where none holds",
             "losses that halve have the exponent .5 by hand; what rises, is level or goes up and down has no law",
         ),

@@ -2161,6 +2161,40 @@ MUTATIONS: tuple[Mutation, ...] = (
         (SHARING + "test_content_that_was_collected_here_comes_back_under_the_run_that_is_known",),
     ),
     Mutation(
+        "Ctrl-C in a query of DuckDB is a failure",
+        "data_store/damage.py",
+        "if str(error) == _STOPPED:",
+        "if not str(error):",
+        (
+            "tests/data_store/test_damage.py::"
+            "test_ctrl_c_in_the_middle_of_a_query_is_ctrl_c_and_no_failure_and_the_next_query_is_answered",
+        ),
+    ),
+    Mutation(
+        "seeds that share V0 have each their own",
+        "flows/recipe/plan.py",
+        "at.config.seed if at.number else seed_up_to_v0(at.config)",
+        "at.config.seed",
+        (
+            "tests/flows/study/test_config.py::"
+            "test_seeds_that_share_v0_differ_from_v1_on_and_the_first_is_the_run_as_it_would_be_alone",
+        ),
+    ),
+    Mutation(
+        "a batch of rows is as wide as a row in the mean",
+        "flows/forecast/passes.py",
+        "return replace(passes, tokens=passes.tokens * width, spread=square)",
+        "return replace(passes, spread=square)",
+        ("tests/flows/forecast/test_passes.py::test_the_columns_that_are_planned_are_those_that_the_sampler_reads",),
+    ),
+    Mutation(
+        "steps that run at once get all of what the machine draws, each",
+        "flows/energy.py",
+        'kwh + drawn["kwh"] / len(self._drawn)',
+        'kwh + drawn["kwh"]',
+        ("tests/flows/test_energy.py::test_steps_that_run_at_once_get_like_parts_of_what_the_machine_draws",),
+    ),
+    Mutation(
         "an interval over seeds of the deviation of the seeds alone",
         "flows/study/results.py",
         "statistics.stdev(values) / math.sqrt(len(values))",

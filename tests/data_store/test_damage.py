@@ -23,6 +23,9 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.slow
+@pytest.mark.conformance(
+    "Ctrl-C is taken for a failure, and the next run begins", equation="data_store.damage:ctrl_c_heeded"
+)
 def test_ctrl_c_in_the_middle_of_a_query_is_ctrl_c_and_no_failure_and_the_next_query_is_answered() -> None:
     done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("Ctrl-C [(42,)]\n", 0), done.stderr

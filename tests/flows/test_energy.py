@@ -29,8 +29,12 @@ def drawn(found: object) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_steps_that_run_at_once_get_like_parts_of_what_the_machine_draws() -> None:
-    """a by itself for two seconds, with b for two, and b by itself for two: half of all for each."""
+    """a by itself for two seconds, with b for two, and b by itself for two: half of all for each, which is three times
+    what c takes in two seconds."""
     meter = EnergyMeter("DEU")
+    meter.begin("c")
+    time.sleep(2)
+    c = drawn(meter.end("c"))
     meter.begin("a")
     time.sleep(2)
     meter.begin("b")
@@ -40,6 +44,7 @@ def test_steps_that_run_at_once_get_like_parts_of_what_the_machine_draws() -> No
     b = drawn(meter.end("b"))
     assert meter.problem == ""
     assert 0.5 < a[KWH] / b[KWH] < 2
+    assert 0.75 < (a[KWH] + b[KWH]) / c[KWH] / 3 < 1.28
     watts = (a[KWH] + b[KWH]) * 3.6e6 / 6
     assert 1 < watts < 5_000, "of a machine, in kWh and not in joules"
     assert a[KG_CO2] / a[KWH] == pytest.approx(GERMAN_GRID, rel=0.01)
