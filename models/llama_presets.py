@@ -53,9 +53,40 @@ PRESETS = {
 }
 
 
+# The most that a config.json may say: far above all that is published, and what is above would never end
+_SIZES = {
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 100_000,
+    "num_key_value_heads": 100_000,
+    "head_dim": 100_000,
+    "hidden_size": 1_000_000,
+    "intermediate_size": 10_000_000,
+    "vocab_size": 100_000_000,
+    "max_position_embeddings": 1_000_000_000,
+}
+
+_OF_LLAMA = tuple(name for name in _SIZES if name not in ("num_key_value_heads", "head_dim"))
+
+
+def check_sizes(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for a size in a config.json that no model has: transformers takes some without a word, and they
+    fail long after. A list has a size a layer."""
+    for name, most in _SIZES.items():
+        size = config.get(name)
+        if size is None or isinstance(size, list):
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+            raise ValueError(f"{name} is {size!r}, and must be a whole number from 1 to {most:,}")
+
+
 def shape_in(config: Mapping[str, Any]) -> Architecture:
     """Of a decoder like Llama's, by its config.json. Raises KeyError, TypeError or ValueError where that is none."""
-    shape = Architecture(
+    check_sizes(config)
+    if odd := [name for name in _SIZES if name in config and isinstance(config[name], list)]:
+        raise ValueError(f"{odd[0]} differs from layer to layer, and a Llama's does not")
+    if absent := [name for name in _OF_LLAMA if config[name] is None]:
+        raise ValueError(f"{absent[0]} is not given")
+    return Architecture(
         hidden_size=config["hidden_size"],
         num_layers=config["num_hidden_layers"],
         num_heads=config["num_attention_heads"],
@@ -65,11 +96,6 @@ def shape_in(config: Mapping[str, Any]) -> Architecture:
         vocab_size=config["vocab_size"],
         tie_embeddings=bool(config.get("tie_word_embeddings", False)),
     )
-    for name in ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "ffn_size", "context_length", "vocab_size"):
-        size = getattr(shape, name)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} is {size!r}, and must be a whole number from 1 on")
-    return shape
 
 
 def published_vocabulary(config: ArchitectureConfig, otherwise: int) -> int:

@@ -30,6 +30,30 @@ def trl_arguments(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
+def trl_ppo_arguments(folder: Path, prompts: int, *, mini_batches: int, at_once: int, tokens: int) -> dict[str, Any]:
+    """Of its PPO trainer up to 1.9: as many prompts an iteration, which has no end, and so many answers at once."""
+    return {
+        "output_dir": str(folder / "trl"),
+        "per_device_train_batch_size": prompts,
+        "num_mini_batches": mini_batches,
+        "num_ppo_epochs": 1,
+        "total_episodes": prompts * 10_000,
+        "local_rollout_forward_batch_size": at_once,
+        "stop_token": "eos",
+        "response_length": tokens,
+        "temperature": 1.0,
+        "learning_rate": LEARNING_RATE,
+        "num_sample_generations": 0,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+    }
+
+
 def with_transformers(kind: type, folder: Path, name: str, **options: Any) -> Any:
     """A model in float32, to be trained, as peft and transformers open it."""
     import torch

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.from_store import MODELS, lay_out, read
-from benchmarks.peers.opened import LEARNING_RATE
+from benchmarks.peers.opened import LEARNING_RATE, trl_ppo_arguments
 from benchmarks.peers.rows import Row, compare
 from benchmarks.peers.turns import Turn, trl_turns
 
@@ -83,11 +83,7 @@ def of_trl(folder: Path) -> None:
     reward = AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1)
     trainer = PPOTrainer(
         args=PPOConfig(
-            output_dir=str(folder / "trl"), per_device_train_batch_size=PROMPTS, num_mini_batches=PROMPTS // MINI_BATCH,
-            num_ppo_epochs=1, total_episodes=PROMPTS * 10_000, local_rollout_forward_batch_size=48, stop_token="eos",
-            response_length=TOKENS, temperature=1.0, learning_rate=LEARNING_RATE, num_sample_generations=0,
-            use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True,
+            **trl_ppo_arguments(folder, PROMPTS, mini_batches=PROMPTS // MINI_BATCH, at_once=48, tokens=TOKENS)
         ),
         processing_class=tokenizer,
         model=AutoModelForCausalLM.from_pretrained(folder / "policy"),

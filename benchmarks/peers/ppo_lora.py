@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.opened import LEARNING_RATE
+from benchmarks.peers.opened import LEARNING_RATE, trl_ppo_arguments
 from benchmarks.peers.ppo import take_turns
 from benchmarks.peers.rows import Row, compare
 from benchmarks.peers.turns import trl_turns
@@ -103,11 +103,7 @@ def of_trl(folder: Path) -> None:
     prompts = [{"input_ids": ids} for ids in json.loads((folder / "prompts.json").read_text())]
     trainer = PPOTrainer(
         args=PPOConfig(
-            output_dir=str(folder / "trl"), per_device_train_batch_size=PROMPTS, num_mini_batches=1, num_ppo_epochs=1,
-            total_episodes=PROMPTS * 10_000, local_rollout_forward_batch_size=PROMPTS, stop_token="eos",
-            response_length=TOKENS, temperature=1.0, learning_rate=LEARNING_RATE, num_sample_generations=0,
-            use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True,
+            **trl_ppo_arguments(folder, PROMPTS, mini_batches=1, at_once=PROMPTS, tokens=TOKENS)
         ),
         processing_class=AutoTokenizer.from_pretrained(base, padding_side="left"),
         model=AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),

@@ -13,20 +13,9 @@ from transformers.pytorch_utils import Conv1D
 from models.base_checks.finding import Finding, first_line
 from models.checkpoint import backbone, classifier_of
 from models.config import LoraConfig
+from models.llama_presets import check_sizes
 
 _LINEAR = (nn.Linear, Conv1D)
-
-
-_SIZES = {
-    "num_hidden_layers": 1_000,
-    "num_attention_heads": 100_000,
-    "num_key_value_heads": 100_000,
-    "head_dim": 100_000,
-    "hidden_size": 1_000_000,
-    "intermediate_size": 10_000_000,
-    "vocab_size": 100_000_000,
-    "max_position_embeddings": 1_000_000_000,
-}
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -45,19 +34,17 @@ def read_config(folder: Path) -> PreTrainedConfig:
 
 
 def _check_sizes(file: Path) -> None:
-    """What transformers takes without a word, and what fails long after, or never ends. A list has a size a layer."""
+    """What transformers takes without a word, and what fails long after, or never ends."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # transformers says so
     if not isinstance(content, dict):
         raise ValueError("config.json: holds no keys and values: take the config.json of the model's authors")
-    for name, most in _SIZES.items():
-        size = content.get(name)
-        if size is None or isinstance(size, list):
-            continue
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise ValueError(f"config.json: {name} is {size!r}, and must be a whole number from 1 to {most:,}")
+    try:
+        check_sizes(content)
+    except ValueError as error:
+        raise ValueError(f"config.json: {error}") from None
     small = content.get("rms_norm_eps", 1e-6)
     if not isinstance(small, int | float) or not 0 < small < 1:
         raise ValueError(f"config.json: rms_norm_eps is {small!r}, and must be a number above 0 and below 1")

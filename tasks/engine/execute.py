@@ -191,8 +191,8 @@ def _compute(
         spent = ended.processor_seconds
 
     store.begin_run(record, [entry.version_id for entry in inputs])
-    meter.begin(record.run_id)
     try:
+        meter.begin(record.run_id)
         measured = run_in_worker(
             store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points), on_end
         )
@@ -221,8 +221,8 @@ def _compute(
             "CancelledError",
             "TerminationSignal",
         )
-        meter.end(record.run_id)
         store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000], spent)
+        meter.end(record.run_id)
         raise
     noted = folder / NOTES
     notes = tuple(map(json.loads, noted.read_text().splitlines())) if noted.exists() else ()

@@ -309,3 +309,26 @@ def test_a_damaged_input_ends_the_step_with_its_name_and_what_puts_it_right(
     assert not bench.execute(word, force=True).cached
     assert verify(bench.store).problems == (), "made anew by its step, in the place of the damaged one"
     assert not bench.execute(joined).cached
+
+
+class Interrupted:
+    """A meter that somebody interrupts while it looks for what it measures with."""
+
+    problem = ""
+
+    def begin(self, run_id: str) -> None:
+        raise KeyboardInterrupt
+
+    def end(self, run_id: str) -> tuple[Metric, ...]:
+        return ()
+
+
+@pytest.mark.slow
+def test_a_step_that_is_interrupted_before_its_meter_has_begun_is_cancelled_and_not_at_work_for_ever(
+    bench: Bench, word: StepCall
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench.execute(word, meter=Interrupted())
+    assert bench.states("write_word") == ["cancelled"]
+    bench.execute(word)
+    assert bench.states("write_word") == ["cancelled", "succeeded"]
