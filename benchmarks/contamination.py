@@ -4,7 +4,6 @@ Texts of words as they are distributed in texts (Zipf), a tokenizer trained on t
 in it. Printed are the speeds of reading tokens and of the search alone, the memory, and what was found of the planted.
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory import peak_memory
 from models.algorithms.overlap import OverlapSearch
 from models.config import TokenizerConfig
 from models.tokenizer import train_tokenizer
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"tokens are read at {size / 1e6 / reading:.1f} MB/s, searched at {size / 1e6 / looking:.1f} MB/s")
     print(f"together {size / 1e6 / (reading + looking):.1f} MB/s")
     print(f"planted {len(planted)}, found {len(hit & planted)}; of {samples - len(planted)} others {clean} touched")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"peak memory {peak_memory() / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_memory
 from data_store.corpus.filtering import filter_documents
 from data_store.corpus.registry import FilterConfig
 from data_store.files import open_batches
@@ -82,15 +83,9 @@ def run(path: Path) -> dict[str, float]:
         "MB": read / 1e6,
         "seconds": time.perf_counter() - started,
         "processor seconds": time.process_time() - computed,
-        "peak MB": _peak() / 1e6,
+        "peak MB": peak_memory() / 1e6,
         **{f"dropped {reason}": count for reason, count in counts.dropped.items() if count},
     }
-
-
-def _peak() -> int:
-    """Bytes; getrusage would tell those of the process that started this one, where they were more."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def main() -> None:

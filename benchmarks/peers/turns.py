@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.memory import peak_memory
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 
@@ -37,10 +39,7 @@ class Turn:
     def end(self, **work: float) -> None:
         """`work` is what both sides must have done alike, by name."""
         seconds = time.process_time() - self.started
-        # not getrusage's: that begins with the memory of the process which started this one
-        status = Path("/proc/self/status").read_text().splitlines()
-        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-        self.answers.write(json.dumps({"seconds": seconds, "peak_mb": peak, **work}) + "\n")
+        self.answers.write(json.dumps({"seconds": seconds, "peak_mb": peak_memory() / 2**20, **work}) + "\n")
         self.answers.flush()
 
 

@@ -237,7 +237,7 @@ def learned_by(monkeypatch: pytest.MonkeyPatch, trainer: str) -> Callable[[], tu
 
     def note(*arguments: Any, **_: Any) -> dict[str, float]:
         given.append(arguments)
-        return {"loss": 0.0}
+        return {"loss": 0.0, "steps": 40.0}
 
     monkeypatch.setattr(trainer, note)
     return lambda: given[0]

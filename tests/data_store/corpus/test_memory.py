@@ -18,6 +18,8 @@ SCHEMA = row_kind("document").schema
 DOCUMENT = 16_000
 FILTERS = """
 import json, sys
+from pathlib import Path
+from benchmarks.memory import peak_memory
 from data_store.corpus.filtering import filter_documents
 from data_store.corpus.registry import FilterConfig
 from data_store.files import open_batches
@@ -25,16 +27,10 @@ with open_batches(Path(sys.argv[1])) as file:
     config = FilterConfig(memory_mb=64)
     kept = []
     filter_documents(file.iter_batches(64), config, lambda stay, go: kept.append(stay.num_rows))
-print(json.dumps([sum(kept), peak()]))
+print(json.dumps([sum(kept), peak_memory()]))
 """
-# Not getrusage: what the process that started this one held counts there. Not a limit on the process either: stacks and
-# arenas that nobody touches count there, some of a hundred megabytes more or less from one start to the next.
-PEAK = """
-from pathlib import Path
-def peak():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-"""
+# Not a limit on the process: stacks and arenas that nobody touches count there, some of a hundred megabytes more or
+# less from one start to the next.
 
 
 def corpus_of(path: Path, documents: int) -> Path:
@@ -48,9 +44,9 @@ def corpus_of(path: Path, documents: int) -> Path:
 
 
 def told_by(program: str, *arguments: object) -> Any:
-    """What a program in a process of its own, which can ask for its `peak()`, prints as JSON."""
+    """What a program in a process of its own prints as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", PEAK + program, *map(str, arguments)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
