@@ -7,6 +7,7 @@ from data_store.commands import halter
 from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError
 from data_store.files import write_durably
+from data_store.places import PLACES_FILE
 
 STORE_FORMAT = 1
 MARKER = "halter-store.json"
@@ -14,6 +15,7 @@ DAMAGED_FOLDER = "damaged"  # where `repair` puts what no backup has, until it i
 _FOLDERS = ("journal", "spool", "spool/tmp", "spool/refused", "objects", "checkouts", "datasets", "tmp")
 _FILES = (
     MARKER,
+    PLACES_FILE,
     "catalog.lock",
     "gc.lock",
     "checkouts.lock",
