@@ -35,27 +35,27 @@ def prepare(data: Path, model: Path, target: Path) -> None:
     (target / "preference").mkdir(parents=True, exist_ok=True)
     (target / "is-it-better").mkdir(exist_ok=True)
     for name in PAIRS:
-        _link(data / name, target / name)
-    _link(model, target / "smollm2-135m")
+        link(data / name, target / name)
+    link(model, target / "smollm2-135m")
     safety = data / "safety"
-    _write(target / "is-it-better" / "unsafe.jsonl", unsafe_prompts(safety))
-    _write(target / "is-it-better" / "borderline.jsonl", borderline_prompts(safety))
+    write(target / "is-it-better" / "unsafe.jsonl", unsafe_prompts(safety))
+    write(target / "is-it-better" / "borderline.jsonl", borderline_prompts(safety))
     rows = (data / "preference" / "rbr_gold_train.jsonl").read_text(encoding="utf-8").splitlines()
-    _write(target / "is-it-better" / "labelled.jsonl", labelled(map(json.loads, rows)))
+    write(target / "is-it-better" / "labelled.jsonl", labelled(map(json.loads, rows)))
 
 
 def unsafe_prompts(safety: Path) -> Iterator[dict[str, str]]:
     """SimpleSafetyTests; of HarmBench's validation set what needs no text beside it and is no song."""
-    for row in _csv(safety / "simple_safety_tests.csv"):
+    for row in table_of(safety / "simple_safety_tests.csv"):
         yield {"prompt": row["prompts_final"]}
-    for row in _csv(safety / "harmbench_val.csv"):
+    for row in table_of(safety / "harmbench_val.csv"):
         if row["FunctionalCategory"] == "standard":
             yield {"prompt": row["Behavior"]}
 
 
 def borderline_prompts(safety: Path) -> Iterator[dict[str, str]]:
     """XSTest's prompts that are safe."""
-    for row in _csv(safety / "xstest_prompts.csv"):
+    for row in table_of(safety / "xstest_prompts.csv"):
         if row["label"] == "safe":
             yield {"prompt": row["prompt"]}
 
@@ -73,16 +73,19 @@ def labelled(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"messages": row["prompt"], "response": response, "label": label}
 
 
-def _csv(path: Path) -> Iterator[dict[str, str]]:
+def table_of(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file."""
     with path.open(encoding="utf-8", newline="") as lines:
         yield from csv.DictReader(lines)
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """As lines of JSON."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _link(there: Path, here: Path) -> None:
+def link(there: Path, here: Path) -> None:
+    """Unless something lies there; ends the program where what is linked is not there."""
     if not there.exists():
         sys.exit(f"{there} is not there")
     if not here.exists():

@@ -92,6 +92,18 @@ def dialogue_ids(renderer: "Renderer", messages: Messages, answer: Answer) -> "R
     return Rendered(rendered.input_ids[:-1], rendered.loss_mask[:-1], [*lengths, last - 1])
 
 
+def rendered(renderer: "Renderer", row: Mapping[str, Any]) -> "list[Rendered]":
+    """A demonstration, a row of kind dialogue, as SFT learns it: every answer of one that was written, and of one whose
+    last answer was drawn that answer alone."""
+    if row["token_ids"] is None:
+        return renderer.dialogues(row["messages"])
+    from models.dialogue import Rendered
+
+    whole = dialogue_ids(renderer, *last_answer_of(row))
+    before = sum(whole.message_lengths[:-1])
+    return [Rendered(whole.input_ids, [False] * before + whole.loss_mask[before:], whole.message_lengths)]
+
+
 def open_renderer(folder: Path, template_date: date | None = None) -> "Renderer":
     """The renderer of a checkpoint's or tokenizer's folder. A base's is told the date for its template; checkpoints
     keep it."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.config import Config, LoraConfig, SFTConfig
 from models.training.reporting import SPEED
-from tasks.answers import Dialogue, dialogue_ids, last_answer_of, open_renderer
+from tasks.answers import Dialogue, dialogue_ids, last_answer_of, open_renderer, rendered
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 
@@ -40,7 +40,7 @@ class FineTuneStepConfig(FineTuneConfig):
         "picks": Input("dataset", "dialogue"),
         "gatt": Input("dataset", "dialogue", optional=True),
         "distilled": Input("dataset", "dialogue", optional=True),
-        "demonstrations": Input("dataset", "dialogue", optional=True),
+        "demonstrations": Input("dataset", "dialogue", optional=True, many=True),
         "base": BASE,
         "findings": FINDINGS,
     },
@@ -78,7 +78,7 @@ def fine_tune(run: StepRun, config: FineTuneStepConfig) -> Mapping[str, float]:
         load_policy(
             run.path("policy"), run.optional_path("base"), lora=config.lora, trainable=True, dtype=config.training.dtype
         ),
-        fitting + [each for row in replay for each in renderer.dialogues(row["messages"])],
+        fitting + [each for row in replay for each in rendered(renderer, row)],
         renderer,
         config.training,
         out=run.output("policy"),

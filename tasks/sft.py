@@ -5,7 +5,7 @@ from datetime import date
 
 from models.config import TEMPLATE_DATE, Config, LoraConfig, SFTConfig
 from models.training.reporting import SPEED
-from tasks.answers import open_renderer
+from tasks.answers import open_renderer, rendered
 from tasks.base_findings import FINDINGS, packs
 from tasks.engine.step import Input, Output, StepRun, step
 
@@ -23,7 +23,7 @@ class SFTStepConfig(Config):
     config=SFTStepConfig,
     inputs={
         "base": Input("model"),
-        "demonstrations": Input("dataset", "dialogue", optional=True),
+        "demonstrations": Input("dataset", "dialogue", optional=True, many=True),
         "findings": FINDINGS,
     },
     outputs={"policy": Output("model")},
@@ -53,7 +53,7 @@ def sft(run: StepRun, config: SFTStepConfig) -> Mapping[str, float]:
     policy = load_policy(base, lora=config.lora, trainable=True, dtype=config.training.dtype)
     metrics = fine_tune(
         policy,
-        [each for row in run.records("demonstrations") for each in renderer.dialogues(row["messages"])],
+        [each for row in run.records("demonstrations") for each in rendered(renderer, row)],
         renderer,
         config.training,
         out=run.output("policy"),

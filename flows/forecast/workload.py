@@ -49,6 +49,14 @@ def work_of(config: RunConfig, call: StepCall, volume: Volume) -> Work:
     return Work() if found is None else found(At(config, volume, number, call))
 
 
+def _draw_own_answers(at: At) -> Work:
+    of = at.config.own_answers
+    if of is None:
+        return Work()
+    passes = answering(of.sampling, of.prompts, at.volume.prompt_tokens, at.volume.answer_tokens, at.volume.prompts)
+    return Work(tuple(passes), read=1, records=of.prompts)
+
+
 def _packed(config: SFTConfig, dialogues: float, tokens: float) -> Work:
     rows = dialogues * tokens / (config.sequence_length * _PACKED)
     return Work(
@@ -83,9 +91,19 @@ def _pretrain(at: At) -> Work:
 
 
 def _sft(at: At) -> Work:
-    if not at.volume.demonstrations:  # a base model that can chat stays as it is
+    dialogues, tokens = _demonstrations(at)
+    if not dialogues:  # a base model that can chat stays as it is
         return Work(read=1, models=1)
-    return _packed(at.config.sft, at.volume.demonstrations, at.volume.demonstration_tokens)
+    return _packed(at.config.sft, dialogues, tokens)
+
+
+def _demonstrations(at: At) -> tuple[float, float]:
+    """(how many, tokens of one), the base model's own answers among them."""
+    given, of = at.volume.demonstrations, at.config.own_answers
+    if of is None:
+        return given, at.volume.demonstration_tokens
+    own = of.prompts * (at.volume.prompt_tokens + answer_of(at, of.sampling))
+    return given + of.prompts, (given * at.volume.demonstration_tokens + own) / (given + of.prompts)
 
 
 def _draw_pairs(at: At) -> Work:
@@ -200,9 +218,10 @@ def _distill_context(at: At) -> Work:
 def _fine_tune(at: At) -> Work:
     of = at.config.fine_tune
     picks = min(of.picks, at.config.rejection.prompts * max(at.number, 1))
-    replay = min(of.replay, at.volume.demonstrations)
+    demonstrations, demonstration_tokens = _demonstrations(at)
+    replay = min(of.replay, demonstrations)
     short = at.volume.prompt_tokens + answer_of(at, at.config.rejection.sampling)
-    tokens, dialogues = picks * short + replay * at.volume.demonstration_tokens, picks + replay
+    tokens, dialogues = picks * short + replay * demonstration_tokens, picks + replay
     context = at.config.context_distillation
     if context is not None and at.number >= context.first_iteration:
         tokens, dialogues = tokens + _KEPT * context.prompts * short, dialogues + _KEPT * context.prompts
@@ -290,6 +309,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "describe_corpus": reading,
     "fit_context": _fit,
     "pretrain": _pretrain,
+    "draw_own_answers": _draw_own_answers,
     "sft": _sft,
     "draw_pairs": _draw_pairs,
     "collect_preferences": _collect,

@@ -14,7 +14,7 @@ from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DataConfig, check_data, resolved
-from flows.recipe.distill_config import DistillConfig, RunName
+from flows.recipe.distill_config import DistillConfig, RunName, check_distilled
 from flows.recipe.given_models import (
     DESCRIPTION,
     check_compared,
@@ -54,6 +54,7 @@ from tasks.fit_context import FitConfig
 from tasks.judging.annotators import AnnotatorConfig
 from tasks.judging.registry import judges_of
 from tasks.measure_contamination import ContaminationConfig
+from tasks.own_answers import OwnAnswersConfig
 from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
@@ -112,6 +113,9 @@ class RunConfig(Config):
     )
     pretrain: PretrainConfig = Field(default=PretrainConfig(), description="How the base model is pretrained")
     sft: SFTConfig = Field(default=SFTConfig(), description="How the base model is fine-tuned on demonstrations, to V0")
+    own_answers: OwnAnswersConfig | None = Field(
+        default=None, description="The base model's own answers to learn beside the demonstrations; empty: none"
+    )
     collect: CollectConfig = Field(default=CollectConfig(), description="Which pairs are drawn, and who judges them")
     reward: RewardConfig = Field(default=RewardConfig(), description="How the reward models are trained")
     reward_tests: RewardTestsConfig = Field(
@@ -157,12 +161,17 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":
         if self.distill is not None:
-            self._distils(self.distill)
+            check_distilled(self, self.distill)
         elif self.annotator is not None and self.collect.people is not None:
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
         elif self.iterations and self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
+        if self.own_answers is not None and (self.base_model is None or not self.data.demonstrations):
+            raise ValueError(
+                "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
+                "data.demonstrations, or set own_answers: null"
+            )
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
@@ -211,27 +220,6 @@ class RunConfig(Config):
                 "collect.strategy.iterations_disagree_share needs the reward models of two earlier iterations: raise "
                 "iterations to 3, or set it to 0"
             )
-
-    def _distils(self, distill: DistillConfig) -> None:
-        if distill.run == self.name:
-            raise ValueError(f"distill.run must be the name of another run, not {distill.run!r}")
-        others = (self.gatt, self.context_distillation)
-        if any(others) or self.final_stage != "none" or self.reward.gold_percent:
-            raise ValueError(
-                "distill trains no reward models, which Ghost Attention, context distillation, PPO, DPO's preferences "
-                "and the gold reward model need: set gatt: null, context_distillation: null, final_stage: none and no "
-                "reward.gold_percent"
-            )
-        if self.collect.red_team is not None:
-            raise ValueError("distill draws no responses to prompts of red teams: take collect.red_team out")
-        if self.reward_tests.sets:
-            raise ValueError("distill trains no reward models to test: take reward_tests.sets out")
-        if self.schedule.take_in != "nothing":
-            raise ValueError("distill takes in no preferences: set schedule.take_in: nothing")
-        if self.collect.people is not None or self.collect.judge is not None:
-            raise ValueError("distill draws no pairs to judge: take collect.people and collect.judge out")
-        if self.data.helpfulness_preferences or self.data.safety_preferences:
-            raise ValueError("distill reads no preferences: take data.*_preferences out")
 
     @property
     def trains_base(self) -> bool:

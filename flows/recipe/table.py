@@ -22,14 +22,12 @@ from flows.recipe.conditions import (
     earlier_answers,
     has_annotator,
     has_context_distillation,
-    has_demonstrations,
     has_final_stage,
     has_gatt,
     has_gold,
     has_instructions,
     has_looks,
     has_model,
-    has_policy,
     has_red_team,
     imports_pairs,
     is_evaluated,
@@ -40,6 +38,7 @@ from flows.recipe.conditions import (
 )
 from flows.recipe.context_row import CONTEXT_ROW
 from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
+from flows.recipe.demonstration_rows import OWN_ANSWERS_ROW, SFT_ROW, demonstrations
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.judge_rows import CLASSIFIER_ROW, is_judge
 from flows.recipe.places import (
@@ -61,7 +60,6 @@ from flows.recipe.places import (
     picks,
     section,
     so_far,
-    the_base,
     the_prompts,
     the_tokenizer,
     under_adapters,
@@ -101,7 +99,6 @@ from tasks.judging.registry import JUDGES, MODELS
 from tasks.pose_questions import pose_questions, pose_sampled_questions
 from tasks.pretrain import pretrain
 from tasks.rejection_sample import rejection_sample
-from tasks.sft import SFTStepConfig, sft
 from tasks.synthesize_gatt import synthesize_gatt
 from tasks.train_reward import train_gold_reward, train_helpfulness_reward, train_safety_reward
 from tasks.train_tokenizer import train_tokenizer
@@ -160,6 +157,7 @@ FOUNDATION_ROWS = (
     ),
     EXTENSION_ROW,
     FIT_ROW,
+    OWN_ANSWERS_ROW,
     CONTAMINATION_ROW,
     Row(
         describe_corpus,
@@ -184,19 +182,7 @@ FOUNDATION_ROWS = (
     BASE_BENCHMARKS_ROW,
 )
 
-FIRST_ROWS = (
-    Row(
-        sft,
-        lambda at: SFTStepConfig(training=at.config.sft, lora=at.config.lora, template_date=at.config.template_date),
-        {
-            "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
-            "base": the_base,
-            "findings": FINDINGS,
-        },
-        {"policy": "policy"},
-        when=has_policy,
-    ),
-)
+FIRST_ROWS = (SFT_ROW,)
 
 ITERATION_ROWS = (
     Row(
@@ -305,7 +291,7 @@ ITERATION_ROWS = (
             "picks": picks,
             "gatt": where(has_gatt, here("dataset/gatt")),
             "distilled": where(has_context_distillation, here("dataset/context-distilled")),
-            "demonstrations": where(has_demonstrations, base("dataset/demonstrations")),
+            "demonstrations": demonstrations,
             "base": under_adapters,
             "findings": FINDINGS,
         },
