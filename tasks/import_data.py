@@ -1,7 +1,7 @@
 """The recipe's raw material: from the user's files, or from the little world."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -63,7 +63,7 @@ def _imports(config: ImportStepConfig, sources: Files, what: str, name: str) -> 
 
 
 @step(
-    version=4,
+    version=5,
     config=ImportStepConfig,
     inputs={
         **{role: Input("file", optional=True, many=True) for role in ROLES},
@@ -139,12 +139,12 @@ def _from_files(run: StepRun, config: ImportStepConfig, files: ImportedFiles) ->
     def pairs(role: str) -> Iterator[pa.Table]:
         found = prompts_of_pairs.setdefault(role, {})
         for table in files.pairs(role, lambda pieces: each_without_texts(pieces, tested, IN_REWARD_TEST)):
-            if collects_prompts:
-                _add_prompts(found, table, files, config)
+            _add_prompts(found, table, files, config, asked)
             yield without(table, "annotator", withdrawn)
 
     withdrawn = run.withdrawn("annotator")
-    collects_prompts = run.wants("prompts") and not any(files.paths(f"{axis}_prompts") for axis in AXES)
+    # of the axes that have no prompts of their own
+    asked = [axis for axis in AXES if run.wants("prompts") and not files.paths(f"{axis}_prompts")]
     preferences = (table for role in PAIRS if files.paths(role) for table in pairs(role))
     if run.wants("preferences"):
         files.write("preferences", preferences)
@@ -208,11 +208,13 @@ def _once_held_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "split": split(row)} for row in found.values()]
 
 
-def _add_prompts(found: dict[str, Row], pairs: pa.Table, files: ImportedFiles, config: ImportConfig) -> None:
-    """Add the prompts that pairs were collected on by their id, each once. Where a file holds a pair out, its prompt
-    is."""
+def _add_prompts(
+    found: dict[str, Row], pairs: pa.Table, files: ImportedFiles, config: ImportConfig, axes: Collection[str]
+) -> None:
+    """Add the prompts that pairs on these axes were collected on by their id, each once. Where a file holds a pair out,
+    its prompt is."""
     for pair in row_dicts(pairs.select(["prompt_id", "source", "axis", "messages", "split"])):
-        if pair["prompt_id"] in found:
+        if pair["axis"] not in axes or pair["prompt_id"] in found:
             continue
         split = _split_of(files, pair["axis"], config)(pair["messages"])
         if pair["split"] is not None:  # what validates trains no reward model either way
