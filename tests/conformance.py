@@ -293,6 +293,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that were drawn behind the pre-prompt",
         ),
         Row(
+            "own answers to what is held out",
+            "the base model's own answers are to ordinary prompts to train on; the last answer of each is learned, as "
+            "the very ids that were drawn",
+            "answers to held-out prompts make evaluations of what was seen",
+        ),
+        Row(
             "over-optimisation unseen",
             "a reward model that training never sees is reported beside the one that is optimised",
             "beside it stands the annotator's own score of held-out answers, where there is an annotator; both are "

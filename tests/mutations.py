@@ -90,6 +90,7 @@ TOOLS = "tests/data_store/reading/test_annotation_tools.py::"
 JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
 TUNING = "tests/tasks/test_temperature_tuning.py::test_"
+OWN = "tests/tasks/test_own_answers.py::"
 DISTILLED = "tests/tasks/test_distill_context.py::"
 PEOPLE = "tests/tasks/judging/test_by_people.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
@@ -217,6 +218,31 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             DISTILLED
             + "test_what_is_scored_and_learned_is_the_prompt_without_the_preprompt_and_the_very_ids_that_were_drawn",
+        ),
+    ),
+    # tasks/own_answers.py, tasks/answers.py, tasks/import_data.py
+    Mutation(
+        "own answers to held-out prompts are learned",
+        "tasks/own_answers.py",
+        'if row["split"] == "train" and row["axis"] == "helpfulness"]',
+        'if row["axis"] == "helpfulness"]',
+        (OWN + "test_ordinary_prompts_to_train_on_that_have_room_are_answered_each_once",),
+    ),
+    Mutation(
+        "of an own answer the turns before it are learned too",
+        "tasks/answers.py",
+        "[False] * before + whole.loss_mask[before:]",
+        "whole.loss_mask",
+        (OWN + "test_of_a_drawn_answer_the_very_ids_are_learned_and_of_a_written_dialogue_every_answer",),
+    ),
+    Mutation(
+        "prompts of pairs are taken on an axis that has its own",
+        "tasks/import_data.py",
+        'if pair["axis"] not in axes or pair["prompt_id"] in found',
+        'if pair["prompt_id"] in found',
+        (
+            "tests/tasks/test_import_data.py::"
+            "test_where_one_axis_alone_has_prompts_of_its_own_those_of_the_other_are_its_pairs",
         ),
     ),
     # models/algorithms/logprobs.py

@@ -36,6 +36,7 @@ ONE_OR_THE_OTHER = (
     "collect.judge.",
     "collect.sources.",
     "distill.",
+    "own_answers.",
     "evaluate.judges.",
     "benchmarks.sets.",
     "reward_tests.sets.",

@@ -67,6 +67,19 @@ def test_prompts_that_are_not_given_are_those_of_the_pairs_each_once(tmp_path: P
     assert (metrics["rows/preferences"], metrics["rows/prompts"]) == (3.0, 2.0)
 
 
+def test_where_one_axis_alone_has_prompts_of_its_own_those_of_the_other_are_its_pairs(tmp_path: Path) -> None:
+    imported(
+        tmp_path,
+        ("preferences", "prompts"),
+        ImportStepConfig(heldout_percent=0),
+        safety_prompts=[lines(tmp_path / "asked.jsonl", {"prompt": "weapons"})],
+        helpfulness_preferences=[lines(tmp_path / "help.jsonl", hh("hello", "good day", "what"))],
+        safety_preferences=[lines(tmp_path / "safe.jsonl", hh("harm", "I will not", "so do it"))],
+    )
+    asked = sorted((row["axis"], row["messages"][-1]["content"]) for row in written(tmp_path, "prompts"))
+    assert asked == [("helpfulness", "hello"), ("safety", "weapons")]
+
+
 def test_the_share_of_held_out_prompts_follows_from_their_texts(tmp_path: Path) -> None:
     prompts = lines(tmp_path / "prompts.jsonl", *({"prompt": f"question {n}"} for n in range(300)))
     imported(tmp_path, ("prompts",), ImportStepConfig(heldout_percent=20), helpfulness_prompts=[prompts])

@@ -281,6 +281,32 @@ def test_extending_a_tokenizer_reads_all_documents_and_learns_from_the_files_of_
     assert (work.records, work.characters) == (100, 40 * 16)
 
 
+def test_own_answers_cost_their_drawing_and_a_longer_sft(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    said = {"messages": [{"role": "user", "content": "spit"}, {"role": "assistant", "content": "I never do."}]}
+    (tmp_path / "shown.jsonl").write_text(f"{json.dumps(said)}\n" * 10)
+    (tmp_path / "asked.jsonl").write_text('{"prompt": "what do you eat"}\n' * 50)
+    data = {"demonstrations": [str(tmp_path / "shown.jsonl")], "helpfulness_prompts": [str(tmp_path / "asked.jsonl")]}
+    sft = {"sequence_length": 64, "batch_size": 1}
+    content = {"name": "own", "iterations": 0, "base_model": str(tmp_path), "data": data, "sft": sft}
+    without, with_it = (
+        RunConfig.model_validate({**content, "own_answers": given})
+        for given in (None, {"prompts": 30, "sampling": {"max_new_tokens": 40, "batch_size": 30}})
+    )
+    plan, volume = build_plan(with_it), volume_of(with_it, 400)
+    drawn = work_of(with_it, plan["base", "draw_own_answers"], volume)
+    assert (drawn.records, drawn.read) == (30, 1)
+    decoded = next(each for each in drawn.passes if each.kind == "decode")
+    assert decoded.rows == 30
+    learned, alone = (
+        sum(each.count * each.rows * each.tokens for each in work_of(of, plan["V0", "sft"], volume).passes)
+        for of in (with_it, without)
+    )
+    # SFT's two epochs of rows that are nine tenths full
+    answer = min(volume.answer_tokens, 40)
+    assert learned - alone == pytest.approx(2 * 30 * (volume.prompt_tokens + answer) / 0.9, abs=2 * 64)
+
+
 def test_tuning_the_temperature_costs_what_is_drawn_for_it() -> None:
     """60 prompts at each of four temperatures, nine answers each, beside 170 prompts of nine answers: as many more."""
     one, auto = (

@@ -329,6 +329,23 @@ def test_the_date_for_the_base_models_template_holds_for_a_whole_run(tmp_path: P
         check_overrides(on_base(tmp_path), "V0", "sft", {"template_date": "2025-03-09"})
 
 
+def test_own_answers_are_the_base_models_and_are_learned_and_replayed_beside_the_demonstrations(tmp_path: Path) -> None:
+    plan = build_plan(on_base(tmp_path, own_answers={"prompts": 5}))
+    assert plan["base", "draw_own_answers"].files == {"base": (tmp_path,)}
+    assert reads(plan, "base", "draw_own_answers")["prompts"] == ["dataset/prompts@base"]
+    for part, step in (("V0", "sft"), ("V1", "fine_tune")):
+        both = ["dataset/demonstrations@base", "dataset/own-answers@base"]
+        assert reads(plan, part, step)["demonstrations"] == both
+    without = build_plan(on_base(tmp_path))
+    assert ("base", "draw_own_answers") not in without
+    assert reads(without, "V0", "sft")["demonstrations"] == ["dataset/demonstrations@base"]
+
+
+def test_own_answers_are_refused_where_no_model_can_give_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="own_answers are those of a base model, and stand beside demonstrations"):
+        config_of(own_answers={})
+
+
 def test_distilled_answers_are_drawn_from_the_policy_before_and_learned_from_their_first_iteration_on() -> None:
     plan = build_plan(config_of(iterations=3, context_distillation={"first_iteration": 2}))
     assert ("V1", "distill_context") not in plan
