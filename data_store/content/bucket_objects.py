@@ -32,7 +32,8 @@ from data_store.content.objects import (
 from data_store.errors import LostObjectError, StoreError
 
 _SEEN_SECONDS = 60.0  # so long an object that was seen is taken to be there
-_SINGLE_LOOKS = 20  # whoever asks for more objects one by one is answered from a list of all
+_SINGLE_LOOKS = 4  # whoever asks for more objects one by one is answered from a list of all
+_PAGE = 1000  # objects of a list that one request gives
 _LOOK_FIRST_BYTES = 1 << 20  # what is larger is sent only where it is not there
 _RENEW_SECONDS = 3600.0  # what was stored so shortly ago needs no new grace period
 _OPENING_SECONDS = 20.0  # of patience with a server when a store is opened
@@ -93,7 +94,7 @@ class BucketObjects(Objects):
         if time.monotonic() - self._seen.get(sha256, float("-inf")) < _SEEN_SECONDS:
             return True
         self._looks += 1
-        if self._looks > _SINGLE_LOOKS:
+        if self._looks > _SINGLE_LOOKS + len(self._seen) // _PAGE:  # else the list would cost more
             self._looks, moment = 0, time.monotonic()
             self._seen = dict.fromkeys((each for each, _ in self._stored()), moment)
             return sha256 in self._seen

@@ -321,10 +321,33 @@ def test_what_keeps_a_bucket_from_being_used_is_said_with_what_to_do(
 ) -> None:
     for name, value in changed.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("data_store.content.bucket.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("data_store.content.bucket_objects._OPENING_SECONDS", 1.0)
     with pytest.raises((StoreError, InputError), match=message):
         move_objects(bench.store, place or s3.new_place())
     assert verify(Store.open(bench.store.root)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "no credentials in the environment"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "does not accept the credentials"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            r"no answer within 1 s; .*AWS_ENDPOINT_URL \(http://127.0.0.1:9\)",
+        ),
+    ],
+)
+def test_a_store_whose_bucket_is_out_of_reach_is_not_opened(
+    far: Bench, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
+) -> None:
+    """So that nothing is computed which could not be stored."""
+    monkeypatch.setattr("data_store.content.bucket_objects._checked", set())  # as in a new process
+    monkeypatch.setattr("data_store.content.bucket_objects._OPENING_SECONDS", 1.0)
+    for name, value in changed.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((StoreError, InputError), match=message):
+        Store.open(far.store.root)
 
 
 def acknowledged(acks: Path) -> list[str]:
