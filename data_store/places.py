@@ -6,7 +6,7 @@ A store without the file has all of itself in its folder.
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_store.encoding import canonical_json
 from data_store.errors import StoreError
@@ -22,6 +22,9 @@ class Places(BaseModel):
 
     objects: str | None = None  # s3://bucket/prefix
     journal: str | None = None  # postgresql://host/database
+    store: str | None = None  # which store this is; what lies elsewhere bears the same
+    cache_gb: float | None = Field(default=None, gt=0)  # what copies of objects elsewhere may take here; None: all
+    left: str | None = None  # where the objects lay before and still do, until they are removed there
 
 
 def read_places(root: Path) -> Places:

@@ -1,7 +1,7 @@
 """The store: one folder with everything that was made, what made it, and what it says now.
 
     halter-store.json   which store this is          journal/, spool/   what happened (the truth)
-    objects/            content by its sha256        catalog.duckdb     the journal as tables
+    objects/            content by its sha256, or copies  catalog.duckdb     the journal as tables
     checkouts/          versions as folders          catalog.lock, gc.lock
     datasets/           versions as Arrow files      tmp/                drafts of files
 
@@ -23,7 +23,7 @@ from data_store.catalog.catalog import Catalog
 from data_store.catalog.query_views import ROW_VIEWS
 from data_store.commands import halter
 from data_store.content.arrow_files import ArrowFiles
-from data_store.content.objects import Objects
+from data_store.content.object_places import check_unmoved, objects_of
 from data_store.content.publishing import Checkouts, publish_files, publish_rows
 from data_store.content.rowsets import ROWS_FILE
 from data_store.content.source_hashes import HASHES_FILE, SourceHashes
@@ -33,6 +33,7 @@ from data_store.files import remove_stale
 from data_store.layout import prepare
 from data_store.locks import LOCK_WAIT_SECONDS, locked
 from data_store.names import AssetName
+from data_store.places import read_places
 from data_store.read_only import Scratch
 from data_store.records import (
     EndState,
@@ -62,10 +63,11 @@ class Store:
 
     def __init__(self, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.root = root
-        self.objects = Objects(root / "objects", root / "tmp")
+        self.places = read_places(root)
         self.catalog = Catalog(root, wait_seconds=wait_seconds)
         self.source_hashes = SourceHashes(root / HASHES_FILE)
         self.spare = Scratch() if self.catalog.read_only else None
+        self.objects = objects_of(root, self.places, self.spare)
         self.checkouts = Checkouts(root / "checkouts", root / "tmp", self.objects, self.spare)
         self.arrow_files = ArrowFiles(root / "datasets", root / "tmp", self.checkouts, self.spare)
 
@@ -74,11 +76,12 @@ class Store:
         """Open the store at `root`; an absent or empty folder becomes one, an older one is brought up to date. One that
         cannot be written to is read as it is.
 
-        Raises InputError for a folder that holds something else, StoreError for a store of a newer halter.
+        Raises InputError for a folder of something else, StoreError for a newer store and for objects out of reach.
         """
         root = root.absolute()
         prepare(root)
         store = cls(root, wait_seconds=wait_seconds)
+        store.objects.check()
         with suppress(UnwritableError):  # on a full disk it can be read; who writes hears of it
             store.catalog.settle()
         if store.spare is None:
@@ -188,9 +191,7 @@ class Store:
         if len(set(assets)) < len(assets):
             raise InputError(f"run {run.run_id}: two outputs have the same asset: {', '.join(map(str, assets))}")
         with self.collecting_forbidden():
-            for output in outputs.values():
-                for ref in output.publication.objects:
-                    self.objects.require(ref.sha256)
+            self.objects.confirm(ref.sha256 for output in outputs.values() for ref in output.publication.objects)
             self.catalog.write(events.run_succeeded(run, inputs, outputs, metrics, reason))
 
     def finish_run(self, run_id: str, state: EndState, detail: str, spent: float | None = None) -> None:
@@ -264,9 +265,7 @@ class Store:
             if asset not in present or (present[asset].version_id, present[asset].run_id) != (version, run_id)
         }
         with self.collecting_forbidden():
-            for version in moved.values():
-                for ref in self.version(version).objects:
-                    self.objects.require(ref.sha256)
+            self.objects.confirm(ref.sha256 for version in moved.values() for ref in self.version(version).objects)
             with self.catalog.reading() as connection:
                 known = runs.read_inputs(connection, run_id) if inputs else []
             renewed = () if set(inputs) == set(known) else inputs
@@ -347,4 +346,5 @@ class Store:
     def collecting_forbidden(self) -> Iterator[None]:
         """Keep the garbage collector out for the length of the block (a shared lock; it takes the exclusive one)."""
         with locked(self.root / "gc.lock", exclusive=False, wait_seconds=self.catalog.wait_seconds):
+            check_unmoved(self.root, self.places)
             yield

@@ -26,7 +26,7 @@ from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from flows.recipe.table import STEPS
 from flows.server.supervision import end_with
 from flows.trackers import Trackers, check_trackers
-from tasks.engine.execute import adopt_inputs, check_inputs
+from tasks.engine.execute import adopt_inputs, check_inputs, is_at_work
 from tasks.engine.processes import Workers
 
 LOCK_FILE = "config.lock"
@@ -156,6 +156,24 @@ def sole_config(config: RunConfig) -> Iterator[None]:
                 f"another config is running under the name {config.name!r}: wait for its end, or give one of them "
                 "another `name`"
             )
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def nobody_at_work(root: Path) -> Iterator[None]:
+    """Keep runs off the store. Raises InputError where one is at work."""
+    lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            store = Store(root)
+            busy = any(is_at_work(store, run.run.fingerprint) for run in store.runs(state="running"))
+        except BlockingIOError:
+            busy = True
+        if busy:
+            raise InputError(f"a run is at work in {root}: wait for its end, or stop it")
         yield
     finally:
         os.close(lock)

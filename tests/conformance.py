@@ -552,6 +552,32 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "retention keeps what is referenced and the newest; never deletes a referenced file",
         ),
     ),
+    "Objects in a bucket": (
+        Row(
+            "an object in a bucket that is overwritten, or half there",
+            "a second put of anything, of nothing too, is refused and leaves what lies there; a copy that is cut short "
+            "is fetched again, and one that is not what its name says is never seen",
+            "A put of nothing is where a client of S3 was found to replace what was there.",
+        ),
+        Row(
+            "an object that is taken to be stored because a copy of it is here",
+            "what was deleted in the bucket is missing, whatever copies there are; publishing it puts it there anew",
+        ),
+        Row(
+            "an acknowledged object that is lost when a process or the server dies",
+            "publishers killed at ten moments, folders of copies deleted: all that was acknowledged is in the bucket "
+            "and is what its name says; a run over ten deaths of the server ends with the contents of any other",
+        ),
+        Row(
+            "a store that is switched to a place that has not all of it",
+            "a move that is killed at ten moments leaves a store that verifies, wherever it lies, and goes on; damage "
+            "in the new place is found before the switch",
+        ),
+        Row(
+            "two stores in one place, where each collects what the other needs",
+            "the second is refused with the names of both, before anything is put there",
+        ),
+    ),
 }
 
 NOT_YET_COVERED: frozenset[str] = frozenset()

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from data_store.commands import speak_of
 from flows.commands.help_panels import without_collection
+from tests.s3_server import MISSING, PROGRAM, Buckets, S3Server, in_memory
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000, print_blob=True)
@@ -21,6 +22,33 @@ def pytest_collection() -> Generator[None, Any, Any]:
     """Test modules load nearly all that there is."""
     with without_collection():
         return (yield)
+
+
+@pytest.fixture(scope="session")
+def running_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server for all tests of this process."""
+    if not PROGRAM.exists():
+        pytest.skip(MISSING)
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with its address and credentials in the environment."""
+    for name, value in running_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_s3
+
+
+@pytest.fixture
+def buckets(monkeypatch: pytest.MonkeyPatch) -> Buckets:
+    """Buckets in memory, to which every address leads in this test."""
+    made = in_memory()
+    monkeypatch.setattr("data_store.content.bucket.open_bucket", made)
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,8 @@ PLAIN = "tests/models/test_plain_libraries.py::"
 ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_in_padded_batches"
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
+BUCKET = "tests/data_store/content/test_bucket_objects.py::"
+MOVING = "tests/data_store/upkeep/test_moving.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 CONTINUATIONS = "tests/models/test_continuations.py::"
@@ -2517,6 +2519,49 @@ MUTATIONS: tuple[Mutation, ...] = (
         "and len(set(digits)) > 1 and luhn(digits)",
         "and len(set(digits)) > 1",
         (PERSONAL + "test_a_number_that_misses_its_check_digit_or_its_date_is_nobodys",),
+    ),
+    # objects in a bucket
+    Mutation(
+        "content is put over what lies there",
+        "data_store/content/bucket.py",
+        'obstore.put(self._store, key, content, mode="create", use_multipart=False)',
+        'obstore.put(self._store, key, content, mode="overwrite", use_multipart=False)',
+        (BUCKET + "test_what_lies_there_is_never_replaced",),
+    ),
+    Mutation(
+        "a copy here counts as stored",
+        "data_store/content/bucket_objects.py",
+        "return self.exists(sha256) and (self._has_copy(sha256)",
+        "return (self._has_copy(sha256)",
+        (BUCKET + "test_the_bucket_is_the_truth_and_a_copy_alone_is_not_enough",),
+    ),
+    Mutation(
+        "what the bucket gives is believed",
+        "data_store/content/bucket_objects.py",
+        "if copy_hashing(reader, draft) != sha256:",
+        "if not copy_hashing(reader, draft):",
+        (BUCKET + "test_what_the_bucket_gives_is_held_against_its_name_before_it_is_seen",),
+    ),
+    Mutation(
+        "a copy that a checkout holds makes room",
+        "data_store/content/bucket_objects.py",
+        "if stat.st_nlink == 1:",
+        "if stat.st_nlink:",
+        (BUCKET + "test_the_longest_unused_copies_make_room_and_what_a_checkout_holds_stays",),
+    ),
+    Mutation(
+        "nobody asks whose place it is",
+        "data_store/content/bucket_owner.py",
+        "if theirs != store:",
+        "if not theirs:",
+        (BUCKET + "test_a_place_has_one_owner",),
+    ),
+    Mutation(
+        "a store is switched before the new place was read",
+        "data_store/upkeep/moving.py",
+        "        if new.fault(sha256, size, deep=True):\n",
+        "        if new.fault(sha256, size, deep=False):\n",
+        (MOVING + "test_damage_in_the_new_place_is_found_before_the_switch",),
     ),
 )
 

@@ -8,17 +8,22 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal, Protocol
 
 from data_store.commands import halter
-from data_store.errors import StoreError
+from data_store.errors import LostObjectError, StoreError
 from data_store.files import sync_folder
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 _NO_HARD_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
+
+
+ObjectFault = Literal["missing", "damaged"]
 
 
 def way_out() -> str:
@@ -47,24 +52,66 @@ def content_of(path: Path) -> str:
     return _contents[key]
 
 
+def remember_content(path: Path, sha256: str) -> None:
+    """Note what a file's bytes were just found to hash to."""
+    _contents[same_file(path)] = sha256
+
+
 def same_file(path: Path) -> tuple[int, int, int, int]:
     """What tells whether a file that nobody writes to is still the one that was read."""
     stat = path.stat()
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
+class Readable(Protocol):
+    """What gives its bytes some at a time, none at the end."""
+
+    def read(self, most: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Size in bytes, and when it was stored or wanted last, in seconds since the epoch."""
+
+    size: int
+    modified: float
+
+
+def place_of(sha256: str) -> str:
+    """The name of an object below `objects`; names are made of hashes only."""
+    if not _SHA256.fullmatch(sha256):
+        raise StoreError(f"{sha256!r} is not a sha256 in hexadecimal")
+    return f"{sha256[:2]}/{sha256}"
+
+
 class Objects:
-    """The object folder of a store. `temporary` must lie on the same file system."""
+    """The object folder of a store. `temporary` must lie on the same file system.
+
+    `BucketObjects` has the same for objects that lie elsewhere and of which the folder holds copies. So whoever needs
+    the bytes asks `sound` for a path, and `path` says no more than where a copy would be.
+    """
 
     def __init__(self, folder: Path, temporary: Path) -> None:
         self.folder = folder
         self.temporary = temporary
 
     def path(self, sha256: str) -> Path:
-        """Where the object lies, whether or not it exists; paths are made of hashes only."""
-        if not _SHA256.fullmatch(sha256):
-            raise StoreError(f"{sha256!r} is not a sha256 in hexadecimal")
-        return self.folder / sha256[:2] / sha256
+        """Where the object lies in this folder, whether or not it does."""
+        return self.folder / place_of(sha256)
+
+    def __str__(self) -> str:
+        """Where they lie, for messages."""
+        return str(self.folder)
+
+    def where(self, sha256: str) -> str:
+        """The same for people: where to look for what is wrong with it."""
+        return str(self.path(sha256))
+
+    def check(self) -> None:
+        """Raises StoreError where the objects cannot be reached, or are another store's."""
+
+    def claim(self) -> None:
+        """Make the place this store's, before anything is put there. Raises StoreError where it is another's."""
 
     def exists(self, sha256: str) -> bool:
         """Whether the object is there."""
@@ -79,15 +126,35 @@ class Objects:
         """Where the object lies, checked as `is_sound` does; raises StoreError when it is missing or damaged."""
         path = self.require(sha256)
         if (found := content_of(path)) != sha256:
-            raise StoreError(f"object {path} is damaged: its bytes hash to {found}; {way_out()}")
+            raise LostObjectError(f"object {path} is damaged: its bytes hash to {found}; {way_out()}")
         return path
 
     def require(self, sha256: str) -> Path:
         """Where the object lies; raises StoreError when it is missing."""
         path = self.path(sha256)
         if not path.is_file():
-            raise StoreError(f"object {sha256} is missing from {self.folder}; {way_out()}")
+            raise LostObjectError(f"object {sha256} is missing from {self}; {way_out()}")
         return path
+
+    def confirm(self, hashes: Iterable[str]) -> None:
+        """Raises StoreError when one of them is not there at this moment; for what is about to be relied upon."""
+        for sha256 in hashes:
+            self.require(sha256)
+
+    @contextmanager
+    def opened(self, sha256: str) -> Iterator[Readable]:
+        """The object's bytes as they lie there; raises StoreError when it is missing."""
+        with self.require(sha256).open("rb") as file:
+            yield file
+
+    def fault(self, sha256: str, size: int, *, deep: bool) -> ObjectFault | None:
+        """What is wrong with an object that should have `size` bytes; `deep` reads it, every time."""
+        path = self.path(sha256)
+        if not path.is_file():
+            return "missing"
+        if path.stat().st_size != size or (deep and file_sha256(path) != sha256):
+            return "damaged"
+        return None
 
     def put_file(self, source: Path, *, consume: bool = False) -> tuple[str, int, bool]:
         """Store a file's bytes: (sha256, size, whether they were new).
@@ -103,7 +170,11 @@ class Objects:
                     raise
                 consume = False
         try:
-            sha256 = file_sha256(draft) if consume else _copy_hashing(source, draft)
+            if consume:
+                sha256 = file_sha256(draft)
+            else:
+                with source.open("rb") as reader:
+                    sha256 = copy_hashing(reader, draft)
             return self._admit(draft, sha256)
         finally:
             draft.unlink(missing_ok=True)
@@ -124,13 +195,13 @@ class Objects:
         with source.open("rb") as reader:
             return self.take_stream(sha256, reader, str(source))
 
-    def take_stream(self, sha256: str, reader: BinaryIO, name: str, *, most: int | None = None) -> bool:
+    def take_stream(self, sha256: str, reader: Readable, name: str, *, most: int | None = None) -> bool:
         """The same from an open file, `name` for messages; of one that goes on after `most` bytes no more is read."""
         draft = self.temporary / f"{uuid.uuid4().hex}.tmp"
         try:
-            found = _copy_stream(reader, draft, most)
+            found = copy_hashing(reader, draft, most)
             if found != sha256:
-                raise StoreError(f"{name} is damaged: its bytes hash to {found}")
+                raise LostObjectError(f"{name} is damaged: its bytes hash to {found}")
             return self._admit(draft, sha256)[2]
         finally:
             draft.unlink(missing_ok=True)
@@ -140,7 +211,7 @@ class Objects:
         target = self.path(sha256)
         if self.is_sound(sha256):
             os.utime(target)  # it is wanted again: the collector's grace period starts anew
-            _contents[same_file(target)] = sha256
+            remember_content(target, sha256)
             return sha256, size, False
         draft.chmod(0o444)
         with draft.open("rb") as file:
@@ -150,7 +221,7 @@ class Objects:
             sync_folder(self.folder)
         draft.rename(target)
         sync_folder(target.parent)
-        _contents[same_file(target)] = sha256
+        remember_content(target, sha256)
         return sha256, size, True
 
     def link(self, sha256: str, target: Path) -> None:
@@ -166,27 +237,54 @@ class Objects:
             shutil.copyfile(source, target)
             target.chmod(0o444)
 
-    def all(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Every object with its stat."""
+    def shares(self, sha256: str, file: Path) -> bool:
+        """Whether the file is the object itself under another name, so that who reads the one has read the other."""
+        stored = self.path(sha256)
+        return stored.is_file() and stored.samefile(file)
+
+    def all(self) -> Iterator[tuple[str, Held]]:
+        """Every object."""
         for fan in sorted(self.folder.iterdir()):
             for entry in sorted(os.scandir(fan), key=lambda entry: entry.name):
                 if _SHA256.fullmatch(entry.name):
-                    yield entry.name, entry.stat()
+                    yield entry.name, Held(entry.stat().st_size, entry.stat().st_mtime)
 
     def remove(self, sha256: str) -> None:
         """Delete an object; only the collector may, under the exclusive gc lock."""
         self.path(sha256).unlink(missing_ok=True)
 
+    def set_aside(self, sha256: str, folder: Path) -> Path | None:
+        """Move an object that is damaged to a folder; gives its place there, None where it is missing."""
+        if not self.path(sha256).is_file():
+            return None
+        folder.mkdir(exist_ok=True)
+        return self.path(sha256).rename(folder / sha256)
 
-def _copy_hashing(source: Path, target: Path) -> str:
-    with source.open("rb") as reader:
-        return _copy_stream(reader, target)
+    def tidy(self, present: Collection[str], grace_seconds: float) -> None:
+        """What else the collector removes: copies of what is no longer `present`, and what killed processes left
+        longer ago than this. Here both lie in the temporary folder, which is cleared by itself."""
+
+    def leave(self) -> int:
+        """Remove all objects, for the store has them elsewhere; gives how many those were."""
+        hashes = [sha256 for sha256, _ in self.all()]
+        for sha256 in hashes:
+            self.path(sha256).unlink(missing_ok=True)
+        return len(hashes)
 
 
-def _copy_stream(reader: BinaryIO, target: Path, most: int | None = None) -> str:
+def copy_hashing(reader: Readable, target: Path, most: int | None = None) -> str:
+    """Write what is read, up to where it has `most` bytes, to a new file; gives its sha256."""
     digest, done = hashlib.sha256(), 0
     with target.open("xb") as writer:
         while (most is None or done < most) and (chunk := reader.read(_CHUNK)):
             digest.update(chunk)
             done += writer.write(chunk)
+    return digest.hexdigest()
+
+
+def read_hashing(reader: Readable) -> str:
+    """sha256 of what is read to its end."""
+    digest = hashlib.sha256()
+    while chunk := reader.read(_CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()

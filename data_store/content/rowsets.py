@@ -79,7 +79,7 @@ def store_rows(
     for segment in parent_segments:
         if not objects.is_sound(segment.sha256):
             continue  # its rows are simply stored again
-        left = missing.filter(pc.invert(pc.is_in(missing, value_set=_hashes_of(objects.path(segment.sha256)))))
+        left = missing.filter(pc.invert(pc.is_in(missing, value_set=_hashes_of(objects.sound(segment.sha256)))))
         if len(left) < len(missing):
             refs.append(segment)
             missing = left
@@ -120,14 +120,14 @@ def ordered_rows(
     (ids,) = (ref for ref in refs if ref.role == "ids")
     wanted = hashes_in(objects.sound(ids.sha256).read_bytes())
     lost = [ref.sha256 for ref in segments if not objects.is_sound(ref.sha256)]
-    paths = [objects.path(ref.sha256) for ref in segments if ref.sha256 not in lost]
+    paths = [objects.sound(ref.sha256) for ref in segments if ref.sha256 not in lost]
     if not paths:
-        raise StoreError(f"the segments {lost} in {objects.folder} are missing or damaged; {way_out()}")
+        raise StoreError(f"the segments {lost} in {objects} are missing or damaged; {way_out()}")
     there = [_hashes_of(path) for path in paths]
     gone = len(wanted) - pc.sum(pc.is_in(wanted, value_set=pa.chunked_array(there, ROW_HASH)), min_count=0).as_py()
     if gone:
         raise StoreError(
-            f"{gone} of {len(wanted)} rows are lost, {objects.folder} has these segments not at all or "
+            f"{gone} of {len(wanted)} rows are lost, {objects} has these segments not at all or "
             f"damaged: {lost}; {way_out()}"
         )
     chosen = None if columns is None else [*columns, "row_hash"]

@@ -11,7 +11,7 @@ from data_store.annotation.book import take_book
 from data_store.catalog.projection import build_in_memory, tail
 from data_store.commands import halter
 from data_store.content.contents import uses_by_object
-from data_store.errors import InputError, StoreError, UnwritableError
+from data_store.errors import InputError, LostObjectError, StoreError, UnwritableError
 from data_store.files import remove_stale, remove_tree, sync_folder, write_durably
 from data_store.layout import MARKER
 from data_store.locks import locked
@@ -158,15 +158,16 @@ def _is_there(target: Path) -> InputError:
 
 def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress) -> Backup:
     """Copy the objects, then the segments that speak of them, then the book; what is there is left alone."""
-    there = {sha256: stat.st_size for sha256, stat in copy.objects.all()}
-    wanted = [(sha256, stat.st_size) for sha256, stat in store.objects.all() if there.get(sha256) != stat.st_size]
+    there = {sha256: held.size for sha256, held in copy.objects.all()}
+    wanted = [(sha256, held.size) for sha256, held in store.objects.all() if there.get(sha256) != held.size]
     total, done, files = sum(size for _, size in wanted), 0, 0
     damaged = []
     for sha256, size in wanted:
         on_progress(done, total)
         try:
-            files += copy.objects.take(sha256, store.objects.path(sha256))
-        except StoreError:
+            with store.objects.opened(sha256) as reader:
+                files += copy.objects.take_stream(sha256, reader, store.objects.where(sha256))
+        except LostObjectError:
             damaged.append(sha256)
         done += size
     on_progress(total, total)
@@ -187,7 +188,7 @@ def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress
     with copy.catalog.reading() as connection:
         uses = uses_by_object(connection)
     troubles += [
-        f"{'; '.join(map(str, uses.get(sha256, ()))) or sha256}: {store.objects.path(sha256)} is damaged"
+        f"{'; '.join(map(str, uses.get(sha256, ()))) or sha256}: {store.objects.where(sha256)} is damaged"
         for sha256 in damaged
     ]
     return Backup(files, done, tuple(troubles))

@@ -7,6 +7,7 @@ against the ids of their versions afterwards (`version_check.py`). It is only re
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -22,13 +23,15 @@ import duckdb
 from data_store.annotation.book import BOOK_FILES, take_book
 from data_store.catalog import runs
 from data_store.catalog.journal import Entry, Journal
+from data_store.commands import halter
 from data_store.content.contents import uses_by_object
-from data_store.content.objects import Objects
+from data_store.content.objects import Objects, place_of
 from data_store.content.version_check import check_rows
-from data_store.errors import InputError, StoreError
+from data_store.errors import InputError, LostObjectError, StoreError
 from data_store.files import remove_tree, write_durably
 from data_store.layout import MARKER, check_marker
 from data_store.locks import LOCK_WAIT_SECONDS
+from data_store.places import PLACES_FILE
 from data_store.records import ObjectRef
 from data_store.store import Store
 from data_store.upkeep.foreign_events import check_entry
@@ -63,6 +66,17 @@ def check_is_store(root: Path, what: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{root} is no {what}: it has no {MARKER}") from None
     check_marker(content, root / MARKER)
+    try:
+        places = json.loads(read_inside(root, PLACES_FILE))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        places = None
+    if not isinstance(places, dict) or places.get("objects") or places.get("journal"):
+        raise InputError(
+            f"{root} is a store with parts that lie elsewhere ({PLACES_FILE}), which are not followed: give a backup "
+            f"of it (`{halter('backup', 'FOLDER')}`), which holds everything"
+        )
 
 
 @contextmanager
@@ -153,15 +167,15 @@ def _as_said_by(root: Path, copy: Path) -> Iterator[None]:
 def take_object(root: Path, sha256: str, objects: Objects, *, size: int | None = None) -> bool:
     """Copy one object of the store at `root`; False where it was there. Raises StoreError for one that is missing,
     damaged or not of its `size`, InputError for a link."""
-    place = objects.path(sha256).relative_to(objects.folder).as_posix()
+    place = place_of(sha256)
     try:
         file = open_inside(root, f"objects/{place}")
     except FileNotFoundError:
-        raise StoreError(f"object {sha256} is missing from {root / 'objects'}") from None
+        raise LostObjectError(f"object {sha256} is missing from {root / 'objects'}") from None
     with file:
         there = os.fstat(file.fileno()).st_size
         if size is not None and there != size:
-            raise StoreError(f"{root / 'objects' / place} is damaged: it has {there:,} bytes and should have {size:,}")
+            raise LostObjectError(f"{root / 'objects' / place} is damaged: it has {there:,} bytes, not {size:,}")
         return objects.take_stream(sha256, file, str(root / "objects" / place), most=there)
 
 

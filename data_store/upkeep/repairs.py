@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data_store.annotation.book import BOOK_FILE, BOOK_FILES
-from data_store.errors import InputError, StoreError
+from data_store.errors import InputError, LostObjectError, StoreError
 from data_store.files import sync_folder, write_durably
 from data_store.layout import DAMAGED_FOLDER
 from data_store.locks import locked
@@ -50,7 +50,7 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
             remade.append(str(store.catalog.file))
         for damage in found.damages:
             name = "; ".join(map(str, damage.uses))
-            moved = _set_aside(store, damage.sha256)
+            moved = store.objects.set_aside(damage.sha256, store.root / DAMAGED_FOLDER)
             if backup is not None and _restore_object(store, backup, damage):
                 restored.append(name)
                 if moved:
@@ -67,21 +67,11 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
     return Repair(tuple(restored), tuple(set_aside), tuple(remade), left, tuple(notes))
 
 
-def _set_aside(store: Store, sha256: str) -> Path | None:
-    place = store.objects.path(sha256)
-    if not place.is_file():
-        return None
-    target = store.root / DAMAGED_FOLDER / sha256
-    target.parent.mkdir(exist_ok=True)
-    place.rename(target)
-    return target
-
-
 def _restore_object(store: Store, backup: Path, damage: Damage) -> bool:
     """Whether the backup had the object, sound."""
     try:
         take_object(backup, damage.sha256, store.objects, size=damage.uses[0].bytes)
-    except (StoreError, InputError):
+    except (LostObjectError, InputError):
         return False
     return True
 

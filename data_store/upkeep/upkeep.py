@@ -78,24 +78,22 @@ def collect(
             sql = "SELECT version_id, sha256 FROM current_object WHERE role <> 'external' AND NOT is_retired"
             content = connection.execute(sql).fetchall()
             uses = uses_by_object(connection)
+            sql = "SELECT DISTINCT version_id FROM current_object WHERE is_retired"
+            removed = {version: "its content was removed" for (version,) in connection.execute(sql).fetchall()}
         needed = {sha256 for version, sha256 in content if version not in leaving}
         known = {sha256 for _, sha256 in content}
         limit = time.time() - grace_seconds
         garbage = []
-        for sha256, stat in store.objects.all():
-            if sha256 in needed or (sha256 not in known and stat.st_mtime >= limit):
+        present = dict(store.objects.all())
+        for sha256, held in present.items():
+            if sha256 in needed or (sha256 not in known and held.modified >= limit):
                 continue
             whose = uses.get(sha256, ())
             why = next((leaving[use.version_id] for use in whose if use.version_id in leaving), "no version needs it")
             what = "; ".join(map(str, whose)) or "published, never committed"
-            garbage.append(Unneeded(what, sha256, stat.st_size, why))
-        oldest = time.time() - checkout_seconds
-        laid_out = (*store.checkouts.cached(), *store.arrow_files.cached())
-        unused = sorted(
-            {version for version, used in laid_out if version in leaving or (used < oldest and version not in in_use)}
-        )
-        for version in unused:
-            why = leaving.get(version, "long unused; it is built again when it is wanted")
+            garbage.append(Unneeded(what, sha256, held.size, why))
+        unused = _unused(store, {**removed, **leaving}, in_use, time.time() - checkout_seconds)
+        for version, why in unused.items():
             size = store.checkouts.bytes(version) + store.arrow_files.bytes(version)
             garbage.append(Unneeded(f"checkout of {version}", None, size, why))
         aside = _set_aside(store)
@@ -114,10 +112,22 @@ def collect(
             for item in garbage:
                 if item.sha256:
                     store.objects.remove(item.sha256)
+            store.objects.tidy(present, grace_seconds)
             for path in aside:
                 remove_tree(path)
             _clear_drafts(store.root / "tmp", all_of_them=bool(erased))
     return Collected(dry_run, tuple(garbage), tuple(sorted(leaving)))
+
+
+def _unused(store: Store, going: Mapping[str, str], in_use: Collection[str], oldest: float) -> dict[str, str]:
+    """Version → why it needs not be laid out any more: it is `going`, or nobody has used it since `oldest`."""
+    laid_out = (*store.checkouts.cached(), *store.arrow_files.cached())
+    long_unused = {version for version, used in laid_out if used < oldest and version not in in_use}
+    return {
+        version: going.get(version, "long unused; it is built again when it is wanted")
+        for version in sorted({version for version, _ in laid_out})
+        if version in going or version in long_unused
+    }
 
 
 def _set_aside(store: Store) -> list[Path]:

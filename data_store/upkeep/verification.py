@@ -20,7 +20,7 @@ from data_store.catalog.events import TABLES
 from data_store.catalog.journal import Entry
 from data_store.catalog.projection import CONFIG, build, tail
 from data_store.content.contents import Use, built_on, uses_by_object
-from data_store.content.objects import file_sha256
+from data_store.content.objects import ObjectFault, file_sha256
 from data_store.content.publishing import files_in
 from data_store.content.rowsets import ROWS_FILE, rows_hash
 from data_store.errors import InputError, StoreError, UnwritableError
@@ -28,7 +28,6 @@ from data_store.records import VersionInfo
 from data_store.results import first_row
 from data_store.store import Store
 
-ObjectFault = Literal["missing", "damaged"]
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 # Each finds rows that point nowhere; one text column names the row.
@@ -66,7 +65,7 @@ class Damage:
     """
 
     sha256: str
-    place: Path
+    place: str
     fault: ObjectFault
     uses: tuple[Use, ...]
     heads: tuple[str, ...]
@@ -140,7 +139,7 @@ def broken_objects(
     total, done = sum(uses[0].bytes for uses in wanted.values()), 0
     for sha256, uses in wanted.items():
         on_progress(done, total)
-        if fault := _object_fault(store, sha256, uses[0].bytes, deep=deep):
+        if fault := store.objects.fault(sha256, uses[0].bytes, deep=deep):
             broken[sha256] = fault
         done += uses[0].bytes
     on_progress(total, total)
@@ -158,15 +157,6 @@ def damages_of(
     return tuple(_damage(store, connection, heads, sha256, broken[sha256], wanted[sha256]) for sha256 in broken)
 
 
-def _object_fault(store: Store, sha256: str, size: int, *, deep: bool) -> ObjectFault | None:
-    path = store.objects.path(sha256)
-    if not path.is_file():
-        return "missing"
-    if path.stat().st_size != size or (deep and file_sha256(path) != sha256):
-        return "damaged"
-    return None
-
-
 def _damage(
     store: Store,
     connection: duckdb.DuckDBPyConnection,
@@ -179,7 +169,7 @@ def _damage(
     readers = {run_id for version in versions for run_id in lineage.users(connection, version)}
     current, older = built_on(lineage.descendants(connection, sorted(readers)), heads, versions)
     pointing = sorted({use.asset for use in uses if heads.get(use.asset) == use.version_id})
-    place = store.objects.path(sha256)
+    place = store.objects.where(sha256)
     return Damage(sha256, place, fault, uses, tuple(pointing), tuple(current), tuple(older))
 
 
@@ -257,8 +247,7 @@ def _is_checkout_of(store: Store, version: VersionInfo, folder: Path) -> bool:
     if set(there) != {ref.path for ref in version.objects}:
         return False
     for ref in version.objects:
-        stored = store.objects.path(ref.sha256)
-        linked = stored.is_file() and stored.samefile(there[ref.path])  # then it is verified with the objects
-        if not linked and file_sha256(there[ref.path]) != ref.sha256:
+        verified = store.objects.shares(ref.sha256, there[ref.path])  # with the objects
+        if not verified and file_sha256(there[ref.path]) != ref.sha256:
             return False
     return True

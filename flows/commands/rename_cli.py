@@ -1,10 +1,6 @@
 """`halter rename`: another name for a run, or its own name for a store whose folder was copied or renamed by hand."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +12,12 @@ from data_store.files import atomic_write, sync_folder
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_run_name, run_of
 from data_store.incoming.adoption import adopted_from
 from data_store.layout import MARKER
+from data_store.places import read_places
 from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
 from flows.recipe.config import RunConfig, dump_config, parse_config
-from flows.session import LOCK_FILE, home
-from tasks.engine.execute import is_at_work
+from flows.session import home, nobody_at_work
 
 
 @guarded
@@ -46,7 +42,8 @@ def rename(
             check_writable(place)
         if old != new:
             _check_takers(root, old)
-        with _nobody_at_work(root):
+            _check_alone(root, old)
+        with nobody_at_work(root):
             # Cut off in between, the store is one that was renamed by hand, and this command takes it up.
             if target != root:
                 root.rename(target)
@@ -90,22 +87,16 @@ def _check_takers(root: Path, old: str) -> None:
             )
 
 
-@contextmanager
-def _nobody_at_work(root: Path) -> Iterator[None]:
-    """Keep runs off the store. Raises InputError where one is at work."""
-    lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            store = Store(root)
-            busy = any(is_at_work(store, run.run.fingerprint) for run in store.runs(state="running"))
-        except BlockingIOError:
-            busy = True
-        if busy:
-            raise InputError(f"a run is at work in {root}: wait for its end, or stop it")
-        yield
-    finally:
-        os.close(lock)
+def _check_alone(root: Path, old: str) -> None:
+    """Raises InputError for a copy of a store whose objects lie elsewhere: what one of the two removes, the other would
+    lack."""
+    places = read_places(root)
+    if places.objects and home() / old != root and read_places(home() / old).store == places.store:
+        copied = f"`{halter('backup', 'FOLDER', run=old)}` and `{halter('restore', 'FOLDER', '--as', 'NAME')}`"
+        raise InputError(
+            f"{root} is a copy of {home() / old}, and the objects of both lie in {places.objects}: make the second run "
+            f"from a backup, by {copied}"
+        )
 
 
 def _make_current(old: str, new: str) -> None:

@@ -20,8 +20,8 @@ NOTHING_OLD = Retention(keep_versions=0, keep_days=0)
 
 def age(bench: Bench) -> None:
     """Make every object look a week old."""
-    for sha256, stat in bench.store.objects.all():
-        os.utime(bench.store.objects.path(sha256), (stat.st_mtime - 7 * 86400,) * 2)
+    for sha256, held in bench.store.objects.all():
+        os.utime(bench.store.objects.path(sha256), (held.modified - 7 * 86400,) * 2)
 
 
 def names(bench: Bench, **options: bool) -> list[str]:
