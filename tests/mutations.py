@@ -58,7 +58,7 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 BUCKET = "tests/data_store/content/test_bucket_objects.py::"
-MOVING = "tests/data_store/upkeep/test_moving.py::"
+MOVING = "tests/data_store/upkeep/test_moving_objects.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
 CONTINUATIONS = "tests/models/test_continuations.py::"
@@ -2558,7 +2558,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a store is switched before the new place was read",
-        "data_store/upkeep/moving.py",
+        "data_store/upkeep/moving_objects.py",
         "        if new.fault(sha256, size, deep=True):\n",
         "        if new.fault(sha256, size, deep=False):\n",
         (MOVING + "test_damage_in_the_new_place_is_found_before_the_switch",),

@@ -11,7 +11,7 @@ from data_store.figures import size
 from data_store.layout import MARKER, prepare
 from data_store.read_only import check_writable
 from data_store.store import Store
-from data_store.upkeep.moving import HERE, move_objects
+from data_store.upkeep.moving_objects import HERE, move_objects
 from flows.commands.command import JsonOption, console, guarded, print_json
 from flows.commands.terminal import ByteDisplay
 from flows.session import nobody_at_work, recall, store_root

@@ -20,7 +20,7 @@ from data_store.names import AssetName
 from data_store.places import read_places
 from data_store.store import Store
 from data_store.upkeep.backups import backup, restore, verify_backup
-from data_store.upkeep.moving import HERE, move_objects
+from data_store.upkeep.moving_objects import HERE, move_objects
 from data_store.upkeep.repairs import repair
 from data_store.upkeep.retention import Retention
 from data_store.upkeep.transfer import import_store
@@ -397,7 +397,7 @@ def test_publishers_go_on_over_a_server_that_is_killed_and_comes_back(far: Bench
 def moving(root: Path, to: str) -> "subprocess.Popen[bytes]":
     program = (
         "import sys; from pathlib import Path; from data_store.store import Store\n"
-        "from data_store.upkeep.moving import move_objects\n"
+        "from data_store.upkeep.moving_objects import move_objects\n"
         "store = Store.open(Path(sys.argv[1])); print(flush=True); move_objects(store, sys.argv[2], remove_old=True)"
     )
     return subprocess.Popen([sys.executable, "-c", program, str(root), to], stdout=subprocess.PIPE, cwd=ROOT)
@@ -405,7 +405,7 @@ def moving(root: Path, to: str) -> "subprocess.Popen[bytes]":
 
 @pytest.mark.conformance(
     "a store that is switched to a place that has not all of it",
-    equation="data_store.upkeep.moving:move_objects",
+    equation="data_store.upkeep.moving_objects:move_objects",
 )
 @pytest.mark.parametrize("back", [False, True], ids=["into a bucket", "back into the folder"])
 def test_a_move_killed_at_any_moment_leaves_a_sound_store_and_goes_on(bench: Bench, place: str, back: bool) -> None:

@@ -1,4 +1,4 @@
-"""`halter move-store` as a command; what it does: tests/data_store/upkeep/test_moving.py."""
+"""`halter move-store` as a command; what it does: tests/data_store/upkeep/test_moving_objects.py."""
 
 import json
 import re

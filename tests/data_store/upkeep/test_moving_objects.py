@@ -7,7 +7,7 @@ import pytest
 from data_store.errors import InputError, LostObjectError
 from data_store.places import read_places
 from data_store.store import Store
-from data_store.upkeep.moving import HERE, move_objects
+from data_store.upkeep.moving_objects import HERE, move_objects
 from data_store.upkeep.verification import verify
 from tests.data_store.store_bench import Bench
 from tests.s3_server import Buckets
@@ -47,7 +47,7 @@ def test_doing_it_again_copies_nothing_and_may_remove_what_stayed(bench: Bench, 
 
 @pytest.mark.conformance(
     "a store that is switched to a place that has not all of it",
-    equation="data_store.upkeep.moving:_bring",
+    equation="data_store.upkeep.moving_objects:_bring",
 )
 def test_damage_in_the_new_place_is_found_before_the_switch(bench: Bench, buckets: Buckets) -> None:
     """As a move that was cut off may have left it."""
