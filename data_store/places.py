@@ -22,6 +22,7 @@ class Places(BaseModel):
 
     objects: str | None = None  # s3://bucket/prefix
     journal: str | None = None  # postgresql://host/database
+    store: str | None = None  # which store a journal elsewhere must be of
 
 
 def read_places(root: Path) -> Places:
@@ -32,9 +33,16 @@ def read_places(root: Path) -> Places:
     except FileNotFoundError:
         return Places()
     except (ValueError, TypeError, RecursionError, ValidationError) as error:
-        raise StoreError(
-            f"{file} is damaged or of a newer halter ({error}); take it from a backup"
-        ) from None
+        raise StoreError(f"{file} is damaged or of a newer halter ({error}); take it from a backup") from None
+
+
+def places_number(root: Path) -> tuple[int, int] | None:
+    """What changes when the places of the store at `root` do; None where it has all of itself in its folder."""
+    try:
+        found = (root / PLACES_FILE).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def write_places(root: Path, places: Places) -> None:

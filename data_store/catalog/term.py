@@ -110,21 +110,27 @@ class Term:
         if not self.is_begun:
             self.connection.begin()
             self.is_begun = True
-        outcomes = self._known(batch)
-        for _, event in batch:
-            if event["event_id"] in outcomes:
-                continue
-            if is_judged(event):
-                insert(self.connection, rows)  # it is judged by what those before it did
-                rows = {}
-            entry = Entry.after(seq, prev, refuse_all or refusal(self.connection, event) or APPLIED, event)
-            merge(rows, rows_of(entry))
-            entries.append(entry)
-            seq, prev = entry.seq, entry.sha256
-        insert(self.connection, rows)
-        if entries:
-            self.segment = self.journal.append(entries, self.segment)
-            self.seq, self.prev = seq, prev
+        with self.journal.turn(seq, prev) as news:
+            for entry in news:
+                merge(rows, rows_of(entry))
+                seq, prev = entry.seq, entry.sha256
+            insert(self.connection, rows)
+            rows = {}
+            outcomes = self._known(batch)
+            for _, event in batch:
+                if event["event_id"] in outcomes:
+                    continue
+                if is_judged(event):
+                    insert(self.connection, rows)  # it is judged by what those before it did
+                    rows = {}
+                entry = Entry.after(seq, prev, refuse_all or refusal(self.connection, event) or APPLIED, event)
+                merge(rows, rows_of(entry))
+                entries.append(entry)
+                seq, prev = entry.seq, entry.sha256
+            insert(self.connection, rows)
+            if entries:
+                self.segment = self.journal.append(entries, self.segment)
+        self.seq, self.prev = seq, prev
         outcomes.update((entry.event["event_id"], entry.outcome) for entry in entries)
         for event_id, outcome in outcomes.items():
             if outcome != APPLIED:

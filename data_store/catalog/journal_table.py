@@ -1,0 +1,255 @@
+"""The journal as a table of PostgreSQL, which the stores of several machines share.
+
+    store    one row: which store it is, whether it may be written to, how often a collector was at work
+    entry    seq, prev, event_id, line: the same lines, chained by the same hashes, that segments hold
+
+The table is the truth, and there is no other copy of it but backups. Each machine has its own catalog and its own
+spool. Its leader takes a lock on the server for each batch, applies what others have appended, judges its own events by
+that, inserts them, commits; only then are they acknowledged. Where the connection is lost in between, nobody knows
+whether the batch got in, so the leader's transaction in DuckDB is given up: the events wait in the spool, and the next
+leader, with the lock, finds them in the table by their ids or not at all.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_store.catalog.journal import Entry, Journal, broken, check_format, repair
+from data_store.catalog.others import OtherMachines, lock_key
+from data_store.catalog.postgres import Address, Server
+from data_store.commands import halter
+from data_store.errors import BrokenJournalError, InputError, StoreError
+
+if TYPE_CHECKING:
+    import psycopg
+
+TABLE_FORMAT = 1
+_ROWS = 2000
+_TABLES = """
+CREATE TABLE IF NOT EXISTS store (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    store_id TEXT NOT NULL,
+    format INTEGER NOT NULL,
+    is_open BOOLEAN NOT NULL DEFAULT FALSE,
+    collections BIGINT NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS entry (
+    seq BIGINT PRIMARY KEY,
+    prev TEXT NOT NULL UNIQUE,
+    event_id TEXT NOT NULL UNIQUE,
+    line TEXT NOT NULL
+)
+"""
+_BEHIND = "SELECT seq, line FROM entry WHERE seq > %s ORDER BY seq LIMIT %s"
+_INSERT = """
+INSERT INTO entry (seq, prev, event_id, line) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+"""
+_PUT_IN = f"{_INSERT} ON CONFLICT DO NOTHING"
+_MEND = f"""{_INSERT}
+ON CONFLICT (seq) DO UPDATE SET prev = EXCLUDED.prev, event_id = EXCLUDED.event_id, line = EXCLUDED.line
+"""
+
+
+class TableJournal(Journal):
+    """The journal of the store `store_id` at `url`; its folder `root` has the spool. Raises InputError for a URL that
+    is none."""
+
+    def __init__(self, root: Path, url: str, store_id: str, wait_seconds: float) -> None:
+        super().__init__(root)
+        self.address = Address.parse(url)
+        self.store_id, self.wait_seconds = store_id, wait_seconds
+        self.server = Server(self.address, self._check)
+        self.others = OtherMachines(self.address, store_id, self._check)
+
+    @property
+    def place(self) -> str:
+        """Server, database and schema."""
+        return str(self.address)
+
+    def _check(self, connection: "psycopg.Connection[Any]") -> None:
+        """Raises StoreError where the schema holds another store's journal, none, or one of a newer halter."""
+        found = _identity(connection)
+        if found is None:
+            raise StoreError(f"{self.place} holds no journal: look whether places.json names the right database")
+        if found[0] != self.store_id:
+            raise StoreError(
+                f"{self.place} holds the journal of another store ({found[0][:8]} and not {self.store_id[:8]}): name "
+                "the right database or schema in places.json"
+            )
+        if found[1] > TABLE_FORMAT:
+            raise StoreError(f"{self.place}: format {found[1]}, this halter knows {TABLE_FORMAT}; upgrade halter")
+
+    @contextmanager
+    def turn(self, seq: int, prev: str) -> Iterator[Iterable[Entry]]:
+        """As `Journal.turn`; raises UnreachableError where the server does not answer, and then nobody knows whether
+        what was appended is in."""
+        with self.server.session() as connection, connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(self.wait_seconds * 1000)}ms"])
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(self.store_id, "append")])
+            if not connection.execute("SELECT is_open FROM store").fetchall()[0][0]:
+                raise StoreError(
+                    f"{self.place} was closed: the journal has been moved elsewhere, or is being moved (`halter "
+                    "move-store`, which is to be repeated where it was cut off)"
+                )
+            yield list(self._after(connection, seq, prev))
+
+    def append(self, entries: list[Entry], segment: Path | None = None) -> Path | None:
+        """Insert a batch, inside a `turn`."""
+        with self.server.session() as connection:
+            _insert(connection, _INSERT, entries)
+        return None
+
+    def secure(self, seq: int) -> None:
+        """What is committed is durable."""
+
+    def after(self, seq: int, prev: str) -> Iterator[Entry]:
+        """As `Journal.after`, read some at a time."""
+        more = True
+        while more:
+            start, found = seq, (seq, prev)
+
+            def some(connection: "psycopg.Connection[Any]", found: tuple[int, str] = found) -> list[Entry]:
+                return list(self._after(connection, *found, most=_ROWS))
+
+            for entry in self.server.ask(some, self.wait_seconds):
+                yield entry
+                seq, prev = entry.seq, entry.sha256
+            more = seq - start == _ROWS
+
+    def _after(
+        self, connection: "psycopg.Connection[Any]", seq: int, prev: str, most: int | None = None
+    ) -> Iterator[Entry]:
+        """Raises BrokenJournalError."""
+        for number, line in connection.execute(_BEHIND, [seq, most]).fetchall():
+            entry = Entry.parse(line)
+            if entry is None or (entry.seq, entry.prev) != (seq + 1, prev):
+                raise BrokenJournalError(f"{self.place}: row {number} of entry: {broken()}")
+            check_format(entry.event, self.place)
+            yield entry
+            seq, prev = entry.seq, entry.sha256
+
+    def reach(self) -> int:
+        """The number of the newest entry."""
+        sql = "SELECT coalesce(max(seq), 0) FROM entry"
+        return int(self.server.ask(lambda connection: connection.execute(sql).fetchall(), self.wait_seconds)[0][0])
+
+    def goes_on_after(self, seq: int, reach: int | None = None) -> bool:
+        """As `Journal.goes_on_after`; raises BrokenJournalError where the table ends before `seq`."""
+        if reach is None:
+            reach = self.reach()
+            self._check_end(reach, seq)
+        return reach > seq
+
+    def _check_end(self, seq: int, known: int) -> None:
+        if seq < known:
+            raise BrokenJournalError(
+                f"{self.place} ends with event {seq}, and this machine has read {known}: the table has lost its end, "
+                f"as a database does that was put back to an earlier day; {repair()}"
+            )
+
+    def segments_there(self) -> list[Path]:
+        """None; what may lie in the folder is of before the journal was moved."""
+        return []
+
+    # --- for those who move it, join it or put it right ---------------------------------------------------------------
+
+    def lay_out(self) -> None:
+        """Make the tables where there are none. Raises InputError where they are of another store."""
+
+        def make(connection: "psycopg.Connection[Any]") -> str:
+            from psycopg import sql
+
+            with connection.transaction():
+                encoding = connection.execute("SELECT current_setting('server_encoding')").fetchall()[0][0]
+                if encoding != "UTF8":
+                    raise InputError(f"{self.place}: the database is in {encoding}: give one that is in UTF8")
+                schema = sql.Identifier(self.address.schema)
+                connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+                for statement in _TABLES.split(";"):
+                    connection.execute(statement.encode())
+                connection.execute(
+                    "INSERT INTO store (store_id, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                    [self.store_id, TABLE_FORMAT],
+                )
+            found = _identity(connection)
+            return "" if found is None else found[0]
+
+        with closing(Server(self.address, lambda _connection: None)) as server:
+            there = server.ask(make, self.wait_seconds)
+        if there != self.store_id:
+            raise InputError(
+                f"{self.place} holds the journal of another store ({there[:8]}): give another database, or another "
+                "schema of it by ?schema=NAME"
+            )
+
+    def set_open(self, is_open: bool) -> None:
+        """Let it be written to, or by nobody any more."""
+
+        def change(connection: "psycopg.Connection[Any]") -> None:
+            with connection.transaction():  # behind whoever appends now
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(self.store_id, "append")])
+                connection.execute("UPDATE store SET is_open = %s", [is_open])
+
+        self.server.ask(change, self.wait_seconds)
+
+    def put_in(self, entries: list[Entry], *, in_place: bool = False) -> None:
+        """Insert entries that come from elsewhere, where there are none; `in_place`: instead of what there is."""
+
+        def insert(connection: "psycopg.Connection[Any]") -> None:
+            with connection.transaction():
+                _insert(connection, _MEND if in_place else _PUT_IN, entries)
+
+        self.server.ask(insert, self.wait_seconds)
+
+    def rows(self) -> Iterator[tuple[int, Entry | None]]:
+        """Each row's number and entry, None for one that is not sound."""
+        seq, more = 0, True
+        while more:
+            found = self.server.ask(
+                lambda connection, seq=seq: connection.execute(_BEHIND, [seq, _ROWS]).fetchall(),  # type: ignore[misc]
+                self.wait_seconds,
+            )
+            for number, line in found:
+                yield number, Entry.parse(line)
+                seq = number
+            more = len(found) == _ROWS
+
+    def remove(self) -> None:
+        """Remove the tables, and the schema where nothing else is in it."""
+
+        def drop(connection: "psycopg.Connection[Any]") -> None:
+            from psycopg import sql
+
+            with connection.transaction():
+                connection.execute("DROP TABLE entry, store")
+                left = connection.execute(
+                    "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace(%s)", [self.address.schema]
+                ).fetchall()[0][0]
+                if not left:
+                    connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(self.address.schema)))
+
+        self.server.ask(drop, self.wait_seconds)
+
+
+def store_at(address: Address) -> str:
+    """Which store the journal at the address is of. Raises InputError where there is none."""
+    with closing(Server(address, lambda _connection: None)) as server:
+        found = server.ask(_identity, 0.0)
+    if found is None:
+        raise InputError(
+            f"{address} holds no journal: give the address that `{halter('move-store')}` printed, schema and all"
+        )
+    return found[0]
+
+
+def _identity(connection: "psycopg.Connection[Any]") -> tuple[str, int] | None:
+    if connection.execute("SELECT to_regclass('store')").fetchall()[0][0] is None:
+        return None
+    found = connection.execute("SELECT store_id, format FROM store").fetchall()
+    return (str(found[0][0]), int(found[0][1])) if found else None
+
+
+def _insert(connection: "psycopg.Connection[Any]", sql: str, entries: list[Entry]) -> None:
+    columns = zip(*((entry.seq, entry.prev, entry.event["event_id"], entry.line()) for entry in entries), strict=True)
+    connection.execute(sql.encode(), [list(column) for column in columns])
