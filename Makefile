@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness bench search pythons lint manifests conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-cluster test-duckdb2 test-harness bench search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -25,6 +25,9 @@ test: $(READY)  ## every test that takes less than about a second
 
 test-slow: $(READY)  ## whole runs, trainings, browsers, processes that are killed
 	$(PYTEST) -m slow
+
+test-cluster: $(READY)  ## a store of which parts lie on servers: PostgreSQL, started by the tests as a user that is not root
+	$(PYTEST) -m cluster
 
 # The other DuckDB that pyproject.toml allows, in a folder that comes before the environment's own. Its warnings are errors.
 DUCKDB2 := build/duckdb2

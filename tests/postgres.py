@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,16 @@ class Postgres:
     def url(self) -> str:
         """Its one database."""
         return f"postgresql://halter@/postgres?host={self.folder}"
+
+    def fresh(self) -> str:
+        """The address of a journal in a schema that nobody has used."""
+        return f"{self.url}&schema=s{uuid.uuid4().hex[:12]}"
+
+    def count(self, url: str) -> int:
+        """How many entries the journal at the address has."""
+        schema = url.rpartition("=")[2]
+        with psycopg.connect(self.url) as connection:
+            return int(connection.execute(f"SELECT count(*) FROM {schema}.entry".encode()).fetchall()[0][0])
 
     def start(self) -> None:
         """Start it, again where it is still held by what a killed one has left, and wait until it answers."""

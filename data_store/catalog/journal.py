@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_store.catalog.events import EVENT_FORMAT, Event
 from data_store.catalog.others import NobodyElse
@@ -112,6 +113,10 @@ class Journal:
         found = ((path, self._read_event(path)) for path in sorted(self.spool.glob("*.json"))[:limit])
         return [(path, event) for path, event in found if event is not None]
 
+    def grown(self, batch: list[tuple[Path, Event]], limit: int) -> list[tuple[Path, Event]]:
+        """The batch of a `turn`, with what has come into the spool while the turn was waited for; none here is."""
+        return batch
+
     def append(self, entries: list[Entry], segment: Path | None = None) -> Path | None:
         """Write a batch, durably, behind what this leader wrote into its `segment` before, or as a new one; gives it.
         Raises OSError where not all of it gets onto the disk: then this leader is done, nothing may follow.
@@ -188,6 +193,26 @@ class Journal:
     def segments_there(self) -> list[Path]:
         """The segments that there are now, oldest first, by listing."""
         return sorted(self.segments.glob("*.jsonl"))
+
+    def extent(self) -> Any:
+        """How far it goes now, for `copy_to`; nobody may append meanwhile."""
+        return self.segments_there()
+
+    def goes_on_from(self, copy: "Journal") -> bool:
+        """Whether the journal of an earlier backup is a beginning of this one, to the byte."""
+        ours = {segment.name: segment for segment in self.segments_there()}
+        earlier = copy.segments_there()
+        return all(s.name in ours and ours[s.name].read_bytes() == s.read_bytes() for s in earlier)
+
+    def copy_to(self, copy: "Journal", extent: Any) -> int:
+        """Copy what the copy lacks of what there was when `extent` was asked for, durably; gives how many files."""
+        files = 0
+        for segment in extent:
+            place = copy.segments / segment.name
+            if not place.exists():
+                write_durably(place, segment.read_bytes(), copy.drafts)
+                files += 1
+        return files
 
     def refuse(self, event_id: str, reason: str) -> None:
         """Leave word for the writer of a refused event."""

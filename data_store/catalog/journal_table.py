@@ -15,7 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_store.catalog.journal import Entry, Journal, broken, check_format, repair
+from data_store.catalog.events import Event
+from data_store.catalog.journal import START, Entry, Journal, broken, check_format, repair
 from data_store.catalog.others import OtherMachines, lock_key
 from data_store.catalog.postgres import Address, Server
 from data_store.commands import halter
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     import psycopg
 
 TABLE_FORMAT = 1
+FILLING, OPEN, LEFT = "filling", "open", "left"  # a table is written to while it is open
 _ROWS = 2000
+SEGMENT_ENTRIES = 5000  # of one segment that is written of the table
 _TABLES = """
 CREATE TABLE IF NOT EXISTS store (
     one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
     store_id TEXT NOT NULL,
     format INTEGER NOT NULL,
-    is_open BOOLEAN NOT NULL DEFAULT FALSE,
+    state TEXT NOT NULL,
     collections BIGINT NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS entry (
@@ -41,7 +44,8 @@ CREATE TABLE IF NOT EXISTS entry (
     line TEXT NOT NULL
 )
 """
-_BEHIND = "SELECT seq, line FROM entry WHERE seq > %s ORDER BY seq LIMIT %s"
+_BEHIND = "SELECT seq, line FROM entry WHERE seq >"
+_STATE = "SELECT state FROM store"
 _INSERT = """
 INSERT INTO entry (seq, prev, event_id, line) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
 """
@@ -61,6 +65,7 @@ class TableJournal(Journal):
         self.store_id, self.wait_seconds = store_id, wait_seconds
         self.server = Server(self.address, self._check)
         self.others = OtherMachines(self.address, store_id, self._check)
+        self._batch: list[Entry] = []  # what the present turn has appended
 
     @property
     def place(self) -> str:
@@ -83,22 +88,45 @@ class TableJournal(Journal):
     @contextmanager
     def turn(self, seq: int, prev: str) -> Iterator[Iterable[Entry]]:
         """As `Journal.turn`; raises UnreachableError where the server does not answer, and then nobody knows whether
-        what was appended is in."""
-        with self.server.session() as connection, connection.transaction():
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(self.wait_seconds * 1000)}ms"])
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(self.store_id, "append")])
-            if not connection.execute("SELECT is_open FROM store").fetchall()[0][0]:
+        what was appended is in. Two round trips: a busy machine takes its time over each."""
+        with self.server.session() as connection:
+            # Each statement has a snapshot of its own: the last one sees all that was committed before the lock.
+            begun = connection.execute(f"{self._begin}; {_STATE}; {_BEHIND} {int(seq)} ORDER BY seq".encode())
+            begun.nextset()
+            begun.nextset()
+            if begun.fetchall()[0][0] != OPEN:
                 raise StoreError(
-                    f"{self.place} was closed: the journal has been moved elsewhere, or is being moved (`halter "
-                    "move-store`, which is to be repeated where it was cut off)"
+                    f"{self.place} is closed: the journal has been moved elsewhere, or is being moved; where that was "
+                    "cut off, the same `halter move-store` goes on"
                 )
-            yield list(self._after(connection, seq, prev))
+            begun.nextset()
+            self._batch = []
+            yield list(self._sound(begun.fetchall(), seq, prev))
+            with connection.pipeline():
+                if self._batch:
+                    _insert(connection, _INSERT, self._batch)
+                connection.execute("COMMIT")
+
+    def grown(self, batch: list[tuple[Path, Event]], limit: int) -> list[tuple[Path, Event]]:
+        """As `Journal.grown`: fewer turns, where two machines take them one after the other."""
+        return self.pending(limit)
 
     def append(self, entries: list[Entry], segment: Path | None = None) -> Path | None:
-        """Insert a batch, inside a `turn`."""
-        with self.server.session() as connection:
-            _insert(connection, _INSERT, entries)
+        """Add to what is inserted at the end of the `turn`."""
+        self._batch += entries
         return None
+
+    @contextmanager
+    def _appending(self, connection: "psycopg.Connection[Any]") -> Iterator[None]:
+        """A transaction that nobody else who appends is in."""
+        connection.execute(self._begin.encode())
+        yield
+        connection.execute("COMMIT")
+
+    @property
+    def _begin(self) -> str:
+        wait, lock = int(self.wait_seconds * 1000), lock_key(self.store_id, "append")
+        return f"BEGIN; SELECT set_config('lock_timeout', '{wait}ms', true), pg_advisory_xact_lock({lock})"
 
     def secure(self, seq: int) -> None:
         """What is committed is durable."""
@@ -117,11 +145,13 @@ class TableJournal(Journal):
                 seq, prev = entry.seq, entry.sha256
             more = seq - start == _ROWS
 
-    def _after(
-        self, connection: "psycopg.Connection[Any]", seq: int, prev: str, most: int | None = None
-    ) -> Iterator[Entry]:
-        """Raises BrokenJournalError."""
-        for number, line in connection.execute(_BEHIND, [seq, most]).fetchall():
+    def _after(self, connection: "psycopg.Connection[Any]", seq: int, prev: str, most: int) -> Iterator[Entry]:
+        rows = connection.execute(f"{_BEHIND} {int(seq)} ORDER BY seq LIMIT {int(most)}".encode()).fetchall()
+        return self._sound(rows, seq, prev)
+
+    def _sound(self, rows: Iterable[tuple[int, str]], seq: int, prev: str) -> Iterator[Entry]:
+        """The entries of rows that go on after the one with number `seq`. Raises BrokenJournalError."""
+        for number, line in rows:
             entry = Entry.parse(line)
             if entry is None or (entry.seq, entry.prev) != (seq + 1, prev):
                 raise BrokenJournalError(f"{self.place}: row {number} of entry: {broken()}")
@@ -152,6 +182,55 @@ class TableJournal(Journal):
         """None; what may lie in the folder is of before the journal was moved."""
         return []
 
+    def goes_on_from(self, copy: Journal) -> bool:
+        """As `Journal.goes_on_from`."""
+        last = (0, START)
+        try:
+            for entry in copy.whole():
+                last = (entry.seq, entry.sha256)
+        except StoreError:
+            return False
+        return self.holds(*last)
+
+    def extent(self) -> int:
+        """How far it goes now, for `copy_to`."""
+        return self.reach()
+
+    def copy_to(self, copy: Journal, extent: Any) -> int:
+        """As `Journal.copy_to`."""
+        last = (0, START)
+        for entry in copy.whole():
+            last = (entry.seq, entry.sha256)
+        some: list[Entry] = []
+        files = 0
+        for entry in self.after(*last):
+            if entry.seq <= extent:
+                some.append(entry)
+            if len(some) == SEGMENT_ENTRIES or (entry.seq == extent and some):
+                copy.append(some)
+                some, files = [], files + 1
+            if entry.seq >= extent:
+                break
+        return files
+
+    def take_lost(self, theirs: Journal) -> list[str]:
+        """Put in what a backup's journal has and the table has lost or has broken; gives what, in words. Raises
+        InputError where it is of another history."""
+        here = dict(self._rows())
+        apart, taken = [], []
+        for entry in theirs.whole():
+            mine = here.get(entry.seq)
+            if mine is None:
+                taken.append(entry)
+            elif mine.sha256 != entry.sha256:
+                apart.append(entry.seq)
+        if apart or (here and not any(entry.seq in here for entry in theirs.whole())):
+            where = f"event {apart[0]} there is another than here" if apart else "they have no event in common"
+            raise InputError(f"the backup is of another store, or they have gone apart since: {where}")
+        for start in range(0, len(taken), SEGMENT_ENTRIES):
+            self.put_in(taken[start : start + SEGMENT_ENTRIES], in_place=True)
+        return [f"event {entry.seq}" for entry in taken[:10]] + ["…"] * (len(taken) > 10)
+
     # --- for those who move it, join it or put it right ---------------------------------------------------------------
 
     def lay_out(self) -> None:
@@ -169,8 +248,8 @@ class TableJournal(Journal):
                 for statement in _TABLES.split(";"):
                     connection.execute(statement.encode())
                 connection.execute(
-                    "INSERT INTO store (store_id, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                    [self.store_id, TABLE_FORMAT],
+                    "INSERT INTO store (store_id, format, state) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                    [self.store_id, TABLE_FORMAT, FILLING],
                 )
             found = _identity(connection)
             return "" if found is None else found[0]
@@ -183,31 +262,61 @@ class TableJournal(Journal):
                 "schema of it by ?schema=NAME"
             )
 
-    def set_open(self, is_open: bool) -> None:
-        """Let it be written to, or by nobody any more."""
+    def check_reachable(self) -> None:
+        """Raises StoreError where the server does not answer, or lets nobody in."""
+        with closing(Server(self.address, lambda _connection: None)) as server:
+            server.ask(lambda connection: connection.execute("SELECT 1"), 0.0)
+
+    def state(self) -> str:
+        """FILLING, OPEN or LEFT."""
+        return str(self.server.ask(lambda connection: connection.execute(_STATE).fetchall(), self.wait_seconds)[0][0])
+
+    def set_state(self, state: str) -> None:
+        """Behind whoever appends now."""
 
         def change(connection: "psycopg.Connection[Any]") -> None:
-            with connection.transaction():  # behind whoever appends now
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(self.store_id, "append")])
-                connection.execute("UPDATE store SET is_open = %s", [is_open])
+            with self._appending(connection):
+                connection.execute("UPDATE store SET state = %s", [state])
 
         self.server.ask(change, self.wait_seconds)
+
+    def end(self) -> tuple[int, str]:
+        """The number and the hash of the last entry; (0, START) where there is none. Raises BrokenJournalError."""
+        seq = self.reach()
+        if not seq:
+            return 0, START
+        entry = self._row(seq)
+        if entry is None:
+            raise BrokenJournalError(f"{self.place}: row {seq} of entry: {broken()}")
+        return entry.seq, entry.sha256
+
+    def holds(self, seq: int, sha256: str) -> bool:
+        """Whether it has had this entry; all have had (0, START)."""
+        entry = self._row(seq)
+        return seq == 0 or (entry is not None and entry.sha256 == sha256)
+
+    def _row(self, seq: int) -> Entry | None:
+        sql = "SELECT line FROM entry WHERE seq = %s"
+        found = self.server.ask(lambda connection: connection.execute(sql, [seq]).fetchall(), self.wait_seconds)
+        return Entry.parse(found[0][0]) if found else None
 
     def put_in(self, entries: list[Entry], *, in_place: bool = False) -> None:
         """Insert entries that come from elsewhere, where there are none; `in_place`: instead of what there is."""
 
         def insert(connection: "psycopg.Connection[Any]") -> None:
-            with connection.transaction():
+            with self._appending(connection):
                 _insert(connection, _MEND if in_place else _PUT_IN, entries)
 
         self.server.ask(insert, self.wait_seconds)
 
-    def rows(self) -> Iterator[tuple[int, Entry | None]]:
+    def _rows(self) -> Iterator[tuple[int, Entry | None]]:
         """Each row's number and entry, None for one that is not sound."""
         seq, more = 0, True
         while more:
             found = self.server.ask(
-                lambda connection, seq=seq: connection.execute(_BEHIND, [seq, _ROWS]).fetchall(),  # type: ignore[misc]
+                lambda connection, seq=seq: connection.execute(  # type: ignore[misc]
+                    f"{_BEHIND} {int(seq)} ORDER BY seq LIMIT {_ROWS}".encode()
+                ).fetchall(),
                 self.wait_seconds,
             )
             for number, line in found:

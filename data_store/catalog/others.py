@@ -157,7 +157,7 @@ class OtherMachines(NobodyElse):
 
             def take(connection: "psycopg.Connection[Any]") -> bool:
                 connection.execute("SELECT pg_advisory_lock_shared(%s::int, %s::int)", mine)
-                return connection.execute(_OTHER_CONFIGS, mine).fetchall()[0][0] == 0
+                return not int(connection.execute(_OTHER_CONFIGS, mine).fetchall()[0][0])
 
             yield held.ask(take, 0.0)
         finally:

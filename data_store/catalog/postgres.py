@@ -171,7 +171,7 @@ def _in_words(address: Address) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        state, text = error.sqlstate, str(error).strip()
+        state, text = error.sqlstate, " ".join(str(error).split())
         if state is None:
             passing = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not any(
                 words in text for words in _FINAL_WORDS

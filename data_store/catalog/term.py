@@ -38,7 +38,7 @@ def lead(connection: duckdb.DuckDBPyConnection, journal: Journal, *, crowded: bo
     while batch := _next_batch(journal, _LINGER_SECONDS if crowded else 0.0):
         crowded = crowded or len(batch) > 1
         try:
-            term.apply(batch)
+            term.apply(batch, may_grow=True)
         except _FAULTS_OF_EVENTS:
             # The checks let something through that DuckDB does not take: find it, the others must not suffer.
             term.start_over()
@@ -102,8 +102,8 @@ class Term:
             self.start_over()
             self.apply([item], refuse_all=str(error))
 
-    def apply(self, batch: list[Waiting], refuse_all: str | None = None) -> None:
-        """Apply a batch and acknowledge it."""
+    def apply(self, batch: list[Waiting], refuse_all: str | None = None, *, may_grow: bool = False) -> None:
+        """Apply a batch and acknowledge it; one that `may_grow`, with what has come while its turn was waited for."""
         seq, prev = self.seq, self.prev
         entries: list[Entry] = []
         rows: Rows = {}
@@ -111,12 +111,13 @@ class Term:
             self.connection.begin()
             self.is_begun = True
         with self.journal.turn(seq, prev) as news:
+            batch = self.journal.grown(batch, _BATCH) if may_grow else batch
+            waiting = {event["event_id"] for _, event in batch}
+            outcomes = self._known(batch)
             for entry in news:
                 merge(rows, rows_of(entry))
                 seq, prev = entry.seq, entry.sha256
-            insert(self.connection, rows)
-            rows = {}
-            outcomes = self._known(batch)
+                outcomes |= {entry.event["event_id"]: entry.outcome} if entry.event["event_id"] in waiting else {}
             for _, event in batch:
                 if event["event_id"] in outcomes:
                     continue

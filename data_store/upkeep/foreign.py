@@ -22,6 +22,7 @@ import duckdb
 from data_store.annotation.book import BOOK_FILES, take_book
 from data_store.catalog import runs
 from data_store.catalog.journal import Entry, Journal
+from data_store.commands import halter
 from data_store.content.contents import uses_by_object
 from data_store.content.objects import Objects
 from data_store.content.version_check import check_rows
@@ -29,6 +30,7 @@ from data_store.errors import InputError, StoreError
 from data_store.files import remove_tree, write_durably
 from data_store.layout import MARKER, check_marker
 from data_store.locks import LOCK_WAIT_SECONDS
+from data_store.places import PLACES_FILE
 from data_store.records import ObjectRef
 from data_store.store import Store
 from data_store.upkeep.foreign_events import check_entry
@@ -63,6 +65,17 @@ def check_is_store(root: Path, what: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{root} is no {what}: it has no {MARKER}") from None
     check_marker(content, root / MARKER)
+    refuse_elsewhere(root)
+
+
+def refuse_elsewhere(root: Path) -> None:
+    """Raises InputError for a store of which parts lie elsewhere: a stranger's word must lead to no server."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if b"://" in read_inside(root, PLACES_FILE):
+            raise InputError(
+                f"{root} has parts elsewhere ({PLACES_FILE}), and no server is asked because a folder names it: give a "
+                f"backup of it, made where it is used (`{halter('backup', 'FOLDER')}`)"
+            )
 
 
 @contextmanager

@@ -42,6 +42,8 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "repair": "upkeep_cli:repair",
         "gc": "upkeep_cli:gc",
         "rename": "rename_cli:rename",
+        "move-store": "move_store:move_store",
+        "join-store": "move_store:join_store",
     },
     "Take rows out again": {"withdraw": "withdraw_cli:rows", "withdrawals": "withdraw_cli:withdrawals"},
     "Other stores, other tools": {"import": "export_cli:import_run", "export": "export_cli:exports"},

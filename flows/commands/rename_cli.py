@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
+from data_store.catalog.postgres import Address
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.files import atomic_write, sync_folder
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_run_name, run_of
 from data_store.incoming.adoption import adopted_from
 from data_store.layout import MARKER
+from data_store.places import read_places
 from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.commands.command import JsonOption, console, guarded, print_json
@@ -40,13 +42,19 @@ def rename(
     target = home() / new
     if target != root and target.exists():
         raise InputError(f"{target} is there already; give another name")
+    if (journal := read_places(root).journal) is not None:
+        raise InputError(
+            f"the journal of {root} lies on {Address.parse(journal)}, and other machines may know the run by its name: "
+            f"`{halter('backup', 'FOLDER', run=folder)}`, then `{halter('restore', 'FOLDER', '--as', new)}` makes "
+            "another run of it"
+        )
     config = _named(root, new)
     if (old, root) != (new, target):
         for place in (home(), root):
             check_writable(place)
         if old != new:
             _check_takers(root, old)
-        with _nobody_at_work(root):
+        with nobody_at_work(root):
             # Cut off in between, the store is one that was renamed by hand, and this command takes it up.
             if target != root:
                 root.rename(target)
@@ -91,8 +99,8 @@ def _check_takers(root: Path, old: str) -> None:
 
 
 @contextmanager
-def _nobody_at_work(root: Path) -> Iterator[None]:
-    """Keep runs off the store. Raises InputError where one is at work."""
+def nobody_at_work(root: Path) -> Iterator[None]:
+    """Keep runs of this machine off the store. Raises InputError where one is at work, here or elsewhere."""
     lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
