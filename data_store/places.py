@@ -37,7 +37,7 @@ def read_places(root: Path) -> Places:
 
 
 def places_number(root: Path) -> tuple[int, int] | None:
-    """What changes when the places of the store at `root` do; None where it has all of itself in its folder."""
+    """What changes when places.json of the store at `root` is written; None where there is none."""
     try:
         found = (root / PLACES_FILE).stat()
     except FileNotFoundError:

@@ -26,6 +26,7 @@ import duckdb
 from data_store.catalog.catalog_file import CatalogFile
 from data_store.catalog.events import Event
 from data_store.catalog.journals import journal_of
+from data_store.catalog.postgres import tries
 from data_store.catalog.projection import build_in_memory, last_seq, migrations_in, migrations_wanted
 from data_store.damage import DamagedError, SteadyReader, means_damage
 from data_store.errors import InputError, StoreError, UnreachableError, UnwritableError
@@ -120,13 +121,21 @@ class Catalog:
         raise UnreachableError(f"{error}; the write waits in {waiting} and will be applied by the next writer")
 
     def settle(self) -> None:
-        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema, UnwritableError
-        where there is no room. A store that cannot be written to stays as it is.
+        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema and for a server
+        that does not answer for long, UnwritableError where there is no room. A store that cannot be written to stays
+        as it is.
         """
         if self.read_only or self._is_settled():
-            return
-        with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
-            self._of.drain()
+            return None
+        for _ in tries(self.wait_seconds):
+            with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
+                try:
+                    return self._of.drain()
+                except UnreachableError as error:
+                    if not error.is_passing:
+                        raise
+                    last = error
+        raise last
 
     def _is_settled(self) -> bool:
         """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""

@@ -15,7 +15,7 @@ from data_store.catalog.term import lead
 from data_store.damage import DamagedError, ctrl_c_heeded, means_damage
 from data_store.errors import StoreError, UnwritableError
 from data_store.files import sync_folder
-from data_store.places import places_number
+from data_store.places import places_number, read_places
 
 
 class CatalogFile:
@@ -24,7 +24,7 @@ class CatalogFile:
     def __init__(self, root: Path, journal: Journal, wait_seconds: float) -> None:
         self.root, self.journal, self.wait_seconds = root, journal, wait_seconds
         self.path = root / "catalog.duckdb"
-        self._places = places_number(root)
+        self._places, self._places_number = read_places(root), places_number(root)
 
     def number(self) -> int:
         """A number that changes when the file is replaced; 0 where there is none."""
@@ -40,10 +40,15 @@ class CatalogFile:
 
     def _check_places(self) -> None:
         """Raises StoreError where the journal may be another one than this process knows."""
-        if places_number(self.root) != self._places:
+        number = places_number(self.root)
+        if number == self._places_number:
+            return
+        now = read_places(self.root)
+        if (now.journal, now.objects) != (self._places.journal, self._places.objects):
             raise StoreError(
                 f"{self.root}: `halter move-store` has moved parts of the store meanwhile; start this again"
             )
+        self._places_number = number
 
     def _open_for_writing(self) -> duckdb.DuckDBPyConnection:
         """A connection to a catalog of today's schema; one that is missing or older is rebuilt first."""

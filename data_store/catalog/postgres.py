@@ -103,7 +103,7 @@ class Server:
 
     def ask(self, question: Callable[["psycopg.Connection[Any]"], _Answer], wait_seconds: float) -> _Answer:
         """The answer to what may be asked twice; a server that does not answer is asked again for a while."""
-        for _ in _tries(wait_seconds):
+        for _ in tries(wait_seconds):
             try:
                 with self.session() as connection:
                     return question(connection)
@@ -153,8 +153,8 @@ def driver() -> Any:
     return psycopg
 
 
-def _tries(wait_seconds: float) -> Iterator[int]:
-    """Once at least, then again with growing pauses until the time is over."""
+def tries(wait_seconds: float) -> Iterator[int]:
+    """Numbers of tries: one at least, then more with growing pauses until the time is over."""
     deadline, pause, number = time.monotonic() + min(wait_seconds, PATIENCE_SECONDS), 0.05, 0
     while True:
         yield number

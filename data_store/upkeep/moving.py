@@ -9,8 +9,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_store.catalog.entry_table import FILLING, LEFT, OPEN, store_at
 from data_store.catalog.journal import START, Entry, Journal
-from data_store.catalog.journal_table import FILLING, LEFT, OPEN, TableJournal, store_at
+from data_store.catalog.journal_table import TableJournal
 from data_store.catalog.postgres import Address
 from data_store.catalog.projection import tail
 from data_store.errors import InputError, StoreError
@@ -42,51 +43,50 @@ def move_journal(store: Store, url: str, *, remove_old: bool = False) -> Moved:
     """
     address, places = Address.parse(url), read_places(store.root)
     wait_seconds = store.catalog.wait_seconds
-    folder = Journal(store.root)
-    table = store.catalog.journal
-    if isinstance(table, TableJournal):
-        if table.address != address:
-            raise InputError(f"the journal lies on {table.place}: `--journal here` brings it back first")
-        if table.state() == LEFT:
+    folder, journal = Journal(store.root), store.catalog.journal
+    if isinstance(journal, TableJournal):
+        if journal.table.address != address:
+            raise InputError(f"the journal lies on {journal.place}: `--journal here` brings it back first")
+        if journal.table.state() == LEFT:
             raise InputError(
-                f"the journal on {table.place} is being moved away: `--journal here` on that machine goes on"
+                f"the journal on {journal.place} is being moved away: `--journal here` on that machine goes on"
             )
     else:
         identity = places.store or uuid.uuid4().hex
-        table = TableJournal(store.root, url, identity, wait_seconds)
-        table.check_reachable()
+        journal = TableJournal(store.root, url, identity, wait_seconds)
+        journal.table.check_reachable()
         if places.store is None:  # before the table says so: a move that is cut off must know its own
             write_places(store.root, places.model_copy(update={"store": identity}))
-        table.lay_out()
+        journal.table.lay_out()
         with locked(store.catalog.lock, exclusive=True, wait_seconds=wait_seconds):
-            table.set_state(FILLING)
-            _fill(table, folder)
-            write_places(store.root, places.model_copy(update={"journal": url, "store": identity}))
-    table.set_state(OPEN)
+            journal.table.set_state(FILLING)
+            _fill(journal, folder)
+            write_places(store.root, read_places(store.root).model_copy(update={"journal": url}))
+    journal.table.set_state(OPEN)
     if remove_old:
         _remove_segments(folder)
-    return Moved(table.place, folder.place, table.reach())
+    return Moved(journal.place, folder.place, journal.reach())
 
 
 def bring_journal_back(store: Store, *, remove_old: bool = False) -> Moved:
     """Move the journal from a table into the store's folder; the other machines that share it can write no more. The
     table stays, closed, unless `remove_old`.
 
-    Raises InputError where it lies in the folder, or the folder holds other events, StoreError where the server does
-    not answer or the copy is not the same.
+    One that lies in the folder is left as it is. Raises InputError where the folder holds other events, StoreError
+    where the server does not answer or the copy is not the same.
     """
-    table, folder = store.catalog.journal, Journal(store.root)
-    if not isinstance(table, TableJournal):
-        raise InputError(f"the journal lies in {folder.place} already")
+    folder, journal = Journal(store.root), store.catalog.journal
+    if not isinstance(journal, TableJournal):
+        return Moved(folder.place, folder.place, store.catalog.seq())
     with store.catalog.reading() as connection:
         read = tail(connection)[0]
     with locked(store.catalog.lock, exclusive=True, wait_seconds=store.catalog.wait_seconds):
-        table.set_state(LEFT)
-        end = _take_out(table, folder, read)
+        journal.table.set_state(LEFT)
+        end = _take_out(journal, folder, read)
         write_places(store.root, read_places(store.root).model_copy(update={"journal": None}))
     if remove_old:
-        table.remove()
-    return Moved(folder.place, table.place, end[0])
+        journal.table.remove()
+    return Moved(folder.place, journal.place, end[0])
 
 
 def join(root: Path, url: str, objects: str | None) -> Store:
@@ -103,13 +103,15 @@ def join(root: Path, url: str, objects: str | None) -> Store:
         raise InputError(f"{root} is a store that has a journal of its own: give another name, or remove it")
     if places.journal is not None and (Address.parse(places.journal), places.store) != (address, identity):
         raise InputError(f"{root / PLACES_FILE} names another journal, {places.journal}: give another name")
-    write_places(root, places.model_copy(update={"journal": url, "store": identity, "objects": objects}))
+    joined = places.model_copy(update={"journal": url, "store": identity, "objects": objects or places.objects})
+    if joined != places:
+        write_places(root, joined)
     return Store.open(root)
 
 
-def _fill(table: TableJournal, folder: Journal) -> None:
+def _fill(journal: TableJournal, folder: Journal) -> None:
     """Put what the folder's journal holds into the table. Raises InputError where the table holds something else."""
-    there, end = table.end(), (0, START)
+    there, end = journal.table.end(), (0, START)
     some: list[Entry] = []
     for entry in folder.whole():
         end = (entry.seq, entry.sha256)
@@ -118,30 +120,30 @@ def _fill(table: TableJournal, folder: Journal) -> None:
         if entry.seq > there[0]:
             some.append(entry)
         if len(some) == _AT_ONCE:
-            table.put_in(some)
+            journal.table.put_in(some)
             some = []
     if end[0] < there[0] or (end[0] == there[0] and end != there):
         raise InputError(
-            f"{table.place} holds other events than {folder.place}, they have gone apart: give another schema of the "
+            f"{journal.place} holds other events than {folder.place}, they have gone apart: give another schema of the "
             "database by ?schema=NAME"
         )
     if some:
-        table.put_in(some)
-    _check_copy(table, end)
+        journal.table.put_in(some)
+    _check_copy(journal, end)
 
 
-def _take_out(table: TableJournal, folder: Journal, read: int) -> tuple[int, str]:
+def _take_out(journal: TableJournal, folder: Journal, read: int) -> tuple[int, str]:
     """Put what the table holds into segments in the folder; gives the end. What the catalog has `read` ends where a
     segment ends. Raises InputError where the folder holds something else."""
     end = (0, START)
     for entry in folder.whole():
         end = (entry.seq, entry.sha256)
-    if not table.holds(*end):
+    if not journal.table.holds(*end):
         raise InputError(
-            f"{folder.place} holds other events than {table.place}: move what lies there away, then do it again"
+            f"{folder.place} holds other events than {journal.place}: move what lies there away, then do it again"
         )
     some: list[Entry] = []
-    for entry in table.after(*end):
+    for entry in journal.after(*end):
         some.append(entry)
         end = (entry.seq, entry.sha256)
         if entry.seq == read or len(some) == _SEGMENT:

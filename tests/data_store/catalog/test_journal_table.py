@@ -38,7 +38,7 @@ def table_of(store: Store) -> TableJournal:
 
 def sql(server: Postgres, store: Store, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"SET search_path = {table_of(store).address.schema}".encode())
+        connection.execute(f"SET search_path = {table_of(store).table.address.schema}".encode())
         done = connection.execute(statement.encode())
         return done.fetchall() if done.description else []
 
