@@ -35,7 +35,7 @@ def _no_run_is_spoken_of() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server() -> "Iterator[Postgres]":
+def database() -> "Iterator[Postgres]":
     """A PostgreSQL server of this process's tests; each test takes a schema of its own."""
     from tests.postgres import MISSING, is_there, postgres
 

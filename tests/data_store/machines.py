@@ -9,9 +9,9 @@ from tests.data_store.store_bench import Bench
 from tests.postgres import Postgres
 
 
-def two_machines(folder: Path, server: Postgres) -> tuple[Bench, Bench]:
+def two_machines(folder: Path, database: Postgres) -> tuple[Bench, Bench]:
     """The first has moved its journal, the second has joined it."""
-    url = server.fresh()
+    url = database.fresh()
     one = Store.open(folder / "one" / "run").root
     move_journal(Store.open(one), url)
     return Bench(Store.open(one), folder / "work-one"), joined(folder / "two" / "run", one, url, folder / "work-two")

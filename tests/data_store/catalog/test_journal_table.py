@@ -36,16 +36,16 @@ def table_of(store: Store) -> TableJournal:
     return journal
 
 
-def sql(server: Postgres, store: Store, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(server.url, autocommit=True) as connection:
+def sql(database: Postgres, store: Store, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(f"SET search_path = {table_of(store).table.address.schema}".encode())
         done = connection.execute(statement.encode())
         return done.fetchall() if done.description else []
 
 
 @pytest.mark.conformance("a journal on a server: what one machine wrote, another has read before it answers or judges")
-def test_each_machine_sees_the_heads_that_the_other_moved_and_judges_by_them(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_each_machine_sees_the_heads_the_other_moved_and_judges_by_them(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     first = one.run("sft", {"model/policy@V1": "first"})
     seen = two.store.head(POLICY)
     assert seen is not None
@@ -63,12 +63,12 @@ def test_each_machine_sees_the_heads_that_the_other_moved_and_judges_by_them(tmp
 
 
 def test_the_table_holds_the_lines_that_segments_hold_chained_by_the_same_hashes(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     one.store.set_override("V1", "sft", "a", "한글\u0000\u2028")
     two.store.set_override("V1", "sft", "b", 2)
-    lines = [str(line) for (line,) in sql(server, one.store, "SELECT line FROM entry ORDER BY seq")]
+    lines = [str(line) for (line,) in sql(database, one.store, "SELECT line FROM entry ORDER BY seq")]
     entries = [entry for line in lines if (entry := Entry.parse(line))]
     assert [entry.prev for entry in entries] == [START, entries[0].sha256]
     assert [entry.line() for entry in entries] == lines
@@ -79,8 +79,8 @@ def test_the_table_holds_the_lines_that_segments_hold_chained_by_the_same_hashes
 @pytest.mark.conformance(
     "a journal on a server: a transaction that got in although its writer never heard is not applied twice"
 )
-def test_an_event_whose_commit_was_never_answered_is_in_once(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_an_event_whose_commit_was_never_answered_is_in_once(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     journal = table_of(one.store)
     waiting = journal.submit(events.override_set("V1", "sft", "a", "1"))
     ((_, event),) = journal.pending(1)
@@ -95,8 +95,8 @@ def test_an_event_whose_commit_was_never_answered_is_in_once(tmp_path: Path, ser
         assert {override.key for override in each.store.overrides()} == {"a", "b", "c"}
 
 
-def test_a_batch_whose_turn_fails_leaves_nothing_in_the_table(tmp_path: Path, server: Postgres) -> None:
-    one, _ = two_machines(tmp_path, server)
+def test_a_batch_whose_turn_fails_leaves_nothing_in_the_table(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
     journal = table_of(one.store)
     with suppress(ZeroDivisionError), journal.turn(0, START):
         journal.append([Entry.after(0, START, APPLIED, events.override_set("V1", "sft", "a", "1"))])
@@ -107,14 +107,14 @@ def test_a_batch_whose_turn_fails_leaves_nothing_in_the_table(tmp_path: Path, se
 
 
 def test_a_connection_that_the_server_ends_is_made_again_and_the_write_goes_through(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     for number in range(3):
         one.store.set_override("V1", "sft", f"a{number}", 1)
         two.store.overrides()
         sql(
-            server,
+            database,
             one.store,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'halter'",
         )
@@ -124,12 +124,12 @@ def test_a_connection_that_the_server_ends_is_made_again_and_the_write_goes_thro
 
 
 def test_a_write_that_finds_no_server_waits_in_the_spool_and_is_applied_by_the_next(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     root = one.store.root
     places = read_places(root)
-    away = places.model_copy(update={"journal": str(places.journal).replace(str(server.folder), "/nowhere")})
+    away = places.model_copy(update={"journal": str(places.journal).replace(str(database.folder), "/nowhere")})
     write_places(root, away)
     with pytest.raises(UnreachableError, match=r"does not answer.*the write waits in"):
         Store(root, wait_seconds=0.3).set_override("V1", "sft", "a", 1)
@@ -139,35 +139,35 @@ def test_a_write_that_finds_no_server_waits_in_the_spool_and_is_applied_by_the_n
 
 
 def test_a_store_speaks_to_no_other_stores_journal_and_to_no_older_state_of_its_own(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     one.store.set_override("V1", "sft", "a", 1)
     one.store.set_override("V1", "sft", "b", 1)
     assert len(two.store.overrides()) == 2
-    other, _ = two_machines(tmp_path / "other", server)
+    other, _ = two_machines(tmp_path / "other", database)
     mixed = Places(journal=read_places(one.store.root).journal, store=read_places(other.store.root).store)
     write_places(other.store.root, mixed)
     with pytest.raises(StoreError, match="holds the journal of another store"):
         Store.open(other.store.root)
-    sql(server, one.store, "DELETE FROM entry WHERE seq = 2")
+    sql(database, one.store, "DELETE FROM entry WHERE seq = 2")
     with pytest.raises(BrokenJournalError, match="ends with event 1, and this machine has read 2"):
         Store.open(one.store.root)
 
 
-def test_a_changed_row_is_found_whichever_column_says_so(tmp_path: Path, server: Postgres) -> None:
-    one, _ = two_machines(tmp_path, server)
+def test_a_changed_row_is_found_whichever_column_says_so(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
     for key in "abc":
         one.store.set_override("V1", "sft", key, 1)
-    sql(server, one.store, 'UPDATE entry SET line = replace(line, \'"name":"b"\', \'"name":"x"\') WHERE seq = 2')
+    sql(database, one.store, 'UPDATE entry SET line = replace(line, \'"name":"b"\', \'"name":"x"\') WHERE seq = 2')
     (problem,) = verify(one.store).problems
     assert "row 2 of entry: the chain of hashes is broken" in problem
 
 
 def test_a_reader_comes_to_an_end_while_the_other_machine_writes_without_a_pause(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     stop = threading.Event()
 
     def write() -> None:
@@ -191,9 +191,9 @@ def test_a_reader_comes_to_an_end_while_the_other_machine_writes_without_a_pause
     "a journal on a server: the collector of one machine waits for what another publishes or reads"
 )
 def test_the_collector_of_one_machine_and_the_content_of_another_keep_each_other_out(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     one.run("sft", {"model/policy@V1": "old"})
     two.store.catalog.wait_seconds = 0.2
     with (
@@ -211,27 +211,27 @@ def test_the_collector_of_one_machine_and_the_content_of_another_keep_each_other
 
 
 def test_who_lost_the_lock_hears_of_a_collector_that_got_in_and_of_none_that_did_not(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     with one.store.collecting_forbidden():
-        sql(server, one.store, END_ALL)
+        sql(database, one.store, END_ALL)
     with pytest.raises(StoreError, match="ran on another machine meanwhile"):
-        _write_while_collected(server, one.store, two.store)
+        _write_while_collected(database, one.store, two.store)
     with pytest.raises(StoreError, match="lost while content was being removed"):
-        _collect_and_be_cut_off(server, one.store)
+        _collect_and_be_cut_off(database, one.store)
 
 
-def _write_while_collected(server: Postgres, store: Store, other: Store) -> None:
+def _write_while_collected(database: Postgres, store: Store, other: Store) -> None:
     with store.collecting_forbidden():
-        sql(server, store, END_ALL)
+        sql(database, store, END_ALL)
         collect(other, dry_run=False)
 
 
-def _collect_and_be_cut_off(server: Postgres, store: Store) -> None:
+def _collect_and_be_cut_off(database: Postgres, store: Store) -> None:
     with collecting(store.root, store.catalog) as check_alone:
         check_alone()
-        sql(server, store, END_ALL)
+        sql(database, store, END_ALL)
         with pytest.raises(UnreachableError):
             check_alone()
         check_alone()
@@ -241,11 +241,11 @@ def _collect_and_be_cut_off(server: Postgres, store: Store) -> None:
     "a journal on a server: a step at work on one machine is at work for all, and is not begun twice"
 )
 def test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
     from tasks.engine.execute import is_at_work
 
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     others = two.store.catalog.journal.others
     read = one.run("sft", {"model/policy@V1": "first"})
     version = one.store.heads()[POLICY].version_id
@@ -281,8 +281,8 @@ def _begin(store: Store, waited: list[bool]) -> None:
         pass
 
 
-def test_machines_with_the_same_config_run_side_by_side_and_with_another_not(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_machines_of_one_config_run_side_by_side_and_of_two_do_not(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     here, there = (each.store.catalog.journal.others for each in (one, two))
     with here.of_one_config("a" * 64) as first, there.of_one_config("a" * 64) as second:
         assert (first, second) == (True, True)
@@ -316,8 +316,8 @@ def test_the_schema_is_ours_and_the_rest_of_an_address_is_libpqs() -> None:
     assert found == Address("postgresql://me@host:5433/db?sslmode=verify-full&passfile=/a/b", "demo")
 
 
-def test_a_store_copied_with_its_places_joins_and_keeps_its_own_catalog(tmp_path: Path, server: Postgres) -> None:
-    one, _ = two_machines(tmp_path, server)
+def test_a_store_copied_with_its_places_joins_and_keeps_its_own_catalog(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
     one.store.set_override("V1", "sft", "a", 1)
     copy = tmp_path / "copy"
     shutil.copytree(one.store.root, copy, symlinks=True)

@@ -35,9 +35,9 @@ def whole(stores: list[Store]) -> list[str]:
 
 
 def test_eight_writers_of_two_machines_lose_nothing_and_both_catalogs_say_the_same(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    benches = two_machines(tmp_path, server)
+    benches = two_machines(tmp_path, database)
     acks = tmp_path / "acks"
     with nursery() as writers:
         for number in range(8):
@@ -52,9 +52,9 @@ def test_eight_writers_of_two_machines_lose_nothing_and_both_catalogs_say_the_sa
 
 @pytest.mark.conformance("a journal on a server: writers killed at any moment lose nothing acknowledged")
 def test_writers_of_two_machines_killed_at_any_moment_lose_nothing_acknowledged(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    benches = two_machines(tmp_path, server)
+    benches = two_machines(tmp_path, database)
     acks, chance, killed = tmp_path / "acks", random.Random(11), 0
     with nursery() as writers:
         deadline = time.monotonic() + 600  # to stop, not to judge: a busy machine takes its time
@@ -82,15 +82,15 @@ def test_writers_of_two_machines_killed_at_any_moment_lose_nothing_acknowledged(
 def test_a_server_killed_at_any_moment_loses_nothing_acknowledged_and_its_writers_go_on(tmp_path: Path) -> None:
     if not is_there():
         pytest.skip(MISSING)
-    with postgres() as server, nursery() as writers:
-        benches = two_machines(tmp_path, server)
+    with postgres() as database, nursery() as writers:
+        benches = two_machines(tmp_path, database)
         acks, chance = tmp_path / "acks", random.Random(12)
         for number in range(4):
             writers.start("set_overrides", benches[number % 2].store.root, acks, f"writer-{number}", 60)
         for _ in range(KILLS):
             time.sleep(chance.uniform(0, 0.6))
-            server.kill()
-            server.start()
+            database.kill()
+            database.start()
         assert writers.wait() == [0] * 4
         stores = [each.store for each in benches]
         assert len(acknowledged(acks)) == 240

@@ -42,17 +42,17 @@ def filled(bench: Bench, count: int = 3) -> Store:
 
 
 @pytest.mark.conformance("a journal that is moved: every event and the same chain, before the store points there")
-def test_a_journal_goes_to_a_table_and_back_line_by_line(bench: Bench, server: Postgres) -> None:
+def test_a_journal_goes_to_a_table_and_back_line_by_line(bench: Bench, database: Postgres) -> None:
     store = filled(bench)
-    before, heads, url = lines(store.catalog.journal), store.heads(), server.fresh()
+    before, heads, url = lines(store.catalog.journal), store.heads(), database.fresh()
     moved = move_journal(store, url, remove_old=True)
-    assert (moved.entries, server.count(url)) == (3, 3)
+    assert (moved.entries, database.count(url)) == (3, 3)
     assert list((store.root / "journal").iterdir()) == []
     shared = Store.open(store.root)
     assert lines(shared.catalog.journal) == before
     shared.set_override("V1", "sft", "a", 1)
     assert bring_journal_back(shared, remove_old=True).entries == 4
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(database.url) as connection:
         gone = connection.execute("SELECT to_regnamespace(%s)", [url.rpartition("=")[2]]).fetchall()
     assert gone == [(None,)]
     back = Store.open(store.root)
@@ -99,13 +99,13 @@ def cut_off(step: int, move: Callable[[], object]) -> bool:
 
 @pytest.mark.conformance("a journal that is moved: killed at any line, the same command goes on to the same journal")
 def test_a_move_that_is_cut_off_anywhere_is_finished_by_the_same_call(
-    tmp_path: Path, bench: Bench, server: Postgres, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bench: Bench, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moving, "_AT_ONCE", 2)
     store = filled(bench, 2)
     for number in range(3):
         store.set_override("V1", "sft", f"k{number}", number)
-    before, root, url, step, cuts = lines(store.catalog.journal), store.root, server.fresh(), 3, 0
+    before, root, url, step, cuts = lines(store.catalog.journal), store.root, database.fresh(), 3, 0
     while cut_off(step, lambda: move_journal(Store.open(root), url)):
         step, cuts = step + 5, cuts + 1
     assert cuts > 5
@@ -122,10 +122,10 @@ def test_a_move_that_is_cut_off_anywhere_is_finished_by_the_same_call(
 
 
 def test_a_process_that_was_open_before_the_move_writes_nowhere_until_it_is_started_again(
-    bench: Bench, server: Postgres
+    bench: Bench, database: Postgres
 ) -> None:
     old = bench.store
-    move_journal(Store.open(old.root), server.fresh())
+    move_journal(Store.open(old.root), database.fresh())
     for question in (old.heads, old.rebuild, lambda: old.set_override("V1", "sft", "a", 1)):
         with pytest.raises(StoreError, match="has moved parts of the store meanwhile; start this again"):
             question()
@@ -133,8 +133,8 @@ def test_a_process_that_was_open_before_the_move_writes_nowhere_until_it_is_star
     assert len(Store.open(old.root).overrides()) == 1  # it waited in the spool
 
 
-def test_a_table_that_is_another_stores_or_was_left_is_written_to_by_nobody(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_a_table_that_is_another_stores_or_was_left_is_written_to_by_nobody(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     url = str(read_places(one.store.root).journal)
     stranger = Store.open(tmp_path / "stranger")
     with pytest.raises(InputError, match=r"holds the journal of another store .* \?schema=NAME"):
@@ -143,7 +143,7 @@ def test_a_table_that_is_another_stores_or_was_left_is_written_to_by_nobody(tmp_
     with pytest.raises(InputError, match="has a journal of its own"):
         join(stranger.root, url, None)
     with pytest.raises(InputError, match="holds no journal"):
-        join(tmp_path / "new", server.fresh(), None)
+        join(tmp_path / "new", database.fresh(), None)
     two.store.set_override("V1", "sft", "a", 1)
     one.store.set_override("V1", "sft", "b", 1)
     bring_journal_back(one.store)
@@ -157,8 +157,8 @@ def test_a_table_that_is_another_stores_or_was_left_is_written_to_by_nobody(tmp_
     assert [found.key for found in Store.open(one.store.root).overrides()] == ["a", "b", "c", "d"]
 
 
-def test_a_journal_that_went_on_in_both_places_is_not_moved(bench: Bench, server: Postgres) -> None:
-    store, url = filled(bench, 1), server.fresh()
+def test_a_journal_that_went_on_in_both_places_is_not_moved(bench: Bench, database: Postgres) -> None:
+    store, url = filled(bench, 1), database.fresh()
     move_journal(store, url)
     Store.open(store.root).set_override("V1", "sft", "there", 1)
     places = read_places(store.root)
@@ -170,9 +170,9 @@ def test_a_journal_that_went_on_in_both_places_is_not_moved(bench: Bench, server
 
 
 def test_a_backup_of_a_shared_store_is_one_of_the_usual_kind_and_goes_on_from_one_of_before(
-    tmp_path: Path, bench: Bench, server: Postgres
+    tmp_path: Path, bench: Bench, database: Postgres
 ) -> None:
-    store, place, url = filled(bench), tmp_path / "backup", server.fresh()
+    store, place, url = filled(bench), tmp_path / "backup", database.fresh()
     backup(store, place)
     move_journal(store, url)
     two = joined(tmp_path / "two" / "run", store.root, url, tmp_path / "work-two")
@@ -183,7 +183,7 @@ def test_a_backup_of_a_shared_store_is_one_of_the_usual_kind_and_goes_on_from_on
     assert lines(Journal(place)) == lines(two.store.catalog.journal)
     restore(place, tmp_path / "again", lambda _folder: None)
     assert Store.open(tmp_path / "again").heads() == two.store.heads()
-    other = two_machines(tmp_path / "other", server)[0]
+    other = two_machines(tmp_path / "other", database)[0]
     other.run("sft", {"model/policy@V1": "another"})
     with pytest.raises(InputError, match="is not an earlier backup"):
         backup(other.store, place)
@@ -198,15 +198,15 @@ def test_a_backup_of_a_shared_store_is_one_of_the_usual_kind_and_goes_on_from_on
     ],
 )
 def test_what_the_table_has_lost_or_broken_is_put_back_from_a_backup(
-    tmp_path: Path, server: Postgres, damage: str
+    tmp_path: Path, database: Postgres, damage: str
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     filled(one)
     before = lines(one.store.catalog.journal)
     backup(one.store, tmp_path / "backup")
     two.store.heads()
     url = str(read_places(one.store.root).journal)
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(database.url) as connection:
         connection.execute(f"SET search_path = {url.rpartition('=')[2]}".encode())
         connection.execute(damage.encode())
     found = repair(Store(one.store.root), tmp_path / "backup")
@@ -216,10 +216,10 @@ def test_what_the_table_has_lost_or_broken_is_put_back_from_a_backup(
     assert verify(two.store).problems == ()
 
 
-def test_a_backup_of_another_history_puts_nothing_into_the_table(tmp_path: Path, server: Postgres) -> None:
-    one, _ = two_machines(tmp_path, server)
+def test_a_backup_of_another_history_puts_nothing_into_the_table(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
     filled(one)
-    other, _ = two_machines(tmp_path / "other", server)
+    other, _ = two_machines(tmp_path / "other", database)
     filled(other)
     backup(other.store, tmp_path / "backup")
     before = lines(one.store.catalog.journal)
@@ -229,7 +229,7 @@ def test_a_backup_of_another_history_puts_nothing_into_the_table(tmp_path: Path,
 
 
 @pytest.mark.conformance("a store from elsewhere: no server is asked because a folder names it")
-def test_a_strangers_places_are_never_followed(tmp_path: Path, bench: Bench, server: Postgres) -> None:
+def test_a_strangers_places_are_never_followed(tmp_path: Path, bench: Bench, database: Postgres) -> None:
     stranger = filled(Bench(Store.open(tmp_path / "stranger"), tmp_path / "work"))
     write_places(stranger.root, Places(journal="postgresql://elsewhere.example/halter", store="0" * 32))
     for use in (
@@ -243,8 +243,8 @@ def test_a_strangers_places_are_never_followed(tmp_path: Path, bench: Bench, ser
             use()
 
 
-def test_withdrawals_of_one_machine_hold_on_the_other(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_withdrawals_of_one_machine_hold_on_the_other(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     published = one.store.publish("dataset", one.documents("a", "b"), row_kind="document")
     one.run("import_data", {"dataset/documents@base": published})
     withdraw(two.store, "source", "test.jsonl", "asked for")
@@ -256,8 +256,8 @@ def test_withdrawals_of_one_machine_hold_on_the_other(tmp_path: Path, server: Po
     assert two.store.withdrawals() == []
 
 
-def test_a_store_that_cannot_be_written_to_is_read_with_what_the_table_has(tmp_path: Path, server: Postgres) -> None:
-    one, two = two_machines(tmp_path, server)
+def test_a_store_that_cannot_be_written_to_is_read_with_what_the_table_has(tmp_path: Path, database: Postgres) -> None:
+    one, two = two_machines(tmp_path, database)
     one.store.set_override("V1", "sft", "a", 1)
     two.store.overrides()
     one.store.set_override("V1", "sft", "b", 1)
@@ -268,9 +268,9 @@ def test_a_store_that_cannot_be_written_to_is_read_with_what_the_table_has(tmp_p
 
 
 def test_a_folder_that_joins_again_goes_on_and_a_damaged_catalog_is_made_of_the_table(
-    tmp_path: Path, server: Postgres
+    tmp_path: Path, database: Postgres
 ) -> None:
-    one, two = two_machines(tmp_path, server)
+    one, two = two_machines(tmp_path, database)
     filled(one)
     url = str(read_places(one.store.root).journal)
     assert join(two.store.root, url, None).heads() == one.store.heads()
@@ -281,11 +281,11 @@ def test_a_folder_that_joins_again_goes_on_and_a_damaged_catalog_is_made_of_the_
     assert verify(two.store).problems == ()
 
 
-def test_a_journal_of_which_the_first_row_is_gone_is_not_read_as_an_empty_one(tmp_path: Path, server: Postgres) -> None:
-    one, _ = two_machines(tmp_path, server)
+def test_a_journal_whose_first_row_is_gone_is_not_read_as_an_empty_one(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
     filled(one)
     url = str(read_places(one.store.root).journal)
-    with psycopg.connect(server.url) as connection:
+    with psycopg.connect(database.url) as connection:
         connection.execute(f"DELETE FROM {url.rpartition('=')[2]}.entry WHERE seq = 1".encode())
     with pytest.raises(BrokenJournalError, match="row 2 of entry"):
         join(tmp_path / "three", url, None)

@@ -1,0 +1,135 @@
+"""One run on two machines that share its store: the journal lies on a PostgreSQL server, each machine has a home of its
+own. The objects are one folder here, by a link."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_store.errors import StoreError
+from data_store.places import read_places
+from data_store.store import Store
+from data_store.upkeep.moving import move_journal
+from data_store.upkeep.verification import verify
+from flows.recipe.config import load_config
+from flows.session import remember
+from tests.flows.recipe_runs import Finished, Home
+from tests.postgres import Postgres
+
+pytestmark = pytest.mark.cluster
+
+
+def shared_homes(folder: Path, server: str | None, database: Postgres, config: Path) -> tuple[Home, Home]:
+    """Two homes whose stores share a journal that has no event yet."""
+    url = database.fresh()
+    first, second = Home(folder / "first", server), Home(folder / "second", server)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALTER_HOME", str(first.folder))
+        remember(load_config(config))
+    assert first.look("move-store", "pocket", "--journal", url, "--json").code == 0
+    join(second, first, url, config)
+    return first, second
+
+
+def join(home: Home, first: Home, url: str, config: Path) -> Any:
+    told = home.look("join-store", str(config), "--journal", url, "--json")
+    assert told.code == 0, told.err
+    objects = home.folder / "pocket" / "objects"
+    objects.rmdir()
+    objects.symlink_to(first.folder / "pocket" / "objects")
+    return told.document
+
+
+@pytest.mark.conformance("two machines and one run: each step once, and the same content as on one machine")
+def test_two_machines_that_run_the_recipe_together_do_each_step_once_and_make_what_one_makes(
+    first_run: tuple[Home, Finished], tmp_path: Path, server: str, database: Postgres, pocket_file: Path
+) -> None:
+    """Meanwhile a third one removes whatever is not needed, again and again."""
+    first, second = shared_homes(tmp_path, server, database, pocket_file)
+    third = Home(tmp_path / "third", server)
+    join(third, first, str(read_places(first.folder / "pocket").journal), pocket_file)
+    over = threading.Event()
+    collected: list[Finished] = []
+
+    def collect() -> None:
+        while not over.wait(1.0):
+            collected.append(third.look("gc", "--delete", "--keep-versions", "0", "--keep-days", "0", "--json"))
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    running = [home.start("run", pocket_file, "--json") for home in (first, second)]
+    try:
+        said = [process.communicate(timeout=900) for process in running]
+    finally:
+        over.set()
+        for process in running:
+            process.kill()
+        collector.join()
+    assert [process.returncode for process in running] == [0, 0], said
+    assert collected
+    assert [done.code for done in collected] == [0] * len(collected)
+    assert first.heads() == second.heads() == third.heads() == first_run[0].heads()
+    done = Counter((run.run.part, run.run.step) for run in first.store.runs(state="succeeded"))
+    assert set(done.values()) == {1}
+    assert len(first.store.runs()) == sum(done.values())  # nothing failed, crashed or was begun twice
+    for home in (first, second, third):
+        assert verify(home.store).problems == ()
+        assert set(home.states().values()) == {"fresh"}
+
+
+def test_a_finished_run_is_moved_joined_asked_on_both_machines_and_brought_back(
+    first_run: tuple[Home, Finished], tmp_path: Path, database: Postgres, pocket_file: Path
+) -> None:
+    shutil.copytree(first_run[0].folder, tmp_path / "first")
+    first, second = replace(first_run[0], folder=tmp_path / "first"), Home(tmp_path / "second")
+    url = database.fresh()
+    told = first.look("move-store", "pocket", "--journal", url)
+    assert told.code == 0, told.err
+    assert "all verified" in told.out
+    assert f"halter join-store CONFIG --journal '{url}'" in told.out
+    assert join(second, first, url, pocket_file)["missing_objects"] > 0  # before the link was laid
+    assert second.heads() == first.heads()
+    assert set(second.states().values()) == {"fresh"}
+    assert second.look("verify", "--json").document["sound"]
+    assert second.look("gc", "--json").code == 0
+    refused = second.look("rename", "pocket", "other")
+    assert refused.code == 2
+    assert "other machines may know the run by its name" in refused.err
+    back = first.look("move-store", "pocket", "--journal", "here", "--remove-old", "--json")
+    assert back.document["before"].startswith("postgresql://")
+    assert first.heads() == first_run[0].heads()
+    assert second.look("status").code == 1  # nothing is there any more
+    assert json.loads((first.folder / "pocket" / "places.json").read_text()).keys() == {"store"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["move-store", "nobody", "--journal", "here"], "there is no store of run 'nobody'"),
+        (["move-store", "pocket"], "say where to"),
+        (["move-store", "pocket", "--journal", "s3://bucket"], "no address of PostgreSQL"),
+        (["move-store", "pocket", "--journal", "postgresql://me:geheim@host/db"], "holds a password"),
+    ],
+)
+def test_a_move_that_cannot_be_is_refused_before_anything_is_changed(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    root = Store.open(tmp_path / "pocket").root
+    told = Home(tmp_path).look(*arguments)
+    assert told.code == 2
+    assert words in told.err
+    assert "geheim" not in told.err
+    assert not (root / "places.json").exists()
+
+
+def test_a_server_that_is_not_there_is_told_and_the_store_stays_as_it_is(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "pocket")
+    with pytest.raises(StoreError, match="does not answer"):
+        move_journal(store, "postgresql:///db?host=/nowhere")
+    store.set_override("V1", "sft", "a", 1)
+    assert len(Store.open(store.root).overrides()) == 1
