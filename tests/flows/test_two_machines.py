@@ -45,7 +45,9 @@ def join(home: Home, first: Home, url: str, config: Path) -> Any:
     return told.document
 
 
-@pytest.mark.conformance("two machines and one run: each step once, and the same content as on one machine")
+@pytest.mark.conformance(
+    "two machines do a step twice, or make something else than one", equation="tasks.engine.execute:execute"
+)
 def test_two_machines_that_run_the_recipe_together_do_each_step_once_and_make_what_one_makes(
     first_run: tuple[Home, Finished], tmp_path: Path, server: str, database: Postgres, pocket_file: Path
 ) -> None:
@@ -72,7 +74,7 @@ def test_two_machines_that_run_the_recipe_together_do_each_step_once_and_make_wh
         collector.join()
     assert [process.returncode for process in running] == [0, 0], said
     assert collected
-    assert [done.code for done in collected] == [0] * len(collected)
+    assert [done.err for done in collected if done.code] == []
     assert first.heads() == second.heads() == third.heads() == first_run[0].heads()
     done = Counter((run.run.part, run.run.step) for run in first.store.runs(state="succeeded"))
     assert set(done.values()) == {1}

@@ -43,7 +43,9 @@ def sql(database: Postgres, store: Store, statement: str) -> list[tuple[object, 
         return done.fetchall() if done.description else []
 
 
-@pytest.mark.conformance("a journal on a server: what one machine wrote, another has read before it answers or judges")
+@pytest.mark.conformance(
+    "a machine judges and answers by a journal that it has not read to its end", equation="data_store.catalog.term:lead"
+)
 def test_each_machine_sees_the_heads_the_other_moved_and_judges_by_them(tmp_path: Path, database: Postgres) -> None:
     one, two = two_machines(tmp_path, database)
     first = one.run("sft", {"model/policy@V1": "first"})
@@ -77,7 +79,7 @@ def test_the_table_holds_the_lines_that_segments_hold_chained_by_the_same_hashes
 
 
 @pytest.mark.conformance(
-    "a journal on a server: a transaction that got in although its writer never heard is not applied twice"
+    "an event whose commit was never answered is applied twice", equation="data_store.catalog.term:lead"
 )
 def test_an_event_whose_commit_was_never_answered_is_in_once(tmp_path: Path, database: Postgres) -> None:
     one, two = two_machines(tmp_path, database)
@@ -188,7 +190,8 @@ def test_a_reader_comes_to_an_end_while_the_other_machine_writes_without_a_pause
 
 
 @pytest.mark.conformance(
-    "a journal on a server: the collector of one machine waits for what another publishes or reads"
+    "the collector of one machine removes what another is publishing or reading",
+    equation="data_store.collecting:collecting_forbidden",
 )
 def test_the_collector_of_one_machine_and_the_content_of_another_keep_each_other_out(
     tmp_path: Path, database: Postgres
@@ -238,7 +241,7 @@ def _collect_and_be_cut_off(database: Postgres, store: Store) -> None:
 
 
 @pytest.mark.conformance(
-    "a journal on a server: a step at work on one machine is at work for all, and is not begun twice"
+    "a step of another machine is taken for dead, or begun a second time", equation="tasks.engine.execute:is_at_work"
 )
 def test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads(
     tmp_path: Path, database: Postgres

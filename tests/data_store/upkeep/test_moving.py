@@ -41,7 +41,9 @@ def filled(bench: Bench, count: int = 3) -> Store:
     return bench.store
 
 
-@pytest.mark.conformance("a journal that is moved: every event and the same chain, before the store points there")
+@pytest.mark.conformance(
+    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving:move_journal"
+)
 def test_a_journal_goes_to_a_table_and_back_line_by_line(bench: Bench, database: Postgres) -> None:
     store = filled(bench)
     before, heads, url = lines(store.catalog.journal), store.heads(), database.fresh()
@@ -97,7 +99,9 @@ def cut_off(step: int, move: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.mark.conformance("a journal that is moved: killed at any line, the same command goes on to the same journal")
+@pytest.mark.conformance(
+    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving:move_journal"
+)
 def test_a_move_that_is_cut_off_anywhere_is_finished_by_the_same_call(
     tmp_path: Path, bench: Bench, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +232,9 @@ def test_a_backup_of_another_history_puts_nothing_into_the_table(tmp_path: Path,
     assert lines(one.store.catalog.journal) == before
 
 
-@pytest.mark.conformance("a store from elsewhere: no server is asked because a folder names it")
+@pytest.mark.conformance(
+    "a server is asked because a stranger's folder names it", equation="data_store.upkeep.foreign:refuse_elsewhere"
+)
 def test_a_strangers_places_are_never_followed(tmp_path: Path, bench: Bench, database: Postgres) -> None:
     stranger = filled(Bench(Store.open(tmp_path / "stranger"), tmp_path / "work"))
     write_places(stranger.root, Places(journal="postgresql://elsewhere.example/halter", store="0" * 32))
