@@ -11,7 +11,7 @@ processes and threads at once, and killed at any moment.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -344,8 +344,6 @@ class Store:
         """Make the catalog anew from the journal."""
         self.catalog.rebuild()
 
-    @contextmanager
-    def collecting_forbidden(self) -> Iterator[None]:
-        """Keep the garbage collector out for the length of the block (a shared lock; it takes the exclusive one)."""
-        with collecting_forbidden(self.root, self.catalog):
-            yield
+    def collecting_forbidden(self) -> AbstractContextManager[None]:
+        """Keep the garbage collector out for the length of the block, on all machines of the store."""
+        return collecting_forbidden(self.root, self.catalog)

@@ -6,6 +6,7 @@ entry    seq, prev, event_id, line: the same lines, chained by the same hashes, 
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from data_store.catalog.journal import START, Entry, broken
@@ -51,20 +52,8 @@ class EntryTable:
 
     def __init__(self, address: Address, store_id: str, wait_seconds: float) -> None:
         self.address, self.store_id, self.wait_seconds = address, store_id, wait_seconds
+        self.check = partial(_check, address, store_id)  # no method: what refers to itself keeps its connection open
         self.server = Server(address, self.check)
-
-    def check(self, connection: "psycopg.Connection[Any]") -> None:
-        """Raises StoreError where the schema holds another store's journal, none, or one of a newer halter."""
-        found = _identity(connection)
-        if found is None:
-            raise StoreError(f"{self.address} holds no journal: look whether places.json names the right database")
-        if found[0] != self.store_id:
-            raise StoreError(
-                f"{self.address} holds the journal of another store ({found[0][:8]} and not {self.store_id[:8]}): name "
-                "the right database or schema in places.json"
-            )
-        if found[1] > TABLE_FORMAT:
-            raise StoreError(f"{self.address}: format {found[1]}, this halter knows {TABLE_FORMAT}; upgrade halter")
 
     def check_reachable(self) -> None:
         """Raises StoreError where the server does not answer, or lets nobody in."""
@@ -236,6 +225,20 @@ def store_at(address: Address) -> str:
             f"{address} holds no journal: give the address that `{halter('move-store')}` printed, schema and all"
         )
     return found[0]
+
+
+def _check(address: Address, store_id: str, connection: "psycopg.Connection[Any]") -> None:
+    """Raises StoreError where the schema holds another store's journal, none, or one of a newer halter."""
+    found = _identity(connection)
+    if found is None:
+        raise StoreError(f"{address} holds no journal: look whether places.json names the right database")
+    if found[0] != store_id:
+        raise StoreError(
+            f"{address} holds the journal of another store ({found[0][:8]} and not {store_id[:8]}): name the right "
+            "database or schema in places.json"
+        )
+    if found[1] > TABLE_FORMAT:
+        raise StoreError(f"{address}: format {found[1]}, this halter knows {TABLE_FORMAT}; upgrade halter")
 
 
 def _unchecked(_connection: "psycopg.Connection[Any]") -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +66,33 @@ class NobodyElse:
         yield True
 
 
+@dataclass
+class _Held:
+    """What a session holds, key → whether it is shared, and how many sessions there have been."""
+
+    check: Callable[["psycopg.Connection[Any]"], None]
+    locks: dict[int, bool] = field(default_factory=dict)
+    sessions: int = 0
+
+    def connected(self, connection: "psycopg.Connection[Any]") -> None:
+        """A new session takes again what the one before held. Where somebody else was faster, theirs it is."""
+        self.check(connection)
+        self.sessions += 1
+        for key, shared in self.locks.items():
+            _try_lock(connection, key, shared=shared)
+
+
 class OtherMachines(NobodyElse):
     """Locks on the server that holds the journal of the store `store_id`."""
 
     def __init__(self, address: Address, store_id: str, check: Callable[["psycopg.Connection[Any]"], None]) -> None:
         self._store_id, self._check = store_id, check
-        self.server = Server(address, self._connected)
+        self._held = _Held(check)
+        self.server = Server(address, self._held.connected)
         self._guard = threading.RLock()
         self._pid = os.getpid()
-        self._held: dict[int, bool] = {}  # key → whether it is shared
         self._keeping_out = 0
         self._collections = 0
-        self._sessions = 0  # how many there have been
         self._kept_out_since = 0
 
     @contextmanager
@@ -87,7 +103,7 @@ class OtherMachines(NobodyElse):
             self._forget_the_parents()
             if not self._keeping_out:
                 self._take(key, shared=True, wait_seconds=wait_seconds)
-                self._kept_out_since, self._collections = self._sessions, self._count_collections(wait_seconds)
+                self._kept_out_since, self._collections = self._held.sessions, self._count_collections(wait_seconds)
             self._keeping_out += 1
         try:
             yield
@@ -96,7 +112,7 @@ class OtherMachines(NobodyElse):
                 self._keeping_out -= 1
                 if not self._keeping_out:
                     self._give_back(key, shared=True)
-                    if self._sessions != self._kept_out_since or self.server.is_closed:
+                    if self._held.sessions != self._kept_out_since or self.server.is_closed:
                         self._check_nobody_collected(wait_seconds)
 
     @contextmanager
@@ -108,11 +124,11 @@ class OtherMachines(NobodyElse):
             self._take(key, shared=False, wait_seconds=wait_seconds)
         try:
             self.server.ask(lambda connection: connection.execute(_BEGIN_COLLECTION), wait_seconds)
-            since = self._sessions
+            since = self._held.sessions
 
             def still() -> None:
                 with self.server.session() as connection:
-                    if self._sessions != since:
+                    if self._held.sessions != since:
                         raise StoreError(
                             f"the connection to {self.server.address} was lost while content was being removed: "
                             "nothing more was removed; do it again"
@@ -183,23 +199,16 @@ class OtherMachines(NobodyElse):
             return _try_lock(connection, key, shared=shared)
 
         with self._guard:
-            got = bool(self.server.ask(question, 0.0 if key in self._held else _BEAT_SECONDS))
+            got = bool(self.server.ask(question, 0.0 if key in self._held.locks else _BEAT_SECONDS))
             if got:
-                self._held[key] = shared
+                self._held.locks[key] = shared
             return got
 
     def _give_back(self, key: int, *, shared: bool) -> None:
-        del self._held[key]
+        del self._held.locks[key]
         sql = "SELECT pg_advisory_unlock_shared(%s)" if shared else "SELECT pg_advisory_unlock(%s)"
         with suppress(StoreError), self.server.session() as connection:  # a lost session holds nothing
             connection.execute(sql, [key])
-
-    def _connected(self, connection: "psycopg.Connection[Any]") -> None:
-        """A new session takes again what the one before held. Where somebody else was faster, theirs it is."""
-        self._check(connection)
-        self._sessions += 1
-        for key, shared in self._held.items():
-            _try_lock(connection, key, shared=shared)
 
     def _count_collections(self, wait_seconds: float) -> int:
         sql = "SELECT collections FROM store"
@@ -215,7 +224,8 @@ class OtherMachines(NobodyElse):
     def _forget_the_parents(self) -> None:
         """In a forked child: the locks are its parent's."""
         if self._pid != os.getpid():
-            self._pid, self._held, self._keeping_out = os.getpid(), {}, 0
+            self._pid, self._keeping_out = os.getpid(), 0
+            self._held.locks.clear()
 
     def _beat(self, ended: threading.Event) -> None:
         """Notice a lost session soon, so that the locks are taken again."""

@@ -21,7 +21,7 @@ from data_store.locks import locked
 from data_store.places import PLACES_FILE, read_places, write_places
 from data_store.store import Store
 
-_AT_ONCE = 500
+_AT_ONCE = 2000
 _SEGMENT = 5000
 
 

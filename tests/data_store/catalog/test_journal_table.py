@@ -1,5 +1,6 @@
 """The journal as a table: what two machines that share it see, and what of it outlives a broken connection."""
 
+import gc
 import json
 import shutil
 import threading
@@ -326,3 +327,17 @@ def test_a_store_copied_with_its_places_joins_and_keeps_its_own_catalog(tmp_path
     shutil.copytree(one.store.root, copy, symlinks=True)
     Store.open(copy).set_override("V1", "sft", "b", 1)
     assert len(one.store.overrides()) == 2
+
+
+def test_a_store_that_nobody_has_any_more_holds_no_connection(tmp_path: Path, database: Postgres) -> None:
+    one, _ = two_machines(tmp_path, database)
+    gc.disable()  # what is in a circle would stay until a collection
+    try:
+        for _ in range(5):
+            store = Store.open(one.store.root)
+            with store.collecting_forbidden():
+                store.overrides()
+        there = sql(database, one.store, "SELECT pid FROM pg_stat_activity WHERE application_name = 'halter'")
+    finally:
+        gc.enable()
+    assert len(there) <= 6  # of the two machines and of the last store
