@@ -21,7 +21,7 @@ from benchmarks.catalog import WRITERS, WRITES, asset, graph, report, seconds, s
 from data_store.catalog import events, lineage
 from data_store.catalog.journal import APPLIED, START, Entry, Journal
 from data_store.store import Store
-from data_store.upkeep.moving import join, move_journal
+from data_store.upkeep.moving_journal import join, move_journal
 from tests.postgres import Postgres, postgres
 
 PARTS = ("writes", "catch_up", "questions")

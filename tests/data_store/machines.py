@@ -4,7 +4,7 @@ locks, spool and catalog. The objects are one folder here, by a link."""
 from pathlib import Path
 
 from data_store.store import Store
-from data_store.upkeep.moving import join, move_journal
+from data_store.upkeep.moving_journal import join, move_journal
 from tests.data_store.store_bench import Bench
 from tests.postgres import Postgres
 

@@ -14,7 +14,7 @@ import pytest
 from data_store.errors import StoreError
 from data_store.places import read_places
 from data_store.store import Store
-from data_store.upkeep.moving import move_journal
+from data_store.upkeep.moving_journal import move_journal
 from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
 from flows.session import remember

@@ -18,7 +18,7 @@ from data_store.places import Places, read_places, write_places
 from data_store.store import Store
 from data_store.upkeep import moving
 from data_store.upkeep.backups import backup, restore, verify_backup
-from data_store.upkeep.moving import bring_journal_back, join, move_journal
+from data_store.upkeep.moving_journal import bring_journal_back, join, move_journal
 from data_store.upkeep.repairs import repair
 from data_store.upkeep.transfer import import_store
 from data_store.upkeep.verification import verify
@@ -42,7 +42,7 @@ def filled(bench: Bench, count: int = 3) -> Store:
 
 
 @pytest.mark.conformance(
-    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving:move_journal"
+    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving_journal:move_journal"
 )
 def test_a_journal_goes_to_a_table_and_back_line_by_line(bench: Bench, database: Postgres) -> None:
     store = filled(bench)
@@ -100,7 +100,7 @@ def cut_off(step: int, move: Callable[[], object]) -> bool:
 
 
 @pytest.mark.conformance(
-    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving:move_journal"
+    "a journal that is moved loses events, or goes on in two places", equation="data_store.upkeep.moving_journal:move_journal"
 )
 def test_a_move_that_is_cut_off_anywhere_is_finished_by_the_same_call(
     tmp_path: Path, bench: Bench, database: Postgres, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from data_store.layout import MARKER
 from data_store.places import read_places
 from data_store.read_only import check_writable
 from data_store.store import Store
-from data_store.upkeep.moving import bring_journal_back, join, move_journal
+from data_store.upkeep.moving_journal import bring_journal_back, join, move_journal
 from flows.commands.command import JsonOption, console, guarded, print_json
 from flows.commands.rename_cli import nobody_at_work
 from flows.recipe.config import load_config
