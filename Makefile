@@ -53,8 +53,8 @@ $(HARNESS)/.installed: constraints-eval.txt
 # What stores are spread over when one machine is not enough; here servers on this one, in a folder of their own.
 CLUSTER := build/cluster
 
-test-cluster: $(READY) $(CLUSTER)/.installed  ## objects in a bucket, on a real S3 server that is killed at work
-	$(PYTEST) -m 'not soak' tests/data_store/test_objects_in_bucket.py tests/flows/test_objects_in_bucket.py
+test-cluster: $(READY) $(CLUSTER)/.installed  ## stores of which parts lie on servers, which the tests start and kill: S3, PostgreSQL
+	$(PYTEST) -m cluster
 
 $(CLUSTER)/.installed: Makefile
 	rm -rf $(CLUSTER)

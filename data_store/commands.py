@@ -7,7 +7,9 @@ artifact of the Prefect UI, or in another terminal, and the command would then d
 import shlex
 from contextvars import ContextVar
 
-NO_RUN = frozenset({"run", "serve", "deploy", "restore", "rename", "move-store", "import", "plan", "study"})
+NO_RUN = frozenset(
+    {"run", "serve", "deploy", "restore", "rename", "import", "plan", "study", "move-store", "join-store"}
+)
 """The commands that do not take the name of a run in `--run`."""
 
 _spoken_of: ContextVar[str | None] = ContextVar("run", default=None)

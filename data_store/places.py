@@ -38,6 +38,15 @@ def read_places(root: Path) -> Places:
         raise StoreError(f"{file} is damaged or of a newer halter ({error}); take it from a backup") from None
 
 
+def places_number(root: Path) -> tuple[int, int] | None:
+    """What changes when places.json of the store at `root` is written; None where there is none."""
+    try:
+        found = (root / PLACES_FILE).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def write_places(root: Path, places: Places) -> None:
     """Write them durably; they count from the next opening on."""
     write_durably(root / PLACES_FILE, canonical_json(places.model_dump(exclude_none=True)).encode(), root / "tmp")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from data_store.catalog import events, lineage, query, runs
 from data_store.catalog.catalog import Catalog
 from data_store.catalog.query_views import ROW_VIEWS
+from data_store.collecting import collecting_forbidden
 from data_store.commands import halter
 from data_store.content.arrow_files import ArrowFiles
 from data_store.content.object_places import check_unmoved, objects_of
@@ -31,7 +32,7 @@ from data_store.encoding import canonical_json
 from data_store.errors import InputError, StoreError, UnwritableError
 from data_store.files import remove_stale
 from data_store.layout import prepare
-from data_store.locks import LOCK_WAIT_SECONDS, locked
+from data_store.locks import LOCK_WAIT_SECONDS
 from data_store.names import AssetName
 from data_store.places import read_places
 from data_store.read_only import Scratch
@@ -344,7 +345,7 @@ class Store:
 
     @contextmanager
     def collecting_forbidden(self) -> Iterator[None]:
-        """Keep the garbage collector out for the length of the block (a shared lock; it takes the exclusive one)."""
-        with locked(self.root / "gc.lock", exclusive=False, wait_seconds=self.catalog.wait_seconds):
+        """Keep the garbage collector out for the length of the block, on all machines of the store."""
+        with collecting_forbidden(self.root, self.catalog):
             check_unmoved(self.root, self.places)
             yield

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_store.catalog.journals import journal_of
 from data_store.closest import did_you_mean
 from data_store.commands import halter, speak_of
 from data_store.errors import InputError, StoreError
@@ -17,6 +18,7 @@ from data_store.figures import size
 from data_store.files import atomic_write, write_all
 from data_store.identity import CONFIG_FILE, CURRENT_FILE, check_identity, check_run_name, stores_of
 from data_store.layout import prepare
+from data_store.locks import LOCK_WAIT_SECONDS
 from data_store.read_only import check_writable
 from data_store.store import Store
 from flows.energy import EnergyMeter, check_energy
@@ -156,7 +158,13 @@ def sole_config(config: RunConfig) -> Iterator[None]:
                 f"another config is running under the name {config.name!r}: wait for its end, or give one of them "
                 "another `name`"
             )
-        yield
+        with journal_of(root, LOCK_WAIT_SECONDS).others.of_one_config(mine) as is_alone:
+            if not is_alone:
+                raise InputError(
+                    f"another config is running under the name {config.name!r} on another machine: wait for its end, "
+                    "or give both the same"
+                )
+            yield
     finally:
         os.close(lock)
 

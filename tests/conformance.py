@@ -578,6 +578,45 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the second is refused with the names of both, before anything is put there",
         ),
     ),
+    "A store on several machines": (
+        Row(
+            "a machine judges and answers by a journal that it has not read to its end",
+            "each of two machines sees the heads that the other moved, reads them as inputs, and refuses what they "
+            "rule out; both catalogs are the same after rebuilding",
+        ),
+        Row(
+            "an event whose commit was never answered is applied twice",
+            "what a leader leaves that was killed behind its commit, in the table and in the spool, is there once",
+        ),
+        Row(
+            "sudden death of writers or of the server loses what was acknowledged",
+            "ten writers of two machines and ten times the server are killed with SIGKILL: every acknowledged event is "
+            "there, none twice, the chain whole, and both catalogs are what the journal says",
+        ),
+        Row(
+            "the collector of one machine removes what another is publishing or reading",
+            "each keeps the other out; who lost its lock hears of a collector that got in, and a collector that lost "
+            "its lock removes nothing more",
+        ),
+        Row(
+            "a step of another machine is taken for dead, or begun a second time",
+            "it is at work for both while its lock is held, what it reads stays, and who begins it too waits",
+        ),
+        Row(
+            "two machines do a step twice, or make something else than one",
+            "two machines run the pocket recipe at the same time while a third collects: each step succeeded once, and "
+            "every asset has the content that one machine gives it",
+        ),
+        Row(
+            "a journal that is moved loses events, or goes on in two places",
+            "there and back line by line; cut off at one line after the other, the same call ends at the same journal; "
+            "a process that was open before writes nowhere",
+        ),
+        Row(
+            "a server is asked because a stranger's folder names it",
+            "import, restore, repair, verify and backup refuse a folder whose places.json names a server",
+        ),
+    ),
 }
 
 NOT_YET_COVERED: frozenset[str] = frozenset()

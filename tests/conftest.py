@@ -3,7 +3,7 @@ with new examples finds becomes a test with a value of its own. `make search` se
 """
 
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +11,9 @@ from hypothesis import settings
 from data_store.commands import speak_of
 from flows.commands.help_panels import without_collection
 from tests.s3_server import MISSING, PROGRAM, Buckets, S3Server, in_memory
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000, print_blob=True)
@@ -57,3 +60,14 @@ def _no_run_is_spoken_of() -> Iterator[None]:
     speak_of(None)
     yield
     speak_of(None)
+
+
+@pytest.fixture(scope="session")
+def database() -> "Iterator[Postgres]":
+    """A PostgreSQL server of this process's tests; each test takes a schema of its own."""
+    from tests.postgres import MISSING, is_there, postgres
+
+    if not is_there():
+        pytest.skip(MISSING)
+    with postgres() as running:
+        yield running

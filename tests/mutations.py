@@ -68,6 +68,8 @@ RELIABILITY = "tests/models/algorithms/test_reliability.py::"
 MEASURED = "tests/tasks/test_measure_reward_models.py::"
 CORPUS = "tests/data_store/corpus/test_filtering.py::"
 PERSONAL = "tests/data_store/corpus/test_personal_data.py::"
+TABLE = "tests/data_store/catalog/test_journal_table.py::"
+MOVING_JOURNAL = "tests/data_store/upkeep/test_moving_journal.py::"
 PASS_AT_K = "tests/models/algorithms/test_pass_at_k.py::"
 OVERLAP = "tests/models/algorithms/test_overlap.py::"
 CONTAMINATION = "tests/models/algorithms/test_contamination.py::"
@@ -2562,6 +2564,51 @@ MUTATIONS: tuple[Mutation, ...] = (
         "        if new.fault(sha256, size, deep=True):\n",
         "        if new.fault(sha256, size, deep=False):\n",
         (MOVING + "test_damage_in_the_new_place_is_found_before_the_switch",),
+    ),
+    Mutation(
+        "a reader does not ask what other machines have appended",
+        "data_store/catalog/journal_table.py",
+        "return reach > seq",
+        "return False",
+        (TABLE + "test_each_machine_sees_the_heads_the_other_moved_and_judges_by_them",),
+    ),
+    Mutation(
+        "who appends to the table does not wait for others",
+        "data_store/catalog/entry_table.py",
+        "pg_advisory_xact_lock({lock})",
+        "{lock}",
+        (
+            "tests/data_store/catalog/test_table_deaths.py::"
+            "test_eight_writers_of_two_machines_lose_nothing_and_both_catalogs_say_the_same",
+        ),
+    ),
+    Mutation(
+        "the collector shares its lock with the writers of other machines",
+        "data_store/catalog/others.py",
+        "self._take(key, shared=False, wait_seconds=wait_seconds)",
+        "self._take(key, shared=True, wait_seconds=wait_seconds)",
+        (TABLE + "test_the_collector_of_one_machine_and_the_content_of_another_keep_each_other_out",),
+    ),
+    Mutation(
+        "a step is at work only where its process is of this machine",
+        "tasks/engine/execute.py",
+        "return _is_locked(folder) or store.catalog.journal.others.is_held(folder.name)",
+        "return _is_locked(folder)",
+        (TABLE + "test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads",),
+    ),
+    Mutation(
+        "a table is written to although the journal was moved away",
+        "data_store/catalog/entry_table.py",
+        "if begun.fetchall()[0][0] != OPEN:",
+        "if begun.fetchall()[0][0] == FILLING:",
+        (MOVING_JOURNAL + "test_a_table_that_is_another_stores_or_was_left_is_written_to_by_nobody",),
+    ),
+    Mutation(
+        "a stranger's places.json is followed",
+        "data_store/upkeep/foreign.py",
+        'if not isinstance(places, dict) or places.get("objects") or places.get("journal"):',
+        "if not isinstance(places, dict):",
+        (MOVING_JOURNAL + "test_a_strangers_places_are_never_followed",),
     ),
 )
 

@@ -25,15 +25,17 @@ import duckdb
 
 from data_store.catalog.catalog_file import CatalogFile
 from data_store.catalog.events import Event
-from data_store.catalog.journal import Journal
+from data_store.catalog.journals import journal_of
+from data_store.catalog.postgres import tries
 from data_store.catalog.projection import build_in_memory, last_seq, migrations_in, migrations_wanted
 from data_store.damage import DamagedError, SteadyReader, means_damage
-from data_store.errors import InputError, StoreError, UnwritableError
+from data_store.errors import InputError, StoreError, UnreachableError, UnwritableError
 from data_store.locks import LOCK_WAIT_SECONDS, POLL_SECONDS, locked, take_lock, try_lock, unlock
 from data_store.read_only import check_writable, is_read_only
 
 _CATCH_UPS = 10
 _MENDING_SECONDS = 10.0
+_SERVER_PAUSE_SECONDS = 0.2
 _Answer = TypeVar("_Answer")
 
 
@@ -43,7 +45,7 @@ class Catalog:
     def __init__(self, root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.root = root
         self.lock = root / "catalog.lock"
-        self.journal = Journal(root)
+        self.journal = journal_of(root, wait_seconds)
         self._of = CatalogFile(root, self.journal, wait_seconds)
         self.file = self._of.path
         self._own = threading.local()  # the connection of a block that this thread is in
@@ -62,9 +64,9 @@ class Catalog:
     def write(self, event: Event) -> None:
         """Apply one event; returns when it is durable and visible.
 
-        Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time,
-        UnwritableError when there is no room; in both cases the event, if it got into the spool, is applied by the next
-        writer that can.
+        Raises InputError when the catalog refuses it, StoreError when the lock is not to be had in time or the server
+        that holds the journal does not answer, UnwritableError when there is no room; in all three cases the event, if
+        it got into the spool, is applied by the next writer that can.
         """
         if self._is_reading:
             raise RuntimeError("a write inside a block that reads would wait for the end of that block")
@@ -89,6 +91,9 @@ class Catalog:
                         raise UnwritableError(
                             f"{error}; the write waits in {waiting} and will be applied by the next writer that can"
                         ) from error
+                except UnreachableError as error:
+                    if waiting.exists():
+                        self._wait_for_the_server(error, waiting, deadline)
                 finally:
                     unlock(lock)
             elif time.monotonic() > deadline:
@@ -106,14 +111,31 @@ class Catalog:
         if reason := self.journal.take_refusal(event["event_id"]):
             raise InputError(reason)
 
+    def _wait_for_the_server(self, error: UnreachableError, waiting: Path, deadline: float) -> None:
+        """A moment, for another try; raises the error where there is to be none."""
+        if error.is_passing and time.monotonic() < deadline:
+            time.sleep(_SERVER_PAUSE_SECONDS)
+            return
+        with suppress(FileNotFoundError):
+            self.journal.keep(waiting)
+        raise UnreachableError(f"{error}; the write waits in {waiting} and will be applied by the next writer")
+
     def settle(self) -> None:
-        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema, UnwritableError
-        where there is no room. A store that cannot be written to stays as it is.
+        """Create or migrate the catalog and apply whatever waits; raises StoreError for a newer schema and for a server
+        that does not answer for long, UnwritableError where there is no room. A store that cannot be written to stays
+        as it is.
         """
         if self.read_only or self._is_settled():
-            return
-        with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
-            self._of.drain()
+            return None
+        for _ in tries(self.wait_seconds):
+            with locked(self.lock, exclusive=True, wait_seconds=self.wait_seconds):
+                try:
+                    return self._of.drain()
+                except UnreachableError as error:
+                    if not error.is_passing:
+                        raise
+                    last = error
+        raise last
 
     def _is_settled(self) -> bool:
         """Whether there is nothing to do; readers do not exclude each other, so many processes can open at once."""
@@ -172,10 +194,11 @@ class Catalog:
         if self.read_only:
             return self._open_read_only()
         damage: DamagedError | None = None
+        reach = self.journal.reach()  # others may append for ever: what is there now must be read, no more
         for _ in range(_CATCH_UPS):
             seen = self._of.number()
             try:
-                return *self._open_for_reading(), seen
+                return *self._open_for_reading(reach), seen
             except _BehindError:
                 self.settle()
             except DamagedError as error:
@@ -258,9 +281,9 @@ class Catalog:
             self._of.replace()
             self._of.drain()
 
-    def _open_for_reading(self) -> tuple[duckdb.DuckDBPyConnection, int]:
-        """A connection to a catalog that holds the whole journal, and the lock; raises _BehindError for any other, and
-        DamagedError.
+    def _open_for_reading(self, reach: int | None = None) -> tuple[duckdb.DuckDBPyConnection, int]:
+        """A connection to a catalog that holds the whole journal (as far as `reach`), and the lock; raises _BehindError
+        for any other, and DamagedError.
         """
         lock = take_lock(self.lock, exclusive=False, wait_seconds=self.wait_seconds)
         try:
@@ -268,8 +291,8 @@ class Catalog:
                 raise _BehindError(f"{self.file} is missing")
             connection = self._of.connect(read_only=True)
             try:
-                if self.journal.goes_on_after(last_seq(connection)):
-                    raise _BehindError("a leader was killed before its commit")
+                if self.journal.goes_on_after(last_seq(connection), reach):
+                    raise _BehindError("a leader was killed before its commit, or another machine has appended")
             except BaseException as error:
                 connection.close()
                 if isinstance(error, duckdb.CatalogException):

@@ -15,6 +15,7 @@ from data_store.catalog.term import lead
 from data_store.damage import DamagedError, ctrl_c_heeded, means_damage
 from data_store.errors import StoreError, UnwritableError
 from data_store.files import sync_folder
+from data_store.places import places_number, read_places
 
 
 class CatalogFile:
@@ -23,6 +24,7 @@ class CatalogFile:
     def __init__(self, root: Path, journal: Journal, wait_seconds: float) -> None:
         self.root, self.journal, self.wait_seconds = root, journal, wait_seconds
         self.path = root / "catalog.duckdb"
+        self._places, self._places_number = read_places(root), places_number(root)
 
     def number(self) -> int:
         """A number that changes when the file is replaced; 0 where there is none."""
@@ -33,7 +35,20 @@ class CatalogFile:
 
     def connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         """A connection to the file as it is; raises what `database.connect` does."""
+        self._check_places()
         return connect(self.path, read_only=read_only, wait_seconds=self.wait_seconds)
+
+    def _check_places(self) -> None:
+        """Raises StoreError where the journal may be another one than this process knows."""
+        number = places_number(self.root)
+        if number == self._places_number:
+            return
+        now = read_places(self.root)
+        if (now.journal, now.objects) != (self._places.journal, self._places.objects):
+            raise StoreError(
+                f"{self.root}: `halter move-store` has moved parts of the store meanwhile; start this again"
+            )
+        self._places_number = number
 
     def _open_for_writing(self) -> duckdb.DuckDBPyConnection:
         """A connection to a catalog of today's schema; one that is missing or older is rebuilt first."""
@@ -109,6 +124,7 @@ class CatalogFile:
 
     def _rebuild(self) -> None:
         draft = self.root / "tmp" / f"{uuid.uuid4().hex}.duckdb"
+        self._check_places()
         try:
             with ctrl_c_heeded():
                 build(draft, self.journal.whole(self._known_tail()))

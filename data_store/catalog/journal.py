@@ -18,11 +18,14 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_store.catalog.events import EVENT_FORMAT, Event
+from data_store.catalog.others import NobodyElse
 from data_store.commands import halter
 from data_store.encoding import canonical_json, text_hash
 from data_store.errors import BrokenJournalError, StoreError
@@ -47,6 +50,16 @@ class Entry:
         """The entry that follows the one with number `seq` and hash `prev`."""
         return cls(seq + 1, prev, outcome, event, _chain(seq + 1, prev, outcome, event))
 
+    @classmethod
+    def parse(cls, line: str | bytes) -> "Entry | None":
+        """The entry of a line; None for one that is not sound: no JSON, not of these fields, or not of its hash."""
+        try:
+            entry = cls(**json.loads(line))
+            sound = entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
+        except (TypeError, ValueError):
+            return None
+        return entry if sound else None
+
     def line(self) -> str:
         """The entry as its line in a segment."""
         return canonical_json(
@@ -59,13 +72,29 @@ def _chain(seq: int, prev: str, outcome: str, event: Event) -> str:
 
 
 class Journal:
-    """The files of the journal. Only who holds the catalog's lock may append."""
+    """The files of the journal. Only who holds the catalog's lock may append.
+
+    The spool is each folder's own, wherever the journal lies.
+    """
+
+    others = NobodyElse()
 
     def __init__(self, root: Path) -> None:
         self.segments = root / "journal"
         self.spool = root / "spool"
         self.drafts = self.spool / "tmp"
         self.refused = self.spool / "refused"
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for people."""
+        return str(self.segments)
+
+    @contextmanager
+    def turn(self, seq: int, prev: str) -> Iterator[Iterable[Entry]]:
+        """The right to append, for the length of the block; gives what others have appended behind the entry with
+        number `seq` and hash `prev`. What is appended counts when the block has ended well."""
+        yield ()
 
     def submit(self, event: Event) -> Path:
         """Put an event into the spool; the leader removes the file once the event is in the journal or refused."""
@@ -84,7 +113,11 @@ class Journal:
         found = ((path, self._read_event(path)) for path in sorted(self.spool.glob("*.json"))[:limit])
         return [(path, event) for path, event in found if event is not None]
 
-    def append(self, entries: list[Entry], segment: Path | None = None) -> Path:
+    def grown(self, batch: list[tuple[Path, Event]], limit: int) -> list[tuple[Path, Event]]:
+        """The batch of a `turn`, with what has come into the spool while the turn was waited for; none here is."""
+        return batch
+
+    def append(self, entries: list[Entry], segment: Path | None = None) -> Path | None:
         """Write a batch, durably, behind what this leader wrote into its `segment` before, or as a new one; gives it.
         Raises OSError where not all of it gets onto the disk: then this leader is done, nothing may follow.
 
@@ -117,23 +150,19 @@ class Journal:
             start = seq
             for number, entry in enumerate(self.read(path), start=1):
                 if (entry.seq, entry.prev) != (seq + 1, prev):
-                    raise BrokenJournalError(f"{path}: line {number}: {_broken()}")
+                    raise BrokenJournalError(f"{path}: line {number}: {broken()}")
                 yield entry
                 seq, prev = entry.seq, entry.sha256
             if seq == start:
-                raise BrokenJournalError(f"{path}: it is empty: {_broken()}")
+                raise BrokenJournalError(f"{path}: it is empty: {broken()}")
 
     def read(self, segment: Path) -> Iterator[Entry]:
         """The entries of one segment, each checked against its own hash; raises StoreError for one that is broken."""
         for number, line in enumerate(_lines(segment), start=1):
-            try:
-                entry = Entry(**json.loads(line))
-                sound = entry.sha256 == _chain(entry.seq, entry.prev, entry.outcome, entry.event)
-            except (TypeError, ValueError):  # it is no JSON, or not of these fields
-                sound = False
-            if not sound:
-                raise BrokenJournalError(f"{segment}: line {number}: {_broken()}")
-            _check_format(entry.event, segment)
+            entry = Entry.parse(line)
+            if entry is None:
+                raise BrokenJournalError(f"{segment}: line {number}: {broken()}")
+            check_format(entry.event, segment)
             yield entry
 
     def whole(self, known: tuple[int, str] = (0, START)) -> Iterator[Entry]:
@@ -144,20 +173,46 @@ class Journal:
         for entry in self.after(0, START):
             seq, sha256 = entry.seq, entry.sha256
             if seq == known[0] and sha256 != known[1]:
-                raise BrokenJournalError(
-                    f"{self.segments}: event {seq} is another than the catalog has read; {_repair()}"
-                )
+                raise BrokenJournalError(f"{self.place}: event {seq} is another than the catalog has read; {repair()}")
             yield entry
-        if seq < known[0] or any(int(path.stem) > seq for path in self.segments_there()):
-            raise BrokenJournalError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {_repair()}")
+        self._check_end(seq, known[0])
 
-    def goes_on_after(self, seq: int) -> bool:
-        """Whether there are entries behind number `seq`."""
+    def _check_end(self, seq: int, known: int) -> None:
+        """Raises BrokenJournalError where a journal that ends with number `seq` has once been longer."""
+        if seq < known or any(int(path.stem) > seq for path in self.segments_there()):
+            raise BrokenJournalError(f"{self._segment(seq + 1)} is missing: the journal has lost segments; {repair()}")
+
+    def reach(self) -> int | None:
+        """The number of the newest entry, where others append to it: what is read from now on must hold it."""
+        return None
+
+    def goes_on_after(self, seq: int, reach: int | None = None) -> bool:
+        """Whether there are entries behind number `seq` (those up to `reach`, where that is given)."""
         return self._segment(seq + 1).exists()
 
     def segments_there(self) -> list[Path]:
         """The segments that there are now, oldest first, by listing."""
         return sorted(self.segments.glob("*.jsonl"))
+
+    def extent(self) -> Any:
+        """How far it goes now, for `copy_to`; nobody may append meanwhile."""
+        return self.segments_there()
+
+    def goes_on_from(self, copy: "Journal") -> bool:
+        """Whether the journal of an earlier backup is a beginning of this one, to the byte."""
+        ours = {segment.name: segment for segment in self.segments_there()}
+        earlier = copy.segments_there()
+        return all(s.name in ours and ours[s.name].read_bytes() == s.read_bytes() for s in earlier)
+
+    def copy_to(self, copy: "Journal", extent: Any) -> int:
+        """Copy what the copy lacks of what there was when `extent` was asked for, durably; gives how many files."""
+        files = 0
+        for segment in extent:
+            place = copy.segments / segment.name
+            if not place.exists():
+                write_durably(place, segment.read_bytes(), copy.drafts)
+                files += 1
+        return files
 
     def refuse(self, event_id: str, reason: str) -> None:
         """Leave word for the writer of a refused event."""
@@ -197,19 +252,21 @@ class Journal:
             self.refuse(path.stem.rpartition("-")[2], f"{path.name} could not be read ({error}): write it again")
             path.rename(self.refused / path.name)
             return None
-        _check_format(event, path)
+        check_format(event, path)
         return event
 
     def _segment(self, first_seq: int) -> Path:
         return self.segments / f"{first_seq:012d}.jsonl"
 
 
-def _repair() -> str:
+def repair() -> str:
+    """What to do about a broken journal."""
     return f"`{halter('repair', '--from', 'BACKUP')}` takes it from a backup"
 
 
-def _broken() -> str:
-    return f"the chain of hashes is broken; {_repair()}"
+def broken() -> str:
+    """What is wrong, and what to do."""
+    return f"the chain of hashes is broken; {repair()}"
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -217,7 +274,8 @@ def _lines(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\n")[:-1]
 
 
-def _check_format(event: Event, path: Path) -> None:
+def check_format(event: Event, path: Path | str) -> None:
+    """Raises StoreError for an event that a newer halter wrote."""
     if event["format"] > EVENT_FORMAT:
         raise StoreError(
             f"{path}: written by a newer halter (event format {event['format']}, this one knows {EVENT_FORMAT}); "

@@ -38,7 +38,7 @@ def lead(connection: duckdb.DuckDBPyConnection, journal: Journal, *, crowded: bo
     while batch := _next_batch(journal, _LINGER_SECONDS if crowded else 0.0):
         crowded = crowded or len(batch) > 1
         try:
-            term.apply(batch)
+            term.apply(batch, may_grow=True)
         except _FAULTS_OF_EVENTS:
             # The checks let something through that DuckDB does not take: find it, the others must not suffer.
             term.start_over()
@@ -102,29 +102,36 @@ class Term:
             self.start_over()
             self.apply([item], refuse_all=str(error))
 
-    def apply(self, batch: list[Waiting], refuse_all: str | None = None) -> None:
-        """Apply a batch and acknowledge it."""
+    def apply(self, batch: list[Waiting], refuse_all: str | None = None, *, may_grow: bool = False) -> None:
+        """Apply a batch and acknowledge it; one that `may_grow`, with what has come while its turn was waited for."""
         seq, prev = self.seq, self.prev
         entries: list[Entry] = []
         rows: Rows = {}
         if not self.is_begun:
             self.connection.begin()
             self.is_begun = True
-        outcomes = self._known(batch)
-        for _, event in batch:
-            if event["event_id"] in outcomes:
-                continue
-            if is_judged(event):
-                insert(self.connection, rows)  # it is judged by what those before it did
-                rows = {}
-            entry = Entry.after(seq, prev, refuse_all or refusal(self.connection, event) or APPLIED, event)
-            merge(rows, rows_of(entry))
-            entries.append(entry)
-            seq, prev = entry.seq, entry.sha256
-        insert(self.connection, rows)
-        if entries:
-            self.segment = self.journal.append(entries, self.segment)
-            self.seq, self.prev = seq, prev
+        with self.journal.turn(seq, prev) as news:
+            batch = self.journal.grown(batch, _BATCH) if may_grow else batch
+            waiting = {event["event_id"] for _, event in batch}
+            outcomes = self._known(batch)
+            for entry in news:
+                merge(rows, rows_of(entry))
+                seq, prev = entry.seq, entry.sha256
+                outcomes |= {entry.event["event_id"]: entry.outcome} if entry.event["event_id"] in waiting else {}
+            for _, event in batch:
+                if event["event_id"] in outcomes:
+                    continue
+                if is_judged(event):
+                    insert(self.connection, rows)  # it is judged by what those before it did
+                    rows = {}
+                entry = Entry.after(seq, prev, refuse_all or refusal(self.connection, event) or APPLIED, event)
+                merge(rows, rows_of(entry))
+                entries.append(entry)
+                seq, prev = entry.seq, entry.sha256
+            insert(self.connection, rows)
+            if entries:
+                self.segment = self.journal.append(entries, self.segment)
+        self.seq, self.prev = seq, prev
         outcomes.update((entry.event["event_id"], entry.outcome) for entry in entries)
         for event_id, outcome in outcomes.items():
             if outcome != APPLIED:

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_store.annotation.book import take_book
 from data_store.catalog.projection import build_in_memory, tail
 from data_store.commands import halter
 from data_store.content.contents import uses_by_object
 from data_store.errors import InputError, LostObjectError, StoreError, UnwritableError
-from data_store.files import remove_stale, remove_tree, sync_folder, write_durably
+from data_store.files import remove_stale, remove_tree, sync_folder
 from data_store.layout import MARKER
 from data_store.locks import locked
 from data_store.store import Store
 from data_store.upkeep import seals
-from data_store.upkeep.foreign import check_is_store, take_store
+from data_store.upkeep.foreign import check_is_store, refuse_elsewhere, take_store
 from data_store.upkeep.foreign_files import refuse_links
 from data_store.upkeep.verification import (
     Fault,
@@ -58,23 +59,23 @@ def backup(
         raise InputError(f"{target} lies inside the store; give a folder elsewhere, best on another disk")
     if target.is_dir():
         refuse_links(target)
+        refuse_elsewhere(target)
     with suppress(UnwritableError):  # what waits is not acknowledged
         store.catalog.settle()
     copy = Store.open(target)
     with store.collecting_forbidden():
-        # The journal is listed first: every object that these segments speak of exists by now. No leader is at work
-        # while it is listed, so none of the segments grows any more.
+        # The journal comes first: every object that it speaks of as far as it goes now exists by now. No leader is at
+        # work in this folder while it is looked at, so none of its segments grows any more.
+        journal = store.catalog.journal
         with locked(store.catalog.lock, exclusive=False, wait_seconds=store.catalog.wait_seconds):
-            segments = store.catalog.journal.segments_there()
-        ours = {segment.name: segment for segment in segments}
-        earlier = copy.catalog.journal.segments_there()
-        if any(s.name not in ours or ours[s.name].read_bytes() != s.read_bytes() for s in earlier):
+            extent = journal.extent()
+        if not journal.goes_on_from(copy.catalog.journal):
             raise InputError(
                 f"{target} is not an earlier backup of {store.root}, or the journal here was changed since "
                 f"(`{halter('verify')}` tells): give another folder"
             )
         seals.begin(copy.root)
-        copied = _copy(store, copy, segments, on_progress)
+        copied = _copy(store, copy, extent, on_progress)
     found = verify(copy, deep=False)
     finish(copy.root)
     seals.seal(copy, len(found.damages))
@@ -156,8 +157,8 @@ def _is_there(target: Path) -> InputError:
     return InputError(f"{target} is there already, and nothing is overwritten: restore under another name")
 
 
-def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress) -> Backup:
-    """Copy the objects, then the segments that speak of them, then the book; what is there is left alone."""
+def _copy(store: Store, copy: Store, extent: Any, on_progress: Progress) -> Backup:
+    """Copy the objects, then the part of the journal that speaks of them, then the book; what is there stays."""
     there = {sha256: held.size for sha256, held in copy.objects.all()}
     wanted = [(sha256, held.size) for sha256, held in store.objects.all() if there.get(sha256) != held.size]
     total, done, files = sum(size for _, size in wanted), 0, 0
@@ -171,12 +172,7 @@ def _copy(store: Store, copy: Store, segments: list[Path], on_progress: Progress
             damaged.append(sha256)
         done += size
     on_progress(total, total)
-    journal = copy.catalog.journal
-    for segment in segments:
-        place = journal.segments / segment.name
-        if not place.exists():
-            write_durably(place, segment.read_bytes(), journal.drafts)
-            files += 1
+    files += store.catalog.journal.copy_to(copy.catalog.journal, extent)
     troubles = list[str]()
     try:
         files += take_book(store.root, copy.root)

@@ -66,16 +66,21 @@ def check_is_store(root: Path, what: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{root} is no {what}: it has no {MARKER}") from None
     check_marker(content, root / MARKER)
+    refuse_elsewhere(root)
+
+
+def refuse_elsewhere(root: Path) -> None:
+    """Raises InputError for a store of which parts lie elsewhere: a stranger's word must lead to no server."""
     try:
         places = json.loads(read_inside(root, PLACES_FILE))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
-    except ValueError:
+    except (ValueError, RecursionError):
         places = None
     if not isinstance(places, dict) or places.get("objects") or places.get("journal"):
         raise InputError(
-            f"{root} is a store with parts that lie elsewhere ({PLACES_FILE}), which are not followed: give a backup "
-            f"of it (`{halter('backup', 'FOLDER')}`), which holds everything"
+            f"{root} has parts elsewhere ({PLACES_FILE}), and no server is asked because a folder names it: give a "
+            f"backup of it, made where it is used (`{halter('backup', 'FOLDER')}`)"
         )
 
 

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from data_store.collecting import collecting
 from data_store.content.object_places import objects_of
 from data_store.content.objects import Objects
 from data_store.errors import InputError, StoreError
-from data_store.locks import locked
 from data_store.places import Places, read_places, write_places
 from data_store.store import Store
 
@@ -59,7 +59,7 @@ def move_objects(
     proven: set[str] = set()
     with store.collecting_forbidden():  # others may still publish
         copied = _bring(store.objects, new, proven, on_progress)
-    with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
+    with collecting(store.root, store.catalog):
         if read_places(store.root) != before:
             raise StoreError(f"somebody else has moved {store.root} meanwhile; look where it is, then do this again")
         copied += _bring(store.objects, new, proven, lambda _done, _total: None)

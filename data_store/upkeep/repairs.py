@@ -6,10 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data_store.annotation.book import BOOK_FILE, BOOK_FILES
+from data_store.catalog.journal_table import TableJournal
+from data_store.collecting import collecting
 from data_store.errors import InputError, LostObjectError, StoreError
 from data_store.files import sync_folder, write_durably
 from data_store.layout import DAMAGED_FOLDER
-from data_store.locks import locked
 from data_store.read_only import check_writable
 from data_store.store import Store
 from data_store.upkeep.foreign import check_is_store, checked_entries, segments_inside, take_foreign_book, take_object
@@ -40,7 +41,7 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
     found = verify(store, on_progress=on_progress)
     set_aside: list[str] = []
     remade: list[str] = []
-    with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
+    with collecting(store.root, store.catalog):
         if backup is not None and any(fault.where == "journal" for fault in found.faults):
             restored += _restore_segments(store, backup)
         if backup is not None and any(fault.where == "book" for fault in found.faults):
@@ -97,6 +98,8 @@ def _restore_book(store: Store, backup: Path) -> list[str]:
 def _restore_segments(store: Store, backup: Path) -> list[str]:
     """Take those segments of the backup's journal that are what the catalog once read, and differ from ours."""
     journal = store.catalog.journal
+    if isinstance(journal, TableJournal):
+        return []  # it has taken them row by row
     known = set(store.catalog.read("SELECT seq, sha256 FROM applied_event"))
     taken = []
     for name, content in segments_inside(backup):

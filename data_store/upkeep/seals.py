@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data_store.catalog.journal import Entry, Journal
+from data_store.catalog.journal_table import TableJournal
 from data_store.catalog.projection import tail
 from data_store.commands import halter
 from data_store.content.contents import uses_by_object
@@ -154,6 +155,8 @@ def _take_lost_segments(store: Store, backup: Path, theirs: Journal) -> list[str
     asked: it may be lost with them. `theirs` is a copy of the backup's journal.
     """
     ours = store.catalog.journal
+    if isinstance(ours, TableJournal):
+        return ours.take_lost(theirs)
     with locked(store.catalog.lock, exclusive=True, wait_seconds=store.catalog.wait_seconds):
         here = {segment.name: _sound_entries(ours, segment) for segment in ours.segments_there()}
         chain = {entry.seq: entry.sha256 for entries in here.values() for entry in entries}

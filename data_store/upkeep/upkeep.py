@@ -10,10 +10,10 @@ from types import MappingProxyType
 import duckdb
 
 from data_store.catalog import events, lineage, runs
+from data_store.collecting import collecting
 from data_store.content.contents import uses_by_object
 from data_store.files import STALE_SECONDS, remove_stale, remove_tree
 from data_store.layout import DAMAGED_FOLDER
-from data_store.locks import locked
 from data_store.read_only import check_writable
 from data_store.store import Store
 from data_store.upkeep.retention import Retention
@@ -69,7 +69,7 @@ def collect(
     """
     if not dry_run:
         check_writable(store.root)
-    with locked(store.root / "gc.lock", exclusive=True, wait_seconds=store.catalog.wait_seconds):
+    with collecting(store.root, store.catalog) as check_alone:
         store.catalog.settle()
         with store.catalog.reading() as connection:
             in_use = _read_now(connection, is_at_work)
@@ -111,6 +111,7 @@ def collect(
                 store.arrow_files.evict(version)
             for item in garbage:
                 if item.sha256:
+                    check_alone()
                     store.objects.remove(item.sha256)
             store.objects.tidy(present, grace_seconds)
             for path in aside:

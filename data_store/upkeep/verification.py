@@ -206,7 +206,7 @@ def _verify_journal(
             f"no second catalog can be made in {draft.parent} to compare this one with: {error}"
         ) from error
     except StoreError as error:
-        return count, [Fault("journal", str(store.catalog.journal.segments), str(error))]
+        return count, [Fault("journal", store.catalog.journal.place, str(error))]
     finally:
         draft.unlink(missing_ok=True)
     text = "{file}: table {name} is not what the journal says"

@@ -43,6 +43,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "gc": "upkeep_cli:gc",
         "rename": "rename_cli:rename",
         "move-store": "move_cli:move_store",
+        "join-store": "move_cli:join_store",
     },
     "Take rows out again": {"withdraw": "withdraw_cli:rows", "withdrawals": "withdraw_cli:withdrawals"},
     "Other stores, other tools": {"import": "export_cli:import_run", "export": "export_cli:exports"},

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from data_store.catalog.postgres import Address
 from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.files import atomic_write, sync_folder
@@ -36,6 +37,12 @@ def rename(
     target = home() / new
     if target != root and target.exists():
         raise InputError(f"{target} is there already; give another name")
+    if (journal := read_places(root).journal) is not None:
+        raise InputError(
+            f"the journal of {root} lies on {Address.parse(journal)}, and other machines may know the run by its name: "
+            f"`{halter('backup', 'FOLDER', run=folder)}`, then `{halter('restore', 'FOLDER', '--as', new)}` makes "
+            "another run of it"
+        )
     config = _named(root, new)
     if (old, root) != (new, target):
         for place in (home(), root):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def execute(
     inputs = resolve_inputs(store, call)
     fingerprint = fingerprint_of(call, inputs)
     folder = _folder(store, fingerprint)
-    with _alone(folder, on_progress):
+    with _alone(store, folder, on_progress):
         with store.one_state():
             finished = None if force else store.find_finished(fingerprint)
             same_step = [] if finished else store.runs(step=call.step.name, part=call.part)
@@ -137,7 +138,7 @@ def execute(
             )
         attempts = [run for run in same_step if run.run.fingerprint == fingerprint]
         for run in attempts:
-            if run.state == "running":  # we hold its folder's lock, so its process is gone
+            if run.state == "running":  # we hold the step's lock, on all machines, so its process is gone
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
         code = _code(workers, call)
         record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds(), code)
@@ -254,9 +255,15 @@ def _estimates(points: Iterable[Metric]) -> dict[str, Estimate]:
 
 
 def is_at_work(store: Store, fingerprint: str) -> bool:
-    """Whether some process is computing this fingerprint now."""
+    """Whether some process is computing this fingerprint now, on whichever machine of the store."""
+    folder = _folder(store, fingerprint)
+    return _is_locked(folder) or store.catalog.journal.others.is_held(folder.name)
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a process of this machine works in the folder."""
     try:
-        lock = os.open(_folder(store, fingerprint).with_suffix(".lock"), os.O_RDONLY)
+        lock = os.open(folder.with_suffix(".lock"), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -279,12 +286,15 @@ def _curves(path: Path) -> list[Metric]:
 
 
 @contextmanager
-def _alone(folder: Path, on_progress: Progress) -> Iterator[None]:
-    """Only one process works on a fingerprint; a second one waits for the first and then finds its result."""
+def _alone(store: Store, folder: Path, on_progress: Progress) -> Iterator[None]:
+    """Only one process of all machines works on a fingerprint; a second one waits for the first and then finds its
+    result."""
     lock = _locked(folder, on_progress)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield
+        told = partial(on_progress, 0.0, "another machine is working on the same step; waiting for its result")
+        with store.catalog.journal.others.alone(folder.name, told):
+            yield
     finally:
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()

@@ -30,7 +30,7 @@ from tests.data_store.store_bench import Bench
 from tests.data_store.writers import nursery
 from tests.s3_server import ROOT, S3Server, keys
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 KILLS = 10
 POLICY = AssetName("model", "policy", "V1")

@@ -13,7 +13,7 @@ from data_store.content.bucket import open_bucket
 from tests.flows.recipe_runs import Finished, Home
 from tests.s3_server import S3Server, keys
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 KILLS = 10
 
@@ -23,7 +23,7 @@ def begun(folder: Path, s3: S3Server, server: str) -> tuple[Home, str]:
     home, place = Home(folder, server), s3.new_place()
     told = home.halter("move-store", "pocket", "--new", "--objects", place, "--json")
     assert told.code == 0, told.err
-    assert told.document["place"] == place
+    assert told.document["objects"]["place"] == place
     return home, place
 
 
