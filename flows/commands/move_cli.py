@@ -50,7 +50,7 @@ def move_store(
     place before it counts."""
     if objects is None and journal is None:
         raise InputError(
-            f"say what is to lie where: --objects s3://BUCKET/PREFIX, --journal postgresql://HOST/DATABASE, or {HERE}"
+            f"say where to: --objects s3://BUCKET/PREFIX, --journal postgresql://HOST/DATABASE, or {HERE} for either"
         )
     root = store_root(run)
     if new and (root / MARKER).exists():

@@ -16,7 +16,7 @@ from data_store.errors import BrokenJournalError, InputError, StoreError
 from data_store.names import AssetName
 from data_store.places import Places, read_places, write_places
 from data_store.store import Store
-from data_store.upkeep import moving
+from data_store.upkeep import moving_journal
 from data_store.upkeep.backups import backup, restore, verify_backup
 from data_store.upkeep.moving_journal import bring_journal_back, join, move_journal
 from data_store.upkeep.repairs import repair
@@ -83,7 +83,7 @@ def killed_at(step: int) -> Callable[..., Any]:
         return local
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
-        return local if frame.f_code.co_filename == moving.__file__ else None
+        return local if frame.f_code.co_filename == moving_journal.__file__ else None
 
     return trace
 
@@ -107,7 +107,7 @@ def cut_off(step: int, move: Callable[[], object]) -> bool:
 def test_a_move_that_is_cut_off_anywhere_is_finished_by_the_same_call(
     tmp_path: Path, bench: Bench, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moving, "_AT_ONCE", 2)
+    monkeypatch.setattr(moving_journal, "_AT_ONCE", 2)
     store = filled(bench, 2)
     for number in range(3):
         store.set_override("V1", "sft", f"k{number}", number)
