@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,10 +24,12 @@ from data_store.content.objects import Held
 from data_store.errors import InputError, StoreError
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 PATIENCE_SECONDS = 60.0  # for all tries of one request together
 WHOLE_BYTES = 16 << 20  # what is larger travels in parts of this size, two at a time
+PAGE = 1000  # keys that one request lists
 _COPY_BYTES = 5 << 30  # S3 copies no more than this in one part
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _URL = re.compile(
@@ -125,11 +128,13 @@ class Bucket:
 
     def listed(self, prefix: str) -> Iterator[tuple[str, Held]]:
         """Every key below a prefix, which ends with '/', with size and last change."""
-        found = self._ask(prefix, lambda: [*obstore.list(self._store, prefix, chunk_size=1000)])
-        self.requests += max(len(found) - 1, 0)  # a page holds a thousand
-        for page in found:
+        last: str | None = None
+        while page := self._ask(prefix, partial(self._page, prefix, last)):
             for each in page:
                 yield each["path"], Held(each["size"], each["last_modified"].timestamp())
+            if len(page) < PAGE:
+                return
+            last = page[-1]["path"]
 
     def create(self, key: str, content: bytes) -> bool:
         """Put content where nothing lies; False where something does, which stays as it is."""
@@ -176,6 +181,9 @@ class Bucket:
         for start in range(0, len(keys), 1000):
             some = list(keys[start : start + 1000])
             self._ask(some[0], lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
+
+    def _page(self, prefix: str, after: str | None) -> "Sequence[ObjectMeta]":
+        return next(iter(obstore.list(self._store, prefix, offset=after, chunk_size=PAGE)), [])
 
     def _range(self, key: str, start: int, length: int) -> bytes:
         return self._ask(key, lambda: bytes(obstore.get_range(self._store, key, start=start, length=length)))

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from data_store.content.bucket import Bucket, Reader
+from data_store.content.bucket import PAGE, Bucket, Reader
 from data_store.content.bucket_owner import check_owner, claim, give_up, is_claimed
 from data_store.content.objects import (
     Held,
@@ -33,7 +33,6 @@ from data_store.errors import LostObjectError, StoreError
 
 _SEEN_SECONDS = 60.0  # so long an object that was seen is taken to be there
 _SINGLE_LOOKS = 4  # whoever asks for more objects one by one is answered from a list of all
-_PAGE = 1000  # objects of a list that one request gives
 _LOOK_FIRST_BYTES = 1 << 20  # what is larger is sent only where it is not there
 _RENEW_SECONDS = 3600.0  # what was stored so shortly ago needs no new grace period
 _OPENING_SECONDS = 20.0  # of patience with a server when a store is opened
@@ -94,10 +93,11 @@ class BucketObjects(Objects):
         if time.monotonic() - self._seen.get(sha256, float("-inf")) < _SEEN_SECONDS:
             return True
         self._looks += 1
-        if self._looks > _SINGLE_LOOKS + len(self._seen) // _PAGE:  # else the list would cost more
+        if self._looks > _SINGLE_LOOKS + len(self._seen) // PAGE:  # else the list would cost more
             self._looks, moment = 0, time.monotonic()
             self._seen = dict.fromkeys((each for each, _ in self._stored()), moment)
-            return sha256 in self._seen
+            if sha256 in self._seen:
+                return True
         if self.bucket.look(key) is None:
             self._seen.pop(sha256, None)
             return False
@@ -139,11 +139,10 @@ class BucketObjects(Objects):
 
     def fault(self, sha256: str, size: int, *, deep: bool) -> ObjectFault | None:
         """What is wrong with an object in the bucket; `deep` reads it, every time."""
-        reader = self.bucket.read(_key(sha256)) if deep else None
-        held = Held(reader.size, 0.0) if reader else self.bucket.look(_key(sha256))
-        if held is None:
+        there = self.bucket.read(_key(sha256)) if deep else self.bucket.look(_key(sha256))
+        if there is None:
             return "missing"
-        if held.size != size or (reader and read_hashing(reader) != sha256):
+        if there.size != size or (isinstance(there, Reader) and read_hashing(there) != sha256):
             self._proven.discard(sha256)
             return "damaged"
         if deep:
@@ -181,6 +180,10 @@ class BucketObjects(Objects):
         self._forget(sha256)
         self.bucket.delete([_key(sha256)])
         return folder / sha256
+
+    def heal(self, sha256: str) -> bool:
+        """Put the copy here in the place of an object that the bucket lacks; whether there was a sound one."""
+        return self._has_copy(sha256) and self.take(sha256, self.path(sha256))
 
     def tidy(self, present: Collection[str], grace_seconds: float) -> None:
         """Remove copies here of what the bucket has no more, perhaps because another machine removed it, and drafts
@@ -257,7 +260,10 @@ class BucketObjects(Objects):
             if self._kept is not None and self._kept + added <= limit:
                 self._kept += added
                 return
-            found = [(path, path.stat()) for path in self.folder.glob("??/*")]
+            found = list[tuple[Path, os.stat_result]]()
+            for path in self.folder.glob("??/*"):
+                with suppress(FileNotFoundError):  # another process makes room as well
+                    found.append((path, path.stat()))
             self._kept = sum(stat.st_size for _, stat in found)
             unused = time.time() - _IN_USE_SECONDS
             for path, stat in sorted(found, key=lambda each: each[1].st_atime):

@@ -21,6 +21,9 @@ def objects_of(root: Path, places: Places, spare: Scratch | None = None) -> Obje
             f"the objects of {root} lie in {places.objects}, and what reaches them is not installed: "
             "pip install 'halter[s3]'"
         ) from None
+    if spare is None:  # whoever brings a store to another machine leaves these behind
+        for name in ("objects", "checkouts", "datasets"):
+            (root / name).mkdir(exist_ok=True)
     at = (root / "objects", root / "tmp") if spare is None else (spare.folder("objects"), spare.folder("tmp"))
     limit = None if places.cache_gb is None else int(places.cache_gb * 1e9)
     return BucketObjects(*at, open_bucket(places.objects), (places.store or "", root.name), limit)

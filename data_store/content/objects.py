@@ -260,6 +260,10 @@ class Objects:
         folder.mkdir(exist_ok=True)
         return self.path(sha256).rename(folder / sha256)
 
+    def heal(self, sha256: str) -> bool:
+        """Put a sound copy in the place of an object that is not there; whether there was one."""
+        return False
+
     def tidy(self, present: Collection[str], grace_seconds: float) -> None:
         """What else the collector removes: copies of what is no longer `present`, and what killed processes left
         longer ago than this. Here both lie in the temporary folder, which is cleared by itself."""

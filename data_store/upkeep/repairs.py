@@ -31,8 +31,9 @@ class Repair:
 
 def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = lambda _done, _total: None) -> Repair:
     """Put right what can be: objects, journal segments and the book of judgements from a backup of this store, the
-    catalog from the journal, checkouts from objects. An object that is damaged and in no backup is moved to `damaged/`,
-    so that its step makes it anew. Raises InputError for a folder that is no backup, or one of another history.
+    catalog from the journal, checkouts from objects, objects in a bucket from copies of them here. An object that is
+    damaged and nowhere else is moved to `damaged/`, so that its step makes it anew. Raises InputError for a folder that
+    is no backup, or one of another history.
     """
     if backup is not None:
         check_is_store(backup, "backup; give a folder that `halter backup` wrote")
@@ -52,7 +53,11 @@ def repair(store: Store, backup: Path | None = None, *, on_progress: Progress = 
         for damage in found.damages:
             name = "; ".join(map(str, damage.uses))
             moved = store.objects.set_aside(damage.sha256, store.root / DAMAGED_FOLDER)
-            if backup is not None and _restore_object(store, backup, damage):
+            if store.objects.heal(damage.sha256):
+                remade.append(f"{name}, from the copy here")
+                if moved:
+                    moved.unlink()
+            elif backup is not None and _restore_object(store, backup, damage):
                 restored.append(name)
                 if moved:
                     moved.unlink()

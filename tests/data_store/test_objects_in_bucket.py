@@ -85,13 +85,11 @@ def test_what_is_moved_lies_in_the_bucket_by_hash_and_reads_as_before(far: Bench
 
 
 def test_another_machines_folder_without_copies_reads_and_publishes(far: Bench, tmp_path: Path) -> None:
-    shutil.copytree(far.store.root, tmp_path / "elsewhere" / "store")
-    shutil.rmtree(tmp_path / "elsewhere" / "store" / "objects")
-    shutil.rmtree(tmp_path / "elsewhere" / "store" / "checkouts")
+    left_behind = shutil.ignore_patterns("objects", "checkouts", "datasets")
+    shutil.copytree(far.store.root, tmp_path / "elsewhere" / "store", ignore=left_behind)
     other = Store.open(tmp_path / "elsewhere" / "store")
     head = other.head(POLICY)
     assert head is not None
-    (other.root / "checkouts").mkdir(exist_ok=True)
     assert (other.checkout(head.version_id) / "weights").read_text() == "weights"
     publication = other.publish("model", far.files(weights="made elsewhere"))
     assert far.store.objects.sound(publication.objects[0].sha256).read_text() == "made elsewhere"
@@ -119,10 +117,25 @@ def test_damage_in_the_bucket_is_found_and_put_right_from_a_backup(far: Bench, t
     (found,) = verify(far.store).damages
     assert (found.sha256, found.fault) == (sha256, "damaged")
     assert found.place == f"{bucket_of(far.store).url}/objects/{sha256[:2]}/{sha256}"
-    done = repair(far.store, tmp_path / "backup")
+    shutil.rmtree(far.store.root / "objects")
+    done = repair(Store.open(far.store.root), tmp_path / "backup")
     assert len(done.restored) == 1
     assert verify(far.store).problems == ()
     assert bucket_of(far.store).look(f"objects/{sha256[:2]}/{sha256}").size == 7  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["damaged", "deleted"])
+def test_a_sound_copy_here_puts_the_bucket_right(far: Bench, lost: bool) -> None:
+    sha256 = sha_of(far)
+    far.store.objects.sound(sha256)
+    damage(bucket_of(far.store), sha256, b"weightz")
+    if lost:
+        bucket_of(far.store).delete([f"objects/{sha256[:2]}/{sha256}"])
+    done = repair(far.store)
+    assert (done.restored, done.set_aside, done.left.problems) == ((), (), ())
+    assert [each for each in done.remade if "weights, from the copy here" in each]
+    assert not [*(far.store.root / "damaged").glob("*")]
+    assert verify(far.store).problems == ()
 
 
 def test_damage_that_no_backup_has_is_set_aside_and_its_step_puts_it_there_anew(far: Bench) -> None:
@@ -232,6 +245,13 @@ def test_large_files_travel_in_parts_and_are_never_overwritten(far: Bench, tmp_p
     shutil.rmtree(far.store.root / "objects")
     (far.store.root / "objects").mkdir()
     assert far.store.objects.sound(sha256).read_bytes() == content
+
+
+def test_a_list_of_several_pages_has_every_object_once(far: Bench) -> None:
+    bucket = bucket_of(far.store)
+    for number in range(1200):
+        bucket.create(f"many/{number:04}", b"x")
+    assert [key for key, _ in bucket.listed("many/")] == [f"many/{number:04}" for number in range(1200)]
 
 
 def test_two_stores_cannot_share_a_place(far: Bench, place: str, tmp_path: Path) -> None:

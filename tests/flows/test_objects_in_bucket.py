@@ -36,10 +36,8 @@ def test_a_run_on_a_bucket_makes_the_same_contents_and_its_commands_work_from_an
     assert home.heads() == first_run[0].heads()
     assert home.look("verify", "--json").document["sound"]
 
-    shutil.copytree(home.folder, tmp_path / "elsewhere")
-    for copies in ("objects", "checkouts", "datasets"):
-        shutil.rmtree(tmp_path / "elsewhere" / "pocket" / copies)
-        (tmp_path / "elsewhere" / "pocket" / copies).mkdir()
+    left_behind = shutil.ignore_patterns("objects", "checkouts", "datasets")
+    shutil.copytree(home.folder, tmp_path / "elsewhere", ignore=left_behind)
     other = replace(home, folder=tmp_path / "elsewhere")
     again = other.halter("run", pocket_file, "--json")
     assert again.code == 0, again.err

@@ -129,6 +129,18 @@ def test_many_questions_are_answered_from_one_list(objects: BucketObjects, tmp_p
     assert objects.bucket.requests - before == 6
 
 
+def test_a_list_of_several_pages_has_every_key_once(bucket: Bucket) -> None:
+    """Of 2,500, of 2,000, where the last page is full, and of other prefixes."""
+    names = [f"objects/{number:05}" for number in range(2500)]
+    for name in ("object", "objects0", *names):
+        bucket.create(name, b"x")
+    before = bucket.requests
+    assert [key for key, _ in bucket.listed("objects/")] == names
+    assert bucket.requests - before == 3
+    bucket.delete(names[2000:])
+    assert [key for key, _ in bucket.listed("objects/")] == names[:2000]
+
+
 def test_what_is_removed_is_gone_there_and_here(objects: BucketObjects, tmp_path: Path) -> None:
     objects.put_bytes(b"weights")
     objects.remove(WHO)

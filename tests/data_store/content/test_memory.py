@@ -10,6 +10,7 @@ from tests.data_store.corpus.test_memory import corpus_of, told_by
 PASSES = """
 import json, sys
 from pathlib import Path
+from benchmarks.memory import peak_memory
 from data_store.content.row_batches import StoredRows
 from data_store.records import RunOutput, RunRecord
 from data_store.names import AssetName
@@ -22,7 +23,7 @@ store.begin_run(run)
 store.commit_run(run, [], {"corpus": RunOutput(AssetName.parse("dataset/corpus@base"), made)})
 rows = StoredRows([store.checkout(made.version_id) / "rows.parquet"])
 characters = sum(len(row["text"]) for row in rows)
-print(json.dumps([made.version_id, len(rows), characters, peak()]))
+print(json.dumps([made.version_id, len(rows), characters, peak_memory()]))
 """
 
 
