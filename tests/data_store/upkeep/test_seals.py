@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from data_store.catalog import journal
 from data_store.errors import InputError, StoreError
 from data_store.names import AssetName
 from data_store.store import Store
@@ -125,7 +126,7 @@ def test_where_a_later_backup_was_cut_short_the_earlier_one_is_whole(
     assert head is not None
     bench.run("train", {"model/policy@V1": "later"})
     with monkeypatch.context() as patch:
-        patch.setattr(backups, "write_durably", None)  # the new object is there, the new segment is not
+        patch.setattr(journal, "write_durably", None)  # the new object is there, the new segment is not
         with pytest.raises(TypeError):
             backup(bench.store, copy)
     (note,) = notes_of(copy)
