@@ -24,7 +24,7 @@ class GarbageConfig(SampleConfig):
         default=0.15,
         ge=0,
         le=1,
-        description="Largest share of signs that are neither letter, digit nor punctuation (code: twice). "
+        description="Largest share of signs that are neither letter, digit nor punctuation (code: three times that). "
         "Fewer than 10 drop nothing; a row of one sign counts once.",
     )
     max_mean_word_length: float = Field(
@@ -54,7 +54,7 @@ class Garbage(DocumentFilter):
             (letters < least) & (seen - letters >= 20),
             lambda i: f"letters {letters[i] / seen[i]:.2f}",
         )
-        most = config.max_symbol_share * np.where(batch.is_code, 2, 1) * seen
+        most = config.max_symbol_share * np.where(batch.is_code, 3, 1) * seen
         yield Rule("garbage", (symbols > most) & (symbols >= 10), lambda i: f"symbols {symbols[i] / seen[i]:.2f}")
         words, counts = batch.words, np.diff(batch.words.bounds)
         total = np.concatenate(([0], np.cumsum(words.lengths)))[words.bounds]

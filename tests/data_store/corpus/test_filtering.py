@@ -273,6 +273,13 @@ def test_prose_that_repeats_itself_is_dropped(text: str) -> None:
     assert reasons([text, prose(700, 23)]) == ["repetition", "kept"]
 
 
+def test_a_name_of_three_words_may_be_said_six_times_in_a_short_text() -> None:
+    about = [f"{prose(12, seed)} the Upper Harbor Company {prose(4, seed + 50)}" for seed in range(7)]
+    text = ". ".join(about[:6])
+    assert len(text.split()) >= 100
+    assert reasons([text, ". ".join(about)], max_phrase_share=0.1) == ["kept", "repetition"]
+
+
 def test_hearts_and_tears_of_a_review_are_no_garbage() -> None:
     loved = "사랑해요♥♥♥♥♥♥♥♥ 정말 최고의 영화였습니다 ㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋ~~~~~~"
     assert reasons([loved], languages=("ko",)) == ["kept"]
