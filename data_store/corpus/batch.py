@@ -150,7 +150,8 @@ class Batch:
     def is_code(self) -> Flags:
         """Three lines and more, two in five of which look like source code, or two lines that both do."""
         of_code = self.count(_CODE_LINE)
-        return ((self.n_lines >= 3) & (of_code >= 0.4 * self.n_lines)) | ((self.n_lines == 2) & (of_code == 2))
+        found: Flags = ((self.n_lines >= 3) & (of_code >= 0.4 * self.n_lines)) | ((self.n_lines == 2) & (of_code == 2))
+        return found
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
-from data_store.corpus.words import most_frequent
+from data_store.corpus.words import at_most, most_frequent
 
 
 class GarbageConfig(SampleConfig):
@@ -65,5 +65,7 @@ class Garbage(DocumentFilter):
         yield Rule("garbage", much, lambda i: f"one character {run[i]} times in a row")
         top = np.zeros(len(batch))
         for index in np.flatnonzero(counts >= 40).tolist():
-            top[index] = most_frequent(words.hashes[words.of(index)])[1] / counts[index]
+            hashes = words.hashes[words.of(index)]
+            if at_most(hashes) > config.max_word_share * counts[index]:
+                top[index] = most_frequent(hashes)[1] / counts[index]
         yield Rule("garbage", top > config.max_word_share, lambda i: f"one word is {top[i]:.2f} of all")

@@ -22,7 +22,10 @@ class RepetitionConfig(SampleConfig):
         default=0.3, ge=0, le=1, description="Largest share of lines that have stood before in the document."
     )
     max_phrase_share: float = Field(
-        default=0.18, ge=0, le=1, description="Largest share of the three words in a row that are said most often, seven times and more."
+        default=0.18,
+        ge=0,
+        le=1,
+        description="Largest share of the three words in a row that are said most often, seven times and more.",
     )
     max_duplicate_stretch_share: float = Field(
         default=0.3, ge=0, le=1, description="Largest share of ten words and more in a row that have been said before."
