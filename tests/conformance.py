@@ -169,6 +169,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Data from elsewhere": (
         Row(
+            "a run that is started in the browser names one bad file at a time",
+            "of three bad files each is named with its line by the recipe's and by the step's deployment, and no step "
+            "has begun",
+        ),
+        Row(
             "old text trains what is to be measured on it",
             "of a source of weight 0 no document is among the rows, all of them are held out, and the rows of the "
             "others are what they are without it",
