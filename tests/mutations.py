@@ -2501,6 +2501,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         (LANGUAGE + "test_english_behind_a_long_list_of_names_is_english",),
     ),
     Mutation(
+        "a file of which too many rows would be left out is found when its turn comes",
+        "tasks/file_roles.py",
+        "return [fault] if fault else []",
+        "return []",
+        (
+            "tests/flows/test_data_look.py::"
+            "test_a_file_of_which_too_many_rows_would_be_left_out_is_named_with_the_others_before_a_run",
+        ),
+    ),
+    Mutation(
         "two years are a telephone number",
         "data_store/corpus/personal_numbers.py",
         " or _YEARS.fullmatch(number)",
