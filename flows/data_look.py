@@ -6,6 +6,7 @@ from data_store.errors import InputError
 from flows.recipe.config import RunConfig
 from flows.recipe.places import FOUNDATION
 from flows.recipe.plan import Plan
+from flows.session import Session
 from tasks.engine.call import StepCall
 from tasks.file_roles import ROLES, faults_of
 from tasks.import_data import WORLD, import_data
@@ -39,6 +40,14 @@ def _corpus(plan: Plan) -> list[str]:
         return [WORLD]
     names = names_of(path for role in ROLES for path in imported.files.get(role, ()))
     return [names[path.resolve()] for path in imported.files.get("documents", ())]
+
+
+def look_into_files(session: Session, places: Iterable[tuple[str, str]]) -> None:
+    """`check_data` of today's plan, once a session for each step: commands look before they start a server, and flows
+    since nobody has looked where one is served."""
+    new = set(places) - session.looked_at
+    check_data(session.plan, [place for place in session.plan if place in new])
+    session.looked_at |= new
 
 
 def check_data(plan: Plan, keys: Iterable[tuple[str, str]]) -> None:

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import BeforeValidator, WithJsonSchema
 
+from flows.data_look import look_into_files
 from flows.ends import done, nothing_new, result_of, stopped, up_to_date, waiting
 from flows.foundation import foundation
 from flows.gates import StoppedAtGateError
@@ -18,6 +19,7 @@ from flows.server.cancellation import cancellable
 from flows.session import recall, session_of, sole_config
 from flows.shown.artifact_index import publish_index
 from flows.shown.dry_run import computed, foresee
+from flows.shown.status import stale_keys
 from flows.shown.summary import summary_rows
 from flows.up_to_date import in_words, look
 from tasks.incoming.judged import waits_of
@@ -63,6 +65,7 @@ def recipe(
         if standing.nothing_to_do:
             rows, where = publish_index(session)
             return up_to_date(f"{in_words(standing)}; {where}", rows)
+        look_into_files(session, stale_keys(standing.cells))
         session.check(computed(foresee(session.store, session.plan, config.gates, standing.cells)))
         waits, stop, ended = None, None, list[State[Any]]()
         try:

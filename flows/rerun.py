@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.data_look import look_into_files
 from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError, is_needed
 from flows.intakes import check_taken
@@ -66,7 +67,9 @@ def rerun(
         force = not order.values and not order.unset and before[order.key].state == "fresh" and is_wanted_itself
         places = [*_unchecked(before, order), order.key, *later]
         mine = [place for place in computed(foresee(session.store, session.plan)) if place in places]
-        session.check(dict.fromkeys([*mine, *([order.key] if force else [])]))
+        to_compute = dict.fromkeys([*mine, *([order.key] if force else [])])
+        look_into_files(session, to_compute)
+        session.check(to_compute)
         stop, wait = None, None
         try:
             for place in places:

@@ -39,7 +39,8 @@ Listener = Callable[[str, str, float, str], None]
 
 class Session:
     """One named run at work. `on_progress(part, step, fraction, text)` hears of every step in this process; `taken_in`
-    says what the recipe has taken in, where the config has it do so. `kin`: stores of other runs, whose finished steps
+    says what the recipe has taken in, where the config has it do so. `looked_at` are the steps whose files have been
+    looked into (flows/data_look.py). `kin`: stores of other runs, whose finished steps
     this one takes over where it would compute the same."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -53,6 +54,7 @@ class Session:
         self.taken_in = ""
         self.kin: tuple[Store, ...] = ()
         self._planned: tuple[int, Plan, list[str]] | None = None
+        self.looked_at: set[tuple[str, str]] = set()
 
     @property
     def plan(self) -> Plan:

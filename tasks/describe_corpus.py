@@ -40,7 +40,7 @@ class DescribeConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=DescribeConfig,
     inputs={
         "corpus": Input("dataset", "document"),

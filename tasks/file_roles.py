@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from data_store.errors import InputError
+from data_store.figures import figure
 from data_store.reading.bad_rows import BAD_ROW, BadRows
 from data_store.reading.file_options import AS_SAID, FileOptions, OfFiles
 from data_store.reading.messages import Messages
@@ -146,27 +147,48 @@ def faults_of(role: str, path: Path, config: ReadingStepConfig) -> list[str]:
     bad = BadRows(drop=True, most=LOOKED_AT)
     try:
         if role == "documents":
-            for read, batch in enumerate(_batches(path, config, bad)):
-                if read * len(batch) >= LOOKED_AT:
+            rows = 0
+            for batch in _batches(path, config, bad):
+                rows += len(batch)
+                if rows >= LOOKED_AT:
                     break
-            met = bad.taken()
-        else:
-            refused = read_role(role, [path], config, bad).refused.to_pylist()
-            return _told([row["detail"] for row in refused if row["reason"] == BAD_ROW], config)
+            met = [each.detail for each in bad.taken()]
+            return _told(path, met, rows + len(met), config)
+        read = read_role(role, [path], config, bad)
+        refused = [row["detail"] for row in read.refused.to_pylist() if row["reason"] == BAD_ROW]
+        return _told(path, refused, len(read.rows) + len(read.refused), config)
     except NothingLeftError as error:
         return [f"{path}: {error}"]
     except InputError as error:  # that nothing is left has a reason, where rows could not be read
         unread = [each.detail for each in bad.taken()]
-        return _told(unread, config) or [f"{error}; the first row: {unread[0]}" if unread else str(error)]
-    return _told([each.detail for each in met], config)
+        if unread and config.on_bad_row != "drop":
+            return _told(path, unread, len(unread), config)
+        return [f"{error}; the first row: {unread[0]}" if unread else str(error)]
+
+
+def too_many_bad(bad: int, rows: int, file: str, first: str, config: ReadingConfig) -> str:
+    """Why a file stops the run of which so many rows cannot be read, `first` being what is said of the first; empty
+    where they may be left out."""
+    if bad <= config.max_bad_share * rows:
+        return ""
+    most = figure(config.max_bad_share)
+    return (
+        f"{bad} of {rows} rows of {file} cannot be read, and data.max_bad_share is {most}: mend the file, or raise it. "
+        f"The first: {first}"
+    )
 
 
 def _batches(path: Path, config: ReadingStepConfig, bad: BadRows) -> Iterable[pa.RecordBatch]:
     return read_documents([path], config.text_field, bad=bad, of_files=config.options("documents", [path]))
 
 
-def _told(faults: list[str], config: ReadingStepConfig) -> list[str]:
-    if not faults or config.on_bad_row == "drop":
+def _told(path: Path, faults: list[str], rows: int, config: ReadingStepConfig) -> list[str]:
+    """Of rows that cannot be read. Of those that are to be left out only a file that was read to its end tells whether
+    they are too many."""
+    if not faults:
         return []
+    if config.on_bad_row == "drop":
+        fault = too_many_bad(len(faults), rows, str(path), faults[0], config) if rows < LOOKED_AT else ""
+        return [fault] if fault else []
     more = f" (and {len(faults) - 1} more rows of this file)" if len(faults) > 1 else ""
     return [f"{faults[0]}{more}"]

@@ -8,14 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from data_store.errors import InputError
-from data_store.figures import figure
 from data_store.reading.bad_rows import BAD_ROW
 from data_store.reading.readers import read_documents
 from data_store.reading.row_import import Imported, row_identity
 from data_store.reading.source_files import source_files
 from data_store.rows import row_kind
 from tasks.engine.step import StepRun
-from tasks.file_roles import ROLES, ReadingStepConfig, SplitOf, each_pair, read_role
+from tasks.file_roles import ROLES, ReadingStepConfig, SplitOf, each_pair, read_role, too_many_bad
 
 _ACCEPTED = "accepted"
 
@@ -124,12 +123,8 @@ class ImportedFiles:
             mine = [row for row in self.table if (row["role"], row["file"]) == (role, file)]
             bad = sum(row["rows"] for row in mine if row["outcome"] == f"refused: {BAD_ROW}")
             rows = sum(row["rows"] for row in mine)
-            if bad > self.config.max_bad_share * rows:
-                first, most = self._first_bad[role], figure(self.config.max_bad_share)
-                raise InputError(
-                    f"data.{role}: {bad} of {rows} rows of {file} cannot be read, and data.max_bad_share is "
-                    f"{most}: mend the file, or raise it. The first: {first}"
-                )
+            if fault := too_many_bad(bad, rows, file, self._first_bad.get(role, ""), self.config):
+                raise InputError(f"data.{role}: {fault}")
 
     def _tell(self, role: str) -> None:
         """A note where something was refused."""

@@ -169,6 +169,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "Data from elsewhere": (
         Row(
+            "a run that is started in the browser names one bad file at a time",
+            "of three bad files each is named with its line by the recipe's and by the step's deployment, and no step "
+            "has begun",
+        ),
+        Row(
             "old text trains what is to be measured on it",
             "of a source of weight 0 no document is among the rows, all of them are held out, and the rows of the "
             "others are what they are without it",
@@ -542,6 +547,10 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(
             "other numbers are taken for personal data",
             "of 60 invented persons nine in ten are found, of 60 look-alikes one in twenty",
+        ),
+        Row(
+            "a language that the classifier does not know is kept as English",
+            "34 words of a made-up language are dropped, 29 of them stay",
         ),
         Row(
             "mending an encoding changes sound text",

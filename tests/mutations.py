@@ -67,6 +67,7 @@ SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 RELIABILITY = "tests/models/algorithms/test_reliability.py::"
 MEASURED = "tests/tasks/test_measure_reward_models.py::"
 CORPUS = "tests/data_store/corpus/test_filtering.py::"
+LANGUAGE = "tests/data_store/corpus/test_language.py::"
 PERSONAL = "tests/data_store/corpus/test_personal_data.py::"
 TABLE = "tests/data_store/catalog/test_journal_table.py::"
 MOVING_JOURNAL = "tests/data_store/upkeep/test_moving_journal.py::"
@@ -2514,6 +2515,37 @@ MUTATIONS: tuple[Mutation, ...] = (
         "heads = {word[:length] for word in set(_HANGUL_WORD.findall(sample)) for length in lengths}",
         "heads = {word[n : n + m] for word in set(_HANGUL_WORD.findall(sample)) for m in lengths for n in range(9)}",
         ("tests/data_store/corpus/test_describing.py::test_korean_words_are_known_by_their_beginnings",),
+    ),
+    Mutation(
+        "what the classifier does not know stays however long it is",
+        "data_store/corpus/language.py",
+        "if unlikely or (wanted < _ENOUGH_OF_MANY and batch.n_words[index] >= _SURE_WORDS):",
+        "if unlikely:",
+        (LANGUAGE + "test_thirty_words_of_which_no_kept_language_is_likely_are_dropped_and_fewer_are_not",),
+    ),
+    Mutation(
+        "names at the head of a text are its language",
+        "data_store/corpus/language.py",
+        "if share <= _PARTLY_ENGLISH or batch.n_words[index] < _LONG:",
+        "if share > 0:",
+        (LANGUAGE + "test_english_behind_a_long_list_of_names_is_english",),
+    ),
+    Mutation(
+        "a file of which too many rows would be left out is found when its turn comes",
+        "tasks/file_roles.py",
+        "return [fault] if fault else []",
+        "return []",
+        (
+            "tests/flows/test_data_look.py::"
+            "test_a_file_of_which_too_many_rows_would_be_left_out_is_named_with_the_others_before_a_run",
+        ),
+    ),
+    Mutation(
+        "two years are a telephone number",
+        "data_store/corpus/personal_numbers.py",
+        " or _YEARS.fullmatch(number)",
+        "",
+        (PERSONAL + "test_two_years_and_a_date_are_no_telephone_number_though_a_text_calls",),
     ),
     Mutation(
         "check digits of cards are not looked at",

@@ -148,8 +148,10 @@ class Batch:
 
     @cached_property
     def is_code(self) -> Flags:
-        """Three lines and more, two in five of which look like source code."""
-        return (self.n_lines >= 3) & (self.count(_CODE_LINE) >= 0.4 * self.n_lines)
+        """Three lines and more, two in five of which look like source code, or two lines that both do."""
+        of_code = self.count(_CODE_LINE)
+        found: Flags = ((self.n_lines >= 3) & (of_code >= 0.4 * self.n_lines)) | ((self.n_lines == 2) & (of_code == 2))
+        return found
 
 
 def plain(text: str) -> str:

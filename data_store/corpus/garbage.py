@@ -7,7 +7,7 @@ from pydantic import Field
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
-from data_store.corpus.words import most_frequent
+from data_store.corpus.words import at_most, most_frequent
 
 
 class GarbageConfig(SampleConfig):
@@ -24,7 +24,7 @@ class GarbageConfig(SampleConfig):
         default=0.15,
         ge=0,
         le=1,
-        description="Largest share of signs that are neither letter, digit nor punctuation (code: twice). "
+        description="Largest share of signs that are neither letter, digit nor punctuation (code: three times that). "
         "Fewer than 10 drop nothing; a row of one sign counts once.",
     )
     max_mean_word_length: float = Field(
@@ -54,7 +54,7 @@ class Garbage(DocumentFilter):
             (letters < least) & (seen - letters >= 20),
             lambda i: f"letters {letters[i] / seen[i]:.2f}",
         )
-        most = config.max_symbol_share * np.where(batch.is_code, 2, 1) * seen
+        most = config.max_symbol_share * np.where(batch.is_code, 3, 1) * seen
         yield Rule("garbage", (symbols > most) & (symbols >= 10), lambda i: f"symbols {symbols[i] / seen[i]:.2f}")
         words, counts = batch.words, np.diff(batch.words.bounds)
         total = np.concatenate(([0], np.cumsum(words.lengths)))[words.bounds]
@@ -65,5 +65,7 @@ class Garbage(DocumentFilter):
         yield Rule("garbage", much, lambda i: f"one character {run[i]} times in a row")
         top = np.zeros(len(batch))
         for index in np.flatnonzero(counts >= 40).tolist():
-            top[index] = most_frequent(words.hashes[words.of(index)])[1] / counts[index]
+            hashes = words.hashes[words.of(index)]
+            if at_most(hashes) > config.max_word_share * counts[index]:
+                top[index] = most_frequent(hashes)[1] / counts[index]
         yield Rule("garbage", top > config.max_word_share, lambda i: f"one word is {top[i]:.2f} of all")

@@ -38,8 +38,14 @@ _ENGLISH_WORDS = (
 _WORD_LETTERS = {"latin": 5.0, "hangul": 2.0, "han": 1.0, "kana": 1.5}
 """Letters that are a word's worth; of scripts that are not named five. Han signs and kana say more than letters do."""
 _ENOUGH, _LIKELY = 0.4, 0.17
-_PLAINLY_ENGLISH = 0.3
-"""The share of English function words from which on the classifier is spared: prose has .3 to .5 of them."""
+_SURE_WORDS, _ENOUGH_OF_MANY = 30, 0.25
+"""From so many words on a kept language must be likely: less than this is a language that the classifier has no name
+for."""
+_PLAINLY_ENGLISH, _PARTLY_ENGLISH, _DIFFERENT = 0.3, 0.15, 20
+"""Shares of English function words from which on the classifier is spared. Prose has .3 to .5 of them; behind a list of
+names it has fewer, but no text of another language has twenty different ones."""
+_WITH_HANJA = 0.25
+"""Words' worth of Hangul for each Han sign, from which on a text is Korean that glosses its words."""
 _LONG = 100
 _HALF = 300
 """The classifier reads twice so many characters: it costs .3 ms per thousand, and learns little from more."""
@@ -65,9 +71,10 @@ class LanguageConfig(SampleConfig):
 class OtherLanguage(DocumentFilter):
     """Source code is a language of its own: it is judged by nothing but its script.
 
-    A text of Hangul is Korean, one of Han signs Japanese if there are kana among them, else Chinese. For all others
-    the classifier is asked. A text stays where it holds no language for likely (short texts have none), one that is
-    kept for the likeliest, or kept ones for likely enough, together with the share of English function words.
+    A text of Hangul is Korean, one of Han signs Japanese if there are kana among them, Korean with some Hangul, else
+    Chinese. For all others the classifier is asked. A text stays where it holds one that is kept for the likeliest, or
+    kept ones for likely enough, together with the share of English function words; below 30 words also where it holds
+    no language for likely.
     """
 
     reasons = {"other_language": "another script or another language"}
@@ -96,24 +103,37 @@ def _by_language(batch: Batch, kept: set[str], worth: dict[str, Floats], decided
     found: dict[int, str] = {}
     for index in np.flatnonzero(~decided & (batch.letters > 0)).tolist():
         script = str(main[index])
-        if script == "hangul":
-            language = "ko"
-        elif script in ("han", "kana"):
-            language = "ja" if 20 * worth["kana"][index] > worth["han"][index] else "zh"
-        elif (english[index] > _PLAINLY_ENGLISH and batch.n_words[index] >= 20) or _is_drill(batch, index):
-            continue
-        else:
+        if script in ("hangul", "han", "kana"):
+            language = _of_signs(*(float(worth[name][index]) for name in ("hangul", "han", "kana")))
+            if language not in kept:
+                found[index] = language
+        elif not _is_english(batch, index, english[index]) and not _is_drill(batch, index):
             likely = likeliest(batch, index)
-            wanted = sum(score for name, score in likely if name in kept)
+            wanted = sum(score for name, score in likely if name in kept) + english[index]
             top, score = likely[0]
-            if wanted + english[index] < _ENOUGH and score >= _LIKELY and top not in kept:
+            unlikely = wanted < _ENOUGH and score >= _LIKELY and top not in kept
+            if unlikely or (wanted < _ENOUGH_OF_MANY and batch.n_words[index] >= _SURE_WORDS):
                 found[index] = f"{top} {score:.2f}"
-            continue
-        if language not in kept:
-            found[index] = language
     drops = np.zeros(len(batch), np.bool_)
     drops[list(found)] = True
     yield Rule("other_language", drops, lambda i: found[i])
+
+
+def _of_signs(hangul: float, han: float, kana: float) -> str:
+    """Of a text that is written in these for the most part: its language, by their words' worth."""
+    if hangul > max(han, kana) or (20 * kana <= han and hangul >= _WITH_HANJA * han):
+        return "ko"
+    return "ja" if 20 * kana > han else "zh"
+
+
+def _is_english(batch: Batch, index: int, share: float) -> bool:
+    """Whether function words alone tell it."""
+    if share > _PLAINLY_ENGLISH and batch.n_words[index] >= 20:
+        return True
+    if share <= _PARTLY_ENGLISH or batch.n_words[index] < _LONG:
+        return False
+    words = batch.words.hashes[batch.words.of(index)]
+    return len(distinct(words[is_among(words, hashes_of(tuple(_ENGLISH_WORDS.split())))])) >= _DIFFERENT
 
 
 def _is_drill(batch: Batch, index: int) -> bool:

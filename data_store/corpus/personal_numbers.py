@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,12 @@ _ACCOUNT = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?"
 _COLONS = re.compile(r"::?[0-9a-fA-F]{1,4}::?[0-9a-fA-F]{1,4}::?[0-9a-fA-F]")
 _ADDRESS6 = re.compile(r"[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7}")
 _CALLED = re.compile(
-    r"(?:tel|telephone|phone|mobile|cell|fax|call|text|whatsapp|ring|telefon|handy|전화|번호|연락처|휴대폰|팩스|문의)"
+    r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|cell|fax|call|text|whatsapp|ring|telefon|handy)"
+    r"|전화|번호|연락처|휴대폰|팩스|문의)"
     r"\W{0,8}(?:\w{1,8}\W{1,4}){0,2}$",
     re.I,
 )
+_YEARS = re.compile(r"(?:19|20)\d\d[ .-](?:(?:19|20)\d\d|[01]?\d[ .-][0-3]?\d)")
 _COUNTED_UP = re.compile(r"(?:version|ver\.?|v|release|section|§|firmware|build|oid)\s*$", re.I)
 # Lengths by country, of the registry that SWIFT keeps (ISO 13616).
 _IBAN_LENGTHS = {
@@ -64,7 +66,8 @@ def find_numbers(text: str) -> Iterator[Span]:
     yield from _long_addresses(text)
 
 
-_EXAMPLES = tuple(IPv4Network(each) for each in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
+_GIVEN_OUT = IPv6Network("2000::/3")
+"""All that has been given out of the long addresses (IANA's registry): others in texts are made up."""
 _DIGITS_APART = re.compile(rb"0[0-]{6,}")
 _FIRST_DIGITS = re.compile(r"[+(]?\d+")
 
@@ -167,7 +170,8 @@ def _social(text: str, begin: int, end: int) -> bool:
 
 
 def _address(text: str, begin: int, end: int) -> bool:
-    """One of somebody's, not of a machine to itself, and no number of a version."""
+    """One of somebody's: not of a machine to itself, none that is kept for examples (RFC 5737), and no number of a
+    version."""
     try:
         address = IPv4Address(text[begin:end])
     except AddressValueError:
@@ -175,17 +179,15 @@ def _address(text: str, begin: int, end: int) -> bool:
     parts = [int(part) for part in text[begin:end].split(".")]
     if _COUNTED_UP.search(text[max(begin - 12, 0) : begin]) or max(parts[:3]) < 20:
         return False
-    # Addresses that are kept for examples stand for somebody's.
-    example = any(address in network for network in _EXAMPLES)
-    return example or (address.is_global and not address.is_multicast)
+    return address.is_global and not address.is_multicast
 
 
 def _phone(text: str, begin: int, end: int) -> bool:
     """A number that a numbering plan has: of any country with its prefix, of Korea as it is written there, of the
-    United States in its groups; others only where the text calls it one."""
+    United States in its groups; others only where the text calls it one. Two years and a date are none."""
     number = text[begin:end]
     digits = _only_digits(number)
-    if not 8 <= len(digits) <= 15 or len(set(digits)) < 3:
+    if not 8 <= len(digits) <= 15 or len(set(digits)) < 3 or _YEARS.fullmatch(number):
         return False
     if number.startswith("+"):
         return _is_dialled(number, None)
@@ -218,7 +220,7 @@ def _long_addresses(text: str) -> Iterator[Span]:
             address = IPv6Address(match[0])
         except AddressValueError:
             continue
-        if (address.is_global or match[0].lower().startswith("2001:db8")) and _stands_alone(text, *match.span()):
+        if address in _GIVEN_OUT and address.is_global and _stands_alone(text, *match.span()):
             yield match.start(), match.end(), "address"
 
 

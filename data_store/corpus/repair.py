@@ -140,8 +140,7 @@ class StripMarkup(Change):
             reader = _Reader()
             reader.feed(text)
             reader.close()
-            lines = (" ".join(line.split()) for line in "".join(reader.parts).split("\n"))
-            return "\n".join(line for line in lines if line), {"markup": 1}
+            return "\n".join(reader.lines), {"markup": 1}
         entities = len(_ENTITY.findall(text)) if "&" in text else 0
         if entities >= _LEAST_TAGS and 200 * entities >= len(text):
             return unescape(text), {"markup": 1}
@@ -149,20 +148,44 @@ class StripMarkup(Change):
 
 
 class _Reader(HTMLParser):
+    """`lines` are those of the page that are not blank, with single spaces, but for program text (`pre`), which keeps
+    its own."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
+        self.lines: list[str] = []
+        self._line = ""
+        self._hidden, self._as_it_stands = 0, 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in _HIDDEN
-        self.parts.append("\n" if tag in _BLOCKS else " " if tag in ("td", "th") else "")
+        if tag in _BLOCKS:
+            self._end_line()
+        elif tag in ("td", "th"):
+            self._line += " "
+        self._as_it_stands += tag == "pre"
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden = max(self._hidden - (tag in _HIDDEN), 0)
         if tag in _BLOCKS:
-            self.parts.append("\n")
+            self._end_line()
+        self._as_it_stands = max(self._as_it_stands - (tag == "pre"), 0)
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
+        if self._hidden:
+            return
+        first, *more = data.split("\n")
+        self._line += first
+        for each in more:
+            self._end_line()
+            self._line = each
+
+    def close(self) -> None:
+        super().close()
+        self._end_line()
+
+    def _end_line(self) -> None:
+        line = self._line.rstrip() if self._as_it_stands else " ".join(self._line.split())
+        if line:
+            self.lines.append(line)
+        self._line = ""

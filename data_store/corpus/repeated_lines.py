@@ -53,10 +53,11 @@ class _LineCounts(Comparison):
         self._config = config
         self._counts = np.zeros((2, 1 << _BITS), np.uint8)
         self._lines: dict[int, tuple[Hashes, Numbers]] = {}
+        self._seen: dict[int, Numbers] = {}
 
     def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
         """The lines of each and their characters, where there are enough."""
-        self._lines = {}
+        self._lines, self._seen = {}, {}
         for index in documents:
             if batch.n_lines[index] < _LEAST_LINES or batch.is_code[index]:
                 continue
@@ -72,15 +73,16 @@ class _LineCounts(Comparison):
         if document not in self._lines:
             return None
         hashes, characters = self._lines[document]
-        often = (self._found(hashes) >= self._config.repeated_line_documents) & (hashes != 0)
+        self._seen[document] = self._found(hashes)
+        often = (self._seen[document] >= self._config.repeated_line_documents) & (hashes != 0)
         share = float(characters[often].sum() / characters.sum())
         return f"repeated lines {share:.2f}" if share > self._config.max_repeated_line_share else None
 
     def keep(self, document: int) -> None:
-        """Count each of its lines once."""
+        """Count each of its lines once: a line that it has twice is set twice to the same."""
         if document in self._lines:
-            hashes = np.unique(self._lines[document][0])
-            more = np.minimum(self._found(hashes) + 1, _MOST).astype(np.uint8)
+            hashes = self._lines[document][0]
+            more = np.minimum(self._seen[document] + 1, _MOST).astype(np.uint8)
             for row, places in enumerate(self._places(hashes)):
                 self._counts[row, places] = np.maximum(self._counts[row, places], more)
 

@@ -11,7 +11,8 @@ from data_store.corpus.filter import DocumentFilter, Rule, SampleConfig
 from data_store.corpus.words import Hashes, Numbers, again, most_frequent, runs_of
 
 _LEAST_WORDS = 100
-_PHRASE, _STRETCH, _OFTEN = 3, 10, 3
+_PHRASE, _STRETCH, _OFTEN = 3, 10, 7
+"""A name of three words is said six times in a short text about what it names."""
 
 
 class RepetitionConfig(SampleConfig):
@@ -21,7 +22,10 @@ class RepetitionConfig(SampleConfig):
         default=0.3, ge=0, le=1, description="Largest share of lines that have stood before in the document."
     )
     max_phrase_share: float = Field(
-        default=0.18, ge=0, le=1, description="Largest share of the three words in a row that are said most often."
+        default=0.18,
+        ge=0,
+        le=1,
+        description="Largest share of the three words in a row that are said most often, seven times and more.",
     )
     max_duplicate_stretch_share: float = Field(
         default=0.3, ge=0, le=1, description="Largest share of ten words and more in a row that have been said before."
@@ -60,7 +64,7 @@ def _duplicate_lines(hashes: Hashes, characters: Numbers) -> float:
 
 
 def _top_phrase(hashes: Hashes, lengths: Numbers) -> float:
-    """Of the three words in a row that are said most often, at least three times; overlaps of it with itself once."""
+    """Of the three words in a row that are said most often, at least seven times; overlaps of it with itself once."""
     runs = runs_of(hashes, _PHRASE)
     phrase, count = most_frequent(runs)
     return _covered(runs == phrase, _PHRASE, lengths) if count >= _OFTEN else 0.0

@@ -13,6 +13,7 @@ Numbers = npt.NDArray[np.int64]
 _LONGEST = 64
 _ZERO = np.zeros(1, np.uint64)
 _LAST_BITS = (1 << 14) - 1
+_FEW_BITS = np.uint64((1 << 10) - 1)
 _NEWLINE = ord("\n")
 
 
@@ -155,6 +156,11 @@ def most_frequent(values: Hashes) -> tuple[np.uint64, int]:
     edges = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1], [True])))
     counts = np.diff(edges)
     return ordered[edges[counts.argmax()]], int(counts.max())
+
+
+def at_most(values: Hashes) -> int:
+    """No value stands more often than this: they are counted by their last bits, which is faster than to sort them."""
+    return int(np.bincount((values & _FEW_BITS).astype(np.int64)).max())
 
 
 def again(values: Hashes) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from data_store.read_only import check_writable
 from flows.commands.command import JsonOption, RunOption, console, errors, guarded, print_json, say
 from flows.commands.dry_run import show_dry_run
 from flows.commands.terminal import StepDisplay, print_figures, print_trained
-from flows.data_look import check_data, unread
+from flows.data_look import look_into_files, unread
 from flows.orders import read_order, rerun_command
 from flows.recipe.config import load_config
 from flows.server.server import prefect_server
@@ -60,7 +60,7 @@ def run(
                 say(as_json, f"there is nothing to do, and no Prefect server was started   store: {session.store.root}")
                 _finish(done, as_json, session)
                 return
-        check_data(session.plan, stale_keys(standing.cells))
+        look_into_files(session, stale_keys(standing.cells))
         with prefect_server(home() / ".prefect") as url:
             say(as_json, f"Prefect UI: {url}   store: {session.store.root}")
             from flows.ends import result_of

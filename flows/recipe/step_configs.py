@@ -59,9 +59,10 @@ def fitting(at: Place) -> FitLimitsConfig:
 
 def pretraining(at: Place) -> PretrainStepConfig:
     c = at.config
+    most = context_length(c)  # a shape that lacks something is refused by it, too
     if c.base_model is None:
         model = c.model
-    elif (most := context_length(c)) < c.pretrain.sequence_length:
+    elif most < c.pretrain.sequence_length:
         raise InputError(
             f"pretrain.sequence_length {c.pretrain.sequence_length} exceeds the {most} tokens that base_model reads: "
             "lower it"

@@ -121,6 +121,25 @@ def test_sound_files_and_bad_rows_that_are_to_be_left_out_stop_nothing(tmp_path:
         check_data(session.plan, stale_keys(look(session).cells))
 
 
+def test_a_file_of_which_too_many_rows_would_be_left_out_is_named_with_the_others_before_a_run(tmp_path: Path) -> None:
+    path = files_config(
+        tmp_path,
+        documents=[*map(document, range(8)), '{"text": "brok'],
+        helpfulness_preferences=[pair(0), {"note": "?"}],
+        safety_preferences=[*map(pair, range(10, 20)), {"note": "?"}],
+    )
+    path.write_text(
+        path.read_text().replace("  preference_format: rows", "  preference_format: rows\n  on_bad_row: drop")
+    )
+    with session_of(load_config(path)) as session, pytest.raises(InputError) as caught:
+        check_data(session.plan, stale_keys(look(session).cells))
+    documents, pairs = str(caught.value).splitlines()  # of the safety pairs 1 of 11 is less than a tenth
+    assert documents.startswith("data.documents: 1 of 9 rows of ")
+    assert "cannot be read, and data.max_bad_share is 0.1: mend the file, or raise it. The first: " in documents
+    assert pairs.startswith("data.helpfulness_preferences: 1 of 2 rows of ")
+    assert "helpfulness_preferences.jsonl line 2: there is no field" in pairs
+
+
 def test_files_that_a_quality_classifier_learns_from_are_looked_at_too(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.jsonl").write_text('{"text": "a sound line"}\n')

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from data_store.errors import InputError
 from data_store.figures import figure
 from data_store.names import AssetName
 from flows.recipe.config import RunConfig
@@ -52,6 +53,13 @@ def test_documents_alone_end_with_the_pretrained_model() -> None:
         "refused": "dataset/refused@base",
     }
     assert groups_of(plan, "V0") == []
+
+
+def test_a_shape_that_lacks_something_is_refused_with_the_plan_not_by_pretraining() -> None:
+    with pytest.raises(InputError, match="model: architecture without a preset lacks context_length"):
+        of_files(
+            "documents", model={"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "ffn_size": 64}
+        )
 
 
 def test_a_pretrained_model_is_put_to_benchmarks_itself() -> None:

@@ -56,6 +56,14 @@ def test_a_page_loses_its_tags_scripts_and_entities_and_keeps_its_words() -> Non
     assert stripped(page) == "The keeper & the lamp.\none\ntwo"
 
 
+def test_program_text_of_a_page_keeps_its_spaces_and_the_words_around_it_do_not() -> None:
+    page = (
+        "<body><p>A  function\n   of one line:</p><pre>def twice(x):\n    return 2 * x\n\n<b>y</b>  = 3</pre>"
+        "<p> and   <i>more</i></p></body>"
+    )
+    assert stripped(page) == "A function\nof one line:\ndef twice(x):\n    return 2 * x\ny  = 3\nand more"
+
+
 @pytest.mark.parametrize(
     "text",
     [

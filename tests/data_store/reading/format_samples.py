@@ -385,3 +385,16 @@ DIALOGUES: Mapping[str, dict[str, Any]] = {
     "input_output": {"input": ASKED, "output": GOOD},
     "guanaco": {"text": f"### Human: {ASKED}### Assistant: {GOOD}"},
 }
+
+# what a prompt may stand in → its record
+PROMPTS: Mapping[str, dict[str, Any]] = {
+    "prompt": {"prompt": ASKED, "category": "pets"},
+    "chat": {"prompt": [_U]},
+    "messages": {"messages": [_U]},
+    "instruction": {"instruction": ASKED, "input": ""},
+    "question": {"question": ASKED},
+    "goal": {"goal": ASKED, "target": "Yes"},
+    "conversation": {"conversation_id": "c", "conversation": [_U, _G]},
+    "conversations": {"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD}]},
+    "real_toxicity": {"prompt": {"text": ASKED, "toxicity": 0.1}, "continuation": {"text": GOOD}},
+}

@@ -80,6 +80,34 @@ CHOICES: dict[str, tuple[dict[str, Any], str, list[str], int]] = {
     ),
 }
 
+_HUMAN = {"task_id": "HumanEval/0", "prompt": "def two():\n", "test": "def check(f): ...", "entry_point": "two"}
+_MBPP = {
+    "task_id": 11,
+    "text": "Write two.",
+    "code": "",
+    "test_list": ["assert two() == 2"],
+    "test_setup_code": "x = 1",
+}
+# format → one of its records
+BENCHMARKS: dict[str, dict[str, Any]] = {
+    "HumanEval": _HUMAN,
+    "MBPP": _MBPP,
+    "MBPP, sanitized": {"task_id": 2, "prompt": "Write two.", "code": "", "test_list": ["assert two() == 2"]},
+    "ARC": ARC,
+    "KMMLU": KMMLU,
+    "TruthfulQA": CHOICES["truthful"][0],
+    "BoolQ": CHOICES["boolq"][0],
+    "HellaSwag": HELLASWAG,
+    "PIQA": CHOICES["piqa"][0],
+    "KoBEST BoolQ": CHOICES["kobest boolq"][0],
+    "KoBEST COPA": COPA,
+    "KoBEST HellaSwag": CHOICES["kobest hellaswag"][0],
+    "KoBEST WiC": CHOICES["kobest wic"][0],
+    "KoBEST SentiNeg": CHOICES["kobest sentineg"][0],
+    "options as lines": CHOICES["options as lines"][0],
+    "MMLU and Halter's own": CHOICES["mmlu"][0],
+}
+
 
 def written(folder: Path, *records: dict[str, Any]) -> Path:
     path = folder / "items.jsonl"
@@ -98,15 +126,7 @@ def test_a_question_is_asked_as_the_harness_asks_it(
 
 
 def test_a_task_of_code_comes_with_its_tests(tmp_path: Path) -> None:
-    human = {"task_id": "HumanEval/0", "prompt": "def two():\n", "test": "def check(f): ...", "entry_point": "two"}
-    mbpp = {
-        "task_id": 11,
-        "text": "Write two.",
-        "code": "",
-        "test_list": ["assert two() == 2"],
-        "test_setup_code": "x = 1",
-    }
-    rows = read_benchmark([written(tmp_path, human, mbpp)], "code", "code").rows.to_pylist()
+    rows = read_benchmark([written(tmp_path, _HUMAN, _MBPP)], "code", "code").rows.to_pylist()
     assert [(row["item_id"], row["form"], row["entry_point"]) for row in rows] == [
         ("HumanEval/0", "humaneval", "two"),
         ("11", "mbpp", None),
