@@ -62,6 +62,8 @@ WORDS: Mapping[str, str] = {
     "red-team open": "--against model/policy@V1 --run FOLDER",
     "red-team close": "session --run FOLDER",
     "red-team status": "--run FOLDER",
+    "move-store": "FOLDER --journal here",
+    "join-store": "FOLDER.yaml --journal postgresql://host/database",
 }
 CURES = {"rename"}  # the way out
 

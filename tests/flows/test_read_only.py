@@ -62,6 +62,8 @@ WRITERS = {
     "gc": "gc --delete",
     "restore": "restore OUT/backup --as new",
     "rename": "rename pocket new",
+    "move-store": "move-store pocket --journal here",
+    "join-store": "join-store OUT/pocket.yaml --journal postgresql://host/database",
     "import": "import OUT/backup",
     "withdraw annotator": "withdraw annotator ben --reason asked",
     "withdraw source": "withdraw source prompts.jsonl --reason asked",

@@ -92,7 +92,10 @@ def test_a_server_killed_at_any_moment_loses_nothing_acknowledged_and_its_writer
         for number in range(4):
             writers.start("set_overrides", benches[number % 2].store.root, acks, f"writer-{number}", 60)
         for _ in range(KILLS):
-            time.sleep(chance.uniform(0, 0.6))
+            seen, deadline = len(acknowledged(acks)), time.monotonic() + 60
+            while len(acknowledged(acks)) == seen < 240 and time.monotonic() < deadline:
+                time.sleep(0.01)  # nobody's patience is to end because the machine is busy
+            time.sleep(chance.uniform(0, 0.3))
             database.kill()
             database.start()
         assert writers.wait() == [0] * 4
