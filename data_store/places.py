@@ -32,9 +32,7 @@ def read_places(root: Path) -> Places:
     except FileNotFoundError:
         return Places()
     except (ValueError, TypeError, RecursionError, ValidationError) as error:
-        raise StoreError(
-            f"{file} is damaged or of a newer halter ({error}); take it from a backup"
-        ) from None
+        raise StoreError(f"{file} is damaged or of a newer halter ({error}); take it from a backup") from None
 
 
 def write_places(root: Path, places: Places) -> None:
