@@ -80,6 +80,9 @@ class LoraConfig(Config):
     )
 
 
+Kernel = Literal["auto", "torch", "onednn"]
+
+
 class TrainerConfig(Config):
     """What every trainer has. AdamW with beta 0.9 and 0.95, eps 1e-5, weight decay 0.1, clip 1.0 (section 2.2)."""
 
@@ -104,6 +107,11 @@ class TrainerConfig(Config):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Activations are computed again on the way back, not kept: less memory, about a third more time",
+    )
+    kernel: Kernel = Field(
+        default="auto",
+        exclude_if=lambda kernel: kernel == "auto",
+        description="Who makes float32 products on a CPU: torch, oneDNN, or oneDNN the large ones where that is faster",
     )
     threads: int = Field(default=1, ge=1, description="CPU threads of torch; more can be slower on a shared machine")
     processes: int = Field(

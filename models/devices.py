@@ -36,9 +36,21 @@ def device_name() -> str:
 @cache
 def cpu_maker() -> str:
     """Of this CPU as it names itself, "GenuineIntel" or "AuthenticAMD"; empty where the system does not tell."""
+    return _told_of_cpu("vendor_id")
+
+
+@cache
+def cpu_family() -> int:
+    """The maker's number for it: of AMD 25 is Zen 3 and 4, 26 is Zen 5; 0 where the system does not tell."""
+    told = _told_of_cpu("cpu family")
+    return int(told) if told.isdecimal() else 0
+
+
+def _told_of_cpu(field: str) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+    told = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in told if name.strip() == field), "")
 
 
 def device_of(model: nn.Module) -> torch.device:

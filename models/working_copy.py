@@ -35,7 +35,7 @@ def working_copy(model: nn.Module, tokens: int) -> Iterator[int]:
     are not held in float32 (merging would round the policy to another one) or are computed in bfloat16, where the copy
     would be larger than AT_MOST_BYTES, and for whole models on a GPU, which gain nothing.
     """
-    layers = _layers(model) if tokens >= PAYS_FROM_TOKENS else []
+    layers = linear_layers(model) if tokens >= PAYS_FROM_TOKENS else []
     size = sum(weight.numel() * weight.element_size() for _, weight in layers)
     if size > AT_MOST_BYTES or not layers or torch.is_autocast_enabled(layers[0][1].device.type):
         yield 0
@@ -58,7 +58,7 @@ def fast_reading(model: nn.Module) -> Iterator[int]:
     0 layers, and the model as it is, on a GPU, where the weights are not held in float32 or are computed in bfloat16,
     and where an adapter is not as it should be.
     """
-    found = [entry for entry in _layers(model) if isinstance(entry[0], LoraLinear) or by_onednn(entry[1])]
+    found = [entry for entry in linear_layers(model) if isinstance(entry[0], LoraLinear) or by_onednn(entry[1])]
     if any(weight.device != CPU for _, weight in found) or torch.is_autocast_enabled(CPU.type):
         found = []
     try:
@@ -92,8 +92,9 @@ def _without_gradient(module: nn.Module, weight: torch.Tensor) -> Callable[[torc
     return forward
 
 
-def _layers(model: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
-    """The layers to copy, with the weights (d_out, d_in) of their bases; none where one is not as it should be."""
+def linear_layers(model: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
+    """All linear layers of float32, with the weights (d_out, d_in) of their bases; none where one is not as it should
+    be, and none of a whole model on a GPU."""
     found: list[tuple[nn.Module, torch.Tensor]] = []
     inside: set[nn.Module] = set()
     adapters = False
@@ -128,7 +129,7 @@ def _from_copy(module: nn.Module, weight: torch.Tensor) -> Callable[[torch.Tenso
         return lambda x: product(x, packed, bias)
     copy = weight.t().contiguous()
     if isinstance(module, LoraLinear):
-        down, up, scaling = _adapter_of(module)
+        down, up, scaling = adapter_of(module)
         copy.addmm_(down.t(), up.t(), alpha=scaling)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -141,11 +142,11 @@ def _merged(module: nn.Module, weight: torch.Tensor) -> torch.Tensor:
     """W + s B A (d_out, d_in); W itself where there is no adapter."""
     if not isinstance(module, LoraLinear):
         return weight
-    down, up, scaling = _adapter_of(module)
+    down, up, scaling = adapter_of(module)
     return torch.addmm(weight, up, down, alpha=scaling)
 
 
-def _adapter_of(module: LoraLinear) -> tuple[torch.Tensor, torch.Tensor, float]:
+def adapter_of(module: LoraLinear) -> tuple[torch.Tensor, torch.Tensor, float]:
     """A (r, d_in), B (d_out, r) and s of the one adapter."""
     (name,) = module.active_adapters
     return module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]

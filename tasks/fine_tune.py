@@ -33,7 +33,7 @@ class FineTuneStepConfig(FineTuneConfig):
 
 
 @step(
-    version=2,
+    version=3,
     config=FineTuneStepConfig,
     inputs={
         "policy": Input("model"),

@@ -24,7 +24,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=8,
+    version=9,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

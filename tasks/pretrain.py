@@ -32,7 +32,7 @@ def _metrics(call: StepCall) -> list[str]:
 
 
 @step(
-    version=3,
+    version=4,
     config=MixedPretrainStepConfig,
     inputs={
         "corpus": Input("dataset", "document"),

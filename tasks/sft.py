@@ -19,7 +19,7 @@ class SFTStepConfig(Config):
 
 
 @step(
-    version=2,
+    version=3,
     config=SFTStepConfig,
     inputs={
         "base": Input("model"),

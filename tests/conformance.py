@@ -50,6 +50,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the reward is read at the wrong token when pad = eos",
             "the score of a dialogue with EOS inside the prompt equals the unpadded score",
         ),
+        Row(
+            "logits of what is not learned",
+            "SFT makes logits before the learned tokens alone: loss and gradients are those of transformers (1e-6), "
+            "and each label is predicted from the token before it",
+        ),
         Row("pad = eos masks EOS from the loss", "the label at the final EOS is not -100"),
         Row("double BOS", "exactly one BOS on every path: SFT, reward, rollout, evaluation, chat"),
         Row(
@@ -258,6 +263,13 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "sampling from the copy and reading at once give the model's logits (2e-5), the adapter's among them; all "
             "weights are the same to the bit after",
             "implementations that merge into the base and subtract again leave it a rounding away from what it was",
+        ),
+        Row(
+            "a gradient by hand",
+            "logits and the gradients of all weights are those of the layers (1e-4), with activations computed again "
+            "too, and of the weights as they are at that moment; numbers by hand; every trainer ends where it ends "
+            "with torch's layers",
+            "a copy of weights that was packed before a step answers for the model of before it",
         ),
         Row("margin", "margin 0 equals the plain loss; four ratings are ordered; unknown ratings are refused"),
         Row(

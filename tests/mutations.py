@@ -24,9 +24,12 @@ CUT = "tests/tasks/test_cut_answers.py::"
 SCORING = "tests/models/test_scoring.py::"
 GENERATION = "tests/models/test_generation.py::"
 COPY = "tests/models/test_working_copy.py::"
+LEARNING = "tests/models/test_learning_pass.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
 TALKED = "tests/data_store/annotation/test_chat.py::"
+NEXT_TOKEN = "tests/models/training/test_next_token.py::"
+KERNEL = "tests/models/training/test_kernel.py::"
 PACKING = "tests/models/training/test_packing.py::"
 DIALOGUE = "tests/models/test_dialogue.py::"
 TEXT = "tests/models/test_text_encoder.py::"
@@ -1125,8 +1128,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "accumulated passes each take their own mean",
         "models/training/ppo.py",
-        "        config.clip_range,\n        denominator=tokens,",
-        "        config.clip_range,\n        denominator=None,",
+        "mask, config.clip_range, denominator=tokens)",
+        "mask, config.clip_range, denominator=None)",
         (
             PPO + "test_accumulated_passes_give_the_policy_of_one_pass",
             ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",
@@ -1502,6 +1505,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         'torch.tensor(example["labels"])',
         'torch.tensor([*example["labels"][1:], IGNORED])',
         (SFT + FIVE_TOKENS, PRETRAIN + FIVE_TOKENS, TRL + "test_sft_loss_equals_trls"),
+    ),
+    Mutation(
+        "a label is predicted from itself",
+        "models/training/next_token.py",
+        "last_hidden_state[:, :-1][learned]",
+        "last_hidden_state[:, 1:][learned]",
+        (NEXT_TOKEN + "test_loss_and_gradients_are_those_of_transformers", SFT + FIVE_TOKENS),
     ),
     Mutation(
         "packed sequences in sight of each other",
@@ -1881,9 +1891,40 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "products by oneDNN on every processor",
         "models/onednn.py",
-        'cpu_maker() == "AuthenticAMD"',
-        'cpu_maker() != ""',
+        'return large and cpu_maker() == "AuthenticAMD"',
+        'return large and cpu_maker() != ""',
         ("tests/models/test_onednn.py::test_which_products_are_made_by_onednn_follows_from_processor_and_size_alone",),
+    ),
+    Mutation(
+        "what is learned from is made by oneDNN on processors that nobody measured",
+        "models/onednn.py",
+        'known = LEARNED_FROM.get(cpu_family()) if cpu_maker() == "AuthenticAMD" else None',
+        "known = LEARNED_FROM.get(cpu_family(), 0)",
+        ("tests/models/test_onednn.py::test_what_is_learned_by_onednn_follows_from_processor_and_size_alone",),
+    ),
+    Mutation(
+        "the way back through an adapted layer leaves its adapter out",
+        "models/learning_pass.py",
+        "of_x = of_x.addmm_(through, down, alpha=ctx.scaling).view(ctx.shape)",
+        "of_x = of_x.view(ctx.shape)",
+        (
+            LEARNING + "test_an_adapted_layer_by_hand",
+            LEARNING + "test_values_and_gradients_are_those_of_the_layers",
+        ),
+    ),
+    Mutation(
+        "an adapter's gradient without the scaling",
+        "models/learning_pass.py",
+        "of_down = (through.t() @ rows).mul_(ctx.scaling)",
+        "of_down = (through.t() @ rows)",
+        (LEARNING + "test_an_adapted_layer_by_hand", LEARNING + "test_values_and_gradients_are_those_of_the_layers"),
+    ),
+    Mutation(
+        "trainers pass the kernel of their config by",
+        "models/training/hf.py",
+        '"torch" if self.config.shards > 1 else self.config.kernel',
+        '"torch"',
+        (KERNEL + "test_a_training_learns_the_same_by_either_kernel_and_by_the_one_that_its_config_names",),
     ),
     Mutation(
         "a judge's logits as its head gives them",

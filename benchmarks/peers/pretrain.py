@@ -85,7 +85,8 @@ def of_halter(folder: Path) -> None:
 
     torch.set_num_threads(1)
     pieces, turn = documents(), Turn()
-    rows = pack(pieces, pieces, WIDTH, 0, open_rows=OPEN_ROWS)
+    rows, tokens = pack(pieces, pieces, WIDTH, 0, open_rows=OPEN_ROWS), sum(map(len, pieces))
+    del pieces  # as `pretrain` does
     config = PretrainConfig(
         learning_rate=LEARNING_RATE, batch_size=ROWS, max_steps=NO_END, warmup_steps=0, sequence_length=WIDTH,
         checkpoint_seconds=1e9,
@@ -94,7 +95,7 @@ def of_halter(folder: Path) -> None:
     trainer = PretrainTrainer(
         config=config, model=little(), args=arguments, train_dataset=rows, data_collator=PackedCollator(3)
     )
-    trainer.add_callback(turns_of(turn, sum(map(len, pieces)) / len(rows) * ROWS * STEPS))
+    trainer.add_callback(turns_of(turn, tokens / len(rows) * ROWS * STEPS))
     run_trainer(trainer, config, Quiet(), "pretrain")
 
 

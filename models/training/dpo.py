@@ -23,6 +23,7 @@ from models.config import DPOConfig
 from models.devices import autocast, device, device_of, use_threads
 from models.dialogue import Renderer
 from models.generation import ask, sample
+from models.learning_pass import fast_learning
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
 from models.scoring import lay_out, pad_right, response_logprobs
 from models.seeds import derive_seed
@@ -288,7 +289,7 @@ def _judge(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) 
 def _token_logprobs(model: nn.Module, batch: dict[str, torch.Tensor], config: DPOConfig) -> torch.Tensor:
     """(2N, T), in one precision for policy and reference, so that before the first step they are equal."""
     mask = batch["response_mask"]
-    with autocast(config.dtype):
+    with fast_learning(model, config.kernel), autocast(config.dtype):
         if "places" in batch:
             logprobs, _, _ = tree_logprobs(model, TreeBatch.of(batch), batch["starts"], temperature=1.0)
         else:

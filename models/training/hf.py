@@ -4,7 +4,7 @@ stops."""
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence, Sized
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from transformers import Trainer, TrainingArguments
 
 from models.config import TrainerConfig
 from models.devices import autocast, has_accelerator
+from models.learning_pass import fast_learning, told_of_kernel
 from models.training.pulse import Pulse, TrainingDivergedError
 from models.training.reporting import SPEED, Reporter
 from models.training.sharding import gather, is_sharded, own, shard
@@ -93,12 +94,17 @@ class ResumableTrainer(Trainer):
         stack.enter_context(autocast(self.config.dtype))
         return stack
 
+    def fast_passes(self) -> AbstractContextManager[object]:
+        """Inside, the model computes as the config's kernel says; one that is spread over processes as it is."""
+        return fast_learning(cast(nn.Module, self.model), "torch" if self.config.shards > 1 else self.config.kernel)
+
     @property
     def _work(self) -> Path:
         return Path(str(self.args.output_dir))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        with self.fast_passes():
+            loss = super().training_step(model, inputs, num_items_in_batch)
         if not bool(torch.isfinite(loss).all()):
             raise TrainingDivergedError(f"loss is {loss.item()} in step {self.state.global_step + 1}")
         return loss
@@ -129,6 +135,37 @@ class ResumableTrainer(Trainer):
         """In which order the rows of an epoch are dealt out to several processes."""
         order: Sampler[int] = SeedableRandomSampler(self.train_dataset, data_seed=self.args.data_seed)
         return order
+
+    def through(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        function: Callable[[nn.Module, dict[str, torch.Tensor]], Any],
+    ) -> Any:
+        """`function(bare model, inputs)`, as the forward pass of what wraps the model.
+
+        A wrapper that is passed by never averages the gradients of the processes, and says nothing; one that spreads
+        the weights wraps in place, and leaves what is passed by in parts.
+        """
+        bare: nn.Module = self.accelerator.unwrap_model(model)
+        if bare is model and not is_sharded(model):
+            return function(model, inputs)
+        own = bare.__dict__.get("forward")
+
+        def restore() -> None:
+            bare.__dict__.pop("forward", None)
+            if own is not None:
+                bare.forward = own
+
+        def forward(inputs: dict[str, torch.Tensor]) -> Any:
+            restore()
+            return function(bare, inputs)
+
+        bare.forward = forward
+        try:
+            return model(inputs)
+        finally:
+            restore()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.is_world_process_zero() and self.config.shards == 1:
@@ -221,37 +258,6 @@ class PairMeanTrainer(ResumableTrainer):
         share: torch.Tensor = losses.sum() / pairs * self.args.world_size
         return share
 
-    def through(
-        self,
-        model: nn.Module,
-        inputs: dict[str, torch.Tensor],
-        function: Callable[[nn.Module, dict[str, torch.Tensor]], Any],
-    ) -> Any:
-        """`function(bare model, inputs)`, as the forward pass of what wraps the model.
-
-        A wrapper that is passed by never averages the gradients of the processes, and says nothing; one that spreads
-        the weights wraps in place, and leaves what is passed by in parts.
-        """
-        bare: nn.Module = self.accelerator.unwrap_model(model)
-        if bare is model and not is_sharded(model):
-            return function(model, inputs)
-        own = bare.__dict__.get("forward")
-
-        def restore() -> None:
-            bare.__dict__.pop("forward", None)
-            if own is not None:
-                bare.forward = own
-
-        def forward(inputs: dict[str, torch.Tensor]) -> Any:
-            restore()
-            return function(bare, inputs)
-
-        bare.forward = forward
-        try:
-            return model(inputs)
-        finally:
-            restore()
-
 
 def run_trainer(
     trainer: Trainer,
@@ -270,6 +276,8 @@ def run_trainer(
     """
     pulse = Pulse(config, reporter, name, curves, tokens)
     trainer.add_callback(pulse)
+    if told := told_of_kernel(cast(nn.Module, trainer.model), config.kernel):
+        reporter.log(f"{name}: {told}")
     found = newest_checkpoint(Path(str(trainer.args.output_dir)))
     if found is not None:
         reporter.log(f"{name}: resumed from step {found[1]}")

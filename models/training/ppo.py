@@ -27,6 +27,7 @@ from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.devices import autocast, has_accelerator, use_threads
 from models.dialogue import Renderer
+from models.learning_pass import fast_learning, told_of_kernel
 from models.responses import lay_responses, read_logprobs, read_values
 from models.roles import Roles
 from models.scoring import pad_right
@@ -87,6 +88,8 @@ def train_ppo(
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
     }
+    if told := told_of_kernel(roles.policy, config.kernel):
+        reporter.log(f"ppo: {told}")
     best_folder, beyond = work / "best", False
     state: dict[str, float] = {"iteration": 0, "best": -math.inf, "best_iteration": 0, "looks_without_gain": 0}
     found = newest_checkpoint(work)
@@ -126,8 +129,7 @@ def train_ppo(
         if beyond:
             break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
-        standing = f"{_standing(last, iteration, config)}, {left:.0f} s left"
-        reporter.progress((iteration + 1) / config.iterations, standing)
+        reporter.progress((iteration + 1) / config.iterations, _standing(last, iteration, config, left))
     else:
         look()
     if accelerator.is_main_process:
@@ -222,10 +224,11 @@ def _update(
         for rows in torch.split(torch.randperm(len(rollouts.responses), generator=generator), config.mini_batch_size):
             tokens = int(rollouts.response_mask[rows].sum())
             own = rows[accelerator.process_index :: accelerator.num_processes]
-            parts = [
-                _accumulate(roles, rollouts, part, tokens, renderer, accelerator, config)
-                for part in torch.split(own, -(-len(own) // config.accumulation_steps))
-            ]
+            with fast_learning(roles.policy, config.kernel), fast_learning(roles.value, config.kernel):
+                parts = [
+                    _accumulate(roles, rollouts, part, tokens, renderer, accelerator, config)
+                    for part in torch.split(own, -(-len(own) // config.accumulation_steps))
+                ]
             stats = _whole(gather_object(parts))
             stats["explained_variance"] = float(_explained_variance(rollouts, rows))
             for name, optimizer in optimizers.items():
@@ -263,14 +266,8 @@ def _accumulate(
     columns = slice(mask.shape[1])
     with autocast(config.dtype):
         logprobs, logits = read_logprobs(roles.policy, batch, temperature)
-    loss, stats = policy_loss(
-        logprobs,
-        rollouts.old_logprobs[rows, columns],
-        rollouts.advantages[rows, columns],
-        mask,
-        config.clip_range,
-        denominator=tokens,
-    )
+    sampled, advantages = rollouts.old_logprobs[rows, columns], rollouts.advantages[rows, columns]
+    loss, stats = policy_loss(logprobs, sampled, advantages, mask, config.clip_range, denominator=tokens)
     accelerator.backward(loss)
     with autocast(config.dtype):
         values = read_values(roles.value, batch)
@@ -303,8 +300,9 @@ def _report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None
         reporter.metric(f"ppo/{name}", number, iteration + 1)
 
 
-def _standing(stats: dict[str, float], iteration: int, config: PPOConfig) -> str:
-    return f"ppo {iteration + 1}/{config.iterations}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}"
+def _standing(stats: dict[str, float], iteration: int, config: PPOConfig, left: float) -> str:
+    done = f"ppo {iteration + 1}/{config.iterations}"
+    return f"{done}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}, {left:.0f} s left"
 
 
 def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -> list[PPOPrompt]:

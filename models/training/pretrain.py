@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from datasets import Dataset
 from torch import nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PreTrainedConfig, Trainer, TrainingArguments
@@ -66,13 +67,7 @@ def pretrain(
     model, shape = _begun(start, renderer, config, seed)
     size = config.sequence_length
     if mix is None:
-        pieces = [
-            ids[start : start + size]
-            for ids in renderer.documents(texts)
-            for start in range(0, len(ids), size)
-            if len(ids) - start > 1  # one token predicts nothing
-        ]
-        rows, tokens = pack(pieces, pieces, size, seed, open_rows=OPEN_ROWS), sum(map(len, pieces))
+        rows, tokens = _packed(texts, renderer, size, seed)
         trained = tokens / len(rows) * config.batch_size * config.max_steps
     else:
         tokens, trained = sum(stream.tokens.total for stream in mix.streams), float(len(mix) * size)
@@ -105,6 +100,17 @@ def pretrain(
         "corpus_tokens": float(tokens),
         "trained_tokens": float(trained),
     }
+
+
+def _packed(texts: Sequence[str], renderer: Renderer, size: int, seed: int) -> tuple[Dataset, int]:
+    """The rows of all documents, and how many tokens they hold. What they are made of is gone before training."""
+    pieces = [
+        ids[start : start + size]
+        for ids in renderer.documents(texts)
+        for start in range(0, len(ids), size)
+        if len(ids) - start > 1  # one token predicts nothing
+    ]
+    return pack(pieces, pieces, size, seed, open_rows=OPEN_ROWS), sum(map(len, pieces))
 
 
 def _begun(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from trl import SFTConfig as TrlSFTConfig
 from trl import SFTTrainer
 
@@ -14,7 +14,8 @@ from models.checkpoint import save_checkpoint
 from models.config import SFTConfig
 from models.devices import use_threads
 from models.dialogue import Rendered, Renderer
-from models.training.hf import ResumableTrainer, run_trainer, training_arguments
+from models.training.hf import run_trainer, training_arguments
+from models.training.next_token import NextTokenTrainer
 from models.training.packing import IGNORED, PackedCollator, pack
 from models.training.processes import data_parallel
 from models.training.reporting import Reporter
@@ -23,8 +24,9 @@ from models.training.reporting import Reporter
 _FUSE_FROM_LOGITS = 2**24
 
 
-class DialogueTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-    """TRL's trainer with our checkpoints, and without its fused head where the logits are small."""
+class DialogueTrainer(NextTokenTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's trainer with our checkpoints, and without its fused head where the logits are small: those of the tokens
+    that are learned are enough then."""
 
     def compute_loss(
         self,
@@ -33,10 +35,9 @@ class DialogueTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]  # TR
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        if inputs["input_ids"].numel() * cast(PreTrainedModel, self.model).config.vocab_size >= _FUSE_FROM_LOGITS:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs["use_cache"] = False
-        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+        large = inputs["input_ids"].numel() * cast(PreTrainedModel, self.model).config.vocab_size >= _FUSE_FROM_LOGITS
+        kind = SFTTrainer if large else NextTokenTrainer
+        return kind.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
 @data_parallel

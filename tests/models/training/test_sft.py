@@ -104,7 +104,7 @@ def test_loss_and_gradients_are_the_same_with_trls_fused_head(
     same_loss, same = step_one("fused")
     assert same_loss == pytest.approx(loss, abs=1e-5)
     same_gradients(gradients, same)
-    assert fused == [False, True]
+    assert fused == [True]  # the other goes to the transformer itself, past the model's own head
 
 
 @pytest.mark.conformance("pad = eos masks EOS from the loss", equation="models.training.sft:fine_tune")
