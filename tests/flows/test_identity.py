@@ -48,7 +48,6 @@ WORDS: Mapping[str, str] = {
     "gc": "--delete --run FOLDER",
     "backup": "backup --run FOLDER",
     "restore": "sound --as FOLDER",
-    "move-store": "FOLDER --objects s3://llamas/demo",
     "export parquet": "tables --run FOLDER",
     "export openlineage": "lineage.jsonl --run FOLDER",
     "chat": "V1 --run FOLDER",
