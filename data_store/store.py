@@ -1,12 +1,11 @@
 """The store: one folder with everything that was made, what made it, and what it says now.
 
-    halter-store.json   which store this is          journal/, spool/   what happened (the truth)
-    objects/            content by its sha256, or copies  catalog.duckdb     the journal as tables
-    checkouts/          versions as folders          catalog.lock, gc.lock
-    datasets/           versions as Arrow files      tmp/                drafts of files
+    halter-store.json   which store this is                 journal/, spool/   what happened (the truth)
+    objects/            content by its sha256, or copies    catalog.duckdb     the journal as tables
+    checkouts/          versions as folders                 places.json        what lies elsewhere
+    datasets/           versions as Arrow files             tmp/, *.lock       drafts of files
 
-Steps publish folders, then commit the run with its edges in one transaction. Everything here may be called by many
-processes and threads at once, and killed at any moment.
+Steps publish folders, then commit the run in one transaction. All this may be called by many at once, and be killed.
 """
 
 import re

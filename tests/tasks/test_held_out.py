@@ -155,7 +155,8 @@ def test_what_tests_reward_models_trains_nothing_wherever_it_stands(tmp_path: Pa
         outputs={role: import_data.outputs[role] for role in roles},
     )
     import_data.function(run, ImportStepConfig(heldout_percent=0))
-    assert [row["messages"][0]["content"] for row in written(tmp_path, "prompts")] == ["question"]
+    asked = sorted(row["messages"][0]["content"] for row in written(tmp_path, "prompts"))
+    assert asked == ["another", "question"], "the first is a pair's: its axis has no prompts of its own"
     assert [row["messages"][0]["content"] for row in written(tmp_path, "demonstrations")] == ["fine"]
     assert [row["messages"][0]["content"] for row in written(tmp_path, "preferences")] == ["another"]
     refused = written(tmp_path, "refused")

@@ -49,7 +49,7 @@ def test_it_says_where_the_objects_lie_and_the_command_that_it_names_removes_the
     assert halter("verify").exit_code == 0
     told = json.loads(halter("move-store", "pocket", "--objects", "here", "--json").stdout)
     facts = {"objects": 1, "bytes": 7, "copied": 1, "removed": 0}
-    assert told == {"run": "pocket", "place": "here", **facts, "left": PLACE}
+    assert told == {"run": "pocket", "objects": {"place": "here", **facts, "left": PLACE}}
 
 
 def test_a_run_that_has_not_begun_can_have_its_place_at_once(
