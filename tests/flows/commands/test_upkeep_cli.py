@@ -231,7 +231,7 @@ store = Store.open(store_root("pocket"))
 call = build_plan(recall())["V2", "evaluate"]
 inputs = resolve_inputs(store, call)
 fingerprint = fingerprint_of(call, inputs)
-with _alone(_folder(store, fingerprint), print):
+with _alone(store, _folder(store, fingerprint), print):
     run = RunRecord(call.step.name, call.part, fingerprint, "1", call.recipe(), call.seed)
     store.begin_run(run, [entry.version_id for entry in inputs])
     print("at work", flush=True)
