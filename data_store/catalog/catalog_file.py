@@ -46,7 +46,7 @@ class CatalogFile:
         now = read_places(self.root)
         if (now.journal, now.objects) != (self._places.journal, self._places.objects):
             raise StoreError(
-                f"{self.root}: `halter move-store` has moved parts of the store meanwhile; start this again"
+                f"{self.root}: parts of the store were moved meanwhile, to another place; start this again"
             )
         self._places_number = number
 

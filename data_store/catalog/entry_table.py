@@ -99,7 +99,7 @@ class EntryTable:
         if begun.fetchall()[0][0] != OPEN:
             raise StoreError(
                 f"{self.address} is closed: the journal has been moved elsewhere, or is being moved; where that was "
-                "cut off, the same `halter move-store` goes on"
+                "cut off, the same command goes on"
             )
         begun.nextset()
         return begun.fetchall()
