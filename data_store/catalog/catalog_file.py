@@ -45,9 +45,7 @@ class CatalogFile:
             return
         now = read_places(self.root)
         if (now.journal, now.objects) != (self._places.journal, self._places.objects):
-            raise StoreError(
-                f"{self.root}: parts of the store were moved meanwhile, to another place; start this again"
-            )
+            raise StoreError(f"{self.root}: somebody has moved parts of the store meanwhile; start this again")
         self._places_number = number
 
     def _open_for_writing(self) -> duckdb.DuckDBPyConnection:
