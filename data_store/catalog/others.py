@@ -218,7 +218,7 @@ class OtherMachines(NobodyElse):
     def _check_nobody_collected(self, wait_seconds: float) -> None:
         if self._count_collections(wait_seconds) != self._collections:
             raise StoreError(
-                f"the connection to {self.server.address} was lost, and the collector ran on another machine meanwhile: "
+                f"the connection to {self.server.address} was lost, and a collector ran on another machine meanwhile: "
                 f"what was just written may lack content; do it again, then look with `{halter('verify')}`"
             )
 
