@@ -15,10 +15,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.is_it_better import borderline_prompts, link, table_of, write
+from benchmarks.is_it_better import PAIRS, borderline_prompts, link, table_of, write
 
 ROOT = Path(__file__).resolve().parents[1]
-PAIRS = ("preference/hh_helpful.jsonl.gz", "preference/hh_harmless.jsonl.gz")
 DEMONSTRATIONS, EVALUATED = 160, 59
 """Of AdvBench's 520 prompts; all others are what rejection sampling asks."""
 
