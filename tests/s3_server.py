@@ -2,13 +2,12 @@
 
 import json
 import secrets
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from obstore import sign
 from obstore.store import MemoryStore, S3Store
 
 from data_store.content.bucket import Bucket
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "build" / "cluster" / "bin" / "weed"
@@ -29,7 +29,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = _free_ports(8)
+        self.ports = free_ports(8)
         self.process: subprocess.Popen[bytes] | None = None
         self.environment: Mapping[str, str] = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[0]}",
@@ -52,6 +52,7 @@ class S3Server:
                     *(f"-dir={self.folder / 'data'}", f"-s3.config={self.folder / 's3.json'}"),
                     *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64", "-volume.max=40"),
                     *(f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", "-s3.port.iceberg=0"),
+                    "-s3.port.lance=0",  # else 9101, for which a second server would end
                     *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
                     *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}"),
                     *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
@@ -70,15 +71,18 @@ class S3Server:
                 except urllib.error.HTTPError as error:
                     if error.code == 409:  # it is there
                         return
-            assert self.process.poll() is None, f"it ended: {self.folder / 'log'}"
+            assert self.process.poll() is None, f"it ended:\n{self._told()}"
             time.sleep(0.2)
-        raise AssertionError(f"it does not answer: {self.folder / 'log'}")
+        raise AssertionError(f"it does not answer:\n{self._told()}")
 
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def _told(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
 
     def new_place(self) -> str:
         """The address of a prefix that nobody has used."""
@@ -109,13 +113,3 @@ def in_memory() -> Buckets:
 def keys(bucket: Bucket) -> list[str]:
     """All keys under the prefix."""
     return [key for key, _ in bucket.listed("")]
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        found = []
-        for _ in range(count):
-            each = stack.enter_context(socket.socket())
-            each.bind(("127.0.0.1", 0))
-            found.append(int(each.getsockname()[1]))
-    return found

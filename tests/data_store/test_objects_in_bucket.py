@@ -414,6 +414,14 @@ def test_publishers_go_on_over_a_server_that_is_killed_and_comes_back(far: Bench
     assert verify(Store.open(root)).problems == ()
 
 
+def test_a_server_that_another_process_of_tests_starts_runs_beside_this_one(s3: S3Server, tmp_path: Path) -> None:
+    other = S3Server(tmp_path)
+    other.start()
+    assert s3.process is not None
+    assert s3.process.poll() is None
+    other.kill()
+
+
 def moving(root: Path, to: str) -> "subprocess.Popen[bytes]":
     program = (
         "import sys; from pathlib import Path; from data_store.store import Store\n"

@@ -21,6 +21,7 @@ from data_store.rows import SAFETY_LABELS
 from tests.flows.commands.test_serve import serving
 from tests.flows.recipe_runs import Finished, Home, ask
 from tests.flows.test_people import book_of, config_file
+from tests.ports import free_port
 from tests.tasks.bench import wait_for
 from tests.web.browsing import browsing, chromium
 from web.judging import SCALE
@@ -67,9 +68,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def annotation_page(home: Home) -> Iterator[str]:
     """The address of `halter annotate`, where the policy answers that the pairs were drawn from; Ctrl-C ends it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = home.start("annotate", "--port", str(port), "--answer", "model/policy@V0")
 
     def is_served() -> bool:

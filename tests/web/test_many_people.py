@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from data_store.annotation.export import judgements
 from flows.recipe.config import load_config
 from flows.session import remember, store_root
 from tests.data_store.annotation.pairs import Desk, pair
+from tests.ports import free_port
 from tests.web.served import TLS, Person, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_fifty_people_at_once_judge_every_pair_exactly_three_times(
 def annotate(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`halter annotate` in a process of its own, and its address."""
     with httpx.Client(verify=TLS) as probe:
-        port = _free_port()
+        port = free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "annotate", "--port", str(port)],
             env={**os.environ, "HALTER_HOME": str(home), "PYTHONPATH": str(ROOT)},
@@ -91,12 +91,6 @@ def annotate(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         finally:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow

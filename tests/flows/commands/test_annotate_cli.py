@@ -17,6 +17,7 @@ from flows.cli import app
 from flows.recipe.config import load_config
 from flows.session import remember, store_root
 from tests.data_store.annotation.pairs import Desk, pair
+from tests.ports import free_port
 
 Halter = Callable[..., Result]
 
@@ -79,9 +80,7 @@ def test_wrong_input_ends_with_2_and_says_what_to_do(halter: Halter, arguments: 
 @pytest.mark.slow
 def test_the_command_serves_people_and_cuts_off_unfinished_requests(halter: Halter, tmp_path: Path) -> None:
     token = halter("annotators", "add", "anna").output.split()[-1]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "flows.cli", "annotate", "--port", str(port)]
     page = subprocess.Popen(command, env={**os.environ, "HALTER_HOME": str(tmp_path)})
     try:

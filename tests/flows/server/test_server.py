@@ -17,6 +17,7 @@ from flows.server import server
 from flows.server.server import ServerFailedError, prefect_server, reserved_port
 from tests.flows.prefect_bench import bench
 from tests.flows.recipe_runs import POCKET, ROOT, Finished, Home
+from tests.ports import free_port
 from tests.tasks.bench import children_of, is_alive, wait_for
 
 
@@ -43,9 +44,7 @@ def test_a_port_that_something_listens_on_is_left_alone(monkeypatch: pytest.Monk
 
 
 def test_the_users_own_port_is_taken_or_the_command_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(port))
     with reserved_port() as mine:
         assert mine == port
@@ -81,9 +80,7 @@ def test_the_users_own_server_is_used_and_left_alone(
 @pytest.mark.slow
 def test_a_home_for_prefect_that_does_not_exist_yet_is_made_and_the_port_is_the_users(tmp_path: Path) -> None:
     """Both are settings of Prefect's own; nothing is written elsewhere."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     home = tmp_path / "not" / "there" / "yet"
     with bench(tmp_path / "prefect", PREFECT_HOME=str(home), PREFECT_SERVER_API_PORT=port) as found:
         assert found.url == f"http://127.0.0.1:{port}"
@@ -106,11 +103,9 @@ def test_a_home_for_prefect_that_cannot_be_made_is_refused_by_name(
 def test_an_address_at_which_no_server_answers_ends_the_command_with_one_line(
     first_run: tuple[Home, Finished], pocket_file: Path, command: str
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        words = [pocket_file] if command == "run" else ["V1", "safety-reward"]
-        finished = talkative(replace(first_run[0], server=url)).halter(command, *words, "--json")
+    url = f"http://127.0.0.1:{free_port()}"
+    words = [pocket_file] if command == "run" else ["V1", "safety-reward"]
+    finished = talkative(replace(first_run[0], server=url)).halter(command, *words, "--json")
     assert finished.code == 2
     told = [line for line in finished.err.splitlines() if "steps are finished" not in line and line]
     assert len(told) == 1, finished.err

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[[int, Path, Path, Path, bool], list[dict[str, Any]]]
@@ -33,9 +34,7 @@ def run() -> Iterator[Run]:
 
     def ask(processes: int, folder: Path, policy: Path, reward: Path, one_base: bool) -> list[dict[str, Any]]:
         folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         job = {
             "processes": processes, "folder": str(folder), "policy": str(policy), "reward": str(reward),
             "one_base": one_base, "port": port,
