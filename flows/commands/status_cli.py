@@ -9,6 +9,7 @@ from rich.table import Table
 
 from data_store.figures import figure
 from data_store.names import AssetName
+from data_store.places import read_places
 from data_store.store import Store
 from flows.commands.command import JsonOption, RunOption, console, guarded, print_json
 from flows.commands.terminal import print_figures
@@ -39,7 +40,9 @@ def _print_status(session: Session, as_json: bool) -> None:
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
         ]
         document = {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
-        print_json({**document, "iterations": session.parts, "taken_in": intake_rows(store)})
+        places = read_places(store.root).model_dump(include={"objects", "journal"}, exclude_none=True)
+        more = {"iterations": session.parts, "taken_in": intake_rows(store), "elsewhere": places}
+        print_json({**document, **more})
         return
     _print_grid(config, cells)
     for override in store.overrides():
@@ -47,6 +50,7 @@ def _print_status(session: Session, as_json: bool) -> None:
             f"set by hand: {override.part} {override.step} {override.key}={override.value_json}", highlight=False
         )
     _tell_intakes(config, store)
+    _tell_places(store)
     print_figures(console, config.name, rows)
 
 
@@ -106,6 +110,14 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
             console.print(f"{cell.part} {cell.step} is at a gate: {escape(cell.gate)}", highlight=False)
     if told := other_code_in_words(cells):
         console.print(escape(told), highlight=False)
+
+
+def _tell_places(store: Store) -> None:
+    """What of the store does not lie in its folder."""
+    places = read_places(store.root)
+    for part, place in (("objects", places.objects), ("journal", places.journal)):
+        if place is not None:
+            console.print(f"the {part} of the store: {escape(place)}", highlight=False, soft_wrap=True)
 
 
 def _tell_intakes(config: RunConfig, store: Store) -> None:

@@ -47,9 +47,12 @@ def test_it_says_where_the_objects_lie_and_the_command_that_it_names_removes_the
     assert again == f"move-store pocket --objects {PLACE} --remove-old"
     assert "1 were removed where they were" in halter(*again.split()).stdout
     assert halter("verify").exit_code == 0
+    assert f"the objects of the store: {PLACE}\n" in halter("status").stdout
+    assert json.loads(halter("status", "--json").stdout)["elsewhere"] == {"objects": PLACE}
     told = json.loads(halter("move-store", "pocket", "--objects", "here", "--json").stdout)
     facts = {"objects": 1, "bytes": 7, "copied": 1, "removed": 0}
     assert told == {"run": "pocket", "objects": {"place": "here", **facts, "left": PLACE}}
+    assert "of the store" not in halter("status").stdout
 
 
 def test_a_run_that_has_not_begun_can_have_its_place_at_once(
