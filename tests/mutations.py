@@ -2664,7 +2664,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a step is at work only where its process is of this machine",
-        "tasks/engine/execute.py",
+        "tasks/engine/alone.py",
         "return _is_locked(folder) or store.catalog.journal.others.is_held(folder.name)",
         "return _is_locked(folder)",
         (TABLE + "test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads",),
