@@ -7,11 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.flows.recipe_runs import POCKET, Home, _heed_interrupts, ask
-from tests.s3_server import S3Server
 from tests.tasks.bench import wait_for
 
 SENT = ("sft", "train_safety_reward", "train_helpfulness_reward", "rejection_sample", "ppo", "evaluate")
@@ -32,7 +31,7 @@ class Pool:
     name: str
     server: str
     folder: Path
-    others: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    code: Path | None = None
     worker: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -48,6 +47,7 @@ class Pool:
                     "PREFECT_API_URL": f"{self.server}/api",
                     "PREFECT_WORKER_QUERY_SECONDS": "1",
                     "HALTER_HOME": str(self.folder / "home"),
+                    **({} if self.code is None else {"PYTHONPATH": str(self.code)}),
                 },
                 cwd=cwd,
                 stdout=log,
@@ -100,14 +100,12 @@ def _kill(pid: int) -> None:
 
 
 @contextmanager
-def pool_of(home: Home, config: Path, s3: S3Server, folder: Path, name: str) -> Iterator[Pool]:
-    """The store of the run with its objects in a bucket, what `halter deploy` lays out, and a worker of the pool."""
-    told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--json")
-    assert told.code == 0, told.err
+def a_worker(home: Home, config: Path, folder: Path, name: str, code: Path | None = None) -> Iterator[Pool]:
+    """What `halter deploy` lays out, and a worker of the pool, which has the code that lies in a folder."""
     told = home.halter("deploy", config)
     assert told.code == 0, told.err
     assert f"halter-step/{name}" in told.out.split()
-    pool = Pool(name, str(home.server), folder)
+    pool = Pool(name, str(home.server), folder, code)
     pool.start()
     try:
         yield pool

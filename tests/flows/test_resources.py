@@ -25,9 +25,7 @@ def sending(config: RunConfig, **resources: Any) -> RunConfig:
     return with_values(config, {"resources": resources}, "pocket.yaml")
 
 
-@pytest.mark.conformance(
-    "where a step is done makes its result another one", equation="tasks.engine.call:StepCall.recipe"
-)
+@pytest.mark.conformance("where a step is done changes what it makes", equation="tasks.engine.call:StepCall.recipe")
 def test_where_steps_are_done_changes_no_step_of_the_plan(config: RunConfig) -> None:
     sent = sending(config, default={"work_pool": "gpu"}, ppo={"work_pool": "large", "attempts": 1})
     mine = {key: (call.recipe(), call.inputs) for key, call in build_plan(config).items()}
@@ -56,9 +54,12 @@ def test_what_is_said_of_a_step_comes_before_the_default(config: RunConfig) -> N
     ],
 )
 def test_what_is_no_place_of_a_step_is_refused_by_name(config: RunConfig, resources: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    def check() -> None:
         sent = sending(config, **resources)
         check_resources(sent.resources, build_plan(sent))
+
+    with pytest.raises(InputError, match=words):
+        check()
 
 
 def test_a_step_that_reads_the_disk_here_is_refused_by_name_and_left_here_by_the_default(

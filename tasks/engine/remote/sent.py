@@ -211,7 +211,7 @@ class Sent:
             if was_over:  # nothing came after its end
                 raise self._lost()
             was_over = self._is_over()
-            if self._next > 1 and time.monotonic() - self._heard > SILENT_SECONDS:
+            if time.monotonic() - self._heard > SILENT_SECONDS:
                 raise StepLostError(f"{self._what}: {self._where} has said nothing for {SILENT_SECONDS:g} s")
             time.sleep(0.0 if was_over else _SECONDS_BETWEEN_LOOKS)
 
@@ -248,7 +248,10 @@ class Sent:
         if time.monotonic() - self._asked < _SECONDS_BETWEEN_QUESTIONS:
             return False
         self._asked = time.monotonic()
-        return self._dispatch.state(self._run)[0] in _OVER
+        kind, _ = self._dispatch.state(self._run)
+        if kind == "SCHEDULED":  # no worker has taken it yet, and one may come much later
+            self._heard = time.monotonic()
+        return kind in _OVER
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._touched > _SECONDS_BETWEEN_TOUCHES:

@@ -118,7 +118,7 @@ def facts(outcome: Outcome) -> tuple[Any, ...]:
 
 @pytest.mark.slow
 @pytest.mark.conformance(
-    "where a step was done changes what it made, or is taken for a part of what made it",
+    "where a step is done changes what it makes",
     equation="tasks.engine.remote.received:carry_out",
 )
 def test_a_step_done_elsewhere_gives_all_that_it_gives_here_and_is_the_same_step(
