@@ -144,7 +144,7 @@ def execute(
         if dispatch is not None:
             return _send(at, workers, code, attempt, dispatch, on_progress)
         here = Here(store, workers, call, inputs, code, folder, on_progress)
-        return _compute(at, _record(at, attempt, code), here, meter)
+        return _compute(at, _record(call, fingerprint, attempt, ids, code), here, meter)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _send(
         with Sent(at.store, at.call, at.folder, dispatch, workers.is_stopped, on_progress) as sent:
             try:
                 begun = sent.begin(at.inputs, code)
-                record = replace(_record(at, attempt, begun.loaded), host=begun.host)
+                record = replace(_record(at.call, at.fingerprint, attempt, at.ids, begun.loaded), host=begun.host)
                 attempt += 1
                 return _compute(at, record, sent, NO_METER)
             except StepLostError as error:
@@ -187,12 +187,11 @@ def _code(workers: Workers, call: StepCall) -> StepCode:
         raise StepFailedError(f"{call.step.name} of {call.part}: {error}") from None
 
 
-def _record(at: _Work, attempt: int, code: StepCode) -> RunRecord:
-    call, ids = at.call, at.ids
+def _record(call: StepCall, fingerprint: str, attempt: int, ids: FlowIds, code: StepCode) -> RunRecord:
     return RunRecord(
         step=call.step.name,
         part=call.part,
-        fingerprint=at.fingerprint,
+        fingerprint=fingerprint,
         code_version=code_version(code.files),
         config=call.recipe(),
         seed=call.seed,
