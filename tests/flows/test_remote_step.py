@@ -5,9 +5,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,48 +72,45 @@ def test_killed_at_random_moments_worker_step_and_flow_make_what_is_made_undistu
     finished: Home, tmp_path: Path
 ) -> None:
     """The step is forced anew each time; whoever is killed, nothing half done is seen and the end is the same."""
-    before = finished.heads()
     chance = random.Random(11)
-    killed: list[str] = []
     with working(finished, tmp_path) as pool:
+        made = finished.halter("rerun", "V1", "safety-reward", "--set", "reward.epochs=30", "--json")
+        assert made.code == 0, f"{made.err}\n{pool.log()}"
+        before = finished.heads()
         for target in ("step", "engine", "worker", "flow"):
-            process = finished.start("rerun", "V1", "safety-reward", "--json")
-            time.sleep(chance.uniform(2.0, 4.0))
-            if target == "flow":
-                wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 120)
-            else:
-                wait_for(lambda target=target: _hit(pool, target), target, 120)  # type: ignore[misc]
+            with begun(finished, "rerun", "V1", "safety-reward", "--json") as process:
+                wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 180)
+                time.sleep(chance.uniform(0.0, 3.0))
+                if target != "flow":
+                    assert _hit(pool, target), pool.log()
+                    _, said = process.communicate(timeout=400)
+                    assert process.returncode == 0, f"{target}: {said}\n{pool.log()}"
             if target == "worker":
                 pool.start()
             if target == "flow":
-                process.kill()
-                process.wait()
-                process = finished.start("rerun", "V1", "safety-reward", "--json")
-            _, said = process.communicate(timeout=400)
-            assert process.returncode == 0, f"{target}: {said}\n{pool.log()}"
-            killed.append(target)
+                again = finished.halter("rerun", "V1", "safety-reward", "--json")
+                assert again.code == 0, f"{again.err}\n{pool.log()}"
             assert finished.heads() == before
-        states = [state for _, step, state in finished.runs() if step == "train_safety_reward"]
-        assert states.count("crashed") >= 2, states
-        assert states[-1] == "succeeded"
+        states = [state for part, step, state in finished.runs() if (part, step) == ("V1", "train_safety_reward")]
+        killed = ["crashed", "succeeded"]  # a worker that is killed alone leaves the step at work
+        assert states == ["succeeded", "succeeded", *killed, *killed, "succeeded", *killed]
         assert verify(finished.store).problems == ()
         assert [key for key in keys(_bucket(finished)) if key.startswith("steps/")] == []
-        assert killed == ["step", "engine", "worker", "flow"]
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "the step's own page"])
 def test_a_cancelled_flow_ends_the_step_where_it_is_done(finished: Home, tmp_path: Path, how: str) -> None:
     with working(finished, tmp_path) as pool:
-        process = finished.start("rerun", "V1", "safety-reward", "--set", "reward.epochs=400")
-        wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 120)
-        wait_for(lambda: pool.processes("tasks.engine.worker") != [], "its process", 60)
-        if how == "Ctrl-C":
-            process.send_signal(signal.SIGINT)
-        else:
-            asked = {"type": "CANCELLING", "name": "Cancelling"}
-            ask(pool.server, f"flow_runs/{pool.runs()[-1]['id']}/set_state", state=asked)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode != 0, said
+        with begun(finished, "rerun", "V1", "safety-reward", "--set", "reward.epochs=400") as process:
+            wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 180)
+            wait_for(lambda: pool.processes("tasks.engine.worker") != [], "its process", 60)
+            if how == "Ctrl-C":
+                process.send_signal(signal.SIGINT)
+            else:
+                asked = {"type": "CANCELLING", "name": "Cancelling"}
+                ask(pool.server, f"flow_runs/{pool.runs()[-1]['id']}/set_state", state=asked)
+            _, said = process.communicate(timeout=120)
+            assert process.returncode != 0, said
         assert finished.runs()[-1] == ("V1", "train_safety_reward", "cancelled")
         wait_for(lambda: pool.processes("tasks.engine.worker") == [], "the end of the step", 60)
         wait_for(lambda: pool.runs()[-1]["state_name"] == "Cancelled", "the state", 60)
@@ -150,6 +148,17 @@ def working(home: Home, folder: Path, code: Path | None = None) -> AbstractConte
     return a_worker(home, home.folder.parent / "pocket.yaml", folder / "gpu", "gpu", code)
 
 
+@contextmanager
+def begun(home: Home, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command at work, which is killed at the end."""
+    process = home.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def _bucket(home: Home) -> Bucket:
     place = read_places(home.folder / "pocket").objects
     assert place is not None
@@ -163,8 +172,7 @@ def _hit(pool: Pool, target: str) -> bool:
         pool.worker.kill()
         pool.worker.wait()
         return True
-    loads = pool.processes("tasks.engine.worker")
-    found = loads if target == "step" else engines if loads else []
+    found = engines if target == "engine" else pool.processes("tasks.engine.worker")
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     return bool(found)
