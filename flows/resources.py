@@ -1,8 +1,11 @@
 """Which steps are done on other machines, by the config's `resources`, and whether they can be."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
+
+from httpx import HTTPError
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
@@ -110,6 +113,8 @@ def _state(run: str) -> tuple[str, str]:
             state = client.read_flow_run(UUID(run)).state
         except ObjectNotFound:
             return "CANCELLED", "its flow run was deleted"
+        except HTTPError as error:  # a server that is busy: the next question tells
+            return "UNKNOWN", str(error)
     return ("SCHEDULED", "") if state is None else (state.type.value, state.message or state.name or "")
 
 
@@ -119,11 +124,8 @@ def _end(run: str) -> None:
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Cancelled
 
-    with get_client(sync_client=True) as client:
-        try:
-            client.set_flow_run_state(UUID(run), Cancelled(message="its flow waits for it no more"), force=True)
-        except ObjectNotFound:
-            return
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound, HTTPError):
+        client.set_flow_run_state(UUID(run), Cancelled(message="its flow waits for it no more"), force=True)
 
 
 def _needs_this_machine(call: StepCall) -> str:

@@ -7,6 +7,7 @@ output is read where it lies and hashed, and rows go through the same checks as 
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from data_store.commands import halter
 from data_store.content.objects import copy_hashing
 from data_store.content.publishing import files_publication
-from data_store.errors import InputError
+from data_store.errors import InputError, StoreError
 from data_store.files import append_whole
 from data_store.records import Metric, ObjectRef, Publication, RunInput
 from data_store.store import Store
@@ -116,9 +117,10 @@ class Sent:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(StoreError):  # what cannot be removed now is, when the step is sent again, or by the collector
+            self._clear()
         if self._run and not self._over:
             self._dispatch.end(self._run)
-        self._clear()
 
     def begin(self, inputs: Sequence[RunInput], code: StepCode) -> Code:
         """Send the step, and wait until a worker has begun with it; gives the code that it has. Raises InputError for
