@@ -2634,6 +2634,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         (ELSEWHERE + "test_a_step_that_was_killed_elsewhere_goes_on_from_its_checkpoint_there",),
     ),
     Mutation(
+        "a machine that says nothing any more is waited for",
+        "tasks/engine/remote/sent.py",
+        "            if time.monotonic() - self._heard > SILENT_SECONDS:",
+        "            if time.monotonic() < self._heard:",
+        (ELSEWHERE + "test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_another",),
+    ),
+    Mutation(
         "what a default sends away includes what reads this disk",
         "flows/resources.py",
         "return HERE if _needs_this_machine(call) else resources.get(DEFAULT, HERE)",

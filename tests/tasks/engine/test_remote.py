@@ -324,6 +324,48 @@ def test_a_flow_run_that_ends_without_a_word_is_lost_or_was_cancelled(
 
 
 @pytest.mark.slow
+@pytest.mark.conformance(
+    "a step whose machine dies is sent again for ever, or not at all",
+    equation="tasks.engine.remote.sent:Sent._next_said",
+)
+def test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_another(
+    flow: Bench, other: OtherMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes with its worker, so that for Prefect it is still at work."""
+    monkeypatch.setattr("tasks.engine.remote.sent.SILENT_SECONDS", 8.0)  # more than the second one takes to load
+
+    def die(prefix: str) -> None:
+        if len(other.prefixes) == 2:
+            other.carry_out(prefix)
+            return
+        code = flow.workers.code(write_word.module)
+        other.say(prefix, 1, Said.model_validate({"code": {**vars(code), "host": "gpu-0"}}))
+        time.sleep(12.0)
+
+    other.does = die
+    flow.execute(word(flow), dispatch=other.dispatch(2))
+    assert [(run.run.host, run.state) for run in flow.store.runs()] == [("gpu-1", "succeeded"), ("gpu-0", "crashed")]
+    assert other.ended == other.prefixes[:1]
+
+
+@pytest.mark.slow
+def test_a_step_that_no_worker_has_taken_yet_is_waited_for(
+    flow: Bench, other: OtherMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.engine.remote.sent.SILENT_SECONDS", 8.0)
+
+    def take_later(prefix: str) -> None:
+        other.states[prefix] = ("SCHEDULED", "")
+        time.sleep(10.0)
+        other.states[prefix] = ("RUNNING", "")
+        other.carry_out(prefix)
+
+    other.does = take_later
+    flow.execute(word(flow), dispatch=other.dispatch(1))
+    assert flow.states("write_word") == ["succeeded"]
+
+
+@pytest.mark.slow
 def test_an_input_outside_the_store_keeps_a_step_here(flow: Bench, other: OtherMachine, tmp_path: Path) -> None:
     (tmp_path / "said.txt").write_text("said")
     call = call_of(join_texts, WordConfig(ledger=flow.ledger), sources={"files": (tmp_path / "said.txt",)})
