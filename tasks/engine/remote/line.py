@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from data_store.content.bucket import Bucket
@@ -43,6 +44,9 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        if isinstance(self._fault, FlowGoneError):  # the flow may have cleared before the last words
+            with suppress(StoreError):
+                self._bucket.delete([key for key, _ in self._bucket.listed(self._prefix)])
 
     def look(self) -> None:
         """Raises FlowGoneError where nobody listens any more, and StoreError where the bucket is out of reach."""

@@ -282,6 +282,7 @@ def test_a_flow_that_is_stopped_ends_the_step_elsewhere(
     assert flow.states("count_slowly") == ["cancelled"]
     assert other.ended == other.prefixes
     wait_for(lambda: other.states[other.prefixes[0]][0] == "CANCELLED", "its end", 20)
+    assert [key for key in keys(other.bucket) if key.startswith("steps/")] == []
     counted = len(flow.computed())
     time.sleep(0.3)
     assert len(flow.computed()) == counted
