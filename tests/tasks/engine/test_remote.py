@@ -17,6 +17,8 @@ from data_store.content.bucket import Bucket
 from data_store.content.bucket_objects import BucketObjects
 from data_store.errors import InputError
 from data_store.places import Places
+from data_store.upkeep.retention import Retention
+from data_store.upkeep.upkeep import collect
 from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome
 from tasks.engine.jobs import StepFailedError
@@ -347,6 +349,28 @@ def test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_anoth
     flow.execute(word(flow), dispatch=other.dispatch(2))
     assert [(run.run.host, run.state) for run in flow.store.runs()] == [("gpu-1", "succeeded"), ("gpu-0", "crashed")]
     assert other.ended == other.prefixes[:1]
+
+
+@pytest.mark.slow
+def test_the_collector_leaves_what_a_step_elsewhere_reads_and_what_it_has_sent_and_nobody_committed_yet(
+    flow: Bench, other: OtherMachine
+) -> None:
+    flow.execute(word(flow))
+    collected = []
+
+    def collect_around(prefix: str) -> None:
+        collected.append(collect(flow.store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0)))
+        other.carry_out(prefix)
+        collected.append(collect(flow.store, dry_run=False, retention=Retention(keep_versions=0, keep_days=0)))
+
+    other.does = collect_around
+    texts = {"texts": ("model/word@V1",)}
+    joined = call_of(join_texts, WordConfig(word="x", ledger=flow.ledger), name="both", inputs=texts)
+    flow.execute(joined, dispatch=other.dispatch())
+    for thread in other.threads:
+        thread.join(30)
+    assert [each.garbage for each in collected] == [(), ()]
+    assert flow.text("model/both@V1") == "llama 7 | x"
 
 
 @pytest.mark.slow
