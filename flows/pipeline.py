@@ -15,6 +15,7 @@ from flows.gates import StoppedAtGateError
 from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.recipe.config import RunConfig, load_config
+from flows.resources import check_ready
 from flows.server.cancellation import cancellable
 from flows.session import recall, session_of, sole_config
 from flows.shown.artifact_index import publish_index
@@ -66,7 +67,9 @@ def recipe(
             rows, where = publish_index(session)
             return up_to_date(f"{in_words(standing)}; {where}", rows)
         look_into_files(session, stale_keys(standing.cells))
-        session.check(computed(foresee(session.store, session.plan, config.gates, standing.cells)))
+        places = computed(foresee(session.store, session.plan, config.gates, standing.cells))
+        session.check(places)
+        check_ready(session, places)
         waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):

@@ -13,6 +13,7 @@ from flows.ends import stopped, waiting
 from flows.gates import StoppedAtGateError, is_needed
 from flows.intakes import check_taken
 from flows.orders import Order, descendants, read_order, rerun_command
+from flows.resources import check_ready
 from flows.server.cancellation import cancellable
 from flows.session import Session, recall, session_of
 from flows.shown.artifact_index import publish_index
@@ -70,6 +71,7 @@ def rerun(
         to_compute = dict.fromkeys([*mine, *([order.key] if force else [])])
         look_into_files(session, to_compute)
         session.check(to_compute)
+        check_ready(session, to_compute)
         stop, wait = None, None
         try:
             for place in places:

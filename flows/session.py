@@ -26,9 +26,11 @@ from flows.gates import check_gates
 from flows.recipe.config import RunConfig, dump_config, parse_config
 from flows.recipe.plan import Plan, build_plan, intakes_of, parts_of, plan_today
 from flows.recipe.table import STEPS
+from flows.resources import check_resources
 from flows.server.supervision import end_with
 from flows.trackers import Trackers, check_trackers
-from tasks.engine.execute import adopt_inputs, check_inputs, is_at_work
+from tasks.engine.alone import is_at_work
+from tasks.engine.execute import adopt_inputs, check_inputs
 from tasks.engine.processes import Workers
 
 LOCK_FILE = "config.lock"
@@ -226,11 +228,12 @@ def remember(config: RunConfig, store: Store | None = None) -> None:
 
 
 def check_fits(config: RunConfig, plan: Plan) -> None:
-    """Raises InputError for gates that the plan does not have, and for trackers, or meters of energy, that this machine
-    does not have."""
+    """Raises InputError for gates and resources that the plan does not have, and for trackers, or meters of energy,
+    that this machine does not have."""
     check_trackers(config.trackers)
     check_energy(config.energy_country)
     check_gates(config.gates, plan)
+    check_resources(config.resources, plan)
 
 
 def opened(name: str | None = None) -> tuple[RunConfig, Store]:

@@ -13,6 +13,7 @@ from data_store.incoming.sharing import share_finished
 from flows.gates import StoppedAtGateError, is_needed, stops_of
 from flows.mixed import check_filtered
 from flows.recipe.plan import groups_of
+from flows.resources import dispatch_of
 from flows.session import Session
 from tasks.engine import execute
 from tasks.engine.artifacts import key_of
@@ -107,5 +108,11 @@ def _context(session: Session, part: str, step: str) -> StepContext:
     if (part, step) not in plan:
         raise InputError(f"the plan has no step {step} in {part}; `{halter('status')}` shows the steps there are")
     return StepContext(
-        session.store, session.workers, plan[part, step], session.heard, session.trackers.follow, session.energy
+        session.store,
+        session.workers,
+        plan[part, step],
+        session.heard,
+        session.trackers.follow,
+        session.energy,
+        dispatch_of(session, plan[part, step]),
     )

@@ -634,6 +634,30 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "a process that was open before writes nowhere",
         ),
         Row(
+            "where a step is done changes what it makes",
+            "a step done on another machine gives the metrics, curves, tables, notes and contents that it gives here, "
+            "under the same fingerprint; the pocket recipe with its trainings, rejection sampling, PPO and evaluations "
+            "sent to a worker makes every asset as one machine makes it",
+        ),
+        Row(
+            "a step whose machine dies is sent again for ever, or not at all",
+            "killed by SIGKILL each time, it is sent as often as the config says and then fails; each attempt is in "
+            "the journal as crashed, nothing of it is a head, and one that had a checkpoint goes on from it",
+        ),
+        Row(
+            "a machine is believed what it says that it made",
+            "objects that are missing, of another size or of other bytes, other outputs, none, paths that lead "
+            "elsewhere and unknown keys are refused; nothing of them is published",
+        ),
+        Row(
+            "a step is done elsewhere by other code than is recorded",
+            "one edited file is refused with both hashes before the step begins",
+        ),
+        Row(
+            "a machine trains on for a flow that is gone",
+            "a step whose flow was stopped, or says nothing for as long as its lease, ends, with its processes",
+        ),
+        Row(
             "a server is asked because a stranger's folder names it",
             "import, restore, repair, verify and backup refuse a folder whose places.json names a server",
         ),

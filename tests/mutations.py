@@ -61,6 +61,8 @@ ALIKE = "test_a_reward_model_scores_alike_here_and_in_plain_libraries_alone_and_
 AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 BUCKET = "tests/data_store/content/test_bucket_objects.py::"
+ELSEWHERE = "tests/tasks/engine/test_remote.py::"
+RESOURCES = "tests/flows/test_resources.py::"
 MOVING = "tests/data_store/upkeep/test_moving_objects.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
 LOADING = "tests/models/test_loading_report.py::"
@@ -2595,6 +2597,56 @@ MUTATIONS: tuple[Mutation, ...] = (
         "and len(set(digits)) > 1",
         (PERSONAL + "test_a_number_that_misses_its_check_digit_or_its_date_is_nobodys",),
     ),
+    # steps on other machines
+    Mutation(
+        "a file of a step done elsewhere may be of any content",
+        "tasks/engine/remote/sent.py",
+        "if fault is not None:",
+        'if fault == "missing":',
+        (ELSEWHERE + "test_what_is_not_there_as_it_was_told_is_no_result",),
+    ),
+    Mutation(
+        "a file of a step done elsewhere may lie outside of its output",
+        "tasks/engine/remote/messages.py",
+        'any(part in ("", ".", "..") for part in path.split("/"))',
+        'any(part in ("", ".") for part in path.split("/"))',
+        (ELSEWHERE + "test_a_message_that_is_none_is_refused",),
+    ),
+    Mutation(
+        "a step is done elsewhere by whatever code is there",
+        "tasks/engine/remote/received.py",
+        "if mine != theirs:",
+        "if not mine:",
+        (ELSEWHERE + "test_other_code_is_refused_with_both_hashes_before_anything_runs",),
+    ),
+    Mutation(
+        "a step goes on although its flow says nothing any more",
+        "tasks/engine/remote/line.py",
+        "elif time.monotonic() - self._heard > LEASE_SECONDS:",
+        "elif time.monotonic() < self._heard:",
+        (ELSEWHERE + "test_a_step_whose_flow_says_nothing_any_more_ends",),
+    ),
+    Mutation(
+        "a step whose machine died is not sent again",
+        "tasks/engine/execute.py",
+        "                if not left:",
+        "                if left >= 0:",
+        (ELSEWHERE + "test_a_step_that_was_killed_elsewhere_goes_on_from_its_checkpoint_there",),
+    ),
+    Mutation(
+        "a machine that says nothing any more is waited for",
+        "tasks/engine/remote/sent.py",
+        "            if time.monotonic() - self._heard > SILENT_SECONDS:",
+        "            if time.monotonic() < self._heard:",
+        (ELSEWHERE + "test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_another",),
+    ),
+    Mutation(
+        "what a default sends away includes what reads this disk",
+        "flows/resources.py",
+        "return HERE if _needs_this_machine(call) else resources.get(DEFAULT, HERE)",
+        "return resources.get(DEFAULT, HERE)",
+        (RESOURCES + "test_a_step_that_reads_the_disk_here_is_refused_by_name_and_left_here_by_the_default",),
+    ),
     # objects in a bucket
     Mutation(
         "content is put over what lies there",
@@ -2664,7 +2716,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a step is at work only where its process is of this machine",
-        "tasks/engine/execute.py",
+        "tasks/engine/alone.py",
         "return _is_locked(folder) or store.catalog.journal.others.is_held(folder.name)",
         "return _is_locked(folder)",
         (TABLE + "test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads",),

@@ -93,6 +93,7 @@ def _sections(
         held = getattr(given, name) if given is not None else field.get_default()
         values = held if isinstance(held, BaseModel) else None
         left_out = values is None and not field.is_required()
+        dotted = f"{dotted}.STEP" if get_origin(field.annotation) is dict else dotted
         text = "\n\n".join([f"{field.description}.", " ".join((below.__doc__ or "").split())])
         inner.append((dotted, below, values, text, left_out))
     yield Section(path, meaning, absent, tuple(keys))

@@ -2,6 +2,7 @@
 
     halter-store.json    which store they are of        wanted/abcd…      when an object was wanted again
     objects/ab/abcd…     content by its sha256          uploads/…         drafts of large objects
+    steps/…              what flows and the machines that do single steps for them say (tasks/engine/remote)
 
 The bucket is the truth: an object is stored when the bucket has said so. A copy is held against its hash once per
 process as any object is; one that is damaged or gone is fetched again, and seen whole or not at all.
@@ -82,7 +83,7 @@ class BucketObjects(Objects):
             return 0
         check_owner(self.bucket, *self.store)
         objects = [key for key, _ in self.bucket.listed("objects/")]
-        rest = [key for prefix in ("wanted/", "uploads/") for key, _ in self.bucket.listed(prefix)]
+        rest = [key for prefix in ("wanted/", "uploads/", "steps/") for key, _ in self.bucket.listed(prefix)]
         self.bucket.delete([*objects, *rest])
         give_up(self.bucket)
         return len(objects)
@@ -187,12 +188,20 @@ class BucketObjects(Objects):
 
     def tidy(self, present: Collection[str], grace_seconds: float) -> None:
         """Remove copies here of what the bucket has no more, perhaps because another machine removed it, and drafts
-        there that nobody finished."""
+        there that nobody finished, as well as what was said of steps of which nobody has heard for as long."""
         for sha256, _ in super().all():
             if sha256 not in present:
                 self.path(sha256).unlink(missing_ok=True)
         limit = time.time() - grace_seconds
         self.bucket.delete([key for key, held in self.bucket.listed("uploads/") if held.modified < limit])
+        self.bucket.delete(self._of_steps(limit))
+
+    def _of_steps(self, limit: float) -> list[str]:
+        """Keys of what was said of steps that no flow waits for: none of the same sending is as new as `limit`."""
+        sendings: dict[str, list[tuple[str, float]]] = {}
+        for key, held in self.bucket.listed("steps/"):
+            sendings.setdefault("/".join(key.split("/")[:3]), []).append((key, held.modified))
+        return [key for said in sendings.values() if max(at for _, at in said) < limit for key, _ in said]
 
     def _admit(self, draft: Path, sha256: str) -> tuple[str, int, bool]:
         size = draft.stat().st_size

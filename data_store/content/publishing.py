@@ -72,6 +72,11 @@ def publish_files(objects: Objects, kind: str, folder: Path, parent: str | None,
     return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, new_bytes, parent)
 
 
+def files_publication(kind: str, refs: Sequence[ObjectRef], new_bytes: int) -> Publication:
+    """What `publish_files` gives for files that are stored already."""
+    return _publication(kind, FILES_SCHEMA, files_hash(refs), refs, new_bytes, None)
+
+
 def publish_rows(
     objects: Objects,
     kind: str,

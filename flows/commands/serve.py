@@ -30,6 +30,10 @@ from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
 from flows.commands.deploying import Form, Offer, deploy
+from flows.commands.step_pools import deploy_steps
+from flows.recipe.config import load_config
+from flows.recipe.resources_config import OF_RUNS
+from flows.resources import pools_of
 from flows.server.cancellation import UNDER_WAY
 from flows.server.command_logs import cut, end_of, log_file
 from flows.server.crashes import bury, set_up_crash_detection
@@ -37,7 +41,7 @@ from flows.server.notify import set_up_notification
 from flows.server.planned import RECIPE, ScheduleWatch, skip_missed
 from flows.server.server import ServerFailedError, supervised
 
-POOL = "halter"
+POOL = OF_RUNS
 SECONDS_TO_CANCEL = 60.0
 SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -109,6 +113,7 @@ def served(folder: Path, offer: Offer, schedule: CronSchedule | None, webhook: s
             try:
                 forms = offer.forms()
                 deploy(client, forms, POOL)
+                deploy_steps(client, pools_of(load_config(offer.config_file).resources))
                 set_up_notification(client, webhook)
                 set_up_crash_detection(client, get_current_settings().flows.heartbeat_frequency)
                 if schedule is not None:

@@ -31,7 +31,7 @@ from flows.session import home, opened, outside_home, recall, session_of, store_
 from flows.shown.stale import stale_steps
 from flows.shown.status import other_code_in_words
 from flows.up_to_date import look, one_look
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 from tasks.engine.leftovers import sweep
 
 _LINES = 40

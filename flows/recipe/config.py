@@ -28,6 +28,7 @@ from flows.recipe.given_models import (
     resolved_preprompts,
 )
 from flows.recipe.invalid import messages
+from flows.recipe.resources_config import ResourceConfig
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -149,6 +150,10 @@ class RunConfig(Config):
         default=None,
         pattern="^[A-Z]{3}$",
         description="Measure what steps draw, and its CO2 by this country's grid: KOR",
+    )
+
+    resources: dict[str, ResourceConfig] = Field(
+        default={}, description="Where steps are done, by their names or `default`: docs/grow-to-a-cluster.md"
     )
 
     @field_validator("ppo", "dpo", mode="before")

@@ -15,9 +15,10 @@ from flows.recipe.changes import why_changed
 from flows.recipe.plan import Plan
 from flows.recipe.watch_config import GateConfig
 from flows.withdrawals import taint_today, tainted_cells
+from tasks.engine.alone import is_at_work
 from tasks.engine.call import StepCall
 from tasks.engine.code_today import CodeToday, few
-from tasks.engine.execute import fingerprint_of, is_at_work
+from tasks.engine.execute import fingerprint_of
 from tasks.engine.outside import Looker, differences, hash_sources, in_words
 from tasks.engine.reading import Outside, Wait
 from tasks.incoming.judged import waits_of

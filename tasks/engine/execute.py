@@ -7,30 +7,28 @@ its fingerprint, so that a training that was cut off finds its checkpoints; what
 and metrics go in with one transaction.
 """
 
-import fcntl
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from data_store.estimate import Estimate
-from data_store.names import AssetName, one_name
-from data_store.records import PROCESSOR_SECONDS, Head, Metric, RunInput, RunOutput, RunRecord
+from data_store.names import AssetName
+from data_store.records import PROCESSOR_SECONDS, EndState, Head, Metric, RunInput, RunOutput, RunRecord
 from data_store.store import Store
+from tasks.engine.alone import alone, folder_of
 from tasks.engine.call import StepCall, readings
 from tasks.engine.code import code_version
 from tasks.engine.code_today import CodeToday
-from tasks.engine.jobs import CurvesFile, StepFailedError, run_in_worker
+from tasks.engine.jobs import CurvesFile, Doing, Here, StepFailedError
 from tasks.engine.meter import NO_METER, Meter
 from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress, Wait
+from tasks.engine.remote.sent import Dispatch, Sent, StepLostError
 from tasks.engine.step import NOTES
 
 Points = Callable[[RunRecord, Sequence[Metric]], None]
@@ -107,10 +105,11 @@ def execute(
     on_progress: Progress = lambda _fraction, _text: None,
     on_points: Points = lambda _record, _points: None,
     meter: Meter = NO_METER,
+    dispatch: Dispatch | None = None,
 ) -> Outcome:
     """Bring the outputs of one step call up to date. `force` computes even where a finished run is there. `on_points`
     hears of the points of curves while they come, and at the end of the numbers of the whole run, as step 0. `meter`:
-    who measures what is drawn meanwhile.
+    who measures what is drawn meanwhile. `dispatch`: how it is sent to another machine, where it is to be done on one.
 
     Raises InputError for inputs that are missing or that the step refuses, StepFailedError for everything else that
     goes wrong in it.
@@ -118,8 +117,8 @@ def execute(
     started = time.monotonic()
     inputs = resolve_inputs(store, call)
     fingerprint = fingerprint_of(call, inputs)
-    folder = _folder(store, fingerprint)
-    with _alone(store, folder, on_progress):
+    folder = folder_of(store, fingerprint)
+    with alone(store, folder, on_progress):
         with store.one_state():
             finished = None if force else store.find_finished(fingerprint)
             same_step = [] if finished else store.runs(step=call.step.name, part=call.part)
@@ -140,9 +139,44 @@ def execute(
         for run in attempts:
             if run.state == "running":  # we hold the step's lock, on all machines, so its process is gone
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
-        code = _code(workers, call)
-        record = _record(call, fingerprint, len(attempts) + 1, ids or FlowIds(), code)
-        return _compute(store, workers, call, inputs, code, record, folder, on_progress, on_points, meter, started)
+        code, ids, attempt = _code(workers, call), ids or FlowIds(), len(attempts) + 1
+        at = _Work(store, call, inputs, fingerprint, folder, ids, on_points, started)
+        if dispatch is not None:
+            return _send(at, workers, code, attempt, dispatch, on_progress)
+        here = Here(store, workers, call, inputs, code, folder, on_progress)
+        return _compute(at, _record(call, fingerprint, attempt, ids, code), here, meter)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A call that is to be computed, and where."""
+
+    store: Store
+    call: StepCall
+    inputs: tuple[RunInput, ...]
+    fingerprint: str
+    folder: Path
+    ids: FlowIds
+    on_points: Points
+    started: float
+
+
+def _send(
+    at: _Work, workers: Workers, code: StepCode, attempt: int, dispatch: Dispatch, on_progress: Progress
+) -> Outcome:
+    """Have it computed elsewhere; sent again where the machine or the process that did it is gone."""
+    for left in reversed(range(dispatch.attempts)):
+        with Sent(at.store, at.call, at.folder, dispatch, workers.is_stopped, on_progress) as sent:
+            try:
+                begun = sent.begin(at.inputs, code)
+                record = replace(_record(at.call, at.fingerprint, attempt, at.ids, begun.loaded), host=begun.host)
+                attempt += 1
+                return _compute(at, record, sent, NO_METER)
+            except StepLostError as error:
+                if not left:
+                    raise
+                on_progress(0.0, f"{error}; sending it again")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _code(workers: Workers, call: StepCall) -> StepCode:
@@ -172,19 +206,8 @@ def _record(call: StepCall, fingerprint: str, attempt: int, ids: FlowIds, code: 
     )
 
 
-def _compute(
-    store: Store,
-    workers: Workers,
-    call: StepCall,
-    inputs: tuple[RunInput, ...],
-    code: StepCode,
-    record: RunRecord,
-    folder: Path,
-    on_progress: Progress,
-    on_points: Points,
-    meter: Meter,
-    started: float,
-) -> Outcome:
+def _compute(at: _Work, record: RunRecord, doing: Doing, meter: Meter) -> Outcome:
+    store, call, inputs, folder = at.store, at.call, at.inputs, at.folder
     spent: float | None = None
 
     def on_end(ended: Ended) -> None:
@@ -194,35 +217,23 @@ def _compute(
     store.begin_run(record, [entry.version_id for entry in inputs])
     try:
         meter.begin(record.run_id)
-        measured = run_in_worker(
-            store, workers, call, inputs, code, folder, on_progress, lambda points: on_points(record, points), on_end
-        )
-        forgotten = [role for role in call.outputs if not any((folder / "out" / role).glob("*"))]
-        if forgotten:  # the old heads would stay, and look as if this run had made them
-            raise StepFailedError(
-                f"{call.step.name} of {call.part} wrote nothing for its outputs: {', '.join(forgotten)}"
-            )
-        outputs = {
-            role: RunOutput(
-                asset,
-                store.publish(asset.kind, folder / "out" / role, row_kind=call.step.outputs[role].rows, consume=True),
-            )
-            for role, asset in call.outputs.items()
-        }
-        seconds = time.monotonic() - started
+        measured = doing.run(lambda points: at.on_points(record, points), on_end)
+        outputs = {role: RunOutput(call.outputs[role], made) for role, made in doing.outputs().items()}
+        seconds = time.monotonic() - at.started
         curves = _curves(folder / "metrics.jsonl")
         points = [*measured, Metric("seconds", seconds)]
         if spent is not None:
             points.append(Metric(PROCESSOR_SECONDS, spent))
         points += meter.end(record.run_id)
         store.commit_run(record, inputs, outputs, [*curves, *points])
-        on_points(record, points)
+        at.on_points(record, points)
     except BaseException as error:
         cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in (
             "CancelledError",
             "TerminationSignal",
         )
-        store.finish_run(record.run_id, "cancelled" if cancelled else "failed", str(error)[:2000], spent)
+        state: EndState = "crashed" if isinstance(error, StepLostError) else "cancelled" if cancelled else "failed"
+        store.finish_run(record.run_id, state, str(error)[:2000], spent)
         meter.end(record.run_id)
         raise
     noted = folder / NOTES
@@ -230,7 +241,7 @@ def _compute(
     tables = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "tables").glob("*.json"))}
     shutil.rmtree(folder, ignore_errors=True)
     made = {role: (output.asset, output.publication.version_id) for role, output in outputs.items()}
-    edited = CodeToday().differs(code.files)
+    edited = CodeToday().differs(record.code_files)
     return Outcome(
         record.run_id,
         False,
@@ -254,68 +265,6 @@ def _estimates(points: Iterable[Metric]) -> dict[str, Estimate]:
     return {point.name: found for point in points if (found := point.estimate) is not None}
 
 
-def is_at_work(store: Store, fingerprint: str) -> bool:
-    """Whether some process is computing this fingerprint now, on whichever machine of the store."""
-    folder = _folder(store, fingerprint)
-    return _is_locked(folder) or store.catalog.journal.others.is_held(folder.name)
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process of this machine works in the folder."""
-    try:
-        lock = os.open(folder.with_suffix(".lock"), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _folder(store: Store, fingerprint: str) -> Path:
-    """Where a step of this fingerprint works."""
-    return store.root / "work" / one_name(fingerprint)[:32]
-
-
 def _curves(path: Path) -> list[Metric]:
     """The points of every attempt, the last one of each name and step."""
     return list({(point.name, point.step): point for point in CurvesFile(path).new_points()}.values())
-
-
-@contextmanager
-def _alone(store: Store, folder: Path, on_progress: Progress) -> Iterator[None]:
-    """Only one process of all machines works on a fingerprint; a second one waits for the first and then finds its
-    result."""
-    lock = _locked(folder, on_progress)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        told = partial(on_progress, 0.0, "another machine is working on the same step; waiting for its result")
-        with store.catalog.journal.others.alone(folder.name, told):
-            yield
-    finally:
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-        os.close(lock)
-
-
-def _locked(folder: Path, on_progress: Progress) -> int:
-    """The descriptor of the folder's lock, held; of the file that lies there now, since `halter gc` takes old ones."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_suffix(".lock")
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_progress(0.0, "another run is working on the same step; waiting for its result")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
-                return lock
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)

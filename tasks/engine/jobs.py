@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from data_store.errors import InputError
 from data_store.files import atomic_write
-from data_store.records import Metric, RunInput
+from data_store.records import Metric, Publication, RunInput
 from data_store.store import Store
 from tasks.engine.call import StepCall
 from tasks.engine.outside_files import OutsideFiles
@@ -19,6 +19,23 @@ from tasks.engine.step import NOTES
 
 class StepFailedError(RuntimeError):
     """A step ended without a result; the message is its own, the log has the rest."""
+
+
+class StepDiedError(StepFailedError):
+    """Its process ended without a result."""
+
+
+class Beside(Protocol):
+    """What has to be seen to while a step runs: `look` is called about three times a second, `check` at the end."""
+
+    def look(self) -> None:
+        """Raises what is to end the step."""
+
+    def check(self) -> None:
+        """The same, once more."""
+
+    def named(self, text: str) -> str:
+        """A message of the step, in the words of whoever started it."""
 
 
 def run_in_worker(
@@ -38,48 +55,123 @@ def run_in_worker(
     Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
     everything else that goes wrong in it.
     """
+    with OutsideFiles(call, inputs, folder) as outside:
+        paths = _paths(store, inputs, outside)
+        listed: dict[str, list[dict[str, str]]] = {}
+        for entry in inputs:
+            place = {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(paths[entry])}
+            listed.setdefault(entry.role, []).append(place)
+        job = job_of(store.root.name, call, code) | {"inputs": listed}
+        what = f"{call.step.name} of {call.part}"
+        return run_whole(workers, job, folder, what, outside, on_progress, on_points, on_end)
+
+
+def run_whole(
+    workers: Workers,
+    job: Mapping[str, Any],
+    folder: Path,
+    what: str,
+    beside: Beside,
+    on_progress: Progress,
+    on_points: Callable[[Sequence[Metric]], None],
+    on_end: Callable[[Ended], None],
+) -> list[Metric]:
+    """Have the worker do a job in its folder; the same as `run_in_worker` of a job whose inputs lie where it says."""
     for name in ("out", "tables"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("result.json", "progress.json", NOTES):
         (folder / name).unlink(missing_ok=True)
     last = ""
     curves = CurvesFile(folder / "metrics.jsonl")
-    with OutsideFiles(call, inputs, folder) as outside:
-        paths = _paths(store, inputs, outside)
-        atomic_write(folder / "job.json", json.dumps(_job(store, call, inputs, paths, code)))
+    atomic_write(folder / "job.json", json.dumps(job))
 
-        def look() -> None:
-            nonlocal last
-            outside.look()
-            if points := curves.new_points():
-                on_points(points)
-            try:
-                text = (folder / "progress.json").read_text()
-            except FileNotFoundError:
-                return
-            if text != last:
-                last = text
-                report = json.loads(text)
-                on_progress(report["fraction"], report["text"])
+    def look() -> None:
+        nonlocal last
+        beside.look()
+        if points := curves.new_points():
+            on_points(points)
+        try:
+            text = (folder / "progress.json").read_text()
+        except FileNotFoundError:
+            return
+        if text != last:
+            last = text
+            report = json.loads(text)
+            on_progress(report["fraction"], report["text"])
 
-        ended = workers.run(folder, look)
-        on_end(ended)
-        outside.check()
+    ended = workers.run(folder, look)
+    on_end(ended)
+    beside.check()
     if points := curves.new_points():
         on_points(points)
     try:
         result = json.loads((folder / "result.json").read_text())
     except (FileNotFoundError, ValueError):
         tail = "\n".join(lines_of(folder / "log.txt")[-5:])
-        raise StepFailedError(
-            f"{call.step.name} of {call.part} ended with code {ended.code} and no result. {tail}"
-        ) from None
+        raise StepDiedError(f"{what} ended with code {ended.code} and no result. {tail}") from None
     if "error" in result:
-        error = f"{call.step.name} of {call.part}: {outside.named(result['error'])}"
+        error = f"{what}: {beside.named(result['error'])}"
         if result["kind"] == "input":
             raise InputError(error)
         raise StepFailedError(f"{error} (log: {folder / 'log.txt'})")
     return [Metric(**metric) for metric in result["metrics"]]
+
+
+class Doing(Protocol):
+    """A step that is being done, here or elsewhere."""
+
+    def run(self, on_points: Callable[[Sequence[Metric]], None], on_end: Callable[[Ended], None]) -> list[Metric]:
+        """Until its end; gives the metrics. Its notes and tables lie in its folder then."""
+
+    def outputs(self) -> Mapping[str, Publication]:
+        """What it made, by role, as content of the store."""
+
+
+class Here:
+    """A step that the worker of this process does."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        call: StepCall,
+        inputs: Sequence[RunInput],
+        code: StepCode,
+        folder: Path,
+        on_progress: Progress,
+    ) -> None:
+        self._store, self._workers, self._call, self._inputs = store, workers, call, inputs
+        self._code, self._folder, self._on_progress = code, folder, on_progress
+
+    def run(self, on_points: Callable[[Sequence[Metric]], None], on_end: Callable[[Ended], None]) -> list[Metric]:
+        """As `run_in_worker`."""
+        return run_in_worker(
+            self._store,
+            self._workers,
+            self._call,
+            self._inputs,
+            self._code,
+            self._folder,
+            self._on_progress,
+            on_points,
+            on_end,
+        )
+
+    def outputs(self) -> Mapping[str, Publication]:
+        """Published. Raises StepFailedError for what the step did not write."""
+        call, out = self._call, self._folder / "out"
+        check_written(f"{call.step.name} of {call.part}", call.outputs, out)
+        return {
+            role: self._store.publish(asset.kind, out / role, row_kind=call.step.outputs[role].rows, consume=True)
+            for role, asset in call.outputs.items()
+        }
+
+
+def check_written(what: str, roles: Iterable[str], out: Path) -> None:
+    """Raises StepFailedError for outputs that the step did not write: the old heads would stay, and look as if this run
+    had made them."""
+    if forgotten := [role for role in roles if not any((out / role).glob("*"))]:
+        raise StepFailedError(f"{what} wrote nothing for its outputs: {', '.join(forgotten)}")
 
 
 class CurvesFile:
@@ -120,25 +212,19 @@ def _paths(store: Store, inputs: Sequence[RunInput], outside: OutsideFiles) -> d
     return {entry: outside.path(entry) or store.checkout(versions[entry]) for entry in inputs}
 
 
-def _job(
-    store: Store, call: StepCall, inputs: Sequence[RunInput], paths: dict[RunInput, Path], code: StepCode
-) -> dict[str, Any]:
-    listed: dict[str, list[dict[str, str]]] = {}
-    for entry in inputs:
-        place = {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(paths[entry])}
-        listed.setdefault(entry.role, []).append(place)
+def job_of(run: str, call: StepCall, code: StepCode) -> dict[str, Any]:
+    """What the step's process is told, but for the places of its inputs. `run` is the name of the run."""
     config = call.config.model_dump(mode="json")
     return {
         "module": call.step.module,
         "function": call.step.function.__name__,
         "version": call.step.version,
         "code": dict(code.files),
-        "run": store.root.name,
+        "run": run,
         "part": call.part,
         "seed": call.seed,
         "config": config,
         "understood": call.step.config.model_validate(config).model_dump(mode="json"),
-        "inputs": listed,
         "withdrawn": call.withdrawn,
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}

@@ -113,6 +113,10 @@ class Workers:
             self._stopped = True
             self._changed.notify_all()
 
+    def is_stopped(self) -> bool:
+        """Whether its flow is to end."""
+        return self._stopped
+
     def close(self) -> None:
         """End the worker and every job in it."""
         with self._lock:

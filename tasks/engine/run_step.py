@@ -21,6 +21,7 @@ from tasks.engine.call import StepCall
 from tasks.engine.execute import FlowIds, Outcome, execute
 from tasks.engine.meter import Meter
 from tasks.engine.processes import Workers
+from tasks.engine.remote.sent import Dispatch
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -45,9 +46,10 @@ class StepContext:
         heard: Callable[[str, str, float, str], None],
         follow: Callable[[], AbstractContextManager[Follower]],
         meter: Meter,
+        dispatch: Dispatch | None = None,
     ) -> None:
         self.store, self.workers, self.call, self.heard, self.follow = store, workers, call, heard, follow
-        self.meter = meter
+        self.meter, self.dispatch = meter, dispatch
 
 
 @task(name="step", task_run_name="{step} {part}", cache_policy=NO_CACHE, retries=0)
@@ -72,6 +74,7 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
             on_progress=on_progress,
             on_points=followed.points,
             meter=context.meter,
+            dispatch=context.dispatch,
         )
     for problem in filter(None, (*followed.problems, context.meter.problem)):
         logger.warning("%s", problem)

@@ -128,7 +128,7 @@ def test_every_service_that_stays_is_watched() -> None:
 
 def test_the_store_and_the_database_outlive_their_containers_and_the_store_is_in_one_place() -> None:
     named = {volume.split(":")[0] for s in COMPOSE["services"].values() for volume in s.get("volumes", [])}
-    assert named == set(COMPOSE["volumes"]) == {"postgres", "store"}
+    assert named == set(COMPOSE["volumes"]) == {"postgres", "steps", "store"}
     holder = next(each for each in CLUSTER if each["metadata"]["name"] == "halter" and each["kind"] == "StatefulSet")
     assert holder["spec"]["replicas"] == 1
     assert holder["spec"]["volumeClaimTemplates"][0]["spec"]["accessModes"] == ["ReadWriteOncePod"]

@@ -213,6 +213,21 @@ def tell_where(run: StepRun, config: WordConfig) -> Mapping[str, float]:
     version=1,
     config=CountConfig,
     inputs={},
+    outputs={"documents": Output("dataset", "document")},
+    headline="seconds",
+    about="A step.",
+)
+def write_documents(run: StepRun, config: CountConfig) -> Mapping[str, float]:
+    """Write so many documents."""
+    rows = [{"doc_id": f"{number}", "source": "here", "text": "llama"} for number in range(config.limit)]
+    run.write_rows("documents", rows)
+    return {}
+
+
+@step(
+    version=1,
+    config=CountConfig,
+    inputs={},
     outputs={"text": Output("model")},
     metrics=["number"],
     headline="number",

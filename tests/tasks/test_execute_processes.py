@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_store.names import AssetName
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 from tests.tasks.bench import Bench, is_alive, wait_for
 from tests.tasks.little_flow import counting
 

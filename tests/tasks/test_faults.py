@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 from tasks.engine.processes import WorkerDiedError
 from tests.tasks.bench import Bench, is_alive, wait_for
 from tests.tasks.little_flow import counting

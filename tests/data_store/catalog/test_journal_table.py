@@ -242,7 +242,7 @@ def _collect_and_be_cut_off(database: Postgres, store: Store) -> None:
 
 
 @pytest.mark.conformance(
-    "a step of another machine is taken for dead, or begun a second time", equation="tasks.engine.execute:is_at_work"
+    "a step of another machine is taken for dead, or begun a second time", equation="tasks.engine.alone:is_at_work"
 )
 def test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads(
     tmp_path: Path, database: Postgres

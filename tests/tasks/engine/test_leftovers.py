@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_store.store import Store
-from tasks.engine.execute import _alone
+from tasks.engine.alone import alone
 from tasks.engine.leftovers import ABANDONED_SECONDS, sweep
 
 
@@ -60,7 +60,7 @@ def test_a_step_that_waited_for_a_lock_which_was_taken_away_holds_the_new_one(st
     waits, holds, over = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        with _alone(store, folder, lambda _fraction, _text: waits.set()):
+        with alone(store, folder, lambda _fraction, _text: waits.set()):
             holds.set()
             over.wait(20)
 
