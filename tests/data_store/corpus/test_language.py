@@ -18,7 +18,7 @@ def test_korean_that_glosses_its_words_with_chinese_signs_is_korean_and_chinese_
     equation="data_store.corpus.language:OtherLanguage.rules",
 )
 def test_eight_words_of_which_no_kept_language_is_likely_are_dropped_and_fewer_are_not() -> None:
-    made_up = "Mavo tsheri kele bontu wazi, nolo shiva pemu."
+    made_up = "Pulo kundo shiva, motsi mavo sumi rathe reta."
     assert len(made_up.split()) == 8
     assert reasons([made_up, " ".join(made_up.split()[:7])]) == ["other_language", "kept"]
 
