@@ -30,7 +30,7 @@ def _metrics(call: StepCall) -> tuple[str, ...]:
 
 
 @step(
-    version=4,
+    version=5,
     config=FilterConfig,
     inputs={"documents": Input("dataset", "document"), "quality": Input("classifier", optional=True)},
     outputs={

@@ -129,9 +129,11 @@ class Batch:
     @cached_property
     def n_words(self) -> Numbers:
         """Words, fair to scripts: Han signs and kana are a word each, and a group of Hangul between blanks is one for
-        two of its syllables, rounded up. Single letters of Hangul are none."""
+        two of its syllables, rounded up, and one more for a number or a Latin name that is written onto them (`40년`,
+        `DVD가`). Single letters of Hangul are none."""
         words = self.words
-        worth = np.where(words.syllables > 0, (words.syllables + 1) // 2, ~words.is_jamo)
+        of_hangul = (words.syllables + 1) // 2 + words.is_mixed
+        worth = np.where(words.syllables > 0, of_hangul, ~words.is_jamo)
         total = np.concatenate(([0], np.cumsum(worth)))
         counted: Numbers = np.diff(total[words.bounds])
         return counted

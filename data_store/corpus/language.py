@@ -38,9 +38,12 @@ _ENGLISH_WORDS = (
 _WORD_LETTERS = {"latin": 5.0, "hangul": 2.0, "han": 1.0, "kana": 1.5}
 """Letters that are a word's worth; of scripts that are not named five. Han signs and kana say more than letters do."""
 _ENOUGH, _LIKELY = 0.4, 0.17
-_SURE_WORDS, _ENOUGH_OF_MANY = 30, 0.25
+_SURE_WORDS, _ENOUGH_OF_MANY = 8, 0.25
 """From so many words on a kept language must be likely: less than this is a language that the classifier has no name
-for."""
+for. With fewer words, names and labels would go, too (docs/corpus-filter.md)."""
+_OF_SONGS, _SURELY_OTHER = 8, 0.95
+"""Of texts that say each word twice and more: how many different words tell a song in a language that is not kept, and
+what the classifier must give such languages. For a drill of six English words it gave that much."""
 _PLAINLY_ENGLISH, _PARTLY_ENGLISH, _DIFFERENT = 0.3, 0.15, 20
 """Shares of English function words from which on the classifier is spared. Prose has .3 to .5 of them; behind a list of
 names it has fewer, but no text of another language has twenty different ones."""
@@ -73,8 +76,8 @@ class OtherLanguage(DocumentFilter):
 
     A text of Hangul is Korean, one of Han signs Japanese if there are kana among them, Korean with some Hangul, else
     Chinese. For all others the classifier is asked. A text stays where it holds one that is kept for the likeliest, or
-    kept ones for likely enough, together with the share of English function words; below 30 words also where it holds
-    no language for likely.
+    kept ones for likely enough, together with the share of English function words; below eight words also where it
+    holds no language for likely.
     """
 
     reasons = {"other_language": "another script or another language"}
@@ -107,16 +110,30 @@ def _by_language(batch: Batch, kept: set[str], worth: dict[str, Floats], decided
             language = _of_signs(*(float(worth[name][index]) for name in ("hangul", "han", "kana")))
             if language not in kept:
                 found[index] = language
-        elif not _is_english(batch, index, english[index]) and not _is_drill(batch, index):
-            likely = likeliest(batch, index)
-            wanted = sum(score for name, score in likely if name in kept) + english[index]
-            top, score = likely[0]
-            unlikely = wanted < _ENOUGH and score >= _LIKELY and top not in kept
-            if unlikely or (wanted < _ENOUGH_OF_MANY and batch.n_words[index] >= _SURE_WORDS):
-                found[index] = f"{top} {score:.2f}"
+        elif not _is_english(batch, index, english[index]) and (
+            other := _another(likeliest(batch, index), kept, english[index], batch, index)
+        ):
+            found[index] = other
     drops = np.zeros(len(batch), np.bool_)
     drops[list(found)] = True
     yield Rule("other_language", drops, lambda i: found[i])
+
+
+def _another(
+    likely: Sequence[tuple[str, float]], kept: set[str], english: float, batch: Batch, index: int
+) -> str | None:
+    """The likeliest language and its probability, if the text is none of a kept one."""
+    top, score = likely[0]
+    words = batch.words.hashes[batch.words.of(index)]
+    different = len(distinct(words))
+    if 2 * different <= len(words) < _LONG:  # lists and drills have no grammar to tell a language by: it is guessed
+        other = sum(each for name, each in likely if name not in kept)
+        drops = different >= _OF_SONGS and other >= _SURELY_OTHER
+    else:
+        wanted = sum(each for name, each in likely if name in kept) + english
+        unlikely = wanted < _ENOUGH and score >= _LIKELY and top not in kept
+        drops = unlikely or (wanted < _ENOUGH_OF_MANY and batch.n_words[index] >= _SURE_WORDS)
+    return f"{top} {score:.2f}" if drops else None
 
 
 def _of_signs(hangul: float, han: float, kana: float) -> str:
@@ -134,12 +151,6 @@ def _is_english(batch: Batch, index: int, share: float) -> bool:
         return False
     words = batch.words.hashes[batch.words.of(index)]
     return len(distinct(words[is_among(words, hashes_of(tuple(_ENGLISH_WORDS.split())))])) >= _DIFFERENT
-
-
-def _is_drill(batch: Batch, index: int) -> bool:
-    """Whether a text says each of its words twice and more: lists and drills have no language."""
-    words = batch.words.hashes[batch.words.of(index)]
-    return 2 * len(distinct(words)) <= len(words) < _LONG
 
 
 def _worth(batch: Batch) -> dict[str, Floats]:

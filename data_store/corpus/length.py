@@ -14,7 +14,8 @@ class LengthConfig(SampleConfig):
     min_words: int = Field(
         default=5,
         ge=0,
-        description="Fewest words of a document; a Han sign or kana is a word, two syllables of Hangul are one.",
+        description="Fewest words of a document; a Han sign or kana is a word, two syllables of Hangul are one, and so "
+        "is a number or a Latin name that is written onto them.",
     )
     max_characters: int = Field(default=1_000_000, gt=0, description="Most characters of a document.")
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from data_store.corpus.signs import JAMO, NUMBER, SCRIPT, code_points, sorts_of
+from data_store.corpus.signs import ACCENTED, JAMO, NUMBER, SCRIPT, code_points, sorts_of
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
@@ -63,9 +63,9 @@ class Words:
     """The words of several texts, one after the other.
 
     A word is a run of letters, marks and digits; a Han sign and a kana are words by themselves, since they are written
-    without blanks. `hashes`, `lengths` (characters), `syllables` (of Hangul), `is_jamo` (single letters of Hangul
-    alone) and `lines` (number of the line, over all texts) have an entry a word; text i has those from `bounds[i]` to
-    `bounds[i + 1]`.
+    without blanks. `hashes`, `lengths` (characters), `syllables` (of Hangul), `is_mixed` (Hangul with Latin letters or
+    digits), `is_jamo` (single letters of Hangul alone) and `lines` (number of the line, over all texts) have an entry
+    a word; text i has those from `bounds[i]` to `bounds[i + 1]`.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -83,6 +83,8 @@ class Words:
         self.hashes: Hashes = _mixed(sums(coded, first))
         of = sorts[at]
         self.syllables: Numbers = _often(of == SCRIPT["hangul"], first)
+        other = (of == SCRIPT["latin"]) | (of == ACCENTED) | (of == NUMBER)
+        self.is_mixed = (self.syllables > 0) & (_often(other & self.syllables.any(), first) > 0)
         self.is_jamo = _often(of == JAMO, first) == self.lengths
         self.lines = _before(np.flatnonzero(points == _NEWLINE), starts)
         ends = np.cumsum([len(text) + 1 for text in texts])

@@ -49,7 +49,7 @@ def read(records: Sequence[Record], options: LabelStudioOptions) -> Iterator[Fou
     fields = options.label_studio
     names = Names(fields.left, fields.right, fields.question)
     for flat in records:
-        record = task_of(flat)
+        record = task_of(flat, (fields.prompt, fields.left, fields.right), fields.question)
         annotations = annotations_of(record)
         if not annotations:
             yield Refusal(record.source, "no_judgement", "the task has no annotation")

@@ -107,7 +107,10 @@ def transcript(record: Record, name: str, text: str) -> Messages:
     """A dialogue in one text, with `Human:` and `Assistant:` behind empty lines before the turns."""
     before, *turns = _TURN.split(text)
     if before.strip() or not turns:
-        raise InputError(f"{record.where}: field {name!r} must start with an empty line and 'Human:'")
+        raise InputError(
+            f"{record.where}: field {name!r} must start with an empty line and 'Human:'; where the prompt stands in "
+            "front of both answers without it, nothing tells where it ends: give it as a field 'prompt' of its own"
+        )
     return [
         {"role": _OF_TRANSCRIPTS[speaker], "content": content.strip()}
         for speaker, content in zip(turns[::2], turns[1::2], strict=True)

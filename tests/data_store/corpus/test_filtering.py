@@ -107,6 +107,14 @@ def test_length_bounds_hold_to_the_word_and_to_the_character() -> None:
     assert reasons([f"{review[:-2]}."], languages=("ko", "en"), min_words=8) == ["too_short"]
 
 
+def test_a_number_or_a_latin_name_that_korean_writes_onto_a_word_is_a_word_of_its_own() -> None:
+    """«40 years ago», «the sequel's CG»: where English has a blank there is none in Korean."""
+    texts = ["40년 전 영화 맞나", "속편 CG는 최고다", "사십년 전 영화 맞나", "별로ㅋㅋㅋㅋ 그냥 그래"]
+    # 40, 1, 1, 1, 1; 1, CG, 1, 2; 2, 1, 1, 1; 1 (laughing is none), 1, 1
+    assert reasons(texts, languages=("ko",), min_words=5) == ["kept", "kept", "kept", "too_short"]
+    assert reasons([*texts, GERMAN], languages=("ko", "de"), min_words=6) == [*["too_short"] * 4, "kept"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -17,13 +17,17 @@ def test_korean_that_glosses_its_words_with_chinese_signs_is_korean_and_chinese_
     "a language that the classifier does not know is kept as English",
     equation="data_store.corpus.language:OtherLanguage.rules",
 )
-def test_thirty_words_of_which_no_kept_language_is_likely_are_dropped_and_fewer_are_not() -> None:
-    made_up = (
-        "Mavo tsheri kele bontu wazi, nolo shiva pemu tandi korelo. Vashe limo reta kundo, fela motsi hape leru. "
-        "Zubo nande kwira tole, meshi fano pulo keti. Rathe belo sumi wanga, dore pahla vuti mokwe."
-    )
-    assert len(made_up.split()) == 34
-    assert reasons([made_up, " ".join(made_up.split()[:29])]) == ["other_language", "kept"]
+def test_eight_words_of_which_no_kept_language_is_likely_are_dropped_and_fewer_are_not() -> None:
+    made_up = "Pulo kundo shiva, motsi mavo sumi rathe reta."
+    assert len(made_up.split()) == 8
+    assert reasons([made_up, " ".join(made_up.split()[:7])]) == ["other_language", "kept"]
+
+
+def test_a_song_in_another_language_is_known_though_it_says_each_word_twice_and_a_drill_stays() -> None:
+    song = "Der kleine Bär geht heute Nacht allein nach Hause, und alle Sterne leuchten ihm den Weg.\n" * 2
+    drill = " ".join(["white boss clean door"] * 5)
+    assert reasons([song, drill]) == ["other_language", "kept"]
+    assert reasons([song], languages=("de",)) == ["kept"]
 
 
 def test_english_behind_a_long_list_of_names_is_english() -> None:

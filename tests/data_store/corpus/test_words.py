@@ -30,6 +30,8 @@ def test_words_their_lengths_lines_and_syllables_are_those_that_one_reads(seed: 
         read = list(WORD.finditer(text))
         assert words.lengths[mine].tolist() == [len(each[0]) for each in read]
         assert words.syllables[mine].tolist() == [sum("가" <= sign <= "힣" for sign in each[0]) for each in read]
+        mixed = [bool(re.search("[가-힣]", each[0]) and re.search(r"[a-zA-Zé\d]", each[0])) for each in read]
+        assert words.is_mixed[mine].tolist() == mixed
         assert words.is_jamo[mine].tolist() == [set(each[0]) == {"ㅋ"} for each in read]
         lines = [lines_before + text[: each.start()].count("\n") for each in read]
         assert words.lines[mine].tolist() == lines

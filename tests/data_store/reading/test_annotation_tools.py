@@ -148,6 +148,22 @@ def test_choices_name_a_side_where_the_config_names_them(tmp_path: Path) -> None
     assert outcome(file, label_studio={"question": "better"}) == ["a", "b", "tie"]
 
 
+def test_a_csv_whose_cells_say_a_side_is_read_where_the_config_names_the_column(tmp_path: Path) -> None:
+    file = tmp_path / "project.csv"
+    head = "annotation_id,annotator,comparison,created_at,id,prompt,response_a,response_b\n"
+
+    def row(number: int, cell: str, shown: str = "Q,x,y") -> str:
+        return f"{number},anna,{cell},2026-01-01,{number},{number} {shown}\n"
+
+    shown = "which way?,Left,Right"  # no answer, though it says a side
+    file.write_text(head + row(1, '"[{""selected"":""right""}]"', shown) + row(2, "", shown))
+    assert outcome(file) == ["b", "no_judgement"]
+    file.write_text(head + row(1, "left") + row(2, "Right") + row(3, ""))
+    with pytest.raises(InputError, match=r"project\.csv line 2.*field 'comparison' says 'left'.*question: comparison"):
+        outcome(file)
+    assert outcome(file, label_studio={"question": "comparison"}) == ["a", "b", "no_judgement"]
+
+
 def test_a_ranker_gives_a_pair_for_every_two_items(tmp_path: Path) -> None:
     ranked = task([result("r", {"best": ["z", "x", "y"]}, "ranker", "ranker")])
     ranked["data"]["items"] = [{"id": name, "title": name, "body": f"text {name}"} for name in "xyz"]
