@@ -55,6 +55,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "SFT makes logits before the learned tokens alone: loss and gradients are those of transformers (1e-6), "
             "and each label is predicted from the token before it",
         ),
+        Row(
+            "tokens that nobody reads",
+            "the last layer goes through the tokens alone whose hidden states are wanted: these and all gradients are "
+            "those of a whole pass, in rows of one sequence, packed ones, padded ones and trees (1e-5)",
+        ),
         Row("pad = eos masks EOS from the loss", "the label at the final EOS is not -100"),
         Row("double BOS", "exactly one BOS on every path: SFT, reward, rollout, evaluation, chat"),
         Row(

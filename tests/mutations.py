@@ -28,6 +28,8 @@ LEARNING = "tests/models/test_learning_pass.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
 TALKED = "tests/data_store/annotation/test_chat.py::"
+LAST_LAYER = "tests/models/test_last_layer.py::"
+WHOLE_PASS = "test_hidden_states_and_gradients_are_those_of_a_whole_pass"
 NEXT_TOKEN = "tests/models/training/test_next_token.py::"
 KERNEL = "tests/models/training/test_kernel.py::"
 PACKING = "tests/models/training/test_packing.py::"
@@ -935,9 +937,38 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a tree's log-probabilities shifted by one",
         "models/prefix_tree.py",
-        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
-        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
+        "output_embeddings(model)(tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))",
+        "output_embeddings(model)(tree_hidden(model, batch, batch.places.gather(1, wanted)[mask]))",
         (TREE + "test_logprobs_and_gradients_equal_separate_rows",),
+    ),
+    # models/last_layer.py
+    Mutation(
+        "a token of the last layer that does not see itself",
+        "models/last_layer.py",
+        "<= columns[:, None, :, None]",
+        "< columns[:, None, :, None]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "queries of the last layer with the positions of other tokens",
+        "models/last_layer.py",
+        "cos[row, columns], sin[row, columns]",
+        "cos[:, : columns.shape[1]], sin[:, : columns.shape[1]]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "the last layer's mask of the first tokens instead of those that are wanted",
+        "models/last_layer.py",
+        "attention_mask.expand(rows, -1, -1, -1)[row, :, columns].transpose(1, 2)",
+        "attention_mask.expand(rows, -1, -1, -1)[:, :, : columns.shape[1]]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "the last layer computes what nobody reads",
+        "models/last_layer.py",
+        "AT_MOST = 0.8",
+        "AT_MOST = 0.0",
+        (LAST_LAYER + "test_the_last_layer_computes_the_tokens_that_are_wanted_and_no_others",),
     ),
     # models/generation.py
     Mutation(
@@ -1306,8 +1337,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "values of a tree read after the token instead of before it",
         "models/prefix_tree.py",
-        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
-        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
+        "found = read_head(model, tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))",
+        "found = read_head(model, tree_hidden(model, batch, batch.places.gather(1, wanted)[mask]))",
         (
             RESPONSES + "test_values_are_read_before_each_token_and_scores_after_the_last",
             PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
@@ -1509,8 +1540,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a label is predicted from itself",
         "models/training/next_token.py",
-        "last_hidden_state[:, :-1][learned]",
-        "last_hidden_state[:, 1:][learned]",
+        'inputs["labels"][:, 1:], (0, 1)',
+        'inputs["labels"], (0, 0)',
         (NEXT_TOKEN + "test_loss_and_gradients_are_those_of_transformers", SFT + FIVE_TOKENS),
     ),
     Mutation(
