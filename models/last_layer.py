@@ -54,7 +54,7 @@ def _plain_last_layer(transformer: nn.Module) -> LlamaDecoderLayer | None:
 def _by_row(places: torch.Tensor, rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Columns (B, S) that are wanted of each row, the first one again where a row has fewer; and where each of
     `places` stands among them, row · S + slot."""
-    wanted, which = torch.unique(places, return_inverse=True)  # type: ignore[no-untyped-call]
+    wanted, which = torch.unique(places, return_inverse=True)
     row = wanted // width
     counts = torch.bincount(row, minlength=rows)
     slot = torch.arange(len(wanted), device=wanted.device) - (counts.cumsum(0) - counts)[row]

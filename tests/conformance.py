@@ -73,6 +73,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "SentencePiece's leading space",
         ),
         Row(
+            "a vocabulary of many blocks",
+            "a token is drawn in two looks, at blocks and in one: those of a large vocabulary come as often as their "
+            "probabilities say (chi-square), and with the same number the token is that of the whole cumulated sum",
+        ),
+        Row(
             "streamed answers",
             "token by token and with the keys and values of earlier turns, a chat draws the ids that a step would draw "
             "of the same dialogue with the same seed; of a prompt only what differs is read",

@@ -1024,6 +1024,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         "        drawn = top.indices.gather(1, draw_tokens(top.values.log_softmax(-1), uniform[alive, step]))",
         (GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",),
     ),
+    Mutation(
+        "what the blocks before hold is looked for in the block too",
+        "models/generation.py",
+        "_first_above(inside, wanted - before)",
+        "_first_above(inside, wanted)",
+        (
+            GENERATION + "test_a_token_is_found_in_the_block_that_it_stands_in",
+            GENERATION + "test_draws_of_a_large_vocabulary_follow_its_distribution",
+        ),
+    ),
     # models/streaming.py
     Mutation(
         "a dialogue goes on from the keys and values of another",
