@@ -259,8 +259,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "temperature forgotten in log-probabilities",
         "models/algorithms/logprobs.py",
-        "scaled = _at_least_float32(chunk) / temperature",
-        "scaled = _at_least_float32(chunk)",
+        "scaled = _scaled(chunk, temperature)",
+        "scaled = _scaled(chunk, 1.0)",
         (
             LOGPROBS + "test_log_probability_by_hand_at_two_temperatures",
             LOGPROBS + "test_first_epoch_ratio_is_1_at_temperature_1_3_and_not_if_the_temperature_is_forgotten",
