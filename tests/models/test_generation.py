@@ -260,13 +260,13 @@ def test_tokens_are_drawn_by_cumulated_probability_by_hand() -> None:
 
 @pytest.mark.conformance("a vocabulary of many blocks", equation="models.generation:draw_tokens")
 def test_a_token_is_found_in_the_block_that_it_stands_in() -> None:
-    """1/2, 1/4 and 1/4 on the last token of the first block, on one of the third and on the first of the last."""
+    """1/2 on the last token of the first block, 1/8 on each of two of the third, 1/4 on the first of the last."""
     probabilities = torch.zeros(3 * BLOCK + 5)
-    places = [BLOCK - 1, 2 * BLOCK + 7, 3 * BLOCK]
-    probabilities[places] = torch.tensor([0.5, 0.25, 0.25])
-    uniform = torch.tensor([0.0, 0.499, 0.5, 0.749, 0.75, 1 - 2**-53], dtype=torch.float64)
-    drawn = draw_tokens(probabilities.log().expand(6, -1), uniform)
-    assert drawn[:, 0].tolist() == [places[0], places[0], places[1], places[1], places[2], places[2]]
+    first, second, third, fourth = places = [BLOCK - 1, 2 * BLOCK + 7, 2 * BLOCK + 9, 3 * BLOCK]
+    probabilities[places] = torch.tensor([0.5, 0.125, 0.125, 0.25])
+    uniform = torch.tensor([0.0, 0.499, 0.5, 0.624, 0.626, 0.749, 0.75, 1 - 2**-53], dtype=torch.float64)
+    drawn = draw_tokens(probabilities.log().expand(8, -1), uniform)
+    assert drawn[:, 0].tolist() == [first, first, second, second, third, third, fourth, fourth]
 
 
 @pytest.mark.conformance("a vocabulary of many blocks", equation="models.generation:draw_tokens")
