@@ -18,6 +18,8 @@ from models.scoring import pad_left, positions_of
 from models.seeds import derive_seed
 from models.working_copy import working_copy
 
+BLOCK = 256  # tokens whose probabilities are summed together; a row's own block and the sums of all are then short
+
 
 @dataclass(frozen=True)
 class Response:
@@ -119,12 +121,25 @@ def draw_tokens(logprobs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (rows, 1) ids. A token of probability 0 is never drawn. Sums are in float64: in float32 those of a large
-        vocabulary would lose its tail.
+        vocabulary would lose its tail. First a block of BLOCK tokens is found by the sums of blocks, then the token in
+        it: only one block a row is cumulated token by token.
     """
-    cumulated = logprobs.double().exp().cumsum(-1)
+    missing = -logprobs.shape[1] % BLOCK
+    blocks = nn.functional.pad(logprobs.exp(), (0, missing)).view(len(logprobs), -1, BLOCK)
+    sums = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    wanted = uniform[:, None] * sums[:, -1:]
+    block = _first_above(sums, wanted)
+    before = nn.functional.pad(sums, (1, 0)).gather(1, block)
+    (inside,) = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK)).double().cumsum(-1).unbind(1)
+    return block * BLOCK + _first_above(inside, wanted - before)
+
+
+def _first_above(cumulated: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """(rows, 1) places of the first of the cumulated sums (rows, N) above `wanted` (rows, 1); what rounding has put at
+    the whole or above it counts as just below, where nothing is of probability 0."""
     whole = cumulated[:, -1:]
-    below = torch.nextafter(whole, torch.zeros_like(whole))  # a product that is rounded up to the whole has no token
-    return torch.searchsorted(cumulated, (uniform[:, None] * whole).minimum(below), right=True)
+    below = torch.nextafter(whole, torch.zeros_like(whole))
+    return torch.searchsorted(cumulated, wanted.minimum(below), right=True)
 
 
 @torch.inference_mode()

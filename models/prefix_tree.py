@@ -19,6 +19,7 @@ from transformers import LlamaConfig, PreTrainedConfig
 
 from models.algorithms.logprobs import token_logprobs
 from models.checkpoint import backbone, output_embeddings, read_head
+from models.last_layer import hidden_at
 
 ATTENTION = ("sdpa", "flex_attention")
 # One multiply-add in attention costs as much as this many in the linear layers: fitted to the figures of
@@ -244,23 +245,17 @@ def tree_mask(ends: torch.Tensor, attention: str) -> torch.Tensor | BlockMask:
     return mask[:, None]
 
 
-def tree_hidden(model: nn.Module, batch: TreeBatch) -> torch.Tensor:
-    """The last hidden state of every column, (B · W, d): `places` points into it."""
-    transformer = backbone(model)
-    config = cast(PreTrainedConfig, transformer.config)
-    hidden: torch.Tensor = transformer(
-        input_ids=batch.ids,
-        attention_mask=tree_mask(batch.ends, config._attn_implementation),
-        position_ids=batch.positions,
-        use_cache=False,
-    ).last_hidden_state
-    return hidden.flatten(0, 1)
+def tree_hidden(model: nn.Module, batch: TreeBatch, places: torch.Tensor) -> torch.Tensor:
+    """The last hidden states (R, d) of the columns at `places` (R,), numbers as `batch.places` holds them."""
+    config = cast(PreTrainedConfig, backbone(model).config)
+    mask = tree_mask(batch.ends, config._attn_implementation)
+    return hidden_at(model, places, input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions)
 
 
 def tree_scores(model: nn.Module, batch: TreeBatch) -> torch.Tensor:
     """Reward scores (N,), read at the last token of each sequence."""
     last = (batch.places >= 0).sum(1, keepdim=True) - 1
-    return read_head(model, tree_hidden(model, batch)[batch.places.gather(1, last)[:, 0]])
+    return read_head(model, tree_hidden(model, batch, batch.places.gather(1, last)[:, 0]))
 
 
 def tree_logprobs(
@@ -275,7 +270,7 @@ def tree_logprobs(
     """
     wanted, mask = _tokens_from(batch, starts)
     ids = batch.ids.flatten()[batch.places.gather(1, wanted)[mask]]
-    logits = output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])
+    logits = output_embeddings(model)(tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))
     found = token_logprobs(logits[None], ids[None], temperature)[0]
     return _in_columns(found, mask), logits, mask
 
@@ -286,7 +281,7 @@ def tree_values(model: nn.Module, batch: TreeBatch, starts: torch.Tensor) -> tor
     Raises ValueError as `tree_logprobs` does.
     """
     wanted, mask = _tokens_from(batch, starts)
-    found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])
+    found = read_head(model, tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))
     return _in_columns(found, mask)
 
 

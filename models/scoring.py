@@ -8,6 +8,7 @@ from torch import nn
 from models.algorithms.logprobs import token_logprobs
 from models.checkpoint import backbone, read_head
 from models.devices import device_of
+from models.last_layer import hidden_at
 from models.prefix_tree import batch_groups, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 from models.working_copy import fast_reading
 
@@ -68,11 +69,11 @@ def token_values(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> tor
 def last_token_scores(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Reward scores (B,), read at the last real token by the mask: right also where padding and end of sequence are one
     id."""
-    hidden = backbone(model)(
-        input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=False
-    ).last_hidden_state
     last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-    return read_head(model, hidden[torch.arange(len(last), device=mask.device), last])
+    places = torch.arange(len(mask), device=mask.device) * mask.shape[1] + last
+    return read_head(
+        model, hidden_at(model, places, input_ids=ids, attention_mask=mask, position_ids=positions_of(mask))
+    )
 
 
 def response_logprobs(

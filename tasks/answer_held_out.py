@@ -22,7 +22,7 @@ class AnswerHeldOutConfig(EvaluateConfig):
 
 
 @step(
-    version=3,
+    version=4,
     config=AnswerHeldOutConfig,
     inputs={
         "policy": Input("model", optional=True),

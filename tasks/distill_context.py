@@ -108,7 +108,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=3,
+    version=4,
     config=DistillContextStepConfig,
     inputs={
         "policy": Input("model"),

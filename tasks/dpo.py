@@ -29,7 +29,7 @@ LEFT_OUT = ("held_out", "gold", "rating", "both_unsafe")  # why pairs are not le
 
 
 @step(
-    version=7,
+    version=8,
     config=DPOStepConfig,
     inputs={"policy": Input("model"), "preferences": Input("dataset", "preference", many=True), "base": BASE},
     outputs={"policy": Output("model")},

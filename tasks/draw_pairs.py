@@ -71,7 +71,7 @@ INPUTS = {
 
 
 @step(
-    version=6,
+    version=7,
     config=DrawStepConfig,
     inputs=INPUTS,
     outputs={"pairs": Output("dataset", "pair")},

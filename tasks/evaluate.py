@@ -25,7 +25,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=9,
+    version=10,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

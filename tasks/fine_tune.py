@@ -33,7 +33,7 @@ class FineTuneStepConfig(FineTuneConfig):
 
 
 @step(
-    version=3,
+    version=4,
     config=FineTuneStepConfig,
     inputs={
         "policy": Input("model"),

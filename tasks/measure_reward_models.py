@@ -62,7 +62,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=2,
+    version=3,
     config=MeasureRewardModelsConfig,
     inputs={
         **{f"{axis}_reward": Input("model") for axis in AXES},

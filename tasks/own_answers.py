@@ -41,7 +41,7 @@ class OwnAnswersStepConfig(OwnAnswersConfig):
 
 
 @step(
-    version=1,
+    version=2,
     config=OwnAnswersStepConfig,
     inputs={"base": Input("model"), "prompts": Input("dataset", "prompt")},
     outputs={"dialogues": Output("dataset", "dialogue")},

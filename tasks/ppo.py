@@ -24,7 +24,7 @@ class PPOStepConfig(Config):
 
 
 @step(
-    version=9,
+    version=10,
     config=PPOStepConfig,
     inputs={
         "policy": Input("model"),

@@ -80,7 +80,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=7,
+    version=8,
     config=RejectionConfig,
     inputs={
         "policy": Input("model"),

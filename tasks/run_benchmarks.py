@@ -27,7 +27,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
 
 
 @step(
-    version=4,
+    version=5,
     config=RunBenchmarksConfig,
     inputs={
         "policy": Input("model"),

@@ -19,7 +19,7 @@ class SFTStepConfig(Config):
 
 
 @step(
-    version=3,
+    version=4,
     config=SFTStepConfig,
     inputs={
         "base": Input("model"),

@@ -52,7 +52,7 @@ class GattStepConfig(GattConfig):
 
 
 @step(
-    version=7,
+    version=8,
     config=GattStepConfig,
     inputs={
         "policy": Input("model"),

@@ -39,7 +39,7 @@ INPUTS = {
 
 
 @step(
-    version=6,
+    version=7,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -54,7 +54,7 @@ def train_safety_reward(run: StepRun, config: RewardStepConfig) -> Measurements:
 
 
 @step(
-    version=6,
+    version=7,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},
@@ -69,7 +69,7 @@ def train_helpfulness_reward(run: StepRun, config: RewardStepConfig) -> Measurem
 
 
 @step(
-    version=5,
+    version=6,
     config=RewardStepConfig,
     inputs=INPUTS,
     outputs={"reward": Output("model")},

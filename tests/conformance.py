@@ -55,6 +55,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "SFT makes logits before the learned tokens alone: loss and gradients are those of transformers (1e-6), "
             "and each label is predicted from the token before it",
         ),
+        Row(
+            "tokens that nobody reads",
+            "the last layer goes through the tokens alone whose hidden states are wanted: these and all gradients are "
+            "those of a whole pass, in rows of one sequence, packed ones, padded ones and trees (1e-5)",
+        ),
         Row("pad = eos masks EOS from the loss", "the label at the final EOS is not -100"),
         Row("double BOS", "exactly one BOS on every path: SFT, reward, rollout, evaluation, chat"),
         Row(
@@ -66,6 +71,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "prompt and response tokenised apart from the dialogue",
             "training uses the sampled ids; prompt ids are a prefix of the full ids",
             "SentencePiece's leading space",
+        ),
+        Row(
+            "a vocabulary of many blocks",
+            "a token is drawn in two looks, at blocks and in one: those of a large vocabulary come as often as their "
+            "probabilities say (chi-square), and with the same number the token is that of the whole cumulated sum",
         ),
         Row(
             "streamed answers",

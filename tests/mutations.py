@@ -28,6 +28,8 @@ LEARNING = "tests/models/test_learning_pass.py::"
 RESPONSES = "tests/models/test_responses.py::"
 STREAMING = "tests/models/test_streaming.py::"
 TALKED = "tests/data_store/annotation/test_chat.py::"
+LAST_LAYER = "tests/models/test_last_layer.py::"
+WHOLE_PASS = "test_hidden_states_and_gradients_are_those_of_a_whole_pass"
 NEXT_TOKEN = "tests/models/training/test_next_token.py::"
 KERNEL = "tests/models/training/test_kernel.py::"
 PACKING = "tests/models/training/test_packing.py::"
@@ -259,8 +261,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "temperature forgotten in log-probabilities",
         "models/algorithms/logprobs.py",
-        "scaled = _at_least_float32(chunk) / temperature",
-        "scaled = _at_least_float32(chunk)",
+        "scaled = _scaled(chunk, temperature)",
+        "scaled = _scaled(chunk, 1.0)",
         (
             LOGPROBS + "test_log_probability_by_hand_at_two_temperatures",
             LOGPROBS + "test_first_epoch_ratio_is_1_at_temperature_1_3_and_not_if_the_temperature_is_forgotten",
@@ -937,9 +939,38 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a tree's log-probabilities shifted by one",
         "models/prefix_tree.py",
-        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
-        "output_embeddings(model)(tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
+        "output_embeddings(model)(tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))",
+        "output_embeddings(model)(tree_hidden(model, batch, batch.places.gather(1, wanted)[mask]))",
         (TREE + "test_logprobs_and_gradients_equal_separate_rows",),
+    ),
+    # models/last_layer.py
+    Mutation(
+        "a token of the last layer that does not see itself",
+        "models/last_layer.py",
+        "<= columns[:, None, :, None]",
+        "< columns[:, None, :, None]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "queries of the last layer with the positions of other tokens",
+        "models/last_layer.py",
+        "cos[row, columns], sin[row, columns]",
+        "cos[:, : columns.shape[1]], sin[:, : columns.shape[1]]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "the last layer's mask of the first tokens instead of those that are wanted",
+        "models/last_layer.py",
+        "attention_mask.expand(rows, -1, -1, -1)[row, :, columns].transpose(1, 2)",
+        "attention_mask.expand(rows, -1, -1, -1)[:, :, : columns.shape[1]]",
+        (LAST_LAYER + WHOLE_PASS,),
+    ),
+    Mutation(
+        "the last layer computes what nobody reads",
+        "models/last_layer.py",
+        "AT_MOST = 0.8",
+        "AT_MOST = 0.0",
+        (LAST_LAYER + "test_the_last_layer_computes_the_tokens_that_are_wanted_and_no_others",),
     ),
     # models/generation.py
     Mutation(
@@ -994,6 +1025,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         "top = scaled.topk(10)\n"
         "        drawn = top.indices.gather(1, draw_tokens(top.values.log_softmax(-1), uniform[alive, step]))",
         (GENERATION + "test_draws_follow_the_full_distribution_whatever_the_checkpoint_asks_for",),
+    ),
+    Mutation(
+        "what the blocks before hold is looked for in the block too",
+        "models/generation.py",
+        "_first_above(inside, wanted - before)",
+        "_first_above(inside, wanted)",
+        (
+            GENERATION + "test_a_token_is_found_in_the_block_that_it_stands_in",
+            GENERATION + "test_draws_of_a_large_vocabulary_follow_its_distribution",
+        ),
     ),
     # models/streaming.py
     Mutation(
@@ -1308,8 +1349,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "values of a tree read after the token instead of before it",
         "models/prefix_tree.py",
-        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted - 1)[mask]])",
-        "found = read_head(model, tree_hidden(model, batch)[batch.places.gather(1, wanted)[mask]])",
+        "found = read_head(model, tree_hidden(model, batch, batch.places.gather(1, wanted - 1)[mask]))",
+        "found = read_head(model, tree_hidden(model, batch, batch.places.gather(1, wanted)[mask]))",
         (
             RESPONSES + "test_values_are_read_before_each_token_and_scores_after_the_last",
             PPO + "test_the_first_losses_follow_from_the_equations_by_hand",
@@ -1511,8 +1552,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a label is predicted from itself",
         "models/training/next_token.py",
-        "last_hidden_state[:, :-1][learned]",
-        "last_hidden_state[:, 1:][learned]",
+        'inputs["labels"][:, 1:], (0, 1)',
+        'inputs["labels"], (0, 0)',
         (NEXT_TOKEN + "test_loss_and_gradients_are_those_of_transformers", SFT + FIVE_TOKENS),
     ),
     Mutation(

@@ -10,6 +10,7 @@ reference.
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,74 +27,82 @@ ROW = Row(
 )
 
 
-def of_halter(folder: Path) -> None:
+def of_halter(at_once: int) -> Callable[[Path], None]:
     """The trainer of the step, as the step calls it, and its reading of the reference."""
-    import torch
 
-    from models.checkpoint import load_policy
-    from models.config import DPOConfig, SamplingConfig
-    from models.training import dpo
-    from models.training.reporting import Quiet
-    from tasks.answers import open_renderer
+    def side(folder: Path) -> None:
+        import torch
 
-    turn = Turn()
-    pairs = [dpo.PreferencePair(**row) for row in read(folder, "pairs")]
-    config = DPOConfig(
-        learning_rate=LEARNING_RATE, batch_size=AT_ONCE, epochs=NO_END, validate_every=NO_END, kl_prompts=1,
-        sampling=SamplingConfig(max_new_tokens=4), checkpoint_seconds=1e9,
-    )  # fmt: skip
+        from models.checkpoint import load_policy
+        from models.config import DPOConfig, SamplingConfig
+        from models.training import dpo
+        from models.training.reporting import Quiet
+        from tasks.answers import open_renderer
 
-    def called(trainer: Any) -> None:
-        total, count = 0.0, 0
-        with torch.no_grad():
-            for batch in trainer.get_train_dataloader():
-                logprobs = dpo._token_logprobs(trainer.model, batch, config) * batch["response_mask"]
-                total, count = total + float(logprobs.sum()), count + len(logprobs) // 2
-        reference = trainer.model
-        epochs_of(
-            trainer, turn, {"pairs": count, "log-probability of an answer": total / count / 2},
-            before=lambda: dpo._with_reference(reference, pairs, trainer.collator, config),
+        turn = Turn()
+        pairs = [dpo.PreferencePair(**row) for row in read(folder, "pairs")]
+        config = DPOConfig(
+            learning_rate=LEARNING_RATE, batch_size=at_once, epochs=NO_END, validate_every=NO_END, kl_prompts=1,
+            sampling=SamplingConfig(max_new_tokens=4), checkpoint_seconds=1e9,
         )  # fmt: skip
 
-    listen(dpo, called)
-    dpo.train_dpo(
-        load_policy(folder / "policy", base_of(folder), trainable=True), pairs, pairs[:2],
-        open_renderer(folder / "policy"), config,
-        out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
-    )  # fmt: skip
+        def called(trainer: Any) -> None:
+            total, count = 0.0, 0
+            with torch.no_grad():
+                for batch in trainer.get_train_dataloader():
+                    logprobs = dpo._token_logprobs(trainer.model, batch, config) * batch["response_mask"]
+                    total, count = total + float(logprobs.sum()), count + len(logprobs) // 2
+            reference = trainer.model
+            epochs_of(
+                trainer, turn, {"pairs": count, "log-probability of an answer": total / count / 2},
+                before=lambda: dpo._with_reference(reference, pairs, trainer.collator, config),
+            )  # fmt: skip
+
+        listen(dpo, called)
+        dpo.train_dpo(
+            load_policy(folder / "policy", base_of(folder), trainable=True), pairs, pairs[:2],
+            open_renderer(folder / "policy"), config,
+            out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
+        )  # fmt: skip
+
+    return side
 
 
-def of_trl(folder: Path) -> None:
+def of_trl(at_once: int) -> Callable[[Path], None]:
     """Its trainer on the same token ids."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM
-    from trl import DPOConfig, DPOTrainer
 
-    torch.set_num_threads(1)
-    turn = Turn()
+    def side(folder: Path) -> None:
+        import torch
+        from datasets import Dataset
+        from transformers import AutoModelForCausalLM
+        from trl import DPOConfig, DPOTrainer
 
-    class OfIds(DPOTrainer):  # type: ignore[misc]  # TRL has no types
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset  # the ids are there, and not all of them can be written as text
+        torch.set_num_threads(1)
+        turn = Turn()
 
-    trainer = OfIds(
-        model=with_transformers(AutoModelForCausalLM, folder, "policy"),
-        args=DPOConfig(**trl_arguments(folder, AT_ONCE), max_length=None, precompute_ref_log_probs=False),
-        train_dataset=Dataset.from_list(read(folder, "pairs")),
-        processing_class=tokenizer_of(folder),
-    )
-    total, count, seen = 0.0, 0, trainer._metrics["train" if trainer.model.training else "eval"]
-    with torch.no_grad():
-        for batch in trainer.get_train_dataloader():
-            trainer.compute_loss(trainer.model, batch)
-            here = len(batch["input_ids"]) // 2
-            total, count = total + here * (seen["logps/chosen"][-1] + seen["logps/rejected"][-1]), count + here
-    epochs_of(trainer, turn, {"pairs": count, "log-probability of an answer": total / count / 2})
-    trainer.train()
+        class OfIds(DPOTrainer):  # type: ignore[misc]  # TRL has no types
+            def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+                return dataset  # the ids are there, and not all of them can be written as text
+
+        trainer = OfIds(
+            model=with_transformers(AutoModelForCausalLM, folder, "policy"),
+            args=DPOConfig(**trl_arguments(folder, at_once), max_length=None, precompute_ref_log_probs=False),
+            train_dataset=Dataset.from_list(read(folder, "pairs")),
+            processing_class=tokenizer_of(folder),
+        )
+        total, count, seen = 0.0, 0, trainer._metrics["train" if trainer.model.training else "eval"]
+        with torch.no_grad():
+            for batch in trainer.get_train_dataloader():
+                trainer.compute_loss(trainer.model, batch)
+                here = len(batch["input_ids"]) // 2
+                total, count = total + here * (seen["logps/chosen"][-1] + seen["logps/rejected"][-1]), count + here
+        epochs_of(trainer, turn, {"pairs": count, "log-probability of an answer": total / count / 2})
+        trainer.train()
+
+    return side
 
 
-SIDES = {"Halter": of_halter, "TRL": of_trl}
+SIDES = {"Halter": of_halter(AT_ONCE), "TRL": of_trl(AT_ONCE)}
 
 
 if __name__ == "__main__":

@@ -10,20 +10,18 @@ own; Halter's reference and two reward models are adapters too, on the one base.
 """
 
 import argparse
-import json
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.adapters import LAYERS, RANK, lay_prompts
+from benchmarks.peers.from_store import MODELS, read
 from benchmarks.peers.opened import LEARNING_RATE, trl_ppo_arguments
 from benchmarks.peers.ppo import take_turns
 from benchmarks.peers.rows import Row, compare
 from benchmarks.peers.turns import trl_turns
 
-PROMPTS, PROMPT_TOKENS, TOKENS, RANK = 8, 24, 24, 8
-LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-KINDS = ("policy", "safety", "helpfulness")
+PROMPTS, PROMPT_TOKENS, TOKENS = 8, 24, 24
 ROW = Row(
     "ppo_lora",
     f"A PPO iteration of SmolLM2-135M with LoRA of rank {RANK}, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, answers "
@@ -32,34 +30,6 @@ ROW = Row(
     sampled="tokens of an answer",
     by_hand=True,
 )
-
-
-def lay_out(base: Path, folder: Path) -> None:
-    """The base, three adapters on it, and prompts of random tokens."""
-    import torch
-
-    from models.checkpoint import load_policy, reward_from_policy, save_checkpoint, scalar_head
-    from models.config import LoraConfig
-    from models.tokenizer import load_tokenizer
-
-    torch.manual_seed(0)
-    (folder / "base").symlink_to(base.resolve())
-    lora, tokenizer = LoraConfig(rank=RANK, alpha=2 * RANK), load_tokenizer(base)
-    policy = load_policy(base, lora=lora, trainable=True)
-    with torch.no_grad():
-        for name, weight in policy.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.002)
-    save_checkpoint(policy, tokenizer, folder / "policy")
-    for kind in KINDS[1:]:
-        reward = reward_from_policy(folder / "policy", base, lora=lora, seed=1)
-        with torch.no_grad():
-            for weight in scalar_head(reward).parameters():
-                weight.normal_(std=0.02)
-        save_checkpoint(reward, tokenizer, folder / kind)
-    drawn = random.Random(0)
-    prompts = [[drawn.randrange(3, len(tokenizer)) for _ in range(PROMPT_TOKENS)] for _ in range(PROMPTS)]
-    (folder / "prompts.json").write_text(json.dumps(prompts))
 
 
 def of_halter(folder: Path) -> None:
@@ -72,9 +42,8 @@ def of_halter(folder: Path) -> None:
 
     renderer = Renderer(load_tokenizer(folder / "base"))
     lora = LoraConfig(rank=RANK, alpha=2 * RANK)
-    policy, safety, helpfulness = (folder / kind for kind in KINDS)
-    roles = open_roles(policy=policy, safety=safety, helpfulness=helpfulness, base=folder / "base", lora=lora)
-    prompts = [PPOPrompt(ids, i % 3 == 0) for i, ids in enumerate(json.loads((folder / "prompts.json").read_text()))]
+    roles = open_roles(**{name: folder / name for name in MODELS}, base=folder / "base", lora=lora)
+    prompts = [PPOPrompt(**prompt) for prompt in read(folder, "prompts")]
     config = PPOConfig(
         batch_size=PROMPTS, mini_batch_size=PROMPTS, learning_rate=LEARNING_RATE, value_learning_rate=LEARNING_RATE,
         sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=PROMPTS),
@@ -100,7 +69,7 @@ def of_trl(folder: Path) -> None:
     def lora(task: str) -> LoraConfig:
         return LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=LAYERS, task_type=task)
 
-    prompts = [{"input_ids": ids} for ids in json.loads((folder / "prompts.json").read_text())]
+    prompts = [{"input_ids": prompt["ids"]} for prompt in read(folder, "prompts")]
     trainer = PPOTrainer(
         args=PPOConfig(
             **trl_ppo_arguments(folder, PROMPTS, mini_batches=1, at_once=PROMPTS, tokens=TOKENS)
@@ -125,4 +94,8 @@ SIDES = {"Halter": of_halter, "TRL 1.9.2": of_trl}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", type=Path)
-    sys.exit(compare(ROW, parser, SIDES, lambda given, folder: lay_out(given.base, folder), older=["TRL 1.9.2"]))
+    taken = compare(
+        ROW, parser, SIDES, lambda given, folder: lay_prompts(given.base, folder, PROMPTS, PROMPT_TOKENS),
+        older=["TRL 1.9.2"],
+    )  # fmt: skip
+    sys.exit(taken)

@@ -8,6 +8,7 @@ turn is timed, both sides must read the same pairs and tokens at the same loss.
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,47 +44,55 @@ def whole(pairs: list[dict[str, Any]]) -> list[dict[str, list[int]]]:
     return [{side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")} for row in pairs]
 
 
-def of_halter(folder: Path) -> None:
+def of_halter(at_once: int) -> Callable[[Path], None]:
     """The trainer of the step, as the step calls it."""
-    from models.checkpoint import load_reward
-    from models.config import RewardConfig
-    from models.training import reward
-    from models.training.reporting import Quiet
-    from tasks.answers import open_renderer
 
-    turn = Turn()
-    listen(reward, lambda trainer: epochs_of(trainer, turn, judged(trainer)))
-    config = RewardConfig(
-        learning_rate=LEARNING_RATE, batch_size=AT_ONCE, epochs=NO_END, margins="none", checkpoint_seconds=1e9
-    )
-    reward.train_reward(
-        load_reward(folder / "helpfulness", base_of(folder), trainable=True),
-        [reward.Pair(**row, rating="better", safety_label=None) for row in whole(read(folder, "pairs"))],
-        open_renderer(folder / "policy"), config,
-        safety=False, out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
-    )  # fmt: skip
+    def side(folder: Path) -> None:
+        from models.checkpoint import load_reward
+        from models.config import RewardConfig
+        from models.training import reward
+        from models.training.reporting import Quiet
+        from tasks.answers import open_renderer
+
+        turn = Turn()
+        listen(reward, lambda trainer: epochs_of(trainer, turn, judged(trainer)))
+        config = RewardConfig(
+            learning_rate=LEARNING_RATE, batch_size=at_once, epochs=NO_END, margins="none", checkpoint_seconds=1e9
+        )
+        reward.train_reward(
+            load_reward(folder / "helpfulness", base_of(folder), trainable=True),
+            [reward.Pair(**row, rating="better", safety_label=None) for row in whole(read(folder, "pairs"))],
+            open_renderer(folder / "policy"), config,
+            safety=False, out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
+        )  # fmt: skip
+
+    return side
 
 
-def of_trl(folder: Path) -> None:
+def of_trl(at_once: int) -> Callable[[Path], None]:
     """Its trainer on the same token ids."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification
-    from trl import RewardConfig, RewardTrainer
 
-    torch.set_num_threads(1)
-    turn = Turn()
-    trainer = RewardTrainer(
-        model=with_transformers(AutoModelForSequenceClassification, folder, "helpfulness", num_labels=1),
-        args=RewardConfig(**trl_arguments(folder, AT_ONCE), max_length=None),
-        train_dataset=Dataset.from_list(whole(read(folder, "pairs"))),
-        processing_class=tokenizer_of(folder),
-    )
-    epochs_of(trainer, turn, judged(trainer))
-    trainer.train()
+    def side(folder: Path) -> None:
+        import torch
+        from datasets import Dataset
+        from transformers import AutoModelForSequenceClassification
+        from trl import RewardConfig, RewardTrainer
+
+        torch.set_num_threads(1)
+        turn = Turn()
+        trainer = RewardTrainer(
+            model=with_transformers(AutoModelForSequenceClassification, folder, "helpfulness", num_labels=1),
+            args=RewardConfig(**trl_arguments(folder, at_once), max_length=None),
+            train_dataset=Dataset.from_list(whole(read(folder, "pairs"))),
+            processing_class=tokenizer_of(folder),
+        )
+        epochs_of(trainer, turn, judged(trainer))
+        trainer.train()
+
+    return side
 
 
-SIDES = {"Halter": of_halter, "TRL": of_trl}
+SIDES = {"Halter": of_halter(AT_ONCE), "TRL": of_trl(AT_ONCE)}
 
 
 if __name__ == "__main__":

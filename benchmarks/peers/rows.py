@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from typing import Any
 from benchmarks.peers.turns import ROOT, Side, alternate, require_alike
 
 RESULTS = ROOT / "benchmarks" / "results"
+OTHER = "other tree"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 SAMPLED_ALIKE = 0.1  # answers are drawn with other random numbers; of that much their mean lengths may differ
 
@@ -96,6 +99,22 @@ def show(result: Mapping[str, Any]) -> None:
         )
 
 
+@contextmanager
+def build_of(commit: str | None) -> Iterator[Path | None]:
+    """A worktree of it while it is needed; None where no commit is given. Raises SystemExit for one that git lacks."""
+    if commit is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name) / "tree"
+        if subprocess.run(["git", "worktree", "add", "--detach", tree, commit], cwd=ROOT, check=False).returncode:
+            raise SystemExit(f"--commit: git has no {commit}")
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
+
+
 def compare(
     row: Row,
     arguments: argparse.ArgumentParser,
@@ -115,17 +134,19 @@ def compare(
         return 0
     arguments.add_argument("--rounds", type=int, default=7, help="pairs that are timed")
     arguments.add_argument("--tree", type=Path, help="another checkout of Halter, which takes part as one more side")
+    arguments.add_argument("--commit", help="an earlier build, which takes part as one more side and is kept")
     if older:
         arguments.add_argument("--libraries", type=Path, required=True, help=f"folder with {', '.join(older)}")
     arguments.add_argument("--save", action="store_true", help=f"keep it as benchmarks/results/{row.name}.json")
     given = arguments.parse_args()
     before = {side: given.libraries.resolve() for side in older}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, build_of(given.commit) as earlier:
         lay_out(given, Path(name))
         commands = {side: ["-m", f"benchmarks.peers.{row.name}", "--side", side, name] for side in sides}
         taking = [Side(side, command, libraries=before.get(side)) for side, command in commands.items()]
-        if given.tree:
-            taking.append(Side("other tree", commands[next(iter(sides))], tree=given.tree.resolve()))
+        ours = commands[next(iter(sides))]
+        taking += [Side(f"Halter at {given.commit}", ours, tree=earlier)] if earlier else []
+        taking += [Side(OTHER, ours, tree=given.tree.resolve())] if given.tree else []
         try:
             result = result_of(row, alternate(taking, given.rounds, row.alike))
         except RuntimeError as error:
@@ -133,5 +154,5 @@ def compare(
             return 1
     show(result)
     if given.save:
-        save({**result, "sides": [side for side in result["sides"] if side["side"] in sides]})
+        save({**result, "sides": [side for side in result["sides"] if side["side"] != OTHER]})
     return 0

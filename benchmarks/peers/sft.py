@@ -41,29 +41,33 @@ def learned(trainer: Any) -> dict[str, float]:
     return {"tokens learned": tokens, "loss": loss / tokens}
 
 
-def of_halter(folder: Path) -> None:
+def of_halter(width: int, rows: int) -> Callable[[Path], None]:
     """The trainer of the step, as the step calls it."""
-    from models.checkpoint import load_policy
-    from models.config import SFTConfig
-    from models.dialogue import Rendered
-    from models.training import sft
-    from models.training.reporting import Quiet
-    from tasks.answers import open_renderer
 
-    turn = Turn()
-    dialogues = [Rendered(**row, message_lengths=[]) for row in read(folder, "dialogues")]
-    listen(sft, lambda trainer: epochs_of(trainer, turn, learned(trainer)))
-    config = SFTConfig(
-        learning_rate=LEARNING_RATE, batch_size=ROWS, epochs=NO_END, sequence_length=WIDTH, checkpoint_seconds=1e9
-    )
-    sft.fine_tune(
-        load_policy(folder / "policy", base_of(folder), trainable=True),
-        dialogues, open_renderer(folder / "policy"), config,
-        out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
-    )  # fmt: skip
+    def side(folder: Path) -> None:
+        from models.checkpoint import load_policy
+        from models.config import SFTConfig
+        from models.dialogue import Rendered
+        from models.training import sft
+        from models.training.reporting import Quiet
+        from tasks.answers import open_renderer
+
+        turn = Turn()
+        dialogues = [Rendered(**row, message_lengths=[]) for row in read(folder, "dialogues")]
+        listen(sft, lambda trainer: epochs_of(trainer, turn, learned(trainer)))
+        config = SFTConfig(
+            learning_rate=LEARNING_RATE, batch_size=rows, epochs=NO_END, sequence_length=width, checkpoint_seconds=1e9
+        )
+        sft.fine_tune(
+            load_policy(folder / "policy", base_of(folder), trainable=True),
+            dialogues, open_renderer(folder / "policy"), config,
+            out=folder / "out", work=folder / "work", seed=0, reporter=Quiet(),
+        )  # fmt: skip
+
+    return side
 
 
-def of_trl(**packing: Any) -> Callable[[Path], None]:
+def of_trl(width: int, rows: int, **packing: Any) -> Callable[[Path], None]:
     """Its trainer on the same token ids."""
 
     def side(folder: Path) -> None:
@@ -73,15 +77,15 @@ def of_trl(**packing: Any) -> Callable[[Path], None]:
         from trl import SFTConfig, SFTTrainer
 
         torch.set_num_threads(1)
-        turn, rows = Turn(), read(folder, "dialogues")
-        dialogues = [{"input_ids": row["input_ids"], "completion_mask": [*map(int, row["loss_mask"])]} for row in rows]
-        tokens = sum(len(row["input_ids"]) for row in rows)
-        at_once = ROWS if packing else round(ROWS * WIDTH * len(rows) / tokens)
+        turn, found = Turn(), read(folder, "dialogues")
+        dialogues = [{"input_ids": row["input_ids"], "completion_mask": [*map(int, row["loss_mask"])]} for row in found]
+        tokens = sum(len(row["input_ids"]) for row in found)
+        at_once = rows if packing else round(rows * width * len(found) / tokens)
         trainer = SFTTrainer(
             model=with_transformers(AutoModelForCausalLM, folder, "policy"),
             args=SFTConfig(
                 **trl_arguments(folder, at_once),
-                max_length=WIDTH,
+                max_length=width,
                 completion_only_loss=True,
                 shuffle_dataset=True,
                 **packing,
@@ -95,11 +99,16 @@ def of_trl(**packing: Any) -> Callable[[Path], None]:
     return side
 
 
-SIDES = {
-    "Halter": of_halter,
-    "TRL, packed": of_trl(packing=True, packing_strategy="bfd"),
-    "TRL, a dialogue a row": of_trl(),
-}
+def sides(width: int, rows: int) -> dict[str, Callable[[Path], None]]:
+    """All three, with `rows` rows of `width` tokens a step."""
+    return {
+        "Halter": of_halter(width, rows),
+        "TRL, packed": of_trl(width, rows, packing=True, packing_strategy="bfd"),
+        "TRL, a dialogue a row": of_trl(width, rows),
+    }
+
+
+SIDES = sides(WIDTH, ROWS)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class _TokenLogprobs(torch.autograd.Function):
         size = _chunk_size(logits)
         log_sums, chosen = [], []
         for chunk, chunk_ids in zip(torch.split(logits, size), torch.split(ids, size), strict=True):
-            scaled = _at_least_float32(chunk) / temperature
+            scaled = _scaled(chunk, temperature)
             log_sums.append(torch.logsumexp(scaled, dim=-1))
             chosen.append(scaled.gather(-1, chunk_ids.unsqueeze(-1)).squeeze(-1))
         log_sum = torch.cat(log_sums)
@@ -93,11 +93,19 @@ class _TokenLogprobs(torch.autograd.Function):
         size = _chunk_size(logits)
         for start in range(0, logits.shape[0], size):
             part = slice(start, start + size)
-            scaled = _at_least_float32(logits[part]) / ctx.temperature
             weight = (grad[part] / ctx.temperature).unsqueeze(-1)
-            chunk_grad = (scaled - log_sum[part].unsqueeze(-1)).exp_().mul_(-weight)
-            logits_grad[part] = chunk_grad.scatter_add_(-1, ids[part].unsqueeze(-1), weight)
+            room = logits_grad[part] if logits.dtype == log_sum.dtype else None  # else rounded at the end, once
+            chunk_grad = torch.sub(_scaled(logits[part], ctx.temperature), log_sum[part].unsqueeze(-1), out=room)
+            chunk_grad.exp_().mul_(-weight).scatter_add_(-1, ids[part].unsqueeze(-1), weight)
+            if room is None:
+                logits_grad[part] = chunk_grad
         return logits_grad, None, None
+
+
+def _scaled(chunk: torch.Tensor, temperature: float) -> torch.Tensor:
+    """In float32 or better; at temperature 1 the logits themselves, which nobody may write into."""
+    wide = _at_least_float32(chunk)
+    return wide if temperature == 1 else wide / temperature
 
 
 def _at_least_float32(x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, PreTrainedModel, Trainer
 
-from models.checkpoint import backbone, output_embeddings
+from models.checkpoint import output_embeddings
+from models.last_layer import hidden_at
 from models.training.hf import ResumableTrainer
 from models.training.packing import IGNORED
 
@@ -34,8 +35,8 @@ def next_token_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torc
 
     inputs: input_ids, position_ids and labels, each (B, T); the token in column t is predicted in column t - 1.
     """
-    labels = inputs["labels"][:, 1:]
-    learned = labels != IGNORED
+    following = nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED).flatten()
+    (places,) = (following != IGNORED).nonzero(as_tuple=True)
     body = {name: tensor for name, tensor in inputs.items() if name != "labels"}
-    hidden = backbone(model)(**body, use_cache=False).last_hidden_state[:, :-1][learned]
-    return nn.functional.cross_entropy(output_embeddings(model)(hidden).float(), labels[learned], reduction="none")
+    logits = output_embeddings(model)(hidden_at(model, places, **body))
+    return nn.functional.cross_entropy(logits.float(), following[places], reduction="none")

@@ -330,7 +330,7 @@ def test_changing_one_response_leaves_the_other_ones_values_and_gradients_unchan
     folder = reward_folder if read is second_score else policy_folder
     before, gradients_before = second_of(folder, read, [50, 51, 52, 2])
     after, gradients_after = second_of(folder, read, other)
-    torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(after, before, atol=tolerance, rtol=tolerance)
     same_gradients(gradients_after, gradients_before, tolerance)
 
 
