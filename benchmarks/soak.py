@@ -29,7 +29,7 @@ from rich.table import Table
 from data_store.store import Store
 from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_TO_END = 60.0  # for what remains of a tree whose command is dead

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 from tests.flows.recipe_runs import ROOT, Finished, Home
 from tests.tasks.bench import wait_for
 

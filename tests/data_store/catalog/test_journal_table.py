@@ -247,7 +247,7 @@ def _collect_and_be_cut_off(database: Postgres, store: Store) -> None:
 def test_a_step_of_one_machine_is_at_work_for_the_other_which_keeps_what_it_reads(
     tmp_path: Path, database: Postgres
 ) -> None:
-    from tasks.engine.execute import is_at_work
+    from tasks.engine.alone import is_at_work
 
     one, two = two_machines(tmp_path, database)
     others = two.store.catalog.journal.others

@@ -28,7 +28,7 @@ from data_store.upkeep.backups import backup, restore
 from data_store.upkeep.repairs import repair
 from data_store.upkeep.transfer import import_store
 from data_store.upkeep.verification import verify
-from tasks.engine.execute import is_at_work
+from tasks.engine.alone import is_at_work
 from tests.data_store.fixture_store import STORES, unpack
 from tests.data_store.forged import forge, rehash, renamed_file, replace_everywhere
 from tests.data_store.store_bench import Bench
