@@ -38,34 +38,6 @@ class Beside(Protocol):
         """A message of the step, in the words of whoever started it."""
 
 
-def run_in_worker(
-    store: Store,
-    workers: Workers,
-    call: StepCall,
-    inputs: Sequence[RunInput],
-    code: StepCode,
-    folder: Path,
-    on_progress: Progress,
-    on_points: Callable[[Sequence[Metric]], None],
-    on_end: Callable[[Ended], None],
-) -> list[Metric]:
-    """Have the worker run a step in its folder; gives the metrics. The outputs lie in `folder/out`. `on_points` hears
-    of the points of its curves while they come, `on_end` what it cost, whether or not anything came of it.
-
-    Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
-    everything else that goes wrong in it.
-    """
-    with OutsideFiles(call, inputs, folder) as outside:
-        paths = _paths(store, inputs, outside)
-        listed: dict[str, list[dict[str, str]]] = {}
-        for entry in inputs:
-            place = {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(paths[entry])}
-            listed.setdefault(entry.role, []).append(place)
-        job = job_of(store.root.name, call, code) | {"inputs": listed}
-        what = f"{call.step.name} of {call.part}"
-        return run_whole(workers, job, folder, what, outside, on_progress, on_points, on_end)
-
-
 def run_whole(
     workers: Workers,
     job: Mapping[str, Any],
@@ -76,7 +48,13 @@ def run_whole(
     on_points: Callable[[Sequence[Metric]], None],
     on_end: Callable[[Ended], None],
 ) -> list[Metric]:
-    """Have the worker do a job in its folder; the same as `run_in_worker` of a job whose inputs lie where it says."""
+    """Have the worker do a job whose inputs lie where it says, in its folder; gives the metrics. The outputs lie in
+    `folder/out`. `on_points` hears of the points of its curves while they come, `on_end` what it cost, whether or not
+    anything came of it.
+
+    Raises InputError for what the step refuses and for a source that changes while it reads it, StepFailedError for
+    everything else that goes wrong in it.
+    """
     for name in ("out", "tables"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("result.json", "progress.json", NOTES):
@@ -144,18 +122,17 @@ class Here:
         self._code, self._folder, self._on_progress = code, folder, on_progress
 
     def run(self, on_points: Callable[[Sequence[Metric]], None], on_end: Callable[[Ended], None]) -> list[Metric]:
-        """As `run_in_worker`."""
-        return run_in_worker(
-            self._store,
-            self._workers,
-            self._call,
-            self._inputs,
-            self._code,
-            self._folder,
-            self._on_progress,
-            on_points,
-            on_end,
-        )
+        """As `run_whole`."""
+        store, call = self._store, self._call
+        with OutsideFiles(call, self._inputs, self._folder) as outside:
+            paths = _paths(store, self._inputs, outside)
+            listed: dict[str, list[dict[str, str]]] = {}
+            for entry in self._inputs:
+                place = {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(paths[entry])}
+                listed.setdefault(entry.role, []).append(place)
+            job = job_of(store.root.name, call, self._code) | {"inputs": listed}
+            what = f"{call.step.name} of {call.part}"
+            return run_whole(self._workers, job, self._folder, what, outside, self._on_progress, on_points, on_end)
 
     def outputs(self) -> Mapping[str, Publication]:
         """Published. Raises StepFailedError for what the step did not write."""

@@ -144,7 +144,7 @@ class Sent:
         return heard.code
 
     def run(self, on_points: Points, on_end: Callable[[Ended], None]) -> list[Metric]:
-        """Listen until it has ended; gives the metrics, those of energy too. Raises as `run_in_worker` does."""
+        """Listen until it has ended; gives the metrics, those of energy too. Raises as `run_whole` does."""
         while self._made is None:
             self._take(self._next_said(), on_points)
         on_end(Ended(0, self._made.processor_seconds))
