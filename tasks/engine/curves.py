@@ -92,16 +92,18 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def ticks(least: float, most: float, wanted: int = 4) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from the last one at or below `least` to the first at or
-    above `most`."""
-    span = most - least or abs(most) or 1.0
+    """Round numbers (1, 2 or 5 times a power of ten apart), each above the one before, from the last one at or below
+    `least` to the first at or above `most`."""
+    size = max(abs(least), abs(most))
+    span = most - least if most - least > 1e-12 * size else size or 1.0  # else it is of rounding
     if not 1e-290 < span < 1e290:  # a power of ten of it would leave the range of numbers
-        return [least, most]
+        return [least, most if most > least else least + 1.0]
     rough = span / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     apart = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first, last = math.floor(least / apart + 1e-9), math.ceil(most / apart - 1e-9)
-    return [round(number * apart, 12) for number in range(first, max(last, first + 1) + 1)]
+    digits = max(0, 2 - math.floor(math.log10(apart)))
+    return [round(number * apart, digits) for number in range(first, max(last, first + 1) + 1)]
 
 
 def _picture(curves: Sequence[tuple[str, list[tuple[int, float]]]]) -> str:

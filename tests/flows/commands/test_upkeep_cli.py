@@ -226,12 +226,13 @@ from flows.recipe.plan import build_plan
 from flows.session import recall, store_root
 from data_store.records import RunRecord
 from data_store.store import Store
-from tasks.engine.execute import _alone, _folder, fingerprint_of, resolve_inputs
+from tasks.engine.alone import alone, folder_of
+from tasks.engine.execute import fingerprint_of, resolve_inputs
 store = Store.open(store_root("pocket"))
 call = build_plan(recall())["V2", "evaluate"]
 inputs = resolve_inputs(store, call)
 fingerprint = fingerprint_of(call, inputs)
-with _alone(store, _folder(store, fingerprint), print):
+with alone(store, folder_of(store, fingerprint), print):
     run = RunRecord(call.step.name, call.part, fingerprint, "1", call.recipe(), call.seed)
     store.begin_run(run, [entry.version_id for entry in inputs])
     print("at work", flush=True)

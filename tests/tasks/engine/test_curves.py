@@ -3,6 +3,7 @@
 import base64
 import math
 import time
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -66,12 +67,18 @@ def test_each_curve_has_a_title_units_and_axes_with_round_numbers() -> None:
         (-5e-324, 5e-324, [-5e-324, 5e-324]),
         (-1e308, 1e308, [-1e308, 1e308]),
         (1.000001e6, 1.000002e6, None),
+        (0.0, 3e-14, [0.0, 1e-14, 2e-14, 3e-14]),
+        (1.0, 1.0 + 2**-52, [1.0, 1.5]),
+        (1e6, 1e6 + 1e-9, None),
+        (1.0, 1.0 + 1e-11, None),
+        (5e-324, 5e-324, None),
     ],
 )
 def test_ticks_are_round_and_hold_all_values(least: float, most: float, wanted: list[float] | None) -> None:
     found = ticks(least, most)
     assert wanted is None or found == wanted
     assert len(found) >= 2
+    assert all(one < other for one, other in pairwise(found)), "a picture divides by what lies between them"
     assert found[0] <= least
     assert found[-1] >= most
 
