@@ -6,6 +6,8 @@ and DPO, what a dialogue does not teach) go through keys and values there, and n
 rounding.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -28,27 +30,44 @@ def hidden_at(model: nn.Module, places: torch.Tensor, **inputs: Any) -> torch.Te
     """
     transformer = backbone(model)
     rows, width = inputs["input_ids"].shape
-    layer, bent = _plain_last_layer(transformer), dict[str, Any]()
+    layer = _plain_last_layer(transformer)
+    bent: AbstractContextManager[None] = nullcontext()
     if layer is not None:
         columns, found = _by_row(places, rows, width)
         if columns.shape[1] <= AT_MOST * width:
-            bent = vars(layer)
-            bent["forward"], places = partial(_read, layer, columns), found
-    try:
+            bent, places = _bent(layer, columns), found
+    with bent:
         hidden: torch.Tensor = transformer(**inputs, use_cache=False).last_hidden_state
-    finally:
-        bent.pop("forward", None)
     return hidden.flatten(0, 1)[places]
 
 
+@contextmanager
+def _bent(layer: LlamaDecoderLayer, columns: torch.Tensor) -> Iterator[None]:
+    """Inside, the layer reads the columns alone. Where it is to be computed again on the way back, by which time it is
+    as it was, what is repeated is the reading itself."""
+    read, repeats = partial(_read, layer, columns), layer.gradient_checkpointing and layer.training
+
+    def again(hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        told: torch.Tensor = cast(Any, layer)._gradient_checkpointing_func(partial(read, **inputs), hidden_states)
+        return told
+
+    vars(layer)["forward"] = again if repeats else read
+    layer.gradient_checkpointing = layer.gradient_checkpointing and not repeats
+    try:
+        yield
+    finally:
+        layer.gradient_checkpointing = layer.gradient_checkpointing or repeats
+        del vars(layer)["forward"]
+
+
 def _plain_last_layer(transformer: nn.Module) -> LlamaDecoderLayer | None:
-    """The layer, where it is one whose computation is known here and not to be repeated on the way back."""
+    """The layer, where it is one whose computation is known here."""
     if type(transformer) is not LlamaModel or transformer.config._attn_implementation != "sdpa":
         return None
     layer = transformer.layers[transformer.config.num_hidden_layers - 1]
     if type(layer) is not LlamaDecoderLayer or "forward" in vars(layer) or transformer.config.attention_dropout:
         return None
-    return None if layer.gradient_checkpointing and layer.training else layer
+    return layer
 
 
 def _by_row(places: torch.Tensor, rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -945,6 +945,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     # models/last_layer.py
     Mutation(
+        "the last layer keeps what is to be computed again",
+        "models/last_layer.py",
+        'vars(layer)["forward"] = again if repeats else read',
+        'vars(layer)["forward"] = read',
+        (LAST_LAYER + "test_with_layers_that_are_computed_again_on_the_way_back_gradients_are_the_same",),
+    ),
+    Mutation(
         "a token of the last layer that does not see itself",
         "models/last_layer.py",
         "<= columns[:, None, :, None]",
