@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from data_store.annotation.batches import BatchSpec, ItemDraft, open_batch
 from data_store.annotation.book import Book
 from data_store.annotation.export import judgements
 from data_store.annotation.people import add_annotator
+from tests.ports import free_port
 
 EACH = 3
 SERVER = """
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--pairs", type=int, default=5000)
     given = parser.parse_args()
-    with TemporaryDirectory() as folder, socket.socket() as probe:
+    with TemporaryDirectory() as folder:
         book = Book.open(Path(folder))
         tokens = [add_annotator(book, f"annotator-{number}") for number in range(given.people)]
         question = [{"role": "user", "content": "How do a llama and an alpaca differ? " * 5}]
@@ -90,9 +90,7 @@ def main() -> int:
             for number in range(given.pairs)
         ]
         open_batch(book, BatchSpec("bench", "V1", "benchmark", given.pairs, people_per_item=EACH), items)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+        port = free_port()
         server = subprocess.Popen([sys.executable, "-c", SERVER, folder, str(port)], env={**os.environ})
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)

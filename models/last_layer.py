@@ -45,18 +45,18 @@ def hidden_at(model: nn.Module, places: torch.Tensor, **inputs: Any) -> torch.Te
 def _bent(layer: LlamaDecoderLayer, columns: torch.Tensor) -> Iterator[None]:
     """Inside, the layer reads the columns alone. Where it is to be computed again on the way back, by which time it is
     as it was, what is repeated is the reading itself."""
-    read, repeats = partial(_read, layer, columns), layer.gradient_checkpointing and layer.training
+    read, checkpoints = partial(_read, layer, columns), layer.gradient_checkpointing
 
     def again(hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
         told: torch.Tensor = cast(Any, layer)._gradient_checkpointing_func(partial(read, **inputs), hidden_states)
         return told
 
-    vars(layer)["forward"] = again if repeats else read
-    layer.gradient_checkpointing = layer.gradient_checkpointing and not repeats
+    vars(layer)["forward"] = again if checkpoints and layer.training else read
+    layer.gradient_checkpointing = False
     try:
         yield
     finally:
-        layer.gradient_checkpointing = layer.gradient_checkpointing or repeats
+        layer.gradient_checkpointing = checkpoints
         del vars(layer)["forward"]
 
 

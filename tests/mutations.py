@@ -947,7 +947,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the last layer keeps what is to be computed again",
         "models/last_layer.py",
-        'vars(layer)["forward"] = again if repeats else read',
+        'vars(layer)["forward"] = again if checkpoints and layer.training else read',
         'vars(layer)["forward"] = read',
         (LAST_LAYER + "test_with_layers_that_are_computed_again_on_the_way_back_gradients_are_the_same",),
     ),

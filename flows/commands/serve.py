@@ -13,7 +13,7 @@ from pathlib import Path
 
 from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -23,14 +23,13 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 from prefect.workers.process import ProcessWorker
 
 from data_store.errors import InputError, StoreError
 from flows.commands.deploying import Form, Offer, deploy
-from flows.commands.step_pools import deploy_steps
+from flows.commands.step_pools import deploy_steps, make_pool
 from flows.recipe.config import load_config
 from flows.recipe.resources_config import OF_RUNS
 from flows.resources import pools_of
@@ -130,20 +129,9 @@ def served(folder: Path, offer: Offer, schedule: CronSchedule | None, webhook: s
 
 def open_pool(client: SyncPrefectClient, is_paused: bool = False) -> None:
     """The pool that the worker looks at, made where it is not there."""
-    try:
-        client.read_work_pool(POOL)
+    description = "One run at a time on this machine; the others wait in line"
+    if not make_pool(client, POOL, description, concurrency_limit=1, is_paused=is_paused):
         client.update_work_pool(POOL, WorkPoolUpdate(is_paused=is_paused))
-    except ObjectNotFound:
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=POOL,
-                type=ProcessWorker.type,
-                description="One run at a time on this machine; the others wait in line",
-                base_job_template=ProcessWorker.get_default_base_job_template(),
-                concurrency_limit=1,
-                is_paused=is_paused,
-            )
-        )
 
 
 def _keeper(client: SyncPrefectClient, offer: Offer) -> Callable[[], None]:

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from data_store.figures import figure
 from data_store.names import AssetName
-from data_store.places import read_places
 from data_store.store import Store
 from flows.commands.command import JsonOption, RunOption, console, guarded, print_json
 from flows.commands.terminal import print_figures
@@ -40,7 +39,7 @@ def _print_status(session: Session, as_json: bool) -> None:
             {"part": o.part, "step": o.step, "key": o.key, "value": json.loads(o.value_json)} for o in store.overrides()
         ]
         document = {"run": config.name, "steps": [c.as_json() for c in cells], "overrides": overrides, "figures": rows}
-        places = read_places(store.root).model_dump(include={"objects", "journal"}, exclude_none=True)
+        places = store.places.model_dump(include={"objects", "journal"}, exclude_none=True)
         more = {"iterations": session.parts, "taken_in": intake_rows(store), "elsewhere": places}
         print_json({**document, **more})
         return
@@ -114,8 +113,7 @@ def _print_grid(config: RunConfig, cells: list[Cell]) -> None:
 
 def _tell_places(store: Store) -> None:
     """What of the store does not lie in its folder."""
-    places = read_places(store.root)
-    for part, place in (("objects", places.objects), ("journal", places.journal)):
+    for part, place in (("objects", store.places.objects), ("journal", store.places.journal)):
         if place is not None:
             console.print(f"the {part} of the store: {escape(place)}", highlight=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 server's address is known."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -13,6 +14,21 @@ from flows.remote_step import remote_step
 from tasks.engine.remote.messages import FLOW
 
 
+def make_pool(client: SyncPrefectClient, name: str, description: str, **more: Any) -> bool:
+    """A work pool of processes, where there is none of that name; gives whether it was made."""
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=name, type=ProcessWorker.type, description=description, base_job_template=template, **more
+            )
+        )
+        return True
+    return False
+
+
 def deploy_steps(client: SyncPrefectClient, pools: Iterable[str]) -> list[str]:
     """Lay them out, repeatably; gives their full names. A pool that is not there is made, of type process; one that is
     there stays as it is, of whatever type. Their workers look for the flow where they have halter installed, so nothing
@@ -20,17 +36,7 @@ def deploy_steps(client: SyncPrefectClient, pools: Iterable[str]) -> list[str]:
     flow_id = client.create_flow_from_name(FLOW)
     names = []
     for pool in pools:
-        try:
-            client.read_work_pool(pool)
-        except ObjectNotFound:
-            client.create_work_pool(
-                WorkPoolCreate(
-                    name=pool,
-                    type=ProcessWorker.type,
-                    description="Single steps of runs whose flows are at work elsewhere",
-                    base_job_template=ProcessWorker.get_default_base_job_template(),
-                )
-            )
+        make_pool(client, pool, "Single steps of runs whose flows are at work elsewhere")
         client.create_deployment(
             flow_id=flow_id,
             name=pool,
