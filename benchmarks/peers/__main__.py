@@ -36,7 +36,7 @@ def main() -> int:
         rows = (
             ["peers.pretrain", *rounds],
             *([f"peers.{name}", store, *rounds] for name in ("sft", "reward", "dpo", "best_of_n")),
-            ["peers.ppo", store, "--libraries", str(given.libraries), *rounds],
+            *([f"peers.{name}", store, "--libraries", str(given.libraries), *rounds] for name in ("ppo", "ppo_even")),
             ["many_rows", "--save"],
         )
         failed = [

@@ -11,7 +11,8 @@ so no figure is given where their mean lengths differ by more than a tenth.
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,25 @@ if TYPE_CHECKING:
     from models.roles import Roles
     from models.training.rollouts import PPOPrompt
 
-PROMPTS, MINI_BATCH, TOKENS = 96, 24, 48
+TRL = "TRL 1.9.2"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of an iteration: its prompts, those of a mini-batch, at most so many tokens of an answer, and of how many answers
+    TRL draws tokens at once."""
+
+    prompts: int
+    mini_batch: int
+    tokens: int
+    at_once: int
+
+
+SHAPE = Shape(prompts=96, mini_batch=24, tokens=48, at_once=48)
 ROW = Row(
     "ppo",
-    f"A PPO iteration of the smoke run (2 layers of 96), {PROMPTS} prompts, at most {TOKENS} tokens of an answer",
+    f"A PPO iteration of the smoke run (2 layers of 96), {SHAPE.prompts} prompts, at most {SHAPE.tokens} tokens of an "
+    "answer",
     alike={"prompts": 0},
     sampled="tokens of an answer",
 )
@@ -52,59 +68,77 @@ def take_turns(roles: "Roles", prompts: "Sequence[PPOPrompt]", renderer: "Render
         turn.end(prompts=len(prompts), **{"tokens of an answer": stats["length"]})
 
 
-def of_halter(folder: Path) -> None:
+def of_halter(shape: Shape) -> Callable[[Path], None]:
     """Iterations, one a turn."""
-    from models.config import PPOConfig, SamplingConfig
-    from models.roles import open_roles
-    from models.training.rollouts import PPOPrompt
-    from tasks.answers import open_renderer
 
-    renderer = open_renderer(folder / "policy")
-    roles = open_roles(**{name: folder / name for name in MODELS}, base=None, lora=None)  # type: ignore[arg-type]
-    prompts = [PPOPrompt(**prompt) for prompt in read(folder, "prompts")]
-    config = PPOConfig(
-        batch_size=PROMPTS, mini_batch_size=MINI_BATCH, learning_rate=LEARNING_RATE, value_learning_rate=LEARNING_RATE,
-        sampling=SamplingConfig(max_new_tokens=TOKENS, batch_size=96),
-    )  # fmt: skip
-    take_turns(roles, prompts, renderer, config)
+    def side(folder: Path) -> None:
+        from models.config import PPOConfig, SamplingConfig
+        from models.roles import open_roles
+        from models.training.rollouts import PPOPrompt
+        from tasks.answers import open_renderer
+
+        renderer = open_renderer(folder / "policy")
+        roles = open_roles(**{name: folder / name for name in MODELS}, base=None, lora=None)  # type: ignore[arg-type]
+        prompts = [PPOPrompt(**prompt) for prompt in read(folder, "prompts")]
+        config = PPOConfig(
+            batch_size=shape.prompts, mini_batch_size=shape.mini_batch, learning_rate=LEARNING_RATE,
+            value_learning_rate=LEARNING_RATE,
+            sampling=SamplingConfig(max_new_tokens=shape.tokens, batch_size=shape.prompts),
+        )  # fmt: skip
+        take_turns(roles, prompts, renderer, config)
+
+    return side
 
 
-def of_trl(folder: Path) -> None:
+def of_trl(shape: Shape) -> Callable[[Path], None]:
     """The same with TRL's trainer, in whose loop the turns are taken."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-    torch.set_num_threads(1)
-    takes = trl_turns(PROMPTS)
-    tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
-    prompts = [{"input_ids": prompt["ids"]} for prompt in read(folder, "prompts")]
-    reward = AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1)
-    trainer = PPOTrainer(
-        args=PPOConfig(
-            **trl_ppo_arguments(folder, PROMPTS, mini_batches=PROMPTS // MINI_BATCH, at_once=48, tokens=TOKENS)
-        ),
-        processing_class=tokenizer,
-        model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
-        ref_model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
-        reward_model=reward,
-        value_model=AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1),
-        train_dataset=Dataset.from_list(prompts),
-        eval_dataset=Dataset.from_list(prompts[:2]),
-        callbacks=[takes],
-    )  # fmt: skip
-    trainer.log = lambda *_, **__: None
-    trainer.train()
+    def side(folder: Path) -> None:
+        import torch
+        from datasets import Dataset
+        from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+        from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+        torch.set_num_threads(1)
+        takes = trl_turns(shape.prompts)
+        prompts = [{"input_ids": prompt["ids"]} for prompt in read(folder, "prompts")]
+        arguments = trl_ppo_arguments(
+            folder,
+            shape.prompts,
+            mini_batches=shape.prompts // shape.mini_batch,
+            at_once=shape.at_once,
+            tokens=shape.tokens,
+        )
+        trainer = PPOTrainer(
+            args=PPOConfig(**arguments),
+            processing_class=AutoTokenizer.from_pretrained(folder / "policy", padding_side="left"),
+            model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
+            ref_model=AutoModelForCausalLM.from_pretrained(folder / "policy"),
+            reward_model=AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1),
+            value_model=AutoModelForSequenceClassification.from_pretrained(folder / "helpfulness", num_labels=1),
+            train_dataset=Dataset.from_list(prompts),
+            eval_dataset=Dataset.from_list(prompts[:2]),
+            callbacks=[takes],
+        )
+        trainer.log = lambda *_, **__: None
+        trainer.train()
+
+    return side
 
 
-SIDES = {"Halter": of_halter, "TRL 1.9.2": of_trl}
+def sides(shape: Shape) -> dict[str, Callable[[Path], None]]:
+    """Ours first."""
+    return {"Halter": of_halter(shape), TRL: of_trl(shape)}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     taken = compare(
-        ROW, parser, SIDES, lambda given, folder: lay_out(given.store, folder, prompts=PROMPTS), older=["TRL 1.9.2"]
+        ROW,
+        parser,
+        sides(SHAPE),
+        lambda given, folder: lay_out(given.store, folder, prompts=SHAPE.prompts),
+        older=[TRL],
     )
     sys.exit(taken)

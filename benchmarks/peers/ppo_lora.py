@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.peers.adapters import LAYERS, RANK, lay_prompts
 from benchmarks.peers.from_store import MODELS, read
 from benchmarks.peers.opened import LEARNING_RATE, trl_ppo_arguments
-from benchmarks.peers.ppo import take_turns
+from benchmarks.peers.ppo import TRL, take_turns
 from benchmarks.peers.rows import Row, compare
 from benchmarks.peers.turns import trl_turns
 
@@ -88,7 +88,7 @@ def of_trl(folder: Path) -> None:
     trainer.train()
 
 
-SIDES = {"Halter": of_halter, "TRL 1.9.2": of_trl}
+SIDES = {"Halter": of_halter, TRL: of_trl}
 
 
 if __name__ == "__main__":
@@ -96,6 +96,6 @@ if __name__ == "__main__":
     parser.add_argument("base", type=Path)
     taken = compare(
         ROW, parser, SIDES, lambda given, folder: lay_prompts(given.base, folder, PROMPTS, PROMPT_TOKENS),
-        older=["TRL 1.9.2"],
+        older=[TRL],
     )  # fmt: skip
     sys.exit(taken)
