@@ -22,6 +22,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 pack_length = struct.Struct(">Q").pack
@@ -46,11 +47,17 @@ def encode(value: Any) -> bytes:
     if isinstance(value, list | tuple):
         return b"l" + pack_length(len(value)) + b"".join(map(encode, value))
     if isinstance(value, dict | Mapping):
-        pairs = b"".join([encode(name) + encode(value[name]) for name in sorted(value)])
+        pairs = b"".join([_name(name) + encode(value[name]) for name in sorted(value)])
         return b"m" + pack_length(len(value)) + pairs
     if isinstance(value, bytes):
         return b"b" + pack_length(len(value)) + value
     raise TypeError(f"a {type(value).__name__} has no encoding")
+
+
+@lru_cache(1024)
+def _name(name: str) -> bytes:
+    """A name of a struct, of which there are few."""
+    return encode(name)
 
 
 def content_hash(value: Any) -> str:

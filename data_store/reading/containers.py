@@ -31,8 +31,10 @@ def read_records(file: SourceFile, bad: BadRows | None = None) -> Iterator[Recor
     """
     bad = bad or BadRows()
     told = {name: value for name in ("axis", "split") if (value := getattr(file.options, name)) is not None}
-    for record in islice(_records(file, bad), bad.most):
-        yield Record(record.where, record.source, {**record.fields, **told}) if told else record
+    found = islice(_records(file, bad), bad.most)
+    if told:
+        return (Record(record.where, record.source, {**record.fields, **told}) for record in found)
+    return found
 
 
 def _records(file: SourceFile, bad: BadRows) -> Iterator[Record]:

@@ -132,11 +132,14 @@ def _read_file(
 
 def _renamed(records: Iterable[Record], prompt_field: str | None) -> Iterator[Record]:
     """The records with the prompt where formats look for it."""
-    for record in records:
-        if prompt_field is None or prompt_field not in record.fields:
-            yield record
-        else:
-            yield Record(record.where, record.source, {**record.fields, "prompt": record.fields[prompt_field]})
+    if prompt_field is None:
+        return iter(records)
+    return (
+        Record(record.where, record.source, {**record.fields, "prompt": record.fields[prompt_field]})
+        if prompt_field in record.fields
+        else record
+        for record in records
+    )
 
 
 def _groups(records: Iterable[Record], format: PreferenceFormat) -> Iterator[list[Record]]:
