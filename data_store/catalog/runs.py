@@ -72,6 +72,8 @@ def read_runs(connection: duckdb.DuckDBPyConnection, condition: str, parameters:
     """Runs that meet a condition of our own making over run and run_state, newest first: by their place in the journal,
     because a clock can be set back."""
     found = connection.execute(_RUNS.format(condition=condition), list(parameters)).fetchall()
+    if not found:
+        return []
     code: dict[str, dict[str, str]] = {}
     for run_id, path, sha256 in connection.execute(_CODE.format(condition=condition), list(parameters)).fetchall():
         code.setdefault(run_id, {})[path] = sha256
