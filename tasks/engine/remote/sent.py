@@ -110,6 +110,7 @@ class Sent:
         self._next, self._heard = 1, time.monotonic()
         self._touched = self._asked = 0.0
         self._host: str | None = None
+        self._other = ""
         self._over = False
         self._made: Made | None = None
 
@@ -141,6 +142,7 @@ class Sent:
         if code_version(heard.code.files) != code_version(code.files):
             raise StepFailedError(f"{self._what}: {heard.code.host} says that it has other code")
         self._host = heard.code.host
+        self._other = _other_libraries(code.env, heard.code)
         return heard.code
 
     def run(self, on_points: Points, on_end: Callable[[Ended], None]) -> list[Metric]:
@@ -148,7 +150,7 @@ class Sent:
         while self._made is None:
             self._take(self._next_said(), on_points)
         on_end(Ended(0, self._made.processor_seconds))
-        lay_down(self._made, self._folder)
+        lay_down(self._made, self._folder, [self._other] if self._other else [])
         return [each.metric for each in (*self._made.metrics, *self._made.energy)]
 
     def outputs(self) -> Mapping[str, Publication]:
@@ -291,3 +293,13 @@ class Sent:
         """Take away what was said of this step, by whichever sending."""
         bucket = self._objects.bucket
         bucket.delete([key for key, _ in bucket.listed(self._of_step)])
+
+
+def _other_libraries(here: Mapping[str, str], there: Code) -> str:
+    """What a person should know of libraries that are not the same on both machines; empty where all are."""
+    other = [
+        f"{name} {there.env.get(name)} (here {version})"
+        for name, version in here.items()
+        if there.env.get(name) != version
+    ]
+    return f"done on {there.host}, which has {', '.join(other)}: here it could have come out otherwise" if other else ""

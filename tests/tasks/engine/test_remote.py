@@ -272,6 +272,22 @@ def test_other_code_is_refused_with_both_hashes_before_anything_runs(
 
 
 @pytest.mark.slow
+def test_a_machine_with_other_libraries_is_told_of_beside_what_it_made(
+    flow: Bench, other: OtherMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = flow.workers.code(write_word.module)
+    older = replace(known, env={**known.env, "torch": "2.0.1"})
+    monkeypatch.setattr(flow.workers, "code", lambda _module: older)
+    there = flow.execute(word(flow), dispatch=other.dispatch())
+    (told,) = [note for note in there.notes if "torch" in note]
+    assert told == (
+        f"done on gpu-1, which has torch {known.env['torch']} (here 2.0.1): here it could have come out otherwise"
+    )
+    (run,) = flow.store.runs()
+    assert run.run.env["torch"] == known.env["torch"]
+
+
+@pytest.mark.slow
 def test_a_flow_that_is_stopped_ends_the_step_elsewhere(
     flow: Bench, other: OtherMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
