@@ -88,10 +88,11 @@ lint: $(READY)
 # Their own schemas and rules; an environment of its own, for nothing else here needs these packages.
 MANIFESTS := build/manifests
 
-manifests: $(MANIFESTS)/.installed  ## the Dockerfile, the compose file and the Kubernetes manifests are valid
+manifests: $(MANIFESTS)/.installed  ## the Dockerfile, the compose file, the Kubernetes manifests and the job of Slurm are valid
 	$(MANIFESTS)/bin/hadolint deployments/Dockerfile
 	$(MANIFESTS)/bin/check-jsonschema --builtin-schema vendor.compose-spec deployments/compose.yaml
 	$(MANIFESTS)/bin/kubernetes-validate --strict --quiet deployments/kubernetes.yaml
+	$(MANIFESTS)/bin/shellcheck deployments/slurm.sbatch
 
 $(MANIFESTS)/.installed: constraints-manifests.txt
 	$(PYTHON) -m venv $(MANIFESTS)

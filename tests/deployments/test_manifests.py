@@ -134,6 +134,19 @@ def test_the_store_and_the_database_outlive_their_containers_and_the_store_is_in
     assert holder["spec"]["volumeClaimTemplates"][0]["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
 
+def test_what_does_single_steps_has_a_gpu_and_the_buckets_variables_and_neither_the_store_nor_the_database() -> None:
+    (steps,) = (each for each in CLUSTER if each["metadata"]["name"] == "steps" and each["kind"] == "StatefulSet")
+    (worker,) = steps["spec"]["template"]["spec"]["containers"]
+    assert worker["command"][:5] == ["prefect", "worker", "start", "--pool", "gpu"]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == worker["resources"]["requests"]["nvidia.com/gpu"] == 1
+    assert [each["metadata"]["name"] for each in steps["spec"]["volumeClaimTemplates"]] == ["copies"]
+    assert worker["envFrom"] == [{"secretRef": {"name": "store", "optional": True}}]
+    assert "POSTGRES_PASSWORD" not in {each["name"] for each in worker["env"]}
+    (server,) = (each for each in CLUSTER if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "server")
+    heard = [who["podSelector"]["matchLabels"]["app"] for who in server["spec"]["ingress"][0]["from"]]
+    assert heard == ["halter", "steps"]
+
+
 def test_no_secret_and_no_floating_image_stands_in_a_file() -> None:
     for name in ("compose.yaml", "kubernetes.yaml", "Dockerfile"):
         text = (FOLDER / name).read_text()

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.flows.recipe_runs import POCKET, Home, _heed_interrupts, ask
@@ -32,22 +32,26 @@ class Pool:
     server: str
     folder: Path
     code: Path | None = None
+    script: Path | None = None
+    variables: dict[str, str] = field(default_factory=dict)
     worker: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Start a worker, in a folder where nothing is."""
+        """Start a worker, in a folder where nothing is; by a script, where one is given."""
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.name, "--type", "process"]
         cwd = self.folder / "cwd"
         cwd.mkdir(parents=True, exist_ok=True)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         with (self.folder / "worker.log").open("ab") as log:
             self.worker = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.name, "--type", "process"],
+                command if self.script is None else ["bash", str(self.script)],
                 env={
                     **kept,
                     "PREFECT_API_URL": f"{self.server}/api",
                     "PREFECT_WORKER_QUERY_SECONDS": "1",
                     "HALTER_HOME": str(self.folder / "home"),
                     **({} if self.code is None else {"PYTHONPATH": str(self.code)}),
+                    **self.variables,
                 },
                 cwd=cwd,
                 stdout=log,
@@ -100,12 +104,21 @@ def _kill(pid: int) -> None:
 
 
 @contextmanager
-def a_worker(home: Home, config: Path, folder: Path, name: str, code: Path | None = None) -> Iterator[Pool]:
-    """What `halter deploy` lays out, and a worker of the pool, which has the code that lies in a folder."""
+def a_worker(
+    home: Home,
+    config: Path,
+    folder: Path,
+    name: str,
+    code: Path | None = None,
+    script: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Pool]:
+    """What `halter deploy` lays out, and a worker of the pool, which has the code that lies in a folder; started by a
+    script with these variables, where they are given."""
     told = home.halter("deploy", config)
     assert told.code == 0, told.err
     assert f"halter-step/{name}" in told.out.split()
-    pool = Pool(name, str(home.server), folder, code)
+    pool = Pool(name, str(home.server), folder, code, script, dict(variables or {}))
     pool.start()
     try:
         yield pool

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -142,6 +143,40 @@ def test_a_pool_of_which_the_server_knows_nothing_is_told_before_anything_is_com
     assert told.code == 2, told.err
     assert "the Prefect server knows nothing of halter-step/nowhere: `halter deploy CONFIG`" in told.err
     assert finished.runs() == before
+
+
+def test_a_job_of_slurm_whose_time_is_up_is_queued_again_and_its_step_sent_to_the_next(
+    finished: Home, tmp_path: Path
+) -> None:
+    """Slurm itself is not here: its signal and the end of the job come by hand, `scontrol` writes down its words."""
+    queued, bin = tmp_path / "queued", tmp_path / "bin"
+    bin.mkdir()
+    (bin / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {queued}\n')
+    (bin / "scontrol").chmod(0o755)
+    variables = {
+        "POOL": "gpu",
+        "SLURM_JOB_ID": "7",
+        "PATH": os.pathsep.join((str(bin), str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    script = ROOT / "deployments" / "slurm.sbatch"
+    config = finished.folder.parent / "pocket.yaml"
+    with (
+        a_worker(finished, config, tmp_path / "gpu", "gpu", script=script, variables=variables) as pool,
+        begun(finished, "rerun", "V1", "safety-reward", "--set", "reward.epochs=60", "--json") as process,
+    ):
+        wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 180)
+        wait_for(lambda: pool.processes("tasks.engine.worker") != [], "its process", 60)
+        job = pool.worker
+        assert job is not None
+        job.terminate()
+        wait_for(queued.exists, "the job in the queue again", 60)
+        assert queued.read_text() == "requeue 7\n"
+        assert job.poll() is None, "it is Slurm that ends the job"
+        pool.kill()
+        pool.start()
+        _, said = process.communicate(timeout=400)
+        assert process.returncode == 0, f"{said}\n{pool.log()}"
+    assert [run[2] for run in finished.runs()[-2:]] == ["crashed", "succeeded"]
 
 
 def working(home: Home, folder: Path, code: Path | None = None) -> AbstractContextManager[Pool]:
