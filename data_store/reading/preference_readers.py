@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def _renamed(records: Iterable[Record], prompt_field: str | None) -> Iterator[Re
         if prompt_field is None or prompt_field not in record.fields:
             yield record
         else:
-            yield Record(record.where, record.source, {**record.fields, "prompt": record.fields[prompt_field]})
+            yield replace(record, fields={**record.fields, "prompt": record.fields[prompt_field]})
 
 
 def _groups(records: Iterable[Record], format: PreferenceFormat) -> Iterator[list[Record]]:
