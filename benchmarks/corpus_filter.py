@@ -1,8 +1,8 @@
 """How fast the corpus filter is and what memory it takes: `python -m benchmarks.corpus_filter 100 1000 FOLDER`.
 
-Documents of 16 KB are made of the texts in FOLDER: pieces in a new order, so that a document in a hundred is a near
-duplicate of an earlier one. Each size (in MB) runs in a process of its own; the peak is that of the process, its
-libraries included.
+Documents of 16,000 characters are made of the texts in FOLDER: pieces that begin anywhere in a text, in a new order, so
+that a document in a hundred is a near duplicate of an earlier one and no line stands in many. Each size (in MB of
+characters) runs in a process of its own; the peak is that of the process, its libraries included.
 """
 
 import json
@@ -24,33 +24,34 @@ from data_store.files import open_batches
 from data_store.reading.readers import read_documents
 from data_store.rows import row_kind
 
-_CHARACTERS = 16_000
+_CHARACTERS, _PIECE, _INDENTED = 16_000, 700, 4
 _AT_ONCE = 500
 _SCHEMA = row_kind("document").schema
 
 
-def _paragraphs(folder: Path) -> list[str]:
-    """Pieces of 700 characters."""
+def _pieces(folder: Path, rng: random.Random) -> Iterator[str]:
+    """700 characters and fewer, drawn without end, each text as often as it is long; on one line where it is prose."""
     texts = [text for batch in read_documents(sorted(folder.iterdir())) for text in batch.column("text").to_pylist()]
-    pieces: list[str] = []
-    for text in texts:
-        for start in range(0, len(text), 700):
-            pieces.append(text[start : start + 700])
-    return pieces
+    whole = "\n".join(texts)
+    while True:
+        start = rng.randrange(len(whole))
+        piece = whole[start : start + _PIECE]
+        yield piece if piece.count("\n ") > _INDENTED else " ".join(piece.split())
 
 
 def write_corpus(path: Path, megabytes: int, folder: Path) -> None:
     """Documents of `_CHARACTERS` characters, `megabytes` of them, as a Parquet file."""
     rng = random.Random(megabytes)
-    pieces = _paragraphs(folder)
+    pieces = _pieces(folder, rng)
     with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
         count, last = megabytes * 1_000_000 // _CHARACTERS, ""
         for start in range(0, count, _AT_ONCE):
             ids, texts = [], []
             for number in range(start, min(start + _AT_ONCE, count)):
-                near = number % 100 == 99
-                drawn = [last, rng.choice(pieces)] if near else rng.choices(pieces, k=_CHARACTERS // 600)
-                last = "\n\n".join(drawn)[:_CHARACTERS]
+                drawn = last[: -2 * _PIECE] if number % 100 == 99 else ""
+                while len(drawn) < _CHARACTERS:
+                    drawn += next(pieces) + "\n\n"
+                last = drawn[:_CHARACTERS]
                 ids.append(f"d{number}")
                 texts.append(last)
             writer.write_table(pa.table([ids, ids, texts], schema=_SCHEMA))

@@ -56,9 +56,12 @@ class Decision:
 
 
 def sets(folder: Path) -> Iterator[tuple[str, pa.Table]]:
-    """Each set that FOLDER holds, with its documents."""
+    """Each set that FOLDER holds, with its documents. Raises SystemExit where it holds none."""
+    found = {name: sorted(folder.rglob(name)) for name in _FIELDS}
+    if not any(found.values()):
+        raise SystemExit(f"{folder} holds none of the sets (links to folders are not followed): {', '.join(_FIELDS)}")
     for name, field in _FIELDS.items():
-        for path in sorted(folder.rglob(name)):
+        for path in found[name]:
             yield name, pa.Table.from_batches(read_documents([path], text_field=field))
     yield "copyright", copyright_files()
 

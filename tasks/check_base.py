@@ -1,4 +1,5 @@
-"""Models that somebody brings, the base, judges and policies to compare with: looked at before anything else."""
+"""Models that somebody brings, the base, judges and policies to compare with, and a tokenizer by itself: looked at
+before anything else."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +14,8 @@ from models.base_checks.finding import Finding
 from models.config import TEMPLATE_DATE, Config, LoraConfig
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.judging.guidelines import LETTERS
+
+_ROLES = ("base", "judge", "evaluation_judges", "compared", "tokenizer")
 
 
 class CheckBaseConfig(Config):
@@ -31,17 +34,18 @@ class CheckBaseConfig(Config):
         "judge": Input("file", optional=True),
         "evaluation_judges": Input("file", optional=True, many=True),
         "compared": Input("file", optional=True, many=True),
+        "tokenizer": Input("file", optional=True),
     },
-    outputs={role: Output("dataset", "finding") for role in ("base", "judge", "evaluation_judges", "compared")},
+    outputs={role: Output("dataset", "finding") for role in _ROLES},
     metrics=("checks", "difference"),
     headline="checks",
-    about="Looks whether the recipe can use the base model, and other models that are folders.",
+    about="Looks whether the recipe can use the base model or tokenizer, and other models that are folders.",
     tags=("foundation",),
 )
 def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     """Refuse a model that cannot be right, before anything is trained or anybody is asked. `difference` is the largest
     one that was put down to rounding."""
-    from models.base_checks.examine import examine_base, examine_judge, examine_policy
+    from models.base_checks.examine import examine_base, examine_judge, examine_policy, examine_tokenizer
     from models.devices import use_threads
 
     use_threads(config.threads)
@@ -51,6 +55,7 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
         ("judge", "collect.judge.folder", lambda folder: examine_judge(folder, LETTERS)),
         ("evaluation_judges", "evaluate.judges: folder", lambda folder: examine_judge(folder, LETTERS)),
         ("compared", "evaluate.against: folder", examine_policy),
+        ("tokenizer", "tokenizer.folder", lambda folder: examine_tokenizer(folder, config.template_date)),
     ):
         if run.wants(role):
             found[role] = _examined(run, role, key, examine)

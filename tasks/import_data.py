@@ -63,7 +63,7 @@ def _imports(config: ImportStepConfig, sources: Files, what: str, name: str) -> 
 
 
 @step(
-    version=5,
+    version=6,
     config=ImportStepConfig,
     inputs={
         **{role: Input("file", optional=True, many=True) for role in ROLES},

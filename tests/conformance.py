@@ -217,6 +217,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "most of the data are dropped under the word done",
             "where more rows are too long, or cannot be read, than the config allows, the run stops and says how many",
         ),
+        Row(
+            "rows say where a file lay on this machine",
+            "what is kept of a row that cannot be read names the file, not the path of the copy that was read, so that "
+            "the same files give the same version everywhere",
+        ),
+        Row(
+            "an export whose column begins with nulls does not open",
+            "a data card tells each column's type, and `datasets` reads a value behind more nulls than it looks at",
+            "without it datasets 5.2 takes the first 10 MB for the type of all, and stops at the first value",
+        ),
     ),
     "Rewards and PPO": (
         Row(

@@ -2793,6 +2793,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if not isinstance(places, dict):",
         (MOVING_JOURNAL + "test_a_strangers_places_are_never_followed",),
     ),
+    Mutation(
+        "what is kept of a bad row has the path of the copy that was read",
+        "data_store/reading/bad_rows.py",
+        "Refusal(source, BAD_ROW, _named(str(error), source))",
+        "Refusal(source, BAD_ROW, str(error))",
+        (
+            "tests/tasks/test_import_files.py::"
+            "test_rows_that_cannot_be_read_are_left_out_and_counted_where_the_config_has_it_so",
+        ),
+    ),
+    Mutation(
+        "a data card does not tell the types of its columns",
+        "flows/shown/data_card.py",
+        "dataset_info=[",
+        "untold=[",
+        ("tests/flows/commands/test_cards.py::test_a_column_may_be_null_for_longer_than_datasets_looks",),
+    ),
 )
 
 

@@ -1,12 +1,14 @@
 """What was read and is of no use: refused by name, and, where it cannot be read at all, stopping the reading or counted
 like the others."""
 
+import re
 from typing import NamedTuple
 
 from data_store.errors import InputError
 
 BAD_ROW = "bad_row"
-"""Why a row is refused that cannot be read; the detail is the message that would have stopped the reading."""
+"""Why a row is refused that cannot be read; the detail is the message that would have stopped the reading, with the
+file's name in the place of its path."""
 
 
 class RefusedRowError(Exception):
@@ -37,9 +39,15 @@ class BadRows:
         """One or several rows that the error speaks of. Raises it again where the reading is to stop."""
         if not self.drop:
             raise error
-        self._met += [Refusal(source, BAD_ROW, str(error)) for source in sources]
+        self._met += [Refusal(source, BAD_ROW, _named(str(error), source)) for source in sources]
 
     def taken(self) -> list[Refusal]:
         """Those that were met since the last call."""
         met, self._met = self._met, []
         return met
+
+
+def _named(message: str, source: str) -> str:
+    """What is kept says nothing of where a file lay on this machine: a step often reads a copy."""
+    name = re.escape(source.rpartition(":")[0])
+    return re.sub(rf"\A.*?(?={name}(?::| line \d| row \d))", "", message)

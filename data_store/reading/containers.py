@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_records(file: SourceFile, bad: BadRows | None = None) -> Iterator[Recor
     told = {name: value for name in ("axis", "split") if (value := getattr(file.options, name)) is not None}
     found = islice(_records(file, bad), bad.most)
     if told:
-        return (Record(record.where, record.source, {**record.fields, **told}) for record in found)
+        return (replace(record, fields={**record.fields, **told}) for record in found)
     return found
 
 
@@ -156,7 +157,8 @@ def _column_records(file: SourceFile) -> Iterator[Record]:
             batch.validate(full=True)  # Arrow does not look at the bytes until asked
             for row in batch.to_pylist():
                 fields = {name: value for name, value in row.items() if value is not None}
-                yield Record(f"{file.path} row {number}", f"{file.name}:{number}", fields)
+                empty = tuple(name for name in row if name not in fields)
+                yield Record(f"{file.path} row {number}", f"{file.name}:{number}", fields, empty)
                 number += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{file.path}: cannot be read after row {number}: {error}") from None

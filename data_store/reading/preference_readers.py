@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def _renamed(records: Iterable[Record], prompt_field: str | None) -> Iterator[Re
     if prompt_field is None:
         return iter(records)
     return (
-        Record(record.where, record.source, {**record.fields, "prompt": record.fields[prompt_field]})
+        replace(record, fields={**record.fields, "prompt": record.fields[prompt_field]})
         if prompt_field in record.fields
         else record
         for record in records

@@ -6,6 +6,7 @@ are well-formed but of no use (an empty answer) are refused by name and counted,
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def _text_or_records(
             continue
         for record in read_records(file, bad):
             renamed = {} if said is None or said not in record.fields else {text_field: record.fields[said]}
-            yield Record(record.where, record.source, {**record.fields, **renamed}) if renamed else record
+            yield replace(record, fields={**record.fields, **renamed}) if renamed else record
 
 
 def _check_word(name: str, value: str, words: tuple[str, ...]) -> None:

@@ -39,14 +39,18 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Record:
-    """One line's or one row's fields. `where` is for error messages, `source` for the store."""
+    """One line's or one row's fields. `where` is for error messages, `source` for the store. `empty`: columns of its
+    file in which it has nothing."""
 
     where: str
     source: str
     fields: dict[str, Any]
+    empty: tuple[str, ...] = ()
 
     def value(self, field: str) -> Any:
         """What stands in `field`; raises InputError where it is missing."""
+        if field in self.empty:
+            raise InputError(f"{self.where}: field {field!r} is empty; fill or remove the row")
         if field not in self.fields:
             raise InputError(f"{self.where}: there is no field {field!r}; the fields are {listed(self.fields)}")
         return self.fields[field]

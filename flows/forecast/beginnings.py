@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from data_store.reading.bad_rows import BadRows
 from data_store.reading.messages import Messages
 from flows.recipe.config import RunConfig
+from flows.recipe.given_models import TOKENIZERS
 from flows.recipe.lengths import limits
 from flows.recipe.places import Place
 from flows.recipe.step_configs import reading
@@ -19,7 +20,6 @@ from tasks.file_roles import PAIRS, each_pair, read_role
 
 AROUND = 8  # tokens that a chat format puts around a turn
 _MOST = 500  # rows of a file: more of them would hardly change a mean
-TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _LEFT = 1e-3  # share of a beginning that is taken to be left in where no row of it is
 
 
@@ -82,8 +82,9 @@ class Beginning:
 
 
 def lengths_of(config: RunConfig, per_token: float) -> Lengths:
-    """By the base model's tokenizer where its folder has one; a plan needs no more of it than its config.json."""
-    base = config.base_model
+    """By the base model's tokenizer where its folder has one, or by one that is given; a plan needs no more of a base
+    model than its config.json."""
+    base = config.base_model or config.tokenizer.folder
     if base is None or not any((base / name).exists() for name in TOKENIZERS):
         return ByCharacters(per_token)
     return ByBase(base, config.template_date)

@@ -90,13 +90,26 @@ def shape_of(config: RunConfig) -> Architecture:
     that is none of a Llama's kin."""
     if config.base_model is not None and not config.is_described:
         return shape_in(config.base_model, "base_model")
-    pieces = config.tokenizer.vocab_size
+    pieces = _pieces(config)
     try:
         return resolve_architecture(
             config.model, published_vocabulary(config.model, pieces) if config.is_described else pieces
         )
     except ValueError as error:
         raise InputError(f"model: {error}") from None
+
+
+def _pieces(config: RunConfig) -> int:
+    """Of the tokenizer that is trained, or of the one that is given."""
+    folder = config.tokenizer.folder
+    if folder is None:
+        return config.tokenizer.vocab_size
+    from models.base_checks.examine import opened_tokenizer
+
+    try:
+        return len(opened_tokenizer(folder))
+    except ValueError as error:
+        raise InputError(f"tokenizer.folder {folder}: {error}") from None
 
 
 def shape_in(folder: Path, key: str) -> Architecture:

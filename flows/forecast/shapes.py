@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data_store.errors import InputError
-from flows.forecast.beginnings import TOKENIZERS
 from flows.forecast.forecast import shape_of
 from flows.recipe.config import RunConfig
+from flows.recipe.given_models import TOKENIZERS
 from flows.recipe.lengths import context_length, limits
 from models.config import TrainerConfig
 from models.costs import BYTES, Memory, activation_bytes
@@ -90,7 +90,7 @@ def _tokenizer(config: RunConfig, policy: "PreTrainedModel") -> "list[Finding]":
     from models.base_checks.template import check_template
     from models.base_checks.vocabulary import check_embeddings
 
-    folder = config.base_model
+    folder = config.base_model or config.tokenizer.folder
     if folder is None:
         return []
     if not any((folder / name).exists() for name in TOKENIZERS):

@@ -1,7 +1,7 @@
 """The row of `check_base`, which stands before all others where somebody brings a model."""
 
 from flows.recipe.conditions import brings_base
-from flows.recipe.places import Makes, Place, Row, base, for_model, given_base, where
+from flows.recipe.places import Makes, Place, Row, base, for_model, given_base, given_tokenizer, where
 from tasks.check_base import CheckBaseConfig, check_base
 from tasks.engine.reading import Incoming
 from tasks.incoming.files import File
@@ -27,7 +27,7 @@ def _checking(at: Place) -> CheckBaseConfig:
 
 def _found(at: Place) -> Makes:
     there = {"base": brings_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
-    there["compared"] = bool(_compared(at))
+    there |= {"compared": bool(_compared(at)), "tokenizer": bool(given_tokenizer(at))}
     return {role: f"{role.replace('_', '-')}-findings" for role, is_there in there.items() if is_there}
 
 
@@ -39,6 +39,7 @@ CHECK_ROW = Row(
         "judge": for_model("judge"),
         "evaluation_judges": _evaluation_judges,
         "compared": _compared,
+        "tokenizer": given_tokenizer,
     },
     _found,
     when=lambda at: bool(_found(at)),

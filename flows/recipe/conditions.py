@@ -16,8 +16,8 @@ def trains_base(at: Place) -> bool:
 
 
 def trains_tokenizer(at: Place) -> bool:
-    """No base model is given, which would have one."""
-    return not brings_base(at)
+    """No base model is given, which would have one, and no tokenizer by itself."""
+    return not brings_base(at) and at.config.tokenizer.folder is None
 
 
 def has_world(at: Place) -> bool:

@@ -23,9 +23,11 @@ from flows.recipe.given_models import (
     check_known_pairs,
     check_pieces,
     check_preprompts,
+    check_tokenizer,
     resolved_collect,
     resolved_evaluate,
     resolved_preprompts,
+    resolved_tokenizer,
 )
 from flows.recipe.invalid import messages
 from flows.recipe.resources_config import ResourceConfig
@@ -42,9 +44,9 @@ from models.config import (
     PretrainConfig,
     RewardConfig,
     SFTConfig,
-    TokenizerConfig,
 )
 from models.mix_config import ExtendTokenizerConfig, MixConfig, check_extension
+from models.tokenizer_config import TokenizerSectionConfig
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.describe_corpus import DescribeConfig
@@ -102,7 +104,7 @@ class RunConfig(Config):
     describe: DescribeConfig | None = Field(
         default=DescribeConfig(), description="How the corpus of files is counted out for the report; empty: not at all"
     )
-    tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How the tokenizer is trained")
+    tokenizer: TokenizerSectionConfig = Field(default=TokenizerSectionConfig(), description="Of a model from nothing")
     model: ArchitectureConfig = Field(
         default=ArchitectureConfig(preset="llama2-7b"),
         description="The Llama that is trained from nothing; `halter plan` takes it for a base_model that is not there",
@@ -171,6 +173,7 @@ class RunConfig(Config):
             raise ValueError("either the simulated annotator judges or people do: take annotator or collect.people out")
         elif self.iterations and self.data.world is not None and not self.draws_pairs:
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
+        self.tokenizer.check_alone(self.base_model)
         check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
         if self.own_answers is not None and (self.base_model is None or not self.data.demonstrations):
             raise ValueError(
@@ -310,6 +313,7 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_
         update={
             "data": config.data.model_copy(update=paths),
             "base_model": base,
+            "tokenizer": resolved_tokenizer(config.tokenizer, folder),
             "collect": resolved_collect(config.collect, folder),
             "evaluate": resolved_evaluate(config.evaluate, folder),
             "benchmarks": config.benchmarks.beside(folder),
@@ -339,5 +343,6 @@ def _check_files(config: RunConfig, where: str, *, opens_models: bool) -> None:
     check_known_pairs(config.collect, config.evaluate, where)
     base = None if config.is_described else config.base_model
     check_folders(base, config.collect, config.evaluate, where, opened=opens_models)
+    check_tokenizer(config.tokenizer.folder, f"{where}: tokenizer.folder")
     if config.extend_tokenizer is not None and base is not None:
         check_pieces(base, f"{where}: extend_tokenizer")

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from data_store.errors import InputError
 from data_store.reading.preprompts import read_preprompts
+from models.tokenizer_config import TokenizerSectionConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
@@ -12,6 +13,7 @@ from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
 
 DESCRIPTION = "config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _People = TypeVar("_People", bound=BatchConfig)
 
 
@@ -24,6 +26,13 @@ def resolved_collect(collect: CollectConfig, folder: Path) -> CollectConfig:
         paths = {key: (folder / path).resolve() for key, path in folders_of(judge).items()}
         judge = judge.model_copy(update=paths)
     return collect.model_copy(update={"people": people, "judge": judge})
+
+
+def resolved_tokenizer(section: TokenizerSectionConfig, folder: Path) -> TokenizerSectionConfig:
+    """The same of a folder with a tokenizer."""
+    if section.folder is None:
+        return section
+    return section.model_copy(update={"folder": (folder / section.folder).resolve()})
 
 
 def resolved_evaluate(evaluate: EvaluationConfig, folder: Path) -> EvaluationConfig:
@@ -120,6 +129,19 @@ def check_folders(
             models[f"evaluate.against: {each.name}: folder"] = each.folder
     for key, model in models.items():
         (check_model if opened else _check_described)(model, f"{where}: {key}")
+
+
+def check_tokenizer(folder: Path | None, where: str) -> None:
+    """Raises InputError for a folder that cannot hold a tokenizer with its chat template."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise InputError(f"{where}: there is no folder {folder}")
+    if not (folder / "tokenizer_config.json").is_file() or not any((folder / name).is_file() for name in TOKENIZERS):
+        raise InputError(
+            f"{where}: {folder} has no {' or '.join(TOKENIZERS)} with a tokenizer_config.json beside it: copy both "
+            "from the folder of the model whose tokenizer it is"
+        )
 
 
 def check_pieces(folder: Path, where: str) -> None:

@@ -167,10 +167,18 @@ def under_adapters(at: Place) -> tuple[Incoming, ...]:
     return () if at.config.lora is None else the_base(at)
 
 
+def given_tokenizer(at: Place) -> tuple[Incoming, ...]:
+    """The folder of a tokenizer for a model from nothing, where one is given."""
+    folder = at.config.tokenizer.folder
+    return () if folder is None else (File(folder),)
+
+
 def the_tokenizer(at: Place) -> tuple[Incoming, ...]:
-    """The tokenizer that was trained here, the base model's, or that with the pieces that were added to it."""
-    made = at.config.extend_tokenizer is not None or at.config.base_model is None
-    return _assets("tokenizer/tokenizer", FOUNDATION) if made else given_base(at)
+    """The tokenizer that was trained here, one that was given, the base model's, or that with the pieces that were
+    added to it."""
+    if at.config.extend_tokenizer is not None:
+        return _assets("tokenizer/tokenizer", FOUNDATION)
+    return given_base(at) or given_tokenizer(at) or _assets("tokenizer/tokenizer", FOUNDATION)
 
 
 def the_prompts(at: Place) -> tuple[Incoming, ...]:

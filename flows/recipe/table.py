@@ -34,7 +34,6 @@ from flows.recipe.conditions import (
     is_iteration,
     takes_in_pairs,
     trains_base,
-    trains_tokenizer,
 )
 from flows.recipe.context_row import CONTEXT_ROW
 from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
@@ -81,7 +80,7 @@ from flows.recipe.step_configs import (
     rewarding,
     synthesizing,
 )
-from flows.recipe.tokenizer_row import EXTENSION_ROW
+from flows.recipe.tokenizer_row import EXTENSION_ROW, TOKENIZER_ROW
 from tasks.answer_held_out import PREFIX, answer_held_out
 from tasks.collect_preferences import collect_preferences
 from tasks.describe_corpus import describe_corpus
@@ -101,7 +100,6 @@ from tasks.pretrain import pretrain
 from tasks.rejection_sample import rejection_sample
 from tasks.synthesize_gatt import synthesize_gatt
 from tasks.train_reward import train_gold_reward, train_helpfulness_reward, train_safety_reward
-from tasks.train_tokenizer import train_tokenizer
 
 # --- what is read and made in several places -----------------------------------------------------------------------
 
@@ -148,13 +146,7 @@ FOUNDATION_ROWS = (
         {"corpus": "corpus", "dropped": "dropped", "counts": "corpus-counts", "examples": "dropped-examples"},
         when=trains_base,
     ),
-    Row(
-        train_tokenizer,
-        section("tokenizer"),
-        {"corpus": here("dataset/corpus")},
-        {"tokenizer": "tokenizer"},
-        when=trains_tokenizer,
-    ),
+    TOKENIZER_ROW,
     EXTENSION_ROW,
     FIT_ROW,
     OWN_ANSWERS_ROW,

@@ -3,13 +3,14 @@ would stop. It starts nothing and writes nothing.
 
 It goes through the plan as a run does, with heads of its own: what a step takes up is there for the next one, what it
 computes is not known yet. A step that reads such a result may turn out to be finished all the same, where the content
-comes out as it was; here it counts as one to compute.
+comes out as it was; here it counts as one to compute, perhaps.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from data_store.catalog.lineage import CHANGED
 from data_store.figures import seconds
 from data_store.names import AssetName
 from data_store.records import FinishedRun, Head, RunInput
@@ -30,7 +31,8 @@ Does = Literal["take up", "compute", "wait", "not reached"]
 class Foreseen:
     """One step of one part, and what a start `does` with it. `state`: as `halter status` has it, or «new» where the
     store has seen no run of it. `seconds`: what computing it took the last time, None where it never ended well.
-    `gate`: what of it would stop the run there."""
+    `gate`: what of it would stop the run there. `perhaps`: it is computed only where what it reads, which is made anew,
+    comes out otherwise."""
 
     part: str
     step: str
@@ -39,6 +41,7 @@ class Foreseen:
     reason: str
     seconds: float | None
     gate: str = ""
+    perhaps: bool = False
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -115,7 +118,8 @@ class _Walk:
         if anew:
             own = cell.reason if cell.state in ("stale", "tainted", "failed", "cancelled", "crashed") else ""
             reason = own or f"reads {', '.join(anew[:2])}{' …' if len(anew) > 2 else ''}, made anew"
-            return Foreseen(*call.key, "compute", state, reason, took)
+            perhaps = cell.state in ("fresh", "stale") and CHANGED not in cell.reason
+            return Foreseen(*call.key, "compute", state, reason, took, perhaps=perhaps)
         inputs = [
             RunInput(role, asset, self.heads[asset].version_id, self.heads[asset].run_id)
             for role, assets in call.assets.items()
@@ -150,7 +154,10 @@ def in_words(steps: Sequence[Foreseen]) -> str:
     count = {does: sum(each.does == does for each in steps) for does in ("compute", "take up", "wait", "not reached")}
     computed = [each for each in steps if each.does == "compute"]
     timed = [each.seconds for each in computed if each.seconds is not None]
-    told = f"{count['compute']} of {len(steps)} steps would be computed, {count['take up']} taken up"
+    told = f"{count['compute']} of {len(steps)} steps would be computed"
+    if perhaps := sum(each.perhaps for each in computed):
+        told += f" ({perhaps} of them only where what they read comes out otherwise)"
+    told += f", {count['take up']} taken up"
     if count["wait"] or count["not reached"]:
         told += f", {count['wait']} would wait for people, {count['not reached']} would not be reached"
     if timed:

@@ -56,6 +56,15 @@ def examine_policy(folder: Path) -> list[Finding]:
     return [*found, check_embeddings(model, renderer), check_padding(model, renderer)]
 
 
+def examine_tokenizer(folder: Path, template_date: date | None = None) -> list[Finding]:
+    """The same of a tokenizer with its chat template, without a model."""
+    tokenizer = opened_tokenizer(folder)
+    renderer, served = check_template(tokenizer, folder, template_date)
+    found = check_pieces(tokenizer, folder)
+    size = Finding("vocabulary", f"{len(renderer.tokenizer):,} tokens")
+    return [size, *([] if found is None else [found]), *served]
+
+
 def opened_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Raises ValueError where transformers cannot open it, and where it has no end of sequence."""
     try:

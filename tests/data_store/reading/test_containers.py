@@ -89,6 +89,11 @@ def test_what_a_data_set_saves_to_disk_can_be_read(tmp_path: Path) -> None:
 def test_what_is_null_in_a_table_is_not_given(tmp_path: Path) -> None:
     pq.write_table(pa.table({"q": ["a", "b"], "system": pa.array([None, "s"], pa.string())}), tmp_path / "a.parquet")
     assert [fields for _, fields in records(tmp_path / "a.parquet")] == [{"q": "a"}, {"q": "b", "system": "s"}]
+    first = next(read_records(source_files([tmp_path / "a.parquet"])[0]))
+    with pytest.raises(InputError, match=r"a\.parquet row 0: field 'system' is empty; fill or remove the row"):
+        first.text("system")
+    with pytest.raises(InputError, match=r"a\.parquet row 0: there is no field 'other'; the fields are q"):
+        first.text("other")
 
 
 def test_lines_that_cannot_be_read_are_left_out_with_their_place_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_lines_that_cannot_be_read_are_left_out_with_their_place_where_that_is_a
     table.write_text("q,a\nx,y\nx\nz,y\n")
     assert [source for source, _ in records(table, bad)] == ["a.csv:2", "a.csv:4"]
     (met,) = bad.taken()
-    assert met.detail.startswith(f"{table} line 3: 1 fields, but the header has 2")
+    assert met.detail.startswith("a.csv line 3: 1 fields, but the header has 2")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from data_store.content.publishing import describe_source
 from data_store.estimate import Estimate
 from data_store.incoming.sources import register
 from data_store.names import AssetName
+from data_store.reading.preference_formats.datasets import SCHEMA
 from data_store.reading.preference_readers import read_preferences
 from data_store.records import Metric, Publication, RunInput, RunOutput, RunRecord
 from data_store.store import Store
@@ -137,12 +138,32 @@ def test_a_data_card_says_how_much_whose_under_which_licence_and_what_was_left_o
 
 @pytest.mark.slow
 def test_datasets_opens_the_folder_by_its_card(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datasets import load_dataset
+    from datasets import Features, load_dataset
 
     halter("export", "dataset", "dataset/preferences@V1", tmp_path / "pairs")
     found = load_dataset(str(tmp_path / "pairs"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in found.items()} == {"heldout": 1, "train": 3}
     assert found["train"][0]["chosen"] == [{"role": "assistant", "content": "yes"}]
+    card = DatasetCard.load(tmp_path / "pairs" / "README.md").data.to_dict()
+    (told,) = card["dataset_info"]
+    assert Features._from_yaml_list(told["features"]) == Features.from_arrow_schema(SCHEMA)
+
+
+@pytest.mark.slow
+@pytest.mark.conformance(
+    "an export whose column begins with nulls does not open", equation="flows.shown.data_card:data_card"
+)
+def test_a_column_may_be_null_for_longer_than_datasets_looks(store: Store, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    folder = tmp_path / "pairs"
+    halter("export", "dataset", "dataset/preferences@V1", folder)
+    (first, *_) = (json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines())
+    rows = [{**first, "rating": None if number < 20 else "better"} for number in range(30)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # 2,000 bytes at a time in the place of its 10 MB
+    found = load_dataset(str(folder), chunksize=2000, split="train", cache_dir=str(tmp_path / "cache"))
+    assert found["rating"] == [None] * 20 + ["better"] * 10
 
 
 @pytest.mark.slow
