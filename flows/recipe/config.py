@@ -29,6 +29,7 @@ from flows.recipe.given_models import (
 )
 from flows.recipe.invalid import messages
 from flows.recipe.resources_config import ResourceConfig
+from flows.recipe.samplers import check_samplers
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -45,6 +46,7 @@ from models.config import (
     TokenizerConfig,
 )
 from models.mix_config import ExtendTokenizerConfig, MixConfig, check_extension
+from models.samplers.config import VllmConfig
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
 from tasks.describe_corpus import DescribeConfig
@@ -152,6 +154,7 @@ class RunConfig(Config):
         description="Measure what steps draw, and its CO2 by this country's grid: KOR",
     )
 
+    vllm: VllmConfig | None = Field(default=None, description="The engine behind sampler: docs/grow-to-a-cluster.md")
     resources: dict[str, ResourceConfig] = Field(
         default={}, description="Where steps are done, by their names or `default`: docs/grow-to-a-cluster.md"
     )
@@ -177,6 +180,7 @@ class RunConfig(Config):
                 "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
                 "data.demonstrations, or set own_answers: null"
             )
+        check_samplers(self)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
