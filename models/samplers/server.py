@@ -47,6 +47,7 @@ class Server:
     ) -> None:
         self.config, self._tell, self.model = config, tell, model
         self._told: deque[str] = deque(maxlen=_LINES)
+        self._errors: deque[str] = deque(maxlen=_LINES)  # a page of what it leaked follows them
         self._dtype, self._rank = dtype, lora_rank
         self._folder: Path | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -91,7 +92,7 @@ class Server:
         if self._process is None or self._process.poll() is not None:
             if self._listener is not None:
                 self._listener.join(1)
-            told = "\n".join(self._told)
+            told = "\n".join(self._errors or self._told)
             raise VllmError(f"the vLLM server ended; the same command does this step again. Its last words:\n{told}")
 
     def _command(self) -> list[str]:
@@ -114,7 +115,7 @@ class Server:
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         for line in process.stdout or ():
-            self._told.append(line.rstrip()[:500])
+            (self._errors if "Error" in line else self._told).append(line.rstrip()[:500])
             self._tell(f"vLLM: {line.rstrip()}")
 
     def _wait(self) -> None:

@@ -3,7 +3,6 @@
 import socket
 import time
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from models.samplers.client import Client, RefusedError, VllmError, http_client
 from models.samplers.config import VllmConfig
 from models.samplers.replies import check_reached
 from models.samplers.serving import Serving
-from tests.models.samplers.wrong_server import Answer, answering, says
+from tests.models.samplers.wrong_server import Answer, Asked, answering, says
 
 HERE = {
     "/version": says(b'{"version": "0.32.0"}'),
@@ -35,11 +34,11 @@ def asked(url: str, **more: float) -> bytes:
         return Client(http, settings, lambda: None).ask("POST", "/x", {"a": 1}, 100)
 
 
-def hangs_up(request: BaseHTTPRequestHandler) -> None:
+def hangs_up(request: Asked) -> None:
     request.connection.shutdown(socket.SHUT_RDWR)
 
 
-def drips(request: BaseHTTPRequestHandler) -> None:
+def drips(request: Asked) -> None:
     """A byte at a time, and never to an end."""
     request.send_response(200)
     request.end_headers()
@@ -91,7 +90,7 @@ def test_what_a_server_refuses_is_not_asked_again_and_its_word_on_a_key_is_not_r
 def test_a_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
 
-    def listens(request: BaseHTTPRequestHandler) -> None:
+    def listens(request: Asked) -> None:
         heard.append(request.headers["Authorization"])
         says(b"ok")(request)
 

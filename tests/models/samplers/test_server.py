@@ -61,6 +61,9 @@ def test_of_a_server_that_ends_the_last_words_are_told_and_nothing_is_left() -> 
     with pytest.raises(VllmError, match=r"ended; the same command.*\nno such option"), ends:
         pass
     assert has_ended(ends.group, 0)
+    errs = server("sh", "-c", "echo ValueError: no such option; for i in $(seq 50); do echo leaked; done")
+    with pytest.raises(VllmError, match=r"ended; the same command.*\nValueError: no such option$"), errs:
+        pass
 
 
 def test_a_server_that_does_not_answer_is_given_up_and_ended() -> None:
@@ -78,6 +81,7 @@ def test_a_server_that_heeds_no_signal_is_killed() -> None:
     assert has_ended(stubborn.group, 0)
 
 
+@pytest.mark.slow
 def test_where_the_guard_alone_is_killed_the_server_goes_all_the_same() -> None:
     alone = server(*FAMILY, seconds=30)
 

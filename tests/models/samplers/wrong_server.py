@@ -5,13 +5,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+
+class Asked(BaseHTTPRequestHandler):
+    """A request, with what came with it."""
+
+    body = b""
+
+
+Answer = Callable[[Asked], None]
 
 
 def says(body: bytes, status: int = 200) -> Answer:
     """An answer with this body."""
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def answer(request: Asked) -> None:
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
@@ -25,9 +32,9 @@ def answering(answers: dict[str, Answer]) -> Iterator[tuple[str, list[str]]]:
     """Its address, and the paths that were asked for so far."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Asked):
         def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append(self.path)
             answers.get(self.path, says(b"not found", 404))(self)
 
