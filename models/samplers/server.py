@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_HOST_IP": "127.0.0.1",  # its processes speak with each other
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
 }

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,11 @@ def test_what_a_killed_process_has_started_goes_as_a_whole() -> None:
         group = int(step.stdout.readline())
         begun(group, 4)  # the guard, the shell, and what it runs
         step.send_signal(signal.SIGKILL)
-    assert has_ended(group, 3)
+    try:
+        assert has_ended(group, 3)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def test_of_a_server_that_ends_the_last_words_are_told_and_nothing_is_left() -> None:

@@ -3,9 +3,11 @@
 import math
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,12 @@ from models.checkpoint import load_policy
 from models.config import SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Request, Response, sample
-from models.samplers.client import VllmError
+from models.samplers.client import VllmError, http_client
+from models.samplers.config import VllmConfig
+from models.samplers.replies import check_reached
 from models.samplers.served import BOUNDS, Called, ServedPolicy
 from models.samplers.serving import Serving
+from tests.ports import free_port
 from tests.vllm import MISSING, PROGRAM, VLLM, command_of, in_group
 
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not PROGRAM.exists(), reason=MISSING)]
@@ -140,6 +145,32 @@ def test_other_weights_at_the_place_of_an_adapter_are_the_ones_that_answer(
         policy = serving.policy(load_policy(place, base), place, base, "same")
         worst.append(worst_difference(policy, asked, drawn(policy, renderer, asked)))
     assert max(worst) < BOUNDS["float32"]
+
+
+def test_a_server_that_somebody_else_started_is_given_adapters_and_keeps_none(
+    served_folders: dict[str, Path], renderer: Renderer
+) -> None:
+    port = free_port()
+    words = [str(PROGRAM), "serve", str(served_folders["one"]), "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--enforce-eager", "--dtype", "float32", "--enable-lora", "--max-lora-rank", "8"]
+    words += ["--logprobs-mode", "processed_logprobs", "--served-model-name", "the-base"]
+    environment = {**os.environ, **VLLM.environment, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    config = VllmConfig(url=f"http://127.0.0.1:{port}", retries=0)
+    with subprocess.Popen(words, env=environment, start_new_session=True) as running:
+        try:
+            for _ in range(600):
+                time.sleep(0.5)
+                with suppress(VllmError):
+                    check_reached(config, VERSION)
+                    break
+            with Serving(config, VERSION, "float32", 8, print) as serving:
+                for name in ("adapter", "next_adapter"):
+                    policy, asked = opened(serving, served_folders, name), requests(renderer, 1.0)
+                    assert worst_difference(policy, asked, drawn(policy, renderer, asked)) < BOUNDS["float32"]
+            with http_client(config) as http:
+                assert [each["id"] for each in http.get("/v1/models").json()["data"]] == ["the-base"]
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
 
 
 def test_a_server_that_is_killed_at_work_is_an_error_with_its_last_words_and_leaves_nothing(
