@@ -24,8 +24,8 @@ from models.samplers.serving import Serving
 from tasks.answers import open_renderer
 
 TOPICS = ("lighthouses", "bread", "tides", "trains", "snow", "violins", "maps", "bees")
-ANSWERS, ROUNDS = 4, 3
-SAMPLING = SamplingConfig(max_new_tokens=64, batch_size=32)
+ANSWERS = 4
+SAMPLING = SamplingConfig(max_new_tokens=32, batch_size=32)
 
 
 def asked_of(folder: Path, round_: int) -> list[Request]:
@@ -48,8 +48,8 @@ def apart(policy: torch.nn.Module, requests: list[Request], answers: list[list[R
     return found
 
 
-def measure(folder: Path, config: VllmConfig, dtype: str) -> None:
-    """One precision."""
+def measure(folder: Path, config: VllmConfig, dtype: str, rounds: int) -> None:
+    """Write the figures of one precision."""
     policy, renderer = load_policy(folder, dtype=dtype), open_renderer(folder)
     differences: list[float] = []
     speeds: dict[str, list[float]] = {"torch": [], "vLLM": []}
@@ -59,7 +59,7 @@ def measure(folder: Path, config: VllmConfig, dtype: str) -> None:
         started = time.monotonic() - began
         served.sample(asked_of(folder, 0)[:1], SAMPLING, end_ids=renderer.end_ids)
         first = time.monotonic() - began - started
-        for round_ in range(1, ROUNDS + 1):
+        for round_ in range(1, rounds + 1):
             requests = asked_of(folder, round_)
             for name in ("torch", "vLLM"):
                 begin = time.monotonic()
@@ -71,13 +71,14 @@ def measure(folder: Path, config: VllmConfig, dtype: str) -> None:
                 speeds[name].append(tokens / (time.monotonic() - begin))
                 if name == "vLLM":
                     differences += apart(policy, requests, answers)
+    windows = [statistics.fmean(differences[i : i + 16]) for i in range(0, len(differences) - 15, 16)]
     ratios = [b / a for a, b in zip(speeds["torch"], speeds["vLLM"], strict=True)]
     sys.stdout.write(
         f"{dtype}: started in {started:.0f} s, first answer after {first:.0f} s more; tokens a second: "
         + ", ".join(f"{name} {statistics.median(each):.0f}" for name, each in speeds.items())
         + f"; vLLM / torch {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}); "
         f"log-probabilities apart at most {max(differences):.2g}, in the mean {statistics.fmean(differences):.2g}, "
-        f"of {len(differences)} tokens\n"
+        f"of {len(differences)} tokens; of 16 in a row at most {max(windows):.2g} in the mean\n"
     )
     sys.stdout.flush()
 
@@ -86,13 +87,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("command", nargs="+")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
     on_cpu = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     settings = {} if torch.cuda.is_available() else {"environment": on_cpu, "arguments": ("--enforce-eager",)}
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    for dtype in ("float32", "bfloat16"):
-        measure(given.folder, VllmConfig(command=tuple(given.command), **settings), dtype)  # type: ignore[arg-type]
+    measure(given.folder, VllmConfig.model_validate({"command": given.command, **settings}), given.dtype, given.rounds)
 
 
 if __name__ == "__main__":

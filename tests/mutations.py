@@ -2799,8 +2799,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a server is believed whatever its log-probabilities are",
         "models/samplers/served.py",
-        "if not worst <= bound:",
-        "if not worst <= 10 * bound:",
+        "if not distance <= bound:",
+        "if not distance <= 10 * bound:",
         (SERVED + "test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_nothing_beyond_it",),
     ),
     Mutation(

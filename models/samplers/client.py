@@ -12,6 +12,7 @@ from models.samplers.config import VllmConfig
 LONGEST_WAIT = 60.0
 _AGAIN = (408, 429)
 _SHOWN = 300
+_CONNECT_SECONDS = 10.0
 _MOST_BYTES = 1 << 20  # of an answer that is no completion
 
 
@@ -79,14 +80,13 @@ def http_client(config: VllmConfig, *, socket: str | None = None, connections: i
     """To the server behind a unix socket of ours, or to the one that the config names. Raises ValueError where the
     environment lacks the key that it names."""
     limits, headers = httpx.Limits(max_connections=connections), {"Accept-Encoding": "identity"}
+    timeout = httpx.Timeout(config.timeout_seconds, connect=min(_CONNECT_SECONDS, config.timeout_seconds))
     if socket is not None:
         transport = httpx.HTTPTransport(uds=socket, limits=limits)
-        return httpx.Client(
-            transport=transport, base_url="http://vllm", headers=headers, timeout=config.timeout_seconds
-        )
+        return httpx.Client(transport=transport, base_url="http://vllm", headers=headers, timeout=timeout)
     if config.key_variable is not None:
         key = os.environ.get(config.key_variable, "").strip()
         if not key:
             raise ValueError(f"key_variable: the environment has no {config.key_variable}: export it before the run")
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.Client(base_url=config.url or "", headers=headers, timeout=config.timeout_seconds, limits=limits)
+    return httpx.Client(base_url=config.url or "", headers=headers, timeout=timeout, limits=limits)

@@ -17,7 +17,7 @@ def plain_address(url: str) -> str:
     """The address without a slash at its end. Raises ValueError for what is none over HTTP, and for one that holds more
     than a place: a password in it would be written down."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("write it like https://api.example.org/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("no user, password, query or fragment here: name the key's variable in key_variable")

@@ -2,12 +2,12 @@
 
 from typing import Annotated, TypeVar
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.samplers.client import Client, VllmError, http_client
 from models.samplers.config import VllmConfig
 
+_LOOK_SECONDS = 10.0
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
@@ -63,8 +63,6 @@ def base_of(client: Client, version: str) -> Served:
 
 def check_reached(config: VllmConfig, version: str) -> None:
     """Raises ValueError or VllmError where the server that the config names does not answer, or is another version."""
-    with http_client(config) as http:
-        try:
-            base_of(Client(http, config.model_copy(update={"retries": 0}), lambda: None), version)
-        except httpx.InvalidURL as error:
-            raise ValueError(f"vllm.url: {error}") from None
+    look = config.model_copy(update={"retries": 0, "timeout_seconds": min(_LOOK_SECONDS, config.timeout_seconds)})
+    with http_client(look) as http:
+        base_of(Client(http, look, lambda: None), version)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -21,8 +22,9 @@ from models.seeds import derive_seed
 
 COMPARED_TOKENS = 16
 COMPARED_AT = 0.7  # not 1: a server that gives log-probabilities without the temperature is found so
-BOUNDS = {"float32": 1e-3, "bfloat16": 0.25}
-"""How far a log-probability of vLLM may be from torch's of the same weights."""
+BOUNDS = {"float32": 1e-3, "bfloat16": 0.15}
+"""How far vLLM's log-probabilities may be from torch's of the same weights: in float32 each of them, in bfloat16 their
+mean. There a single one of a thousand is rounded to half a nat from the other, and the mean is steady."""
 _MOST_BYTES = (1 << 16, 1 << 10)  # of a completion: for itself, and for each token of prompt and response
 
 
@@ -136,13 +138,13 @@ class ServedPolicy:
         with torch.inference_mode():
             logits = self.policy(input_ids=ids, logits_to_keep=room + 1).logits[:, :-1]
             ours = token_logprobs(logits, ids[:, len(prompt) :], COMPARED_AT)[0].tolist()
-        worst = max(abs(a - b) for a, b in zip(ours, drawn.logprobs, strict=True))
-        bound = BOUNDS[self._dtype]
-        if not worst <= bound:
+        apart = [abs(a - b) for a, b in zip(ours, drawn.logprobs, strict=True)]
+        distance, bound = max(apart) if self._dtype == "float32" else fmean(apart), BOUNDS[self._dtype]
+        if not distance <= bound:
             raise VllmError(
-                f"vLLM's log-probabilities of {room} tokens are up to {worst:.2g} from torch's of the same weights, "
+                f"vLLM's log-probabilities of {room} tokens are {distance:.2g} from torch's of the same weights, "
                 f"and {bound:g} is allowed with {self._dtype}: it answers with other weights, or with another "
                 "--logprobs-mode than processed_logprobs; start the server anew"
             )
         self._compared = True
-        self._tell(f"vLLM's log-probabilities of {room} tokens are within {worst:.2g} of torch's")
+        self._tell(f"vLLM's log-probabilities of {room} tokens are within {distance:.2g} of torch's")

@@ -24,6 +24,7 @@ from models.samplers.config import VllmConfig
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 NAME = "policy"
 _STOP_SECONDS = 10.0
+_LONGEST_SOCKET = 100  # the kernel takes 107 bytes
 _LINES = 12
 _NOT_ITS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")  # of this process's environment
 _ENVIRONMENT = {
@@ -57,8 +58,10 @@ class Server:
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="vllm-"))  # of this user alone
         try:
+            if len(self.socket) > _LONGEST_SOCKET:
+                raise ValueError(f"{self.socket} is too long for a socket: set TMPDIR to a folder with a shorter name")
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *self._command()],
+                [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(self._folder), *self._command()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -29,8 +29,8 @@ def policy(served_folders: dict[str, Path]) -> nn.Module:
     return load_policy(served_folders["one"])
 
 
-def torch_answers(policy: nn.Module, off: float, heard: list[dict[str, Any]]) -> Answer:
-    """Draws by torch, as it is asked; each log-probability is `off` by so much."""
+def torch_answers(policy: nn.Module, off: float, first: float, heard: list[dict[str, Any]]) -> Answer:
+    """Draws by torch, as it is asked; each log-probability is `off` by so much, the first by so much more."""
 
     def answer(request: Asked) -> None:
         asked = json.loads(request.body)
@@ -41,7 +41,7 @@ def torch_answers(policy: nn.Module, off: float, heard: list[dict[str, Any]]) ->
         choice = {
             "token_ids": drawn.ids,
             "prompt_token_ids": asked["prompt"],
-            "logprobs": {"token_logprobs": [each - off for each in drawn.logprobs]},
+            "logprobs": {"token_logprobs": [each - off - (0 if i else first) for i, each in enumerate(drawn.logprobs)]},
             "finish_reason": "stop" if drawn.finished else "length",
         }
         says(json.dumps({"choices": [choice]}).encode())(request)
@@ -51,9 +51,14 @@ def torch_answers(policy: nn.Module, off: float, heard: list[dict[str, Any]]) ->
 
 @contextmanager
 def served(
-    policy: nn.Module, heard: list[dict[str, Any]], off: float = 0.0, dtype: str = "float32", context: int = 256
+    policy: nn.Module,
+    heard: list[dict[str, Any]],
+    off: float = 0.0,
+    first: float = 0.0,
+    dtype: str = "float32",
+    context: int = 256,
 ) -> Iterator[ServedPolicy]:
-    with answering({"/v1/completions": torch_answers(policy, off, heard)}) as (url, _):
+    with answering({"/v1/completions": torch_answers(policy, off, first, heard)}) as (url, _):
         config = VllmConfig(url=url, retries=0)
         with http_client(config) as http:
             client = Client(http, config, lambda: None)
@@ -112,9 +117,16 @@ def test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_no
 ) -> None:
     draw(ASKED, [], off=0.9 * BOUNDS[dtype], dtype=dtype)
     heard: list[dict[str, Any]] = []
-    with pytest.raises(VllmError, match=r"of 16 tokens are up to .* it answers with other weights"):
+    with pytest.raises(VllmError, match=r"of 16 tokens are .* it answers with other weights"):
         draw(ASKED, heard, off=1.1 * BOUNDS[dtype], dtype=dtype)
     assert [(each["max_tokens"], each["temperature"]) for each in heard] == [(16, 0.7)]
+
+
+def test_one_token_may_be_rounded_far_in_bfloat16_and_in_float32_none(draw: Draw) -> None:
+    """.5 of one token is .03 in the mean of 16."""
+    draw(ASKED, [], first=0.5, dtype="bfloat16")
+    with pytest.raises(VllmError, match=r"of 16 tokens are 0\.5 from torch's .* and 0\.001 is allowed"):
+        draw(ASKED, [], first=0.5, dtype="float32")
 
 
 def test_it_is_compared_once_and_where_there_is_little_room_by_as_many_tokens_as_there_are(

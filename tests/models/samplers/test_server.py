@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,9 @@ def server(*command: str, seconds: float = 30) -> Server:
 
 
 @pytest.mark.conformance("a server outlives the step that started it", equation="models.samplers.guard:main")
-def test_what_a_killed_process_has_started_goes_as_a_whole() -> None:
+def test_what_a_killed_process_has_started_goes_as_a_whole(tmp_path: Path) -> None:
+    open_here = tmp_path / "open"
+    open_here.mkdir()
     starts = (
         "import os, subprocess, sys, time\n"
         "started = subprocess.Popen([sys.executable, '-I', '-S', sys.argv[1], str(os.getpid()), *sys.argv[2:]], "
@@ -48,7 +51,7 @@ def test_what_a_killed_process_has_started_goes_as_a_whole() -> None:
         "print(started.pid, flush=True)\n"
         "time.sleep(300)\n"
     )
-    words = [sys.executable, "-I", "-S", "-c", starts, guard.__file__, *FAMILY]
+    words = [sys.executable, "-I", "-S", "-c", starts, guard.__file__, str(open_here), *FAMILY]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as step:
         assert step.stdout is not None
         group = int(step.stdout.readline())
@@ -56,6 +59,7 @@ def test_what_a_killed_process_has_started_goes_as_a_whole() -> None:
         step.send_signal(signal.SIGKILL)
     try:
         assert has_ended(group, 3)
+        assert not open_here.exists()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
@@ -98,6 +102,15 @@ def test_where_the_guard_alone_is_killed_the_server_goes_all_the_same() -> None:
     with pytest.raises(VllmError, match="ended"), alone:
         pass
     assert has_ended(alone.group, 0)
+
+
+def test_a_folder_that_is_too_deep_for_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(ValueError, match="is too long for a socket: set TMPDIR"), server(*FAMILY):
+        pass
+    assert list(deep.iterdir()) == []
 
 
 def test_an_adapter_of_a_higher_rank_than_vllm_takes_is_refused_before_anything_is_started() -> None:
