@@ -65,7 +65,7 @@ $(CLUSTER)/.installed: Makefile
 # is built for another torch. The program asks for the version of a package that is called vllm.
 VLLM := build/vllm
 
-test-vllm: $(READY) $(VLLM)/.installed  ## answers drawn by a real vLLM server on the CPU; about ten minutes
+test-vllm: $(READY) $(VLLM)/.installed  ## answers drawn by a real vLLM server on the CPU; ten to twenty minutes
 	$(VENV)/bin/python -m pytest -m vllm
 
 $(VLLM)/.installed: Makefile
