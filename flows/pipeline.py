@@ -16,6 +16,7 @@ from flows.intakes import take_in
 from flows.iteration import iteration
 from flows.recipe.config import RunConfig, load_config
 from flows.resources import check_ready
+from flows.samplers import check_servers
 from flows.server.cancellation import cancellable
 from flows.session import recall, session_of, sole_config
 from flows.shown.artifact_index import publish_index
@@ -70,6 +71,7 @@ def recipe(
         places = computed(foresee(session.store, session.plan, config.gates, standing.cells))
         session.check(places)
         check_ready(session, places)
+        check_servers(session, places)
         waits, stop, ended = None, None, list[State[Any]]()
         try:
             with tags("iteration:V0"):

@@ -14,6 +14,7 @@ from flows.gates import StoppedAtGateError, is_needed
 from flows.intakes import check_taken
 from flows.orders import Order, descendants, read_order, rerun_command
 from flows.resources import check_ready
+from flows.samplers import check_servers
 from flows.server.cancellation import cancellable
 from flows.session import Session, recall, session_of
 from flows.shown.artifact_index import publish_index
@@ -72,6 +73,7 @@ def rerun(
         look_into_files(session, to_compute)
         session.check(to_compute)
         check_ready(session, to_compute)
+        check_servers(session, to_compute)
         stop, wait = None, None
         try:
             for place in places:

@@ -35,9 +35,7 @@ class Config(BaseModel):
 class TokenizerConfig(Config):
     """SentencePiece BPE (Llama 2, section 2.2)."""
 
-    vocab_size: int = Field(
-        default=32_000, ge=300, description="Pieces, the 256 bytes and the control symbols included"
-    )
+    vocab_size: int = Field(default=32_000, ge=300, description="Pieces, with the 256 bytes and the control symbols")
     character_coverage: float = Field(
         default=0.9995,
         gt=0.9,
@@ -51,9 +49,7 @@ class TokenizerConfig(Config):
 class ArchitectureConfig(Config):
     """A Llama that is trained from nothing. `preset` names a published size; every other value given overrides it."""
 
-    preset: str | None = Field(
-        default=None, description="A published size, such as llama2-7b or llama3-8b; little is the demo's"
-    )
+    preset: str | None = Field(default=None, description="A published size, as llama2-7b; little is the demo's")
     hidden_size: int | None = Field(default=None, ge=8, description="Width of the model")
     num_layers: int | None = Field(default=None, ge=1, le=1000, description="Transformer blocks")
     num_heads: int | None = Field(default=None, ge=1, description="Attention heads; they share hidden_size evenly")
@@ -81,6 +77,7 @@ class LoraConfig(Config):
 
 
 Kernel = Literal["auto", "torch", "onednn"]
+Sampler = Literal["torch", "vllm-0.32.0"]
 
 
 class TrainerConfig(Config):
@@ -248,13 +245,16 @@ class SamplingConfig(Config):
         description="CPU threads of torch; more can be slower on a shared machine, and go with one shard alone. Where "
         "the section above has threads of its own, those count and not this one",
     )
+    sampler: Sampler = Field(
+        default="torch",
+        exclude_if=lambda sampler: sampler == "torch",
+        description="Who draws in `collect`, `rejection` and `evaluate`: torch, or the engine that `vllm` tells of",
+    )
 
     @model_validator(mode="after")
     def _threads_or_shards(self) -> Self:
         if self.threads > 1 and self.shards > 1:
-            raise ValueError(
-                f"threads {self.threads} and shards {self.shards} do not go together: set one of them to 1"
-            )
+            raise ValueError(f"threads {self.threads} and shards {self.shards} do not go together: set one to 1")
         return self
 
 
@@ -315,10 +315,9 @@ class PPOConfig(TrainerConfig):
 
     @model_validator(mode="after")
     def _mini_batches_fill_the_batch(self) -> "PPOConfig":
-        if self.batch_size % self.mini_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of mini_batch_size {self.mini_batch_size}"
-            )
+        size, part = self.batch_size, self.mini_batch_size
+        if size % part:
+            raise ValueError(f"batch_size {size} must be a multiple of mini_batch_size {part}")
         return self
 
 

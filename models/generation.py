@@ -68,11 +68,7 @@ def sample(
     nothing here. Raises ValueError for a prompt that leaves no room in the context.
     """
     limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
-    for i, request in enumerate(requests):
-        if not request.ids or len(request.ids) >= limit:
-            raise ValueError(
-                f"prompt {i + 1} has {len(request.ids)} tokens; the context holds {limit}, answer included"
-            )
+    require_room(requests, limit)
     batches = _batches(requests, config.batch_size)
     results: list[list[Response]] = [[] for _ in requests]
     was_training, done = model.training, 0
@@ -89,6 +85,15 @@ def sample(
     finally:
         model.train(was_training)
     return results
+
+
+def require_room(requests: Sequence[Request], limit: int) -> None:
+    """Raise ValueError for a prompt that leaves no room for an answer in a context of `limit` tokens."""
+    for i, request in enumerate(requests):
+        if not request.ids or len(request.ids) >= limit:
+            raise ValueError(
+                f"prompt {i + 1} has {len(request.ids)} tokens; the context holds {limit}, answer included"
+            )
 
 
 def _batches(requests: Sequence[Request], size: int) -> list[list[int]]:

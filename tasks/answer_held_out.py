@@ -9,7 +9,7 @@ from tasks.answers import open_renderer
 from tasks.engine.step import BASE, Input, Output, Step, StepRun, step
 from tasks.evaluations.held_out_answers import response_rows
 from tasks.evaluations.registry import EvaluateConfig, held_out_prompts
-from tasks.sampling import draw
+from tasks.sampling import draw, speakers
 
 PREFIX = "answer_as_"
 """Of the names of steps: what figures call the policy follows."""
@@ -44,15 +44,17 @@ def answer_held_out(run: StepRun, config: AnswerHeldOutConfig) -> Mapping[str, f
     role = "folder" if run.all_inputs("folder") else "policy"
     base = None if role == "folder" else run.optional_path("base")
     prompts = held_out_prompts(run.records("prompts"), config)
-    answers = draw(
-        load_policy(run.path(role), base, dtype=config.sampling.dtype),
-        open_renderer(run.path(role)),
-        [prompt["messages"] for prompt in prompts],
-        config.sampling,
-        temperatures=[config.temperature],
-        seed=run.seed,
-        on_progress=lambda part: run.progress(part, "answering held-out prompts"),
-    )
+    policy = load_policy(run.path(role), base, dtype=config.sampling.dtype)
+    with speakers(run, config.sampling) as speaker_of:
+        answers = draw(
+            speaker_of(role, policy),
+            open_renderer(run.path(role)),
+            [prompt["messages"] for prompt in prompts],
+            config.sampling,
+            temperatures=[config.temperature],
+            seed=run.seed,
+            on_progress=lambda part: run.progress(part, "answering held-out prompts"),
+        )
     rows = response_rows(
         run, config, prompts, [one for (one,) in answers], policy=run.version(role), called=config.name
     )

@@ -8,11 +8,9 @@ from models.config import SamplingConfig
 from models.seeds import derive_seed
 from tasks.answers import row_id
 from tasks.engine.step import StepRun
-from tasks.sampling import draw
+from tasks.sampling import Speaker, draw
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from models.dialogue import Renderer
 
 Rows = list[dict[str, Any]]
@@ -20,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 def draw_candidates(
     run: StepRun,
-    policy: "nn.Module",
+    policy: Speaker,
     renderer: "Renderer",
     batch: Sequence[Mapping[str, Any]],
     sampling: SamplingConfig,

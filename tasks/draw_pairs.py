@@ -3,7 +3,7 @@ the same prompts. All of them are judged, or earlier reward models choose among 
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,11 @@ from tasks.answers import open_renderer, row_id
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.held_out import is_held_out
 from tasks.pair_strategy import PairStrategyConfig, shown_pairs
-from tasks.sampling import draw_each
+from tasks.sampling import Speaker, draw_each, speakers
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tasks.engine.call import StepCall
 
 VARIANTS = ("policy", "previous")
@@ -93,7 +95,8 @@ def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
         more = random.Random(seed)
         prompts = _further_prompts(run, config, config.strategy.draw_factor, batches[0].prompts, more)
         batches.append(_batch(config, prompts, more, seed))
-    responses = [_answers(run, config, batches, side) for side in range(len(VARIANTS))]
+    with speakers(run, config.sampling) as speaker_of:
+        responses = [_answers(run, config, batches, side, speaker_of) for side in range(len(VARIANTS))]
     drawn = [_rows(run, batch, [of[number] for of in responses]) for number, batch in enumerate(batches)]
     rows = drawn[0]
     metrics: dict[str, float] = {}
@@ -198,17 +201,24 @@ def _further_prompts(
     return further
 
 
-def _answers(run: StepRun, config: DrawConfig, batches: list[_Batch], side: int) -> list[list[Any]]:
+def _answers(
+    run: StepRun,
+    config: DrawConfig,
+    batches: list[_Batch],
+    side: int,
+    speaker_of: "Callable[[str, nn.Module], Speaker]",
+) -> list[list[Any]]:
     """One variant's answer to each prompt of each batch, at its temperature."""
     from models.checkpoint import load_policy
 
     variant = VARIANTS[side]
     policy = load_policy(run.path(variant), run.optional_path("base"), dtype=config.sampling.dtype)
+    speaker = speaker_of(variant, policy)
     renderer = open_renderer(run.path("policy"))
     drawn: list[list[Any]] = []
     for place, batch in enumerate(batches):
         answers = draw_each(
-            policy,
+            speaker,
             renderer,
             [prompt["messages"] for prompt in batch.prompts],
             config.sampling,

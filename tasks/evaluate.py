@@ -15,7 +15,7 @@ from tasks.evaluations.evaluation import Subject
 from tasks.evaluations.held_out_answers import response_rows
 from tasks.evaluations.registry import EVALUATIONS, HEADLINE, INPUTS, EvaluateConfig, held_out_prompts, metrics_of
 from tasks.judging.annotators import AnnotatorConfig
-from tasks.sampling import draw
+from tasks.sampling import draw, speakers
 
 
 class EvaluateStepConfig(EvaluateConfig):
@@ -53,26 +53,28 @@ def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
     renderer = open_renderer(run.path("policy"))
     policy = load_policy(run.path("policy"), base, dtype=config.sampling.dtype)
     prompts = held_out_prompts(run.records("prompts"), config)
-    answers = [
-        responses[0]
-        for responses in draw(
-            policy,
-            renderer,
-            [prompt["messages"] for prompt in prompts],
-            config.sampling,
-            temperatures=[config.temperature],
-            seed=run.seed,
-            on_progress=lambda part: run.progress(0.5 * part, "answering held-out prompts"),
-        )
-    ]
-    rows = response_rows(run, config, prompts, answers, policy=run.version("policy"), called=run.part)
-    baseline = {row["prompt_id"]: row for row in run.records("baseline") or rows}
-    annotator = None if config.annotator is None else config.annotator.open()
-    subject = Subject(run, policy, renderer, base, annotator, prompts, answers, baseline)
     metrics: dict[str, float | Estimate] = {}
-    for each in EVALUATIONS:
-        if all(run.all_inputs(role) for role in each.inputs) and not (each.judged and annotator is None):
-            metrics |= each.measure(subject, config)
+    with speakers(run, config.sampling) as speaker_of:
+        speaker = speaker_of("policy", policy)
+        answers = [
+            responses[0]
+            for responses in draw(
+                speaker,
+                renderer,
+                [prompt["messages"] for prompt in prompts],
+                config.sampling,
+                temperatures=[config.temperature],
+                seed=run.seed,
+                on_progress=lambda part: run.progress(0.5 * part, "answering held-out prompts"),
+            )
+        ]
+        rows = response_rows(run, config, prompts, answers, policy=run.version("policy"), called=run.part)
+        baseline = {row["prompt_id"]: row for row in run.records("baseline") or rows}
+        annotator = None if config.annotator is None else config.annotator.open()
+        subject = Subject(run, policy, renderer, base, annotator, prompts, answers, baseline, speaker)
+        for each in EVALUATIONS:
+            if all(run.all_inputs(role) for role in each.inputs) and not (each.judged and annotator is None):
+                metrics |= each.measure(subject, config)
 
     run.write_rows("responses", rows)
     if run.wants("judgements"):

@@ -17,7 +17,7 @@ from tasks.engine.step import BASE, Input, Measurements, Output, StepRun, step
 from tasks.estimates import mean_of, score_of
 from tasks.reward_curves import JUDGE, metrics_of, names_of, reward_curves, table_of
 from tasks.safety_level import threshold_of
-from tasks.sampling import score
+from tasks.sampling import Speaker, score, speakers
 from tasks.temperature_tuning import AUTO, Temperature, TuningConfig, tuned_temperature
 
 if TYPE_CHECKING:
@@ -121,10 +121,13 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
         return [load_reward(run.path(role), base, dtype=config.sampling.dtype) for role in REWARDS]
 
     threshold = threshold_of(run.path("safety_reward"), config.safety_threshold)
-    temperatures, tuned = _temperatures(run, config, policy, reward_models, renderer, threshold)
-    drawn = draw_candidates(
-        run, policy, renderer, batch, config.sampling, temperatures, config.samples, progress=(0.3 if tuned else 0, 0.6)
-    )
+    with speakers(run, config.sampling) as speaker_of:
+        speaker = speaker_of("policy", policy)
+        temperatures, tuned = _temperatures(run, config, speaker, reward_models, renderer, threshold)
+        progress = (0.3 if tuned else 0, 0.6)
+        drawn = draw_candidates(
+            run, speaker, renderer, batch, config.sampling, temperatures, config.samples, progress=progress
+        )
     able = [i for i, row in enumerate(drawn) if _may_stay(row, config)]
     if not able and not earlier:
         raise ValueError(
@@ -190,7 +193,7 @@ def _again(run: StepRun, config: RejectionConfig, earlier: Rows, answered: set[s
 def _temperatures(
     run: StepRun,
     config: RejectionConfig,
-    policy: "nn.Module",
+    policy: Speaker,
     reward_models: "Callable[[], list[nn.Module]]",
     renderer: "Renderer",
     threshold: float,

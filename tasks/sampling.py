@@ -1,21 +1,46 @@
-"""Drawing and scoring answers for steps, on the shards that the config asks for."""
+"""Drawing and scoring answers for steps: on the shards that the config asks for, or drawn by the server that it
+names."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Union
 
 from models.config import SamplingConfig
+from models.samplers.config import version_of
 from models.seeds import derive_seed
 from tasks.answers import Dialogue, Drawn, Messages, dialogue_ids
+from tasks.engine.step import StepRun
 
 if TYPE_CHECKING:
     from torch import nn
 
     from models.dialogue import Renderer
     from models.generation import Request, Response
+    from models.samplers.served import ServedPolicy
+
+Speaker = Union["nn.Module", "ServedPolicy"]
+"""Who answers for a policy: the model itself, or a server."""
+
+
+@contextmanager
+def speakers(run: StepRun, config: SamplingConfig) -> "Iterator[Callable[[str, nn.Module], Speaker]]":
+    """Gives who answers for the policy of a role, which is open here: itself, unless the config names a server. That
+    one speaks for one policy at a time, and ends with the block. Raises ValueError where nothing says how it is
+    reached."""
+    version = version_of(config)
+    if version is None:
+        yield lambda _role, policy: policy
+        return
+    from models.samplers.serving import Serving
+
+    if run.vllm is None:
+        raise ValueError(f"sampler: {config.sampler} needs the section vllm, which says how it is reached")
+    with Serving(run.vllm, version, config.dtype, config.batch_size, run.log) as serving:
+        yield lambda role, policy: serving.policy(policy, run.path(role), run.optional_path("base"), run.version(role))
 
 
 def draw(
-    policy: "nn.Module",
+    policy: Speaker,
     renderer: "Renderer",
     dialogues: Sequence[Messages],
     config: SamplingConfig,
@@ -30,7 +55,7 @@ def draw(
 
 
 def draw_each(
-    policy: "nn.Module",
+    policy: Speaker,
     renderer: "Renderer",
     dialogues: Sequence[Messages],
     config: SamplingConfig,
@@ -43,30 +68,39 @@ def draw_each(
     shards and batches."""
     from models.devices import use_threads
     from models.generation import Request, sample
+    from models.samplers.served import ServedPolicy
     from models.shards import map_shards
 
     use_threads(config.threads)
+    heard = on_progress or _unheard
     requests = [
         Request(renderer.prompt(messages), wanted, derive_seed(seed, "prompt", i))
         for i, (messages, wanted) in enumerate(zip(dialogues, temperatures, strict=True))
     ]
+    if isinstance(policy, ServedPolicy):
+        return _as_answers(policy.sample(requests, config, end_ids=renderer.end_ids, on_progress=heard), renderer)
+    model = policy
 
     def part(mine: "Sequence[Request]", shard: int) -> "list[list[Response]]":
         return sample(
-            policy,
+            model,
             mine,
             config,
             end_ids=renderer.end_ids,
             pad_id=renderer.pad_id,
-            on_progress=on_progress if on_progress and shard == 0 else _unheard,
+            on_progress=heard if shard == 0 else _unheard,
         )
 
+    return _as_answers(map_shards(part, requests, config.shards), renderer)
+
+
+def _as_answers(drawn: "Sequence[Sequence[Response]]", renderer: "Renderer") -> list[list[Drawn]]:
     return [
         [
             Drawn(renderer.response(r.ids), r.ids, r.finished, renderer.identity, f"answer {k} to prompt {i}")
             for k, r in enumerate(responses)
         ]
-        for i, responses in enumerate(map_shards(part, requests, config.shards))
+        for i, responses in enumerate(drawn)
     ]
 
 

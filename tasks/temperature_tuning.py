@@ -21,7 +21,7 @@ from tasks.candidates import Rows, combined, draw_candidates
 from tasks.engine.step import StepRun
 from tasks.estimates import mean_of
 from tasks.reward_curves import JUDGE, metrics_of, reward_curves, table_of
-from tasks.sampling import score
+from tasks.sampling import Speaker, score
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +54,7 @@ def tuned_temperature(
     run: StepRun,
     config: TuningConfig,
     sampling: SamplingConfig,
-    policy: "nn.Module",
+    policy: Speaker,
     models: "Sequence[nn.Module]",
     renderer: "Renderer",
     *,

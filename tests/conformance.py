@@ -678,6 +678,29 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "a step whose flow was stopped, or says nothing for as long as its lease, ends, with its processes",
         ),
         Row(
+            "a server that has the weights of before answers for the new ones",
+            "whole weights and adapters one after the other draw by torch's log-probabilities (1e-3); a server that "
+            "kept the adapter of before is refused, before the first answer",
+            "nothing that it says tells of it",
+        ),
+        Row(
+            "a server gives log-probabilities of another temperature than it draws at",
+            "those of .7, 1 and 1.3 are torch's at .7, 1 and 1.3",
+        ),
+        Row(
+            "a server's answer is taken as it comes",
+            "ids outside of the vocabulary, more or fewer tokens than were asked for, another prompt, an end that is "
+            "none, log-probabilities that are missing or not finite, answers without end: refused",
+        ),
+        Row(
+            "a server outlives the step that started it",
+            "killed by SIGKILL, a step takes its server with all its processes along",
+        ),
+        Row(
+            "an answer depends on what a server is asked beside it",
+            "each response has a seed of its own: alone and among others it is the same, at another place another one",
+        ),
+        Row(
             "a server is asked because a stranger's folder names it",
             "import, restore, repair, verify and backup refuse a folder whose places.json names a server",
         ),

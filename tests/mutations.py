@@ -105,6 +105,8 @@ TUNING = "tests/tasks/test_temperature_tuning.py::test_"
 OWN = "tests/tasks/test_own_answers.py::"
 DISTILLED = "tests/tasks/test_distill_context.py::"
 PEOPLE = "tests/tasks/judging/test_by_people.py::"
+SERVED = "tests/models/samplers/test_served.py::"
+COMPLETIONS = "tests/models/samplers/test_completions.py::"
 FIVE_TOKENS = "test_the_loss_of_five_tokens_is_the_nll_by_hand"
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -2809,6 +2811,70 @@ MUTATIONS: tuple[Mutation, ...] = (
         "dataset_info=[",
         "untold=[",
         ("tests/flows/commands/test_cards.py::test_a_column_may_be_null_for_longer_than_datasets_looks",),
+    ),
+    # models/samplers
+    Mutation(
+        "a server is believed whatever its log-probabilities are",
+        "models/samplers/served.py",
+        "if not distance <= bound:",
+        "if not distance <= 10 * bound:",
+        (SERVED + "test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_nothing_beyond_it",),
+    ),
+    Mutation(
+        "a server is not compared anew after the policy was changed",
+        "models/samplers/served.py",
+        """        self._compared = False
+""",
+        """        self._compared = True
+""",
+        (SERVED + "test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_nothing_beyond_it",),
+    ),
+    Mutation(
+        "the responses to a prompt share one seed, and are one response",
+        "models/samplers/served.py",
+        'derive_seed(request.seed, "response", k)',
+        'derive_seed(request.seed, "response", 0)',
+        (SERVED + "test_each_response_is_asked_for_by_a_seed_of_its_own_whatever_else_is_asked",),
+    ),
+    Mutation(
+        "a server ends answers where it takes an end for one",
+        "models/samplers/served.py",
+        '"ignore_eos": True',
+        '"ignore_eos": False',
+        (SERVED + "test_the_whole_distribution_is_asked_for_and_the_ends_of_the_template_alone",),
+    ),
+    Mutation(
+        "an id outside of the vocabulary is taken from a server",
+        "models/samplers/completions.py",
+        "0 <= each < vocabulary",
+        "0 <= each <= vocabulary",
+        (COMPLETIONS + "test_what_cannot_be_a_response_is_refused",),
+    ),
+    Mutation(
+        "a server's answer is heard without end",
+        "models/samplers/client.py",
+        "if time.monotonic() > deadline:",
+        "if time.monotonic() > deadline + 60:",
+        (
+            "tests/models/samplers/test_client.py::test_an_answer_that_never_ends_is_given_up_after_the_time_of_one_request",
+        ),
+    ),
+    Mutation(
+        "a server outlives the step that started it",
+        "models/samplers/guard.py",
+        "while command.poll() is None and os.getppid() == parent:",
+        "while command.poll() is None:",
+        ("tests/models/samplers/test_server.py::test_what_a_killed_process_has_started_goes_as_a_whole",),
+    ),
+    Mutation(
+        "who draws is no part of what made a version",
+        "models/config.py",
+        'exclude_if=lambda sampler: sampler == "torch",',
+        "exclude=True,",
+        (
+            "tests/flows/recipe/test_samplers.py::"
+            "test_the_sampler_is_part_of_what_made_a_version_of_the_steps_that_draw_by_it_and_of_no_other",
+        ),
     ),
 )
 

@@ -20,6 +20,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "lora": {},
         "contamination": {},
         "resources": {"STEP": {}},
+        "vllm": {"command": ["vllm", "serve"]},
         "quality": {
             "languages": ["en"],
             **{

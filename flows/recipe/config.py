@@ -31,6 +31,7 @@ from flows.recipe.given_models import (
 )
 from flows.recipe.invalid import messages
 from flows.recipe.resources_config import ResourceConfig
+from flows.recipe.samplers import check_samplers
 from flows.recipe.schedule_config import ScheduleConfig
 from flows.recipe.watch_config import GateConfig, NotifyConfig, TrackerName
 from flows.recipe.yaml_text import read_yaml_file
@@ -46,6 +47,7 @@ from models.config import (
     SFTConfig,
 )
 from models.mix_config import ExtendTokenizerConfig, MixConfig, check_extension
+from models.samplers.config import VllmConfig
 from models.tokenizer_config import TokenizerSectionConfig
 from tasks.benchmarks.config import BenchmarksConfig
 from tasks.collect_preferences import CollectConfig
@@ -154,6 +156,7 @@ class RunConfig(Config):
         description="Measure what steps draw, and its CO2 by this country's grid: KOR",
     )
 
+    vllm: VllmConfig | None = Field(default=None, description="The engine behind sampler: docs/grow-to-a-cluster.md")
     resources: dict[str, ResourceConfig] = Field(
         default={}, description="Where steps are done, by their names or `default`: docs/grow-to-a-cluster.md"
     )
@@ -180,18 +183,14 @@ class RunConfig(Config):
                 "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
                 "data.demonstrations, or set own_answers: null"
             )
+        check_samplers(self)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
             raise ValueError("reward_tests.sets: a little world has no pairs in files; give data of files, or no sets")
         if self.quality is not None and self.base_model is not None:
             raise ValueError("quality judges the corpus, and base_model takes its place: take one of them out")
-        if self.schedule.take_in == "next_iteration" and not self.iterations:
-            raise ValueError("schedule.take_in: next_iteration needs an iteration that others follow: raise iterations")
-        if self.schedule.take_in == "next_iteration" and self.schedule.max_iterations < self.iterations:
-            raise ValueError(
-                f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
-            )
+        self.schedule.check_beside(self.iterations)
         if self.data.world is None:
             self.data.check_given(
                 base_model=self.base_model is not None,

@@ -14,6 +14,7 @@ from flows.recipe.compared_rows import compared_rows
 from flows.recipe.config import RunConfig, with_values
 from flows.recipe.judge_rows import judge_rows
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
+from flows.recipe.samplers import server_of
 from flows.recipe.table import FIRST_ROWS, FOUNDATION_ROWS, ITERATION_ROWS, LAST_ROWS
 from models.seeds import derive_seed
 from tasks.engine.call import StepCall
@@ -119,17 +120,18 @@ def seed_up_to_v0(config: RunConfig) -> int:
 
 def _call(row: Row, at: Place) -> StepCall:
     makes = row.makes(at) if callable(row.makes) else row.makes
-    step = row.step
+    step, config = row.step, row.config(at)
     return StepCall(
         step=step,
         part=at.part,
-        config=row.config(at),
+        config=config,
         seed=derive_seed(
             at.config.seed if at.number else seed_up_to_v0(at.config), at.part, (row.seed_of or step).name
         ),
         inputs={role: found for role, reads in row.reads.items() if (found := reads(at))},
         outputs={role: AssetName(step.outputs[role].kind, name, at.part) for role, name in makes.items()},
         after=tuple(each.name for each in row.after),
+        vllm=server_of(at.config, config),
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from data_store.annotation.book import Book
     from data_store.records import Head, Withdrawal
     from data_store.store import Store
+    from models.samplers.config import VllmConfig
 
 _Kind = TypeVar("_Kind", bound=Incoming)
 _Part = TypeVar("_Part")
@@ -28,7 +29,8 @@ _Part = TypeVar("_Part")
 class StepCall:
     """A step with what it reads and writes: `inputs` and `outputs` by role. `withdrawn` are ('annotator' or 'source',
     name) of rows that would enter here and are left out. `after` names steps of the same part that must have ended well
-    before this one is worth its time, though it reads nothing of theirs."""
+    before this one is worth its time, though it reads nothing of theirs. `vllm`: how the server is reached that draws
+    where the config says so, which decides nothing of the result."""
 
     step: Step
     part: str
@@ -38,6 +40,7 @@ class StepCall:
     outputs: Mapping[str, AssetName]
     after: tuple[str, ...] = ()
     withdrawn: tuple[tuple[str, str], ...] = ()
+    vllm: "VllmConfig | None" = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for what does not fit the step's declaration: roles that it does not have, inputs that it

@@ -203,6 +203,7 @@ def job_of(run: str, call: StepCall, code: StepCode) -> dict[str, Any]:
         "config": config,
         "understood": call.step.config.model_validate(config).model_dump(mode="json"),
         "withdrawn": call.withdrawn,
+        "vllm": None if call.vllm is None else call.vllm.model_dump(mode="json"),
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}
             for role, output in call.step.outputs.items()

@@ -22,6 +22,7 @@ from data_store.rows import row_kind
 
 if TYPE_CHECKING:
     from data_store.estimate import Estimate
+    from models.samplers.config import VllmConfig
     from tasks.engine.call import StepCall
 
 
@@ -142,7 +143,8 @@ class StepInput:
 
 class StepRun:
     """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to. `roles`
-    are the inputs that the step declares: another one is a slip of the pen, and no optional input that is not there."""
+    are the inputs that the step declares: another one is a slip of the pen, and no optional input that is not there.
+    `vllm`: how the server is reached that draws, where the config has one."""
 
     def __init__(
         self,
@@ -155,8 +157,9 @@ class StepRun:
         folder: Path,
         roles: Collection[str] | None = None,
         withdrawn: Iterable[tuple[str, str]] = (),
+        vllm: "VllmConfig | None" = None,
     ) -> None:
-        self.name, self.part, self.seed = name, part, seed
+        self.name, self.part, self.seed, self.vllm = name, part, seed, vllm
         self._inputs, self._outputs, self._folder, self._roles = inputs, outputs, folder, roles
         self._withdrawn = frozenset(withdrawn)
         self._reported = 0.0

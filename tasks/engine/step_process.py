@@ -12,6 +12,7 @@ from data_store.errors import InputError
 from data_store.estimate import Estimate
 from data_store.files import atomic_write
 from data_store.records import Metric
+from models.samplers.config import VllmConfig
 from tasks.engine.loaded_code import LoadedCode
 from tasks.engine.step import Output, Step, StepInput, StepRun
 
@@ -67,4 +68,5 @@ def _step_run(declared: Step, job: dict[str, Any], folder: Path) -> StepRun:
         outputs={role: Output(**output) for role, output in job["outputs"].items()},
         folder=folder,
         withdrawn=[(what, name) for what, name in job["withdrawn"]],
+        vllm=None if job["vllm"] is None else VllmConfig.model_validate(job["vllm"]),
     )

@@ -49,7 +49,8 @@ def in_percent(value: float) -> str:
 @dataclass(frozen=True)
 class Subject:
     """What is evaluated: a policy with its answers to the held-out prompts, one each. `baseline`: the answers of SFT as
-    rows, by prompt id. `base` is the model that adapters stand on."""
+    rows, by prompt id. `base` is the model that adapters stand on. `speaker`: who answers for the policy what it is
+    asked beside them; None: itself."""
 
     run: StepRun
     policy: Any
@@ -59,6 +60,7 @@ class Subject:
     prompts: Rows
     answers: Sequence[Drawn]
     baseline: Mapping[str, Mapping[str, Any]]
+    speaker: Any = None
 
     @cached_property
     def judgements(self) -> Rows:

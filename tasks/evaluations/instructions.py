@@ -153,7 +153,7 @@ def _answered(of: Subject, plans: Sequence[Asked], config: InstructionsConfig, w
             break
         done = 0.5 + 0.4 * turn / config.instruction_turns
         answers = draw(
-            of.policy,
+            of.policy if of.speaker is None else of.speaker,
             of.renderer,
             dialogues,
             config.sampling,

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -16,6 +15,7 @@ from data_store.errors import InputError
 from data_store.reading.bad_rows import RefusedRowError
 from data_store.rows import RATINGS
 from models.config import Config
+from models.samplers.config import plain_address
 from tasks.engine.step import Input, StepRun
 from tasks.judging.guidelines import GUIDELINES, LETTERS, SAFETY_WORDS, comparison, response_in, safety_by_word
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
@@ -43,12 +43,7 @@ class EndpointConfig(Config):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it like https://api.example.org/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("no user, password, query or fragment here: name the key's variable in key_variable")
-        return url.rstrip("/")
+        return plain_address(url)
 
     @property
     def asks(self) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from data_store.names import AssetName
 from data_store.rows import ROW_KINDS
 from data_store.store import Store
+from models.samplers.config import VllmConfig
 from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome, execute
 from tasks.engine.processes import Workers
@@ -89,6 +90,7 @@ def step_run(
     outputs: Mapping[str, Output] | None = None,
     part: str = "V1",
     seed: int = 7,
+    vllm: VllmConfig | None = None,
 ) -> StepRun:
     """What a step function sees: `inputs` are rows with their kind, or the path of a folder or file."""
     given = {}
@@ -101,7 +103,7 @@ def step_run(
             path.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(rows, schema=ROW_KINDS[kind].schema), path / "rows.parquet")
         given[role] = (StepInput(f"dataset/{role}@{part}", f"version-of-{role}", path),)
-    return StepRun(name="little", part=part, seed=seed, inputs=given, outputs=outputs or {}, folder=folder)
+    return StepRun(name="little", part=part, seed=seed, inputs=given, outputs=outputs or {}, folder=folder, vllm=vllm)
 
 
 def written(folder: Path, role: str) -> list[dict[str, Any]]:

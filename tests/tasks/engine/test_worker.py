@@ -39,6 +39,7 @@ def job(folder: Path, function: str, changes: dict[str, Any] | None = None, **co
         "inputs": {},
         "run": "pocket",
         "withdrawn": [],
+        "vllm": None,
         "outputs": {"text": {"kind": "model", "rows": None}},
     }
     (folder / "job.json").write_text(json.dumps({**content, **(changes or {})}))
