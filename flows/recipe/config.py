@@ -61,7 +61,10 @@ from tasks.own_answers import OwnAnswersConfig
 from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
+from tasks.similar import SimilarConfig
 from tasks.synthesize_gatt import GattConfig
+
+_OF_FILES = {"benchmarks": "benchmarks.sets", "reward_tests": "reward_tests.sets", "quality": "quality"}
 
 
 class RunConfig(Config):
@@ -108,6 +111,9 @@ class RunConfig(Config):
     model: ArchitectureConfig = Field(
         default=ArchitectureConfig(preset="llama2-7b"),
         description="The Llama that is trained from nothing; `halter plan` takes it for a base_model that is not there",
+    )
+    similar: SimilarConfig | None = Field(
+        default=None, description="Prompts and demonstrations that mean the same as another are dropped; empty: none"
     )
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
@@ -316,9 +322,11 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_
             "tokenizer": resolved_tokenizer(config.tokenizer, folder),
             "collect": resolved_collect(config.collect, folder),
             "evaluate": resolved_evaluate(config.evaluate, folder),
-            "benchmarks": config.benchmarks.beside(folder),
-            "reward_tests": config.reward_tests.beside(folder),
-            "quality": None if config.quality is None else config.quality.beside(folder),
+            **{
+                name: each.beside(folder)
+                for name in (*_OF_FILES, "similar")
+                if (each := getattr(config, name)) is not None
+            },
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
@@ -332,17 +340,12 @@ def _check_files(config: RunConfig, where: str, *, opens_models: bool) -> None:
     check_data(config.data, where)
     if config.context_distillation is not None and config.context_distillation.file is not None:
         check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
-    of_files = (
-        (config.benchmarks, "benchmarks.sets"),
-        (config.reward_tests, "reward_tests.sets"),
-        (config.quality, "quality"),
-    )
-    for section, name in of_files:
-        if section is not None and (missing := section.missing()):
-            raise InputError(f"{where}: {name}: {missing}")
+    for name, key in _OF_FILES.items():
+        if (section := getattr(config, name)) is not None and (missing := section.missing()):
+            raise InputError(f"{where}: {key}: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
     base = None if config.is_described else config.base_model
-    check_folders(base, config.collect, config.evaluate, where, opened=opens_models)
+    check_folders(base, config.collect, config.evaluate, config.similar, where, opened=opens_models)
     check_tokenizer(config.tokenizer.folder, f"{where}: tokenizer.folder")
     if config.extend_tokenizer is not None and base is not None:
         check_pieces(base, f"{where}: extend_tokenizer")

@@ -11,6 +11,7 @@ from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
+from tasks.similar import SimilarConfig
 
 DESCRIPTION = "config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
@@ -114,11 +115,19 @@ def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
 
 
 def check_folders(
-    base_model: Path | None, collect: CollectConfig, evaluate: EvaluationConfig, where: str, *, opened: bool = True
+    base_model: Path | None,
+    collect: CollectConfig,
+    evaluate: EvaluationConfig,
+    similar: SimilarConfig | None,
+    where: str,
+    *,
+    opened: bool = True,
 ) -> None:
-    """Raises InputError for the folder of a base model, a judge or a policy to compare with that cannot be opened; or,
-    where none will be `opened`, that does not give the model's shape."""
+    """Raises InputError for the folder of a base model, a judge, a policy to compare with or a sentence encoder that
+    cannot be opened; or, where none will be `opened`, that does not give the model's shape."""
     models = {} if base_model is None else {"base_model": base_model}
+    if similar is not None:
+        models["similar.encoder"] = similar.encoder
     if collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(collect.judge).items()}
     for judge in evaluate.judges:
