@@ -21,6 +21,7 @@ from flows.recipe.given_models import (
     check_folders,
     check_judges,
     check_known_pairs,
+    check_own_answers,
     check_pieces,
     check_preprompts,
     check_tokenizer,
@@ -112,9 +113,7 @@ class RunConfig(Config):
         default=ArchitectureConfig(preset="llama2-7b"),
         description="The Llama that is trained from nothing; `halter plan` takes it for a base_model that is not there",
     )
-    similar: SimilarConfig | None = Field(
-        default=None, description="Prompts and demonstrations that mean the same as another are dropped; empty: none"
-    )
+    similar: SimilarConfig | None = Field(default=None, description="Which rows mean the same and go; empty: none")
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
     extend_tokenizer: ExtendTokenizerConfig | None = Field(
@@ -181,11 +180,8 @@ class RunConfig(Config):
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self.tokenizer.check_alone(self.base_model)
         check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
-        if self.own_answers is not None and (self.base_model is None or not self.data.demonstrations):
-            raise ValueError(
-                "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
-                "data.demonstrations, or set own_answers: null"
-            )
+        if self.own_answers is not None:
+            check_own_answers(self.base_model, self.data.demonstrations)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
         if self.reward_tests.sets and self.data.world is not None:
@@ -198,6 +194,8 @@ class RunConfig(Config):
             raise ValueError(
                 f"schedule.max_iterations {self.schedule.max_iterations} is below iterations {self.iterations}"
             )
+        if self.similar is not None and not (self.iterations or self.data.asks):
+            raise ValueError("similar compares prompts and demonstrations, and there are none: take it out")
         if self.data.world is None:
             self.data.check_given(
                 base_model=self.base_model is not None,

@@ -1,5 +1,6 @@
 """Paths of a config that lead to models, judges and pre-prompts: made absolute, and looked at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,6 +96,15 @@ def resolved_preprompts(section: ContextDistillationConfig | None, folder: Path)
     if section is None or section.file is None:
         return section
     return section.model_copy(update={"file": (folder / section.file).resolve()})
+
+
+def check_own_answers(base_model: Path | None, demonstrations: Sequence[object]) -> None:
+    """Raises ValueError where no model is there to answer, or nothing for its answers to stand beside."""
+    if base_model is None or not demonstrations:
+        raise ValueError(
+            "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
+            "data.demonstrations, or set own_answers: null"
+        )
 
 
 def check_preprompts(file: Path, where: str) -> None:
