@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.describing import CODE, UNKNOWN, language_in
+from data_store.corpus.language import by_script, scripts_of
 from data_store.errors import InputError
 from data_store.figures import figure, percent
 from tasks.drawn_texts import DrawnTexts
@@ -53,17 +54,21 @@ class Languages:
         encoder reads whole."""
         batch = Batch(list(map(str, range(len(texts)))), texts, [{} for _ in texts], _CHARACTERS)
         found = list[str | None]()
-        for place, text in enumerate(texts):
+        for place, (text, (script, signs)) in enumerate(zip(texts, by_script(batch), strict=True)):
             language = language_in(batch, place)
-            is_compared = bool(text.strip()) and not self._is_left_alone(language)
+            if language == UNKNOWN and signs is not None:
+                language = signs
+            is_compared = bool(text.strip()) and not self._is_left_alone(language, script)
             if is_compared and fits[place]:
                 self._drawn.setdefault(language, DrawnTexts(_DRAWN, self._seed)).add(text)
             found.append(language if is_compared else None)
         return found
 
-    def _is_left_alone(self, language: str) -> bool:
+    def _is_left_alone(self, language: str, script: str) -> bool:
         named = self._config.languages
-        return named is not None and language not in (*named, UNKNOWN)
+        if named is None or language in named:
+            return False
+        return language != UNKNOWN or script not in scripts_of(named)
 
     def groups(self) -> dict[str, list[str]]:
         """The drawn texts of each language that has enough, and under `OTHERS` those of all others, if they have."""

@@ -307,6 +307,7 @@ _WORK: Mapping[str, Callable[[At], Work]] = {
     "train_tokenizer": reading,
     "extend_tokenizer": extending,
     "describe_corpus": reading,
+    "drop_similar": _fit,
     "fit_context": _fit,
     "pretrain": _pretrain,
     "draw_own_answers": _draw_own_answers,

@@ -150,6 +150,9 @@ def word_pieces() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
 
 
+@pytest.mark.conformance(
+    "an encoder whose tokenizer does not know a language", equation="models.sentence_encoder:SentenceEncoder"
+)
 @pytest.mark.parametrize(
     ("make", "text", "found"),
     [

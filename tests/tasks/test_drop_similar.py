@@ -12,7 +12,7 @@ from data_store.estimate import Estimate
 from tasks.compared_meanings import asked_in
 from tasks.drop_similar import drop_similar
 from tasks.engine.step import Measurements, StepRun
-from tasks.known_languages import Languages, look
+from tasks.known_languages import Languages
 from tasks.similar import SimilarChoice
 from tests.models.bag_of_words import write_bag_of_words, write_random
 from tests.tasks.bench import step_run, written
@@ -88,7 +88,9 @@ def test_the_first_of_a_group_stays_and_the_others_are_kept_with_reason_cosine_a
     assert (shown["cosine"], shown["dropped"], shown["for"]) == ("0.866", "what is the red", "what is red")
 
 
-@pytest.mark.conformance("a training prompt that says in other words what a held-out one says", equation=drop_similar)
+@pytest.mark.conformance(
+    "a training prompt that says in other words what a held-out one says", equation="tasks.drop_similar:drop_similar"
+)
 def test_nothing_trains_on_what_means_the_same_as_a_held_out_prompt_and_no_held_out_one_goes_for_it(
     tmp_path: Path, bag: Path
 ) -> None:
@@ -165,7 +167,7 @@ def test_the_same_rows_are_dropped_however_many_come_at_once(
     assert found[0][0] == ["1", "2", "5"]
 
 
-@pytest.mark.conformance("an encoder that gives all texts one vector", equation=look)
+@pytest.mark.conformance("an encoder that gives all texts one vector", equation="tasks.known_languages:look")
 def test_an_encoder_that_does_not_tell_texts_apart_is_refused_with_language_figures_and_what_to_do(
     tmp_path: Path,
 ) -> None:
@@ -181,6 +183,7 @@ def test_an_encoder_that_does_not_tell_texts_apart_is_refused_with_language_figu
     assert not (tmp_path / "out").exists(), "nothing was compared"
 
 
+@pytest.mark.conformance("an encoder whose tokenizer does not know a language", equation="tasks.known_languages:look")
 def test_a_tokenizer_that_does_not_know_the_letters_of_a_language_is_refused(tmp_path: Path, bag: Path) -> None:
     korean = [prompt(f"k{place}", f"이 도시의 이름은 무엇인가요 {word}") for place, word in enumerate(NOUNS)]
     with pytest.raises(
@@ -223,6 +226,13 @@ def test_a_language_has_its_own_texts_and_rare_ones_are_looked_at_together() -> 
     found = languages.add([*english, *german, *korean], [True] * 52)
     assert [found.count(name) for name in ("en", "de", "ko")] == [30, 20, 2]
     assert {name: len(texts) for name, texts in languages.groups().items()} == {"en": 30, "others": 22}
+
+
+def test_a_text_that_the_classifier_is_not_sure_of_is_left_alone_where_no_named_language_is_written_so() -> None:
+    texts = ["응응", "뭐해?", "ok", "да", "12"]
+    of_english = Languages(SimilarChoice(languages=("en",)), seed=1).add(texts, [True] * 5)
+    assert [each is not None for each in of_english] == [False, False, True, False, False]
+    assert Languages(SimilarChoice(languages=("ko",)), seed=1).add(texts, [True] * 5)[:2] == ["ko", "ko"]
 
 
 def test_what_is_asked_is_the_dialogue_before_each_answer_without_the_system_message() -> None:

@@ -12,7 +12,7 @@ def at(*degrees: float) -> torch.Tensor:
     return torch.tensor([[math.cos(math.radians(each)), math.sin(math.radians(each))] for each in degrees])
 
 
-@pytest.mark.conformance("a chain of rows that mean the same", equation=Distinct.add)
+@pytest.mark.conformance("a chain of rows that mean the same", equation="models.algorithms.distinct:Distinct")
 def test_each_is_compared_with_kept_ones_alone_so_that_no_chain_is_dropped() -> None:
     distinct = Distinct(math.cos(math.radians(25)))
     found = distinct.add(at(0, 20, 40, 60, 62))
