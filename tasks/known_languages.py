@@ -55,9 +55,7 @@ class Languages:
         batch = Batch(list(map(str, range(len(texts)))), texts, [{} for _ in texts], _CHARACTERS)
         found = list[str | None]()
         for place, (text, (script, signs)) in enumerate(zip(texts, by_script(batch), strict=True)):
-            language = language_in(batch, place)
-            if language == UNKNOWN and signs is not None:
-                language = signs
+            language = CODE if batch.is_code[place] else signs or language_in(batch, place)
             is_compared = bool(text.strip()) and not self._is_left_alone(language, script)
             if is_compared and fits[place]:
                 self._drawn.setdefault(language, DrawnTexts(_DRAWN, self._seed)).add(text)

@@ -228,7 +228,7 @@ def test_a_language_has_its_own_texts_and_rare_ones_are_looked_at_together() -> 
     assert {name: len(texts) for name, texts in languages.groups().items()} == {"en": 30, "others": 22}
 
 
-def test_a_text_that_the_classifier_is_not_sure_of_is_left_alone_where_no_named_language_is_written_so() -> None:
+def test_a_text_whose_script_tells_its_language_is_of_it_however_sure_the_classifier_is_of_another() -> None:
     texts = ["응응", "뭐해?", "ok", "да", "12"]
     of_english = Languages(SimilarChoice(languages=("en",)), seed=1).add(texts, [True] * 5)
     assert [each is not None for each in of_english] == [False, False, True, False, False]
