@@ -37,6 +37,15 @@ def require_whole(model: PreTrainedModel, report: Mapping[str, Any], folder: Pat
         raise NotTheModelError(f"{folder}: {_misfit(model, missing, unknown)}")
 
 
+def require_body(model: PreTrainedModel, report: Mapping[str, Any], folder: Path) -> None:
+    """The same of a transformer that is read without any head: what another class put on top of it, and a layer behind
+    the hidden states that was never saved (`pooler`), do not matter."""
+    layers = dict(model.named_children())
+    missing = {name for name in map(str, report["missing_keys"]) if not name.startswith("pooler.")}
+    unknown = {name for name in map(str, report["unexpected_keys"]) if name.partition(".")[0] in layers}
+    require_whole(model, {**report, "missing_keys": missing, "unexpected_keys": unknown}, folder, fresh_head=False)
+
+
 def require_same_names(folder: Path, wanted: set[str]) -> None:
     """Raise ValueError where the adapter in `folder` holds other weights than `wanted`."""
     with safe_open(folder / "adapter_model.safetensors", "pt") as file:

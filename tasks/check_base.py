@@ -1,5 +1,5 @@
-"""Models that somebody brings, the base, judges and policies to compare with, and a tokenizer by itself: looked at
-before anything else."""
+"""Models that somebody brings, the base, judges, policies to compare with and an encoder of sentences, and a tokenizer
+by itself: looked at before anything else."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from models.config import TEMPLATE_DATE, Config, LoraConfig
 from tasks.engine.step import Input, Output, StepRun, step
 from tasks.judging.guidelines import LETTERS
 
-_ROLES = ("base", "judge", "evaluation_judges", "compared", "tokenizer")
+_ROLES = ("base", "judge", "evaluation_judges", "compared", "tokenizer", "encoder")
 
 
 class CheckBaseConfig(Config):
@@ -35,6 +35,7 @@ class CheckBaseConfig(Config):
         "evaluation_judges": Input("file", optional=True, many=True),
         "compared": Input("file", optional=True, many=True),
         "tokenizer": Input("file", optional=True),
+        "encoder": Input("file", optional=True),
     },
     outputs={role: Output("dataset", "finding") for role in _ROLES},
     metrics=("checks", "difference"),
@@ -45,7 +46,13 @@ class CheckBaseConfig(Config):
 def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
     """Refuse a model that cannot be right, before anything is trained or anybody is asked. `difference` is the largest
     one that was put down to rounding."""
-    from models.base_checks.examine import examine_base, examine_judge, examine_policy, examine_tokenizer
+    from models.base_checks.examine import (
+        examine_base,
+        examine_encoder,
+        examine_judge,
+        examine_policy,
+        examine_tokenizer,
+    )
     from models.devices import use_threads
 
     use_threads(config.threads)
@@ -56,6 +63,7 @@ def check_base(run: StepRun, config: CheckBaseConfig) -> Mapping[str, float]:
         ("evaluation_judges", "evaluate.judges: folder", lambda folder: examine_judge(folder, LETTERS)),
         ("compared", "evaluate.against: folder", examine_policy),
         ("tokenizer", "tokenizer.folder", lambda folder: examine_tokenizer(folder, config.template_date)),
+        ("encoder", "similar.encoder", examine_encoder),
     ):
         if run.wants(role):
             found[role] = _examined(run, role, key, examine)

@@ -8,9 +8,9 @@ from data_store.commands import halter
 from data_store.corpus.describing import language_in
 from data_store.corpus.filtering import mended
 from data_store.corpus.quality import CHARACTERS
-from data_store.encoding import text_hash
 from data_store.errors import InputError
 from data_store.reading.readers import read_documents
+from tasks.drawn_texts import DrawnTexts
 from tasks.engine.step import StepRun
 from tasks.file_roles import ReadingStepConfig, faults_of
 from tasks.quality import QualitySourceChoice, QualityStepConfig
@@ -52,7 +52,7 @@ def read_sources(run: StepRun, config: QualityStepConfig) -> tuple[dict[str, Tex
             f"`{halter('withdraw', 'source', 'NAME', '--undo')}`"
         )
     drawn = {
-        language: {each.name: _Draw(config.documents, run.seed) for each in config.sources}
+        language: {each.name: DrawnTexts(config.documents, run.seed) for each in config.sources}
         for language in config.languages
     }
     others = Counter[str]()
@@ -82,26 +82,6 @@ def _documents(
             read += len(rows)
             if read >= MOST_READ:
                 break
-
-
-class _Draw:
-    """Of all texts that are added those whose hashes with the seed are the lowest, each once, in the order of these
-    hashes: every text is as likely, whatever their order, and few are held at once."""
-
-    def __init__(self, most: int, seed: int) -> None:
-        self._most, self._seed = most, seed
-        self._texts: dict[str, str] = {}
-
-    def add(self, text: str) -> None:
-        self._texts[text_hash(f"{self._seed} {text}")] = text
-        if len(self._texts) > 2 * self._most:
-            self._texts = self._lowest()
-
-    def texts(self) -> list[str]:
-        return list(self._lowest().values())
-
-    def _lowest(self) -> dict[str, str]:
-        return dict(sorted(self._texts.items())[: self._most])
 
 
 def _apart(sources: Texts) -> Texts:

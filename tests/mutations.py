@@ -103,6 +103,7 @@ JUDGEMENTS = "tests/tasks/judging/test_judgements.py::"
 CONTEXT = "tests/models/algorithms/test_context_distillation.py::"
 TUNING = "tests/tasks/test_temperature_tuning.py::test_"
 OWN = "tests/tasks/test_own_answers.py::"
+MEANING = "tests/tasks/test_drop_similar.py::"
 DISTILLED = "tests/tasks/test_distill_context.py::"
 PEOPLE = "tests/tasks/judging/test_by_people.py::"
 SERVED = "tests/models/samplers/test_served.py::"
@@ -257,6 +258,62 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             "tests/tasks/test_import_data.py::"
             "test_where_one_axis_alone_has_prompts_of_its_own_those_of_the_other_are_its_pairs",
+        ),
+    ),
+    # models/algorithms/distinct.py, tasks/compared_meanings.py, tasks/drop_similar.py, tasks/known_languages.py
+    Mutation(
+        "a row is compared with dropped ones, too",
+        "models/algorithms/distinct.py",
+        "                if column in places:\n",
+        "                if places.setdefault(column, 0) is not None:\n",
+        (
+            "tests/models/algorithms/test_distinct.py::"
+            "test_each_is_compared_with_kept_ones_alone_so_that_no_chain_is_dropped",
+        ),
+    ),
+    Mutation(
+        "what means the same as a held-out prompt is trained on",
+        "tasks/compared_meanings.py",
+        "        if not is_held_out:\n            self._drop_leaks(names, vectors, owners)\n",
+        "",
+        (MEANING + "test_nothing_trains_on_what_means_the_same_as_a_held_out_prompt_and_no_held_out_one_goes_for_it",),
+    ),
+    Mutation(
+        "an earlier question of a demonstration is not held against held-out prompts",
+        "tasks/compared_meanings.py",
+        "for place, row in enumerate(rows) for text in asked_in(row)]",
+        "for place, row in enumerate(rows) for text in asked_in(row)[-1:]]",
+        (MEANING + "test_nothing_trains_on_what_means_the_same_as_a_held_out_prompt_and_no_held_out_one_goes_for_it",),
+    ),
+    Mutation(
+        "a held-out prompt is dropped for a training one",
+        "tasks/drop_similar.py",
+        '_SPLITS = ("heldout", "validation", "train")',
+        '_SPLITS = ("train", "validation", "heldout")',
+        (MEANING + "test_nothing_trains_on_what_means_the_same_as_a_held_out_prompt_and_no_held_out_one_goes_for_it",),
+    ),
+    Mutation(
+        "a prompt goes for one of the other axis",
+        "tasks/compared_meanings.py",
+        'return role, str(row.get("axis", "")), str(row["kind"]), system',
+        'return role, "", str(row["kind"]), system',
+        (MEANING + "test_rows_are_the_same_only_with_the_same_axis_kind_and_system_message",),
+    ),
+    Mutation(
+        "an encoder that gives all texts one vector is believed",
+        "tasks/known_languages.py",
+        "    if found.share > config.max_unrelated_share:",
+        "    if found.share > 1:",
+        (MEANING + "test_an_encoder_that_does_not_tell_texts_apart_is_refused_with_language_figures_and_what_to_do",),
+    ),
+    Mutation(
+        "letters that are cut into several tokens count as known",
+        "models/sentence_encoder.py",
+        "lost += sum(tokens[place] != 1 for place in letters)",
+        "lost += sum(tokens[place] == 0 for place in letters)",
+        (
+            MEANING + "test_a_tokenizer_that_does_not_know_the_letters_of_a_language_is_refused",
+            "tests/models/test_sentence_encoder.py::test_letters_that_are_unknown_or_cut_are_counted",
         ),
     ),
     # models/algorithms/logprobs.py

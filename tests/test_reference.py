@@ -19,6 +19,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "collect": {"red_team": {}, "strategy": {}},
         "lora": {},
         "contamination": {},
+        "similar": {"encoder": "minilm"},
         "resources": {"STEP": {}},
         "vllm": {"command": ["vllm", "serve"]},
         "quality": {

@@ -1,6 +1,6 @@
 """Documents in languages that are not kept: by script, and within a script by a classifier."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +35,7 @@ _ENGLISH_WORDS = (
     "would her him has more could no my than been who its now did down may after where most through before our me "
     "too any because does not you he i"
 )
+_SIGNS = ("hangul", "han", "kana")
 _WORD_LETTERS = {"latin": 5.0, "hangul": 2.0, "han": 1.0, "kana": 1.5}
 """Letters that are a word's worth; of scripts that are not named five. Han signs and kana say more than letters do."""
 _ENOUGH, _LIKELY = 0.4, 0.17
@@ -88,7 +89,7 @@ class OtherLanguage(DocumentFilter):
         code = batch.is_code
         worth = _worth(batch)
         total = np.maximum(sum(worth.values(), np.zeros(len(batch))), 1e-9)
-        own = _scripts_of(kept)
+        own = scripts_of(kept)
         foreign = sum((share for name, share in worth.items() if name not in own), np.zeros(len(batch))) / total
         latin = (np.zeros(len(batch)) if "latin" in own else worth["latin"]) / total
         too_foreign = (foreign - latin > config.max_other_script_share) | (foreign > 0.5)
@@ -100,14 +101,13 @@ class OtherLanguage(DocumentFilter):
 
 
 def _by_language(batch: Batch, kept: set[str], worth: dict[str, Floats], decided: Flags) -> Iterator[Rule]:
-    names = list(worth)
-    main = np.array(names)[np.argmax(np.stack(list(worth.values())), axis=0)]
+    main = _main(worth)
     english = _function_words(batch) if "en" in kept else np.zeros(len(batch))
     found: dict[int, str] = {}
     for index in np.flatnonzero(~decided & (batch.letters > 0)).tolist():
-        script = str(main[index])
-        if script in ("hangul", "han", "kana"):
-            language = _of_signs(*(float(worth[name][index]) for name in ("hangul", "han", "kana")))
+        script = main[index]
+        if script in _SIGNS:
+            language = _of_signs(*(float(worth[name][index]) for name in _SIGNS))
             if language not in kept:
                 found[index] = language
         elif not _is_english(batch, index, english[index]) and (
@@ -162,10 +162,29 @@ def _worth(batch: Batch) -> dict[str, Floats]:
     }
 
 
-def _scripts_of(languages: set[str]) -> set[str]:
-    found = {script for script, spoken in _OF_SCRIPT.items() if languages & set(spoken)}
+def _main(worth: dict[str, Floats]) -> list[str]:
+    """The script of most of each document."""
+    names = list(worth)
+    return [names[place] for place in np.argmax(np.stack(list(worth.values())), axis=0).tolist()]
+
+
+def by_script(batch: Batch) -> list[tuple[str, str | None]]:
+    """The script in which each document says most, empty where it has no letters; and the language, where it is one of
+    Hangul, Han signs or kana: without a classifier, which is not sure of short texts."""
+    worth = _worth(batch)
+    found: list[tuple[str, str | None]] = []
+    for index, script in enumerate(_main(worth)):
+        language = _of_signs(*(float(worth[name][index]) for name in _SIGNS)) if script in _SIGNS else None
+        found.append((script, language) if batch.letters[index] else ("", None))
+    return found
+
+
+def scripts_of(languages: Iterable[str]) -> set[str]:
+    """The scripts that these languages are written in."""
+    wanted = set(languages)
+    found = {script for script, spoken in _OF_SCRIPT.items() if wanted & set(spoken)}
     elsewhere = {language for spoken in _OF_SCRIPT.values() for language in spoken}
-    return found | ({"latin"} if languages - elsewhere else set())
+    return found | ({"latin"} if wanted - elsewhere else set())
 
 
 def _function_words(batch: Batch) -> Floats:

@@ -19,6 +19,7 @@ ROW_SECONDS: Mapping[str, tuple[float, float, float]] = {
     "describe_corpus": (0.0, 2.0e-5, 8.5e-8),
     "train_tokenizer": (0.05, 3.0e-6, 1.7e-8),
     "extend_tokenizer": (0.2, 3.0e-6, 4.0e-7),
+    "drop_similar": (1.0, 0.0, 1.0e-4),  # with an encoder of 22 million parameters
     "fit_context": (0.25, 0.0, 3.0e-7),
     "pretrain": (0.0, 8.4e-5, 3.2e-7),
     "collect_preferences": (0.0, 1.0e-4, 0.0),

@@ -300,13 +300,14 @@ def _collect(at: At) -> Work:
 
 
 _WORK: Mapping[str, Callable[[At], Work]] = {
-    "check_base": lambda at: Work(read=_CHECKS if at.call.outputs.keys() - {"tokenizer"} else 0),
+    "check_base": lambda at: Work(read=_CHECKS if at.call.outputs.keys() - {"tokenizer", "encoder"} else 0),
     "import_data": _import,
     "train_quality_classifier": learning_quality,
     "filter_corpus": filtering,
     "train_tokenizer": reading,
     "extend_tokenizer": extending,
     "describe_corpus": reading,
+    "drop_similar": _fit,
     "fit_context": _fit,
     "pretrain": _pretrain,
     "draw_own_answers": _draw_own_answers,

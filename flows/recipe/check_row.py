@@ -21,13 +21,19 @@ def _compared(at: Place) -> tuple[Incoming, ...]:
     return tuple(map(File, dict.fromkeys(folders)))
 
 
+def the_encoder(at: Place) -> tuple[Incoming, ...]:
+    """The folder of a sentence encoder, where one is given."""
+    section = at.config.similar
+    return () if section is None else (File(section.encoder),)
+
+
 def _checking(at: Place) -> CheckBaseConfig:
     return CheckBaseConfig(lora=at.config.lora, threads=at.config.sft.threads, template_date=at.config.template_date)
 
 
 def _found(at: Place) -> Makes:
     there = {"base": brings_base(at), "judge": _has_judge(at), "evaluation_judges": bool(_evaluation_judges(at))}
-    there |= {"compared": bool(_compared(at)), "tokenizer": bool(given_tokenizer(at))}
+    there |= {"compared": bool(_compared(at)), "tokenizer": bool(given_tokenizer(at)), "encoder": bool(the_encoder(at))}
     return {role: f"{role.replace('_', '-')}-findings" for role, is_there in there.items() if is_there}
 
 
@@ -40,6 +46,7 @@ CHECK_ROW = Row(
         "evaluation_judges": _evaluation_judges,
         "compared": _compared,
         "tokenizer": given_tokenizer,
+        "encoder": the_encoder,
     },
     _found,
     when=lambda at: bool(_found(at)),

@@ -71,6 +71,11 @@ def is_fitted(at: Place) -> bool:
     return has_prompts(at) or has_demonstrations(at)
 
 
+def has_similar(at: Place) -> bool:
+    """Rows that mean the same as another one are dropped."""
+    return at.config.similar is not None and is_fitted(at)
+
+
 def has_annotator(at: Place) -> bool:
     """The simulated annotator judges."""
     return at.config.annotator is not None

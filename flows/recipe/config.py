@@ -21,6 +21,7 @@ from flows.recipe.given_models import (
     check_folders,
     check_judges,
     check_known_pairs,
+    check_own_answers,
     check_pieces,
     check_preprompts,
     check_tokenizer,
@@ -63,7 +64,10 @@ from tasks.own_answers import OwnAnswersConfig
 from tasks.quality import QualityConfig
 from tasks.rejection_sample import RejectionConfig
 from tasks.reward_tests import RewardTestsConfig
+from tasks.similar import SimilarConfig
 from tasks.synthesize_gatt import GattConfig
+
+_OF_FILES = {"benchmarks": "benchmarks.sets", "reward_tests": "reward_tests.sets", "quality": "quality"}
 
 
 class RunConfig(Config):
@@ -111,6 +115,7 @@ class RunConfig(Config):
         default=ArchitectureConfig(preset="llama2-7b"),
         description="The Llama that is trained from nothing; `halter plan` takes it for a base_model that is not there",
     )
+    similar: SimilarConfig | None = Field(default=None, description="Which rows mean the same and go; empty: none")
     fit: FitConfig = Field(default=FitConfig(), description="What becomes of rows that are too long")
     mix: MixConfig | None = Field(default=None, description="What pretraining reads of which files; empty: all alike")
     extend_tokenizer: ExtendTokenizerConfig | None = Field(
@@ -178,11 +183,8 @@ class RunConfig(Config):
             raise ValueError("nobody judges the pairs: give an annotator, collect.judge or collect.people")
         self.tokenizer.check_alone(self.base_model)
         check_extension(self.extend_tokenizer, self.mix if self.base_model is not None else None)
-        if self.own_answers is not None and (self.base_model is None or not self.data.demonstrations):
-            raise ValueError(
-                "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
-                "data.demonstrations, or set own_answers: null"
-            )
+        if self.own_answers is not None:
+            check_own_answers(self.base_model, self.data.demonstrations)
         check_samplers(self)
         self._has_its_judges()
         self._has_pairs_to_choose_among()
@@ -191,6 +193,8 @@ class RunConfig(Config):
         if self.quality is not None and self.base_model is not None:
             raise ValueError("quality judges the corpus, and base_model takes its place: take one of them out")
         self.schedule.check_beside(self.iterations)
+        if self.similar is not None and not (self.iterations or self.data.asks):
+            raise ValueError("similar compares prompts and demonstrations, and there are none: take it out")
         if self.data.world is None:
             self.data.check_given(
                 base_model=self.base_model is not None,
@@ -315,9 +319,11 @@ def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_
             "tokenizer": resolved_tokenizer(config.tokenizer, folder),
             "collect": resolved_collect(config.collect, folder),
             "evaluate": resolved_evaluate(config.evaluate, folder),
-            "benchmarks": config.benchmarks.beside(folder),
-            "reward_tests": config.reward_tests.beside(folder),
-            "quality": None if config.quality is None else config.quality.beside(folder),
+            **{
+                name: each.beside(folder)
+                for name in (*_OF_FILES, "similar")
+                if (each := getattr(config, name)) is not None
+            },
             "context_distillation": resolved_preprompts(config.context_distillation, folder),
         }
     )
@@ -331,17 +337,12 @@ def _check_files(config: RunConfig, where: str, *, opens_models: bool) -> None:
     check_data(config.data, where)
     if config.context_distillation is not None and config.context_distillation.file is not None:
         check_preprompts(config.context_distillation.file, f"{where}: context_distillation.file")
-    of_files = (
-        (config.benchmarks, "benchmarks.sets"),
-        (config.reward_tests, "reward_tests.sets"),
-        (config.quality, "quality"),
-    )
-    for section, name in of_files:
-        if section is not None and (missing := section.missing()):
-            raise InputError(f"{where}: {name}: {missing}")
+    for name, key in _OF_FILES.items():
+        if (section := getattr(config, name)) is not None and (missing := section.missing()):
+            raise InputError(f"{where}: {key}: {missing}")
     check_known_pairs(config.collect, config.evaluate, where)
     base = None if config.is_described else config.base_model
-    check_folders(base, config.collect, config.evaluate, where, opened=opens_models)
+    check_folders(base, config.collect, config.evaluate, config.similar, where, opened=opens_models)
     check_tokenizer(config.tokenizer.folder, f"{where}: tokenizer.folder")
     if config.extend_tokenizer is not None and base is not None:
         check_pieces(base, f"{where}: extend_tokenizer")

@@ -140,6 +140,11 @@ class DataConfig(ImportConfig):
         """The roles that prompts are read from."""
         return [role for role in self.given() if role.endswith(("prompts", "preferences"))]
 
+    @property
+    def asks(self) -> bool:
+        """Whether something is asked in it: prompts, or demonstrations."""
+        return bool(self.world or self.demonstrations or self.prompts_from)
+
     def files(self) -> dict[str, tuple[Path, ...]]:
         """Source files by role, with those that lie in folders now."""
         return {role: tuple(found) for role, found in self.laid_out().items()}

@@ -6,6 +6,7 @@ from flows.recipe.conditions import (
     has_demonstrations,
     has_instructions,
     has_prompts,
+    has_similar,
     has_world,
     imports_pairs,
     is_fitted,
@@ -16,6 +17,8 @@ from flows.recipe.places import Makes, Place, Reads, Row, data_files, here, the_
 from flows.recipe.reward_test_rows import REWARD_TESTS
 from flows.recipe.step_configs import fitting, reading
 from tasks.check_base import check_base
+from tasks.drop_similar import COMPARED
+from tasks.engine.reading import Incoming
 from tasks.file_roles import ROLES
 from tasks.fit_context import FITTED, fit_context
 from tasks.import_benchmarks import import_benchmarks
@@ -43,7 +46,13 @@ def _fitted(at: Place) -> Makes:
 
 
 def _raw_of(role: str) -> Reads:
-    return where(lambda at: role in _raw(at), here(f"dataset/raw-{role}"))
+    """As it was imported, or what is left of it where rows that mean the same are dropped."""
+
+    def of(at: Place) -> tuple[Incoming, ...]:
+        kind = "distinct" if has_similar(at) and role in COMPARED else "raw"
+        return here(f"dataset/{kind}-{role}")(at) if role in _raw(at) else ()
+
+    return of
 
 
 RAW: Mapping[str, Reads] = {

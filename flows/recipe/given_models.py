@@ -1,5 +1,6 @@
 """Paths of a config that lead to models, judges and pre-prompts: made absolute, and looked at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from tasks.distill_context import ContextDistillationConfig
 from tasks.evaluation_judges.config import GOLD, GOLD_NAME, EvaluationConfig
 from tasks.judging.people import BatchConfig
 from tasks.judging.registry import LMJudgeConfig
+from tasks.similar import SimilarConfig
 
 DESCRIPTION = "config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
@@ -96,6 +98,15 @@ def resolved_preprompts(section: ContextDistillationConfig | None, folder: Path)
     return section.model_copy(update={"file": (folder / section.file).resolve()})
 
 
+def check_own_answers(base_model: Path | None, demonstrations: Sequence[object]) -> None:
+    """Raises ValueError where no model is there to answer, or nothing for its answers to stand beside."""
+    if base_model is None or not demonstrations:
+        raise ValueError(
+            "own_answers are those of a base model, and stand beside demonstrations: give base_model and "
+            "data.demonstrations, or set own_answers: null"
+        )
+
+
 def check_preprompts(file: Path, where: str) -> None:
     """Raises InputError for a file of pre-prompts that is not there or cannot be read."""
     if not file.is_file():
@@ -114,11 +125,19 @@ def folders_of(judge: LMJudgeConfig) -> dict[str, Path]:
 
 
 def check_folders(
-    base_model: Path | None, collect: CollectConfig, evaluate: EvaluationConfig, where: str, *, opened: bool = True
+    base_model: Path | None,
+    collect: CollectConfig,
+    evaluate: EvaluationConfig,
+    similar: SimilarConfig | None,
+    where: str,
+    *,
+    opened: bool = True,
 ) -> None:
-    """Raises InputError for the folder of a base model, a judge or a policy to compare with that cannot be opened; or,
-    where none will be `opened`, that does not give the model's shape."""
+    """Raises InputError for the folder of a base model, a judge, a policy to compare with or a sentence encoder that
+    cannot be opened; or, where none will be `opened`, that does not give the model's shape."""
     models = {} if base_model is None else {"base_model": base_model}
+    if similar is not None:
+        models["similar.encoder"] = similar.encoder
     if collect.judge is not None:
         models |= {f"collect.judge.{key}": path for key, path in folders_of(collect.judge).items()}
     for judge in evaluate.judges:

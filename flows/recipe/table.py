@@ -66,6 +66,7 @@ from flows.recipe.places import (
 )
 from flows.recipe.quality_row import QUALITY, QUALITY_ROW
 from flows.recipe.reward_test_rows import MEASURING_ROW, REWARD_TESTS, TESTS_ROW
+from flows.recipe.similar_row import SIMILAR_ROW
 from flows.recipe.step_configs import (
     chooses,
     collecting,
@@ -148,6 +149,7 @@ FOUNDATION_ROWS = (
     ),
     TOKENIZER_ROW,
     EXTENSION_ROW,
+    SIMILAR_ROW,
     FIT_ROW,
     OWN_ANSWERS_ROW,
     CONTAMINATION_ROW,

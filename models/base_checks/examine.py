@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from models.base_checks.encoder import check_encoder
 from models.base_checks.files import check_files, check_finite
 from models.base_checks.finding import Finding, first_line
 from models.base_checks.reading import check_padding, check_reading
@@ -20,6 +21,7 @@ from models.checkpoint import load_policy
 from models.config import LoraConfig
 from models.dialogue import Renderer
 from models.loading_report import NotTheModelError
+from models.sentence_encoder import open_encoder
 from models.tokenizer import load_tokenizer
 from models.verdicts import verdict_tokens
 
@@ -63,6 +65,21 @@ def examine_tokenizer(folder: Path, template_date: date | None = None) -> list[F
     found = check_pieces(tokenizer, folder)
     size = Finding("vocabulary", f"{len(renderer.tokenizer):,} tokens")
     return [size, *([] if found is None else [found]), *served]
+
+
+def examine_encoder(folder: Path) -> list[Finding]:
+    """The same of an encoder of sentences."""
+    found = [check_files(folder), check_finite(folder)]
+    try:
+        with torch.random.fork_rng():
+            encoder = open_encoder(folder)
+    except NotTheModelError as error:
+        raise ValueError(str(error).removeprefix(f"{folder}: ")) from None
+    except ValueError:
+        raise
+    except _UNREADABLE as error:
+        raise ValueError(f"transformers cannot open the encoder: {first_line(error)}") from None
+    return [*found, *check_encoder(encoder)]
 
 
 def opened_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
