@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from data_store.figures import figure
 from models.algorithms.distinct import Distinct, Near
 from tasks.similar import SIMILAR, TO_HELD_OUT
 
@@ -34,7 +35,7 @@ class Drop:
     @property
     def detail(self) -> str:
         """In the row of kind dropped."""
-        return f"cosine {self.cosine:.4f} with {self.partner}"
+        return f"cosine {figure(self.cosine)} with {self.partner}"
 
 
 class _Kept:

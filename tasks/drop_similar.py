@@ -174,7 +174,7 @@ def _pair(name: str, drop: "Drop", texts: Mapping[str, str]) -> dict[str, Any]:
     """For people: the pairs that are least alike tell whether the threshold is right."""
     return {
         "reason": drop.reason,
-        "cosine": f"{drop.cosine:.3f}",
+        "cosine": figure(drop.cosine, 3),
         "dropped": texts[name],
         "for": texts[drop.partner],
         "its id": name,
@@ -186,7 +186,7 @@ def _shown(name: str, seen: Looked) -> dict[str, Any]:
         "language": name,
         "texts": seen.texts,
         "pairs of unrelated": seen.pairs,
-        "99 of 100 below": f"{seen.p99:.3f}",
+        "99 of 100 below": figure(seen.p99, 3),
         "at the threshold": percent(seen.share, 2),
         "letters cut": percent(seen.cut_letters, 1),
     }

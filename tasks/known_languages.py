@@ -118,7 +118,7 @@ def _refuse_unknown(name: str, found: Looked, config: SimilarChoice) -> None:
     if found.share > config.max_unrelated_share:
         raise InputError(
             f"{of}: {percent(found.share, 1)} of {figure(found.pairs)} pairs of different texts, drawn by chance, have "
-            f"a cosine of {figure(config.threshold)} or more (99 of 100 lie below {found.p99:.3f}), and "
+            f"a cosine of {figure(config.threshold)} or more (99 of 100 lie below {figure(found.p99, 3)}), and "
             f"similar.max_unrelated_share is {figure(config.max_unrelated_share)}: it does not tell them apart; "
             f"{remedy}. Where many rows do mean the same, raise similar.max_unrelated_share"
         )

@@ -5,16 +5,18 @@ import json
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_store.commands import speak_of
 from data_store.errors import InputError
 from data_store.estimate import Estimate
 from data_store.files import atomic_write
 from data_store.records import Metric
-from models.samplers.config import VllmConfig
 from tasks.engine.loaded_code import LoadedCode
 from tasks.engine.step import Output, Step, StepInput, StepRun
+
+if TYPE_CHECKING:
+    from models.samplers.config import VllmConfig
 
 _EDITED = "its source was edited since this command began; give the same command again"
 
@@ -68,5 +70,14 @@ def _step_run(declared: Step, job: dict[str, Any], folder: Path) -> StepRun:
         outputs={role: Output(**output) for role, output in job["outputs"].items()},
         folder=folder,
         withdrawn=[(what, name) for what, name in job["withdrawn"]],
-        vllm=None if job["vllm"] is None else VllmConfig.model_validate(job["vllm"]),
+        vllm=_sampler(job["vllm"]),
     )
+
+
+def _sampler(told: dict[str, Any] | None) -> "VllmConfig | None":
+    """How the server is reached that draws; the engine loads nothing of models where none does."""
+    if told is None:
+        return None
+    from models.samplers.config import VllmConfig
+
+    return VllmConfig.model_validate(told)

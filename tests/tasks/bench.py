@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from data_store.names import AssetName
 from data_store.rows import ROW_KINDS
 from data_store.store import Store
-from models.samplers.config import VllmConfig
 from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome, execute
 from tasks.engine.processes import Workers
@@ -22,6 +21,9 @@ from tasks.engine.step import Output, Step, StepInput, StepRun
 from tasks.incoming.attacked import Attacked
 from tasks.incoming.files import File
 from tasks.incoming.stored import Asset
+
+if TYPE_CHECKING:
+    from models.samplers.config import VllmConfig
 
 NOT_SAMPLED = dict.fromkeys(("token_ids", "finished", "tokenizer"))
 """What a row says of an answer that was not sampled here, as read back."""
@@ -90,7 +92,7 @@ def step_run(
     outputs: Mapping[str, Output] | None = None,
     part: str = "V1",
     seed: int = 7,
-    vllm: VllmConfig | None = None,
+    vllm: "VllmConfig | None" = None,
 ) -> StepRun:
     """What a step function sees: `inputs` are rows with their kind, or the path of a folder or file."""
     given = {}

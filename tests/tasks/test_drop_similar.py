@@ -78,8 +78,8 @@ def test_the_first_of_a_group_stays_and_the_others_are_kept_with_reason_cosine_a
     _, metrics = dropped(tmp_path, bag, rows, threshold=0.86)
     assert kept(tmp_path) == ["1", "4"]
     assert told(tmp_path) == {
-        "prompts/2": ("similar", "cosine 1.0000 with prompts/1"),
-        "prompts/3": ("similar", "cosine 0.8660 with prompts/1"),
+        "prompts/2": ("similar", "cosine 1 with prompts/1"),
+        "prompts/3": ("similar", "cosine 0.866 with prompts/1"),
     }
     assert {row["source"] for row in written(tmp_path, "dropped")} == {"p.jsonl:2", "p.jsonl:3"}
     assert metrics["prompts/dropped_share"] == 2 / 64
@@ -111,11 +111,11 @@ def test_nothing_trains_on_what_means_the_same_as_a_held_out_prompt_and_no_held_
     _, metrics = dropped(tmp_path, bag, rows, answers)
     assert kept(tmp_path) == ["h1", "h2", "v2"]
     assert kept(tmp_path, "demonstrations") == ["d2", "d4"]
-    leak = ("similar_to_held_out", "cosine 1.0000 with prompts/h1")
+    leak = ("similar_to_held_out", "cosine 1 with prompts/h1")
     assert told(tmp_path) == {
         "prompts/t1": leak,
         "prompts/v1": leak,
-        "prompts/t2": ("similar", "cosine 1.0000 with prompts/v2"),
+        "prompts/t2": ("similar", "cosine 1 with prompts/v2"),
         "demonstrations/d1": leak,
         "demonstrations/d3": leak,
     }
