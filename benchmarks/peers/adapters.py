@@ -4,7 +4,12 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from models.config import LoraConfig
 
 RANK = 8
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -15,7 +20,7 @@ def lay_adapters(base: Path, folder: Path) -> None:
     """The base, and a policy and two reward models on it, whose adapters are not nothing."""
     import torch
 
-    from models.checkpoint import load_policy, reward_from_policy, save_checkpoint, scalar_head
+    from models.checkpoint import load_policy, save_checkpoint
     from models.config import LoraConfig
     from models.tokenizer import load_tokenizer
 
@@ -28,6 +33,17 @@ def lay_adapters(base: Path, folder: Path) -> None:
             if "lora_B" in name:
                 weight.normal_(std=0.002)
     save_checkpoint(policy, tokenizer, folder / "policy")
+    lay_rewards(folder, tokenizer, base, lora)
+
+
+def lay_rewards(
+    folder: Path, tokenizer: "PreTrainedTokenizerBase", base: Path | None, lora: "LoraConfig | None"
+) -> None:
+    """Two reward models on the policy in the folder, whose heads are not nothing."""
+    import torch
+
+    from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
+
     for kind in REWARDS:
         reward = reward_from_policy(folder / "policy", base, lora=lora, seed=1)
         with torch.no_grad():

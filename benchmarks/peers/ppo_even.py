@@ -13,7 +13,7 @@ import random
 import sys
 from pathlib import Path
 
-from benchmarks.peers.adapters import REWARDS, write
+from benchmarks.peers.adapters import lay_rewards, write
 from benchmarks.peers.from_store import MODELS, lay_out
 from benchmarks.peers.ppo import TRL, Shape, sides
 from benchmarks.peers.rows import Row, compare
@@ -32,9 +32,7 @@ ROW = Row(
 
 def lay_even(store: Path, folder: Path) -> None:
     """Fresh models with the run's tokenizer, and prompts of one length, a third of them adversarial."""
-    import torch
-
-    from models.checkpoint import reward_from_policy, save_checkpoint, scalar_head
+    from models.checkpoint import save_checkpoint
     from models.llama import build_llama
     from models.llama_presets import Architecture
     from models.tokenizer import load_tokenizer
@@ -46,12 +44,7 @@ def lay_even(store: Path, folder: Path) -> None:
     shape = Architecture(WIDTH, LAYERS, 6, 6, 512, context_length=512, vocab_size=len(tokenizer), tie_embeddings=True)
     model = build_llama(shape, 1, tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
     save_checkpoint(model, tokenizer, folder / "policy")
-    for kind in REWARDS:
-        reward = reward_from_policy(folder / "policy", None, lora=None, seed=1)
-        with torch.no_grad():
-            for weight in scalar_head(reward).parameters():
-                weight.normal_(std=0.02)
-        save_checkpoint(reward, tokenizer, folder / kind)
+    lay_rewards(folder, tokenizer, None, None)
     drawn = random.Random(0)
     ids = [[drawn.randrange(3, len(tokenizer)) for _ in range(PROMPT_TOKENS)] for _ in range(SHAPE.prompts)]
     write(folder, "prompts", [{"ids": prompt, "is_safety": i % 3 == 0} for i, prompt in enumerate(ids)])
