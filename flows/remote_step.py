@@ -6,6 +6,7 @@ and the same code.
 
 import re
 import socket
+from contextlib import suppress
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -53,8 +54,15 @@ def remote_step(objects: str, store: str, run: str, order: str) -> State[None]:
     wanted = read(Order, reader, reader.size)
     place.limit = None if wanted.cache_gb is None else int(wanted.cache_gb * 1e9)
     meter = EnergyMeter(wanted.energy_country)
+
+    def tell(text: str) -> None:
+        with suppress(
+            SystemExit
+        ):  # rich ends a program whose terminal is gone, as it is when the worker alone is killed
+            logger.info("%s", text)
+
     try:
-        came = carry_out(wanted, place, order, root, socket.gethostname(), meter, lambda text: logger.info("%s", text))
+        came = carry_out(wanted, place, order, root, socket.gethostname(), meter, tell)
     except FlowGoneError as error:
         return Cancelled(message=str(error))
     finally:
