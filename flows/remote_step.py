@@ -56,9 +56,8 @@ def remote_step(objects: str, store: str, run: str, order: str) -> State[None]:
     meter = EnergyMeter(wanted.energy_country)
 
     def tell(text: str) -> None:
-        with suppress(
-            SystemExit
-        ):  # rich ends a program whose terminal is gone, as it is when the worker alone is killed
+        # rich ends a program whose terminal is gone, as it is when the worker alone was killed
+        with suppress(SystemExit):
             logger.info("%s", text)
 
     try:

@@ -1,6 +1,7 @@
 """A policy of a few weights that was never trained: what it says is noise, drawn as any policy draws."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import Architecture
 from models.tokenizer import load_tokenizer, train_tokenizer
+from tasks.engine.step import Output
 
 WORDS = "the llama eats green grass and never spits at people who ask it to be kind"
 
@@ -56,3 +58,26 @@ def with_reward_model(folder: Path) -> Path:
                 weights.normal_(std=0.5)
     save_checkpoint(model, load_tokenizer(folder), folder.parent / "reward")
     return folder
+
+
+SAMPLED = {
+    "candidates": Output("dataset", "response"),
+    "scores": Output("dataset", "score"),
+    "picks": Output("dataset", "dialogue"),
+}
+"""What rejection sampling makes."""
+
+
+def llama_prompts(count: int) -> list[dict[str, Any]]:
+    """Prompts for it."""
+    return [
+        {
+            "prompt_id": f"h{n}",
+            "source": "p",
+            "kind": "import",
+            "axis": "helpfulness",
+            "split": "train",
+            "messages": [{"role": "user", "content": f"ask the llama {n}"}],
+        }
+        for n in range(count)
+    ]

@@ -6,12 +6,11 @@ import pytest
 
 from models.config import SamplingConfig
 from tasks.candidates import combined, scored_again
-from tasks.engine.step import Output
 from tasks.estimates import value_of
 from tasks.rejection_sample import RejectionConfig, _batch, rejection_sample
 from tasks.train_reward import mix, sides
 from tests.tasks.bench import PAIR_NOT_SAMPLED, step_run, written
-from tests.tasks.little_policy import terse_policy, with_reward_model
+from tests.tasks.little_policy import SAMPLED, llama_prompts, terse_policy, with_reward_model
 
 
 def prompts_of(safety: int, helpfulness: int) -> dict[str, dict[str, Any]]:
@@ -112,22 +111,7 @@ def test_settled_prompts_are_scored_whole_as_far_as_the_most_allows_and_all_of_t
     assert every == set(CANDIDATES) - {"p1"}, "each has its turn; three do not fit into two"
 
 
-OUTPUTS = {
-    "candidates": Output("dataset", "response"),
-    "scores": Output("dataset", "score"),
-    "picks": Output("dataset", "dialogue"),
-}
-ASKED = [
-    {
-        "prompt_id": f"h{n}",
-        "source": "p",
-        "kind": "import",
-        "axis": "helpfulness",
-        "split": "train",
-        "messages": [{"role": "user", "content": f"ask the llama {n}"}],
-    }
-    for n in range(12)
-]
+ASKED = llama_prompts(12)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +132,7 @@ def second_iteration(
     if earlier:
         inputs |= {"candidates": ("response", earlier), "earlier_picks": ("dialogue", picks)}
     folder.mkdir()
-    run = step_run(folder, inputs=inputs, outputs=OUTPUTS, part="V2" if earlier else "V1")
+    run = step_run(folder, inputs=inputs, outputs=SAMPLED, part="V2" if earlier else "V1")
     config = RejectionConfig(
         prompts=4 if earlier else 6,
         safety_share=0,

@@ -14,11 +14,10 @@ from models.samplers.config import VllmConfig
 from models.seeds import derive_seed
 from tasks.answers import open_renderer
 from tasks.candidates import draw_candidates
-from tasks.engine.step import Output
 from tasks.rejection_sample import RejectionConfig, rejection_sample
 from tasks.sampling import speakers
 from tests.tasks.bench import step_run, written
-from tests.tasks.little_policy import terse_policy, with_reward_model
+from tests.tasks.little_policy import SAMPLED, llama_prompts, terse_policy, with_reward_model
 from tests.vllm import SAMPLER
 
 PROGRAM = Path(__file__).resolve().parents[1] / "models" / "samplers" / "torch_server.py"
@@ -26,22 +25,7 @@ SAMPLING = SamplingConfig.model_validate({"max_new_tokens": 4, "sampler": SAMPLE
 CONFIG = RejectionConfig(
     prompts=4, safety_share=0, temperatures=(0.7, 1.0), samples=2, unfinished="score", sampling=SAMPLING
 )
-OUTPUTS = {
-    "candidates": Output("dataset", "response"),
-    "scores": Output("dataset", "score"),
-    "picks": Output("dataset", "dialogue"),
-}
-PROMPTS = [
-    {
-        "prompt_id": f"h{n}",
-        "source": "p",
-        "kind": "import",
-        "axis": "helpfulness",
-        "split": "train",
-        "messages": [{"role": "user", "content": f"ask the llama {n}"}],
-    }
-    for n in range(4)
-]
+PROMPTS = llama_prompts(4)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +42,7 @@ def drawn(folder: Path, policy: Path, vllm: VllmConfig | None) -> list[dict[str,
     folder.mkdir()
     rewards = dict.fromkeys(("safety_reward", "helpfulness_reward"), policy.parent / "reward")
     inputs = {"policy": policy, **rewards, "prompts": ("prompt", PROMPTS)}
-    rejection_sample.function(step_run(folder, inputs=inputs, outputs=OUTPUTS, vllm=vllm), CONFIG)
+    rejection_sample.function(step_run(folder, inputs=inputs, outputs=SAMPLED, vllm=vllm), CONFIG)
     return written(folder, "candidates")
 
 

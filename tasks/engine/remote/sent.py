@@ -110,7 +110,7 @@ class Sent:
         self._next, self._heard = 1, time.monotonic()
         self._touched = self._asked = 0.0
         self._host: str | None = None
-        self._other = ""
+        self._notes: list[str] = []
         self._over = False
         self._made: Made | None = None
 
@@ -142,7 +142,7 @@ class Sent:
         if code_version(heard.code.files) != code_version(code.files):
             raise StepFailedError(f"{self._what}: {heard.code.host} says that it has other code")
         self._host = heard.code.host
-        self._other = _other_libraries(code.env, heard.code)
+        self._notes = _other_libraries(code.env, heard.code)
         return heard.code
 
     def run(self, on_points: Points, on_end: Callable[[Ended], None]) -> list[Metric]:
@@ -150,7 +150,7 @@ class Sent:
         while self._made is None:
             self._take(self._next_said(), on_points)
         on_end(Ended(0, self._made.processor_seconds))
-        lay_down(self._made, self._folder, [self._other] if self._other else [])
+        lay_down(self._made, self._folder, self._notes)
         return [each.metric for each in (*self._made.metrics, *self._made.energy)]
 
     def outputs(self) -> Mapping[str, Publication]:
@@ -295,11 +295,13 @@ class Sent:
         bucket.delete([key for key, _ in bucket.listed(self._of_step)])
 
 
-def _other_libraries(here: Mapping[str, str], there: Code) -> str:
-    """What a person should know of libraries that are not the same on both machines; empty where all are."""
+def _other_libraries(here: Mapping[str, str], there: Code) -> list[str]:
+    """A note for a person where libraries are not the same on both machines."""
     other = [
         f"{name} {there.env.get(name)} (here {version})"
         for name, version in here.items()
         if there.env.get(name) != version
     ]
-    return f"done on {there.host}, which has {', '.join(other)}: here it could have come out otherwise" if other else ""
+    return (
+        [f"done on {there.host}, which has {', '.join(other)}: here it could have come out otherwise"] if other else []
+    )
