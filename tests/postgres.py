@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 _PLACES = ("/usr/local/bin", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 MISSING = "no PostgreSQL server is installed (apt-get install postgresql)"
@@ -30,21 +31,24 @@ def is_there() -> bool:
 
 
 class Postgres:
-    """A server on a socket in `folder`."""
+    """A server on a socket in `folder`. With a `password` it listens on 127.0.0.1, too, at `port`, lets in who knows
+    it, and has a database called `name`, as the user is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "halter", password: str | None = None, port: int = 5432) -> None:
         self.folder, self.data = folder, folder / "data"
+        self.name, self.password, self.port = name, password, port
         self.process: subprocess.Popen[bytes] | None = None
         self.data.mkdir()
         if os.geteuid() == 0 and _may_be_anybody():
             for path in (folder, self.data):
                 shutil.chown(path, "nobody")
-        self._run([str(_program("initdb")), "-D", str(self.data), "-U", "halter", "-A", "trust", "-E", "UTF8", "-N"])
+        words = [str(_program("initdb")), "-D", str(self.data), "-U", name, "-E", "UTF8", "-N", "--auth-local", "trust"]
+        self._run([*words, "--auth-host", "trust" if password is None else "scram-sha-256"])
 
     @property
     def url(self) -> str:
         """Its one database."""
-        return f"postgresql://halter@/postgres?host={self.folder}"
+        return f"postgresql://{self.name}@/postgres?host={self.folder}&port={self.port}"
 
     def fresh(self) -> str:
         """The address of a journal in a schema that nobody has used."""
@@ -58,7 +62,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, again where it is still held by what a killed one has left, and wait until it answers."""
-        settings = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "100"}
+        heard = "" if self.password is None else "127.0.0.1"
+        settings = {"listen_addresses": heard, "port": f"{self.port}", "unix_socket_directories": f"{self.folder}"}
+        settings["max_connections"] = "100"
         words = [str(_program("postgres")), "-D", str(self.data)]
         words += [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         deadline = time.monotonic() + 60
@@ -73,6 +79,12 @@ class Postgres:
             else:
                 return
         raise TimeoutError((self.folder / "log").read_text())
+
+    def open_to(self, password: str) -> None:
+        """Let in over TCP who knows the password, to a database of the user's name."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(self.name), password))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
 
     def kill(self) -> None:
         """As a power cut would end it, but that the kernel keeps what was written."""
@@ -106,13 +118,15 @@ def _as_nobody(words: list[str]) -> list[str]:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(name: str = "halter", password: str | None = None, port: int = 5432) -> Iterator[Postgres]:
     """A server for the length of the block."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     folder.chmod(0o755)
-    server = Postgres(folder)
+    server = Postgres(folder, name, password, port)
     try:
         server.start()
+        if password is not None:
+            server.open_to(password)
         yield server
     finally:
         server.stop()
