@@ -3,12 +3,18 @@
 `.venv/bin/python benchmarks/real_alignment.py DATA MODEL`: as benchmarks/is_it_better.py, and the demonstrations are
 refusals in sentences of our own, behind prompts of AdvBench that nothing else reads. The model as it comes answers the
 same prompts for the same judges in a run of its own, configs/smollm2-135m-start.yaml.
+
+`--minutes 8` stops after so long, for a machine that is lent; the same command goes on. `--name NAME` gives another
+model of the hub's format the same two runs under its own name, NAME-real and NAME-start: one of a billion weights on a
+GPU, say.
 """
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ import yaml
 from benchmarks.is_it_better import PAIRS, borderline_prompts, link, table_of, write
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = "smollm2-135m"
 DEMONSTRATIONS, EVALUATED = 160, 59
 """Of AdvBench's 520 prompts; all others are what rejection sampling asks."""
 
@@ -53,24 +60,37 @@ _OFFERS = (
 
 def main() -> None:
     """Write the files, then run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
+    parser.add_argument("--name", default=MODEL, help="what the model, and so the runs, are called")
+    parser.add_argument("--minutes", type=float, help="stop then")
     given = parser.parse_args()
-    prepare(given.data, given.model, ROOT / "data")
-    for name in ("smollm2-135m-real", "smollm2-135m-start"):
-        command = [sys.executable, "-m", "flows.cli", "run", str(ROOT / "configs" / f"{name}.yaml")]
-        if code := subprocess.call(command, cwd=ROOT):
+    deadline = None if given.minutes is None else time.monotonic() + given.minutes * 60
+    for config in prepare(given.data, given.model, ROOT / "data", given.name):
+        if code := run(config, deadline):
             sys.exit(code)
 
 
-def prepare(data: Path, model: Path, target: Path) -> None:
-    """What the configs read, in `target`."""
+def run(config: Path, deadline: float | None) -> int:
+    """The exit status of the run of a config; at the deadline it is interrupted, as by Ctrl-C."""
+    process = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", str(config)], cwd=ROOT)
+    try:
+        return process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        print(f"{config.stem} was stopped as its time is up; the same command goes on from there")
+        return 3
+
+
+def prepare(data: Path, model: Path, target: Path, name: str = MODEL) -> list[Path]:
+    """What the configs read, in `target`; gives the configs, those of another model written beside it."""
     (target / "preference").mkdir(parents=True, exist_ok=True)
     (target / "real").mkdir(exist_ok=True)
-    for name in PAIRS:
-        link(data / name, target / name)
-    link(model, target / "smollm2-135m")
+    for pairs in PAIRS:
+        link(data / pairs, target / pairs)
+    link(model, target / name)
     safety = data / "safety"
     prompts = adv_bench(safety)
     shown, asked = prompts[:DEMONSTRATIONS], prompts[DEMONSTRATIONS : len(prompts) - EVALUATED]
@@ -78,6 +98,16 @@ def prepare(data: Path, model: Path, target: Path) -> None:
     write(target / "real" / "adversarial.jsonl", ({"prompt": prompt} for prompt in asked))
     write(target / "real" / "unsafe.jsonl", unsafe(safety, prompts[len(prompts) - EVALUATED :]))
     write(target / "real" / "borderline.jsonl", borderline_prompts(safety))
+    configs = [ROOT / "configs" / f"{MODEL}-{kind}.yaml" for kind in ("real", "start")]
+    return configs if name == MODEL else [_renamed(config, target / "real", name) for config in configs]
+
+
+def _renamed(config: Path, folder: Path, name: str) -> Path:
+    """The config for another model, in `folder`, from which its files are one level nearer."""
+    written = folder / config.name.replace(MODEL, name)
+    text = config.read_text(encoding="utf-8").replace(MODEL, name).replace("SmolLM2-135M-Instruct", name)
+    written.write_text(text.replace("../data/", "../"), encoding="utf-8")
+    return written
 
 
 def adv_bench(safety: Path) -> list[str]:
