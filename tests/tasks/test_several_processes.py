@@ -1,8 +1,13 @@
 """A step that trains on two processes, from the plan's call to the catalog."""
 
+import random
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +24,7 @@ from models.llama_presets import Architecture
 from models.tokenizer import train_tokenizer
 from models.training.reporting import SPEED
 from tasks.engine.execute import fingerprint_of
+from tasks.engine.jobs import StepFailedError
 from tasks.train_reward import RewardStepConfig, train_safety_reward
 from tests.tasks.bench import Bench, call_of
 
@@ -99,3 +105,62 @@ def test_a_step_on_two_processes_makes_the_model_of_one_with_one_curve_and_one_r
     assert metrics[1]["accuracy/all"] in (0.0, 0.5, 1.0), "of two held-out pairs"
     for name, weights in models[0].items():
         torch.testing.assert_close(models[1][name], weights, atol=1e-6, rtol=0)
+
+
+class Killer(threading.Thread):
+    """Kills one of two training processes at a random moment after both have begun."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.chance = chance
+
+    def run(self) -> None:
+        while len(ranks := training_processes()) < 2:
+            time.sleep(0.01)
+        time.sleep(self.chance.uniform(0.0, 4.0))
+        with suppress(psutil.NoSuchProcess):
+            self.chance.choice(ranks).kill()
+
+
+def training_processes() -> list[psutil.Process]:
+    """What the step's process has forked, of which this one's worker is the parent."""
+    try:
+        below = psutil.Process().children(recursive=True)
+        return [each for each in below if each.parent() in below and each.parents()[1] in below]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "spread"])
+def test_training_processes_killed_at_ten_random_moments_end_with_the_bytes_of_a_training_that_was_not(
+    bench: Bench, sharded: bool
+) -> None:
+    """Each time the step fails and says so, and the same call goes on; nothing of it is seen before it is done."""
+
+    def call(seconds: float) -> Any:
+        training = RewardConfig(
+            batch_size=2, epochs=400, max_length=128, processes=2, sharded=sharded, checkpoint_seconds=seconds
+        )
+        return call_of(
+            train_safety_reward,
+            RewardStepConfig(training=training),
+            inputs={"policy": (str(POLICY),), "preferences": (str(PREFERENCES),)},
+        )
+
+    chance, ends = random.Random(5), list[str]()
+    while True:
+        if len(ends) < 10:
+            Killer(chance).start()
+        try:
+            outcome = bench.execute(call(0.1))
+        except StepFailedError as error:
+            ends.append(str(error))
+        else:
+            break
+    assert len(ends) == 10
+    assert all("of 2 ended with code -9" in each for each in ends), ends
+    straight = bench.execute(call(1e9), force=True)
+    assert not straight.cached
+    assert straight.outputs == outcome.outputs
