@@ -103,6 +103,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             annotator=judge.annotator,
             asks=None if judge.endpoint is None else asks_of(judge.endpoint),
             prompts=None if judge.people is None else judge.people.prompts,
+            kinds=() if judge.people is None else judge.people.kinds,
             batch_size=judge.batch_size,
             threads=judge.threads,
             compares=is_iteration(at) and judge.compares,

@@ -32,6 +32,9 @@ class JudgeAnswersConfig(FolderUse):
     kind: str = Field(default="lm", description="One of the registered kinds")
     asks: str | None = Field(default=None, description="Of an endpoint: a hash of what it is asked")
     prompts: int | None = Field(default=None, description="Of people: so many prompts are drawn")
+    kinds: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda kinds: not kinds, description="Of people: of which kinds; empty: of all"
+    )
     compares: bool = Field(description="With SFT's answers")
     against: tuple[str, ...] = Field(default=(), description="What else it compares with, as figures call it")
     phrases: tuple[str, ...] = Field(default=(), description="What refuses, in the place of the phrases that are known")

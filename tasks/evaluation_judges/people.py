@@ -34,7 +34,7 @@ class People(EvaluationJudge):
     def judge(self, run: StepRun, config: JudgeAnswersConfig, questions: Rows) -> Judged:
         """Of the questions on the drawn prompts."""
         opinions = sorted(run.records("opinions"), key=lambda row: str(row["opinion_id"]))
-        rows = by_people(questions, opinions, config.annotator, config.prompts or 0)
+        rows = by_people(questions, opinions, config.annotator, config.prompts or 0, config.kinds)
         return Judged(rows, _figures([row for row in opinions if not row["decision"]], config.annotator))
 
 

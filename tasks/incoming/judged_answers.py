@@ -22,17 +22,21 @@ class JudgedAnswers(Judged):
     judge: str
 
     def __str__(self) -> str:
-        return f"judged {self.pairs} {self.judge} {self.people.prompts}"
+        return f"judged {self.pairs} {self._asked}"
 
     def batch(self, part: str, pairs_version: str) -> str:
-        """Named by the questions, who is asked and how many prompts: more prompts are a batch of their own. The part is
+        """Named by the questions, who is asked and on which prompts: more prompts are a batch of their own. The part is
         not to be read from it, since people see it."""
-        asked = text_hash(f"{part} {pairs_version} {self.judge} {self.people.prompts}")
+        asked = text_hash(f"{part} {pairs_version} {self._asked}")
         return f"{EVALUATION}-{asked[:16]}"
 
     def drafts(self, rows: Rows) -> list[ItemDraft]:
         """The pairs of the drawn prompts."""
-        return drafts_of(rows, self.people.prompts)
+        return drafts_of(rows, self.people.prompts, self.people.kinds)
+
+    @property
+    def _asked(self) -> str:
+        return " ".join((self.judge, str(self.people.prompts), *self.people.kinds))
 
     def way_out(self, wait: Wait) -> str:
         """By the judge's own keys."""

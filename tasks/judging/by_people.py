@@ -18,29 +18,32 @@ NOT_JUDGED, DROPPED, NOT_SHOWN = "not_judged", "dropped", "not_shown"
 """Why there is no judgement: nobody said anything; an adjudicator dropped the pair; no pair showed the answer."""
 
 
-def drawn(questions: Sequence[Row], prompts: int) -> Rows:
-    """The questions on the drawn prompts: at most `prompts` of those on which answers are compared, at random and the
-    same ones whichever policy answered."""
-    compared = {row["prompt_id"] for row in questions if row["question"] == "better"}
+def drawn(questions: Sequence[Row], prompts: int, kinds: Sequence[str] = ()) -> Rows:
+    """The questions on the drawn prompts: at most `prompts` of those on which answers are compared, of these kinds
+    where some are given, at random and the same ones whichever policy answered."""
+    wanted = (row for row in questions if row["kind"] in kinds or not kinds)
+    compared = {row["prompt_id"] for row in wanted if row["question"] == "better"}
     chosen = set(sorted(compared, key=lambda prompt_id: text_hash(f"evaluated {prompt_id}"))[:prompts])
     return [dict(row) for row in questions if row["prompt_id"] in chosen]
 
 
-def drafts_of(questions: Sequence[Row], prompts: int) -> list[ItemDraft]:
+def drafts_of(questions: Sequence[Row], prompts: int, kinds: Sequence[str] = ()) -> list[ItemDraft]:
     """The pairs that people are shown, in the order of a hash. Answers that are the same in every letter are not: that
     is a tie."""
-    rows = [row for row in drawn(questions, prompts) if row["question"] == "better" and not _is_same(row)]
+    rows = [row for row in drawn(questions, prompts, kinds) if row["question"] == "better" and not _is_same(row)]
     return [_draft(row) for row in sorted(rows, key=lambda row: str(row["question_id"]))]
 
 
-def by_people(questions: Sequence[Row], opinions: Sequence[Row], judge: str, prompts: int) -> Rows:
+def by_people(
+    questions: Sequence[Row], opinions: Sequence[Row], judge: str, prompts: int, kinds: Sequence[str] = ()
+) -> Rows:
     """A judgement for each question on the drawn prompts, of rows of kind opinion on the pairs of `drafts_of`.
 
     A decision of an adjudicator counts in the place of what others said. Else the majority does: of better and worse,
     where «negligibly or unsure» says neither and as many of either are a tie (½); of yes and no, where as many of
     either are ½. Raises ValueError for an opinion on another pair than the question's.
     """
-    asked = drawn(questions, prompts)
+    asked = drawn(questions, prompts, kinds)
     said: dict[str, Rows] = defaultdict(list)
     for opinion in opinions:
         said[opinion["question_id"]].append(dict(opinion))

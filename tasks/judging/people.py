@@ -64,6 +64,9 @@ class EvaluatingPeopleConfig(BatchConfig):
         description="So many of the held-out prompts, drawn at random, the same ones of every policy: a pair with each "
         "policy that is compared",
     )
+    kinds: tuple[Literal["ordinary", "borderline", "adversarial"], ...] = Field(
+        default=(), description="Prompts of these kinds alone, where the others have a judge; empty: of all"
+    )
     policies: Literal["last", "every"] = Field(
         default="last", description="Which policies they judge: the last one, or that of each iteration"
     )

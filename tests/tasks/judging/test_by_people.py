@@ -94,6 +94,16 @@ def test_prompts_are_drawn_at_random_and_are_the_same_whichever_policy_answered(
     assert alone not in drawn([*ours, alone], 1000), "people see pairs: where nothing is compared nothing is shown"
 
 
+def test_where_kinds_are_named_as_many_prompts_of_these_are_drawn_and_none_of_others() -> None:
+    rows = [question(f"{kind} {number:02}", kind, "better") for kind in KINDS for number in range(40)]
+    found = drawn(rows, 30, ("adversarial", "borderline"))
+    assert {row["kind"] for row in found} == {"adversarial", "borderline"}
+    assert len({row["prompt_id"] for row in found}) == 30
+    assert [draft.key for draft in drafts_of(rows, 30, ("adversarial",))] == sorted(
+        row["question_id"] for row in drawn(rows, 30, ("adversarial",))
+    )
+
+
 def test_refusals_are_asked_of_borderline_prompts_alone() -> None:
     drafts = drafts_of([question(kind, kind) for kind in KINDS], 9)
     assert {draft.prompt_id: draft.asks_refusal for draft in drafts} == {
