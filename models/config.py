@@ -321,7 +321,7 @@ class PPOConfig(TrainerConfig):
         return self
 
 
-class DPOConfig(TrainerConfig):
+class DPOConfig(ShardedConfig):
     """Direct preference optimisation as in Llama 3 (arXiv 2407.21783, sections 4.1.4 and 4.2.1), cosine after the
     warm-up."""
 

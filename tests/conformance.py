@@ -140,7 +140,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "a spread training differs",
-            "pretraining, SFT and a reward model whose weights are spread over 2 gloo processes have the losses, "
+            "pretraining, SFT, a reward model and DPO whose weights are spread over 2 gloo processes have the losses, "
             "gradient norms, checkpoints and files of 1 process",
         ),
         Row(
@@ -148,6 +148,13 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "each of 2 processes holds half of the weights and of Adam's moments, counted in bytes; processes that "
             "have not met, and parameters that are left whole, are refused",
             "accelerate's FSDP on CPUs trains unspread copies and ends with 0",
+        ),
+        Row(
+            "a process leaves the others waiting",
+            "processes that draw answers of unequal length from a model that is spread over them go along with each "
+            "other's passes; one that stands elsewhere ends the training with an error, within a bound",
+            "under FSDP `generate` hangs where one rank is done before the others, unless each goes on to the end of "
+            "the longest (`synced_gpus`)",
         ),
     ),
     "Models from elsewhere": (
