@@ -258,7 +258,7 @@ class SamplingConfig(Config):
         return self
 
 
-class PPOConfig(TrainerConfig):
+class PPOConfig(ShardedConfig):
     """PPO on the combined reward (section 3.2.3): clip 0.2, one gradient step a mini-batch, constant learning rate
     1e-6."""
 

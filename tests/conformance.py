@@ -140,14 +140,21 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "a spread training differs",
-            "pretraining, SFT, a reward model and DPO whose weights are spread over 2 gloo processes have the losses, "
-            "gradient norms, checkpoints and files of 1 process",
+            "pretraining, SFT, a reward model, DPO and PPO whose weights are spread over 2 gloo processes have the "
+            "losses, gradient norms, checkpoints and files of 1 process",
+            "FSDP averages gradients; PPO's are a sum",
         ),
         Row(
             "a spread training that is spread in name only",
             "each of 2 processes holds half of the weights and of Adam's moments, counted in bytes; processes that "
             "have not met, and parameters that are left whole, are refused",
             "accelerate's FSDP on CPUs trains unspread copies and ends with 0",
+        ),
+        Row(
+            "one base, spread for each role",
+            "five roles on one frozen base hold each byte of it in one of 2 processes, and once; weights that are "
+            "shared before and not after are refused",
+            "`fully_shard` makes parts of its own of what another model has spread, and says nothing",
         ),
         Row(
             "a process leaves the others waiting",

@@ -41,6 +41,7 @@ SFT = "tests/models/training/test_sft.py::"
 PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
 PPO = "tests/models/training/test_ppo.py::"
+PPO_SHARDED = "tests/models/training/test_ppo_sharded.py::"
 ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
 PPO_TWO_PROCESSES = (
     "tests/models/training/test_ppo_two_processes.py::"
@@ -1807,9 +1808,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the wrapper that averages gradients is passed by",
-        "models/training/hf.py",
-        "return model(inputs)",
-        "return function(bare, inputs)",
+        "models/lock_step.py",
+        "return cast(T, wrapped(*inputs))",
+        "return function(*inputs)",
         (TWO_PROCESSES + AS_ONE,),
     ),
     Mutation(
@@ -2031,7 +2032,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "trainers pass the kernel of their config by",
         "models/training/hf.py",
-        '"torch" if self.config.shards > 1 else self.config.kernel',
+        "cast(nn.Module, self.model), self.config.kernel)",
         '"torch"',
         (KERNEL + "test_a_training_learns_the_same_by_either_kernel_and_by_the_one_that_its_config_names",),
     ),
@@ -2419,9 +2420,37 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a spread training that is not spread",
         "models/training/hf.py",
-        "if config.shards > 1:  #",
-        "if config.shards > 99:  #",
+        "if config.shards > 1:",
+        "if config.shards > 99:",
         ("tests/models/training/test_sharding.py::test_each_process_holds_half_of_weights_and_moments",),
+    ),
+    Mutation(
+        "the mean of the processes' gradients taken for their sum",
+        "models/training/sharding.py",
+        "module.set_gradient_divide_factor(1.0)",
+        "module.set_gradient_divide_factor(2.0)",
+        (PPO_SHARDED + "test_rollouts_losses_weights_and_files_are_those_of_one_process",),
+    ),
+    Mutation(
+        "the base of five roles spread five times",
+        "models/training/sharding.py",
+        "each._parameters[name] = parts.setdefault(was, cast(nn.Parameter, each._parameters[name]))",
+        "parts.setdefault(was, cast(nn.Parameter, each._parameters[name]))",
+        (PPO_SHARDED + "test_the_base_of_five_roles_is_spread_once_and_each_process_holds_half_of_all",),
+    ),
+    Mutation(
+        "a process that is done with its answers goes away",
+        "models/lock_step.py",
+        "while _anybody(False):",
+        "while False:",
+        ("tests/models/test_lock_step.py::test_processes_that_draw_unequal_numbers_of_answers_draw_what_one_draws",),
+    ),
+    Mutation(
+        "of a spread policy that is kept each process writes what it holds",
+        "models/training/sharding.py",
+        "complete = whole(each.detach())\n",
+        "complete = own(each.detach())\n",
+        ("tests/models/training/test_sharding.py::test_dpo_of_all_weights_keeps_the_policy_that_one_process_keeps",),
     ),
     Mutation(
         "each process writes its checkpoint by its own clock",

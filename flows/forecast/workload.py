@@ -269,7 +269,15 @@ def _ppo(at: At) -> Work:
             at.volume.prompts,
         ),
     )
-    return Work(passes, trained=2, read=3, models=1, checkpointing=of.gradient_checkpointing, records=rollouts)
+    return Work(
+        passes,
+        trained=2,
+        read=3,
+        models=1,
+        checkpointing=of.gradient_checkpointing,
+        shards=of.shards,
+        records=rollouts,
+    )
 
 
 def _dpo(at: At) -> Work:

@@ -129,3 +129,18 @@ def value_loss(
         clipped = old_values + (values - old_values).clamp(-value_clip_range, value_clip_range)
         error = torch.maximum(error, (clipped - returns).square())
     return 0.5 * masked_mean(error, response_mask, denominator)
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+    """1 - Var(returns - values) / Var(returns): how much of the returns the value model knew.
+
+    Args:
+        values: (N,) of real tokens.
+        returns: (N,) of the same tokens.
+
+    Returns:
+        A scalar of at most 1; variances are those of the tokens given, and that of the returns counts as 1e-8 at least.
+
+    Source: `explained_variance` of OpenAI baselines (common/math_util.py).
+    """
+    return 1 - (returns - values).var(unbiased=False) / returns.var(unbiased=False).clamp(min=1e-8)

@@ -2,8 +2,8 @@
 used.
 
 Several processes share the work of an iteration: each answers its part of the prompts and learns from its part of each
-mini-batch. Every process holds all models and all numbers of the batch, so means and deviations are the batch's, and
-gradients are summed: the policy is that of one process, to rounding.
+mini-batch. Every process holds all numbers of the batch, so means and deviations are the batch's, and gradients are
+summed: the policy is that of one process, to rounding. All five models are in every process, or spread over them.
 """
 
 import math
@@ -21,9 +21,8 @@ from torch import nn
 from models.algorithms.gae import gae
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
 from models.algorithms.logprobs import token_entropy
-from models.algorithms.ppo import policy_loss, value_loss
+from models.algorithms.ppo import explained_variance, policy_loss, value_loss
 from models.algorithms.reward import combine_rewards, truncate_rewards, whiten
-from models.checkpoint import save_checkpoint
 from models.config import PPOConfig
 from models.devices import autocast, has_accelerator, use_threads
 from models.dialogue import Renderer
@@ -33,11 +32,12 @@ from models.roles import Roles
 from models.scoring import pad_right
 from models.seeds import derive_seed
 from models.training.hf import require_finite
-from models.training.ppo_looks import is_best, is_too_far, keep_look
+from models.training.ppo_looks import is_best, is_too_far, keep_look, report, standing
 from models.training.processes import data_parallel
 from models.training.pulse import TrainingDivergedError
 from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt, Rollout, answer
+from models.training.sharding import add_up_gradients, as_the_main_one_decides, save_spread, shard, whole
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -83,7 +83,8 @@ def train_ppo(
     """
     use_threads(config.threads)
     accelerator = Accelerator(cpu=not has_accelerator())
-    roles.place(accelerator.device, gradient_checkpointing=config.gradient_checkpointing)
+    weight_bytes, here = roles.weight_bytes(), accelerator.is_main_process
+    _place(roles, accelerator.device, config)
     optimizers = {
         "policy": _adamw(roles.policy, config.learning_rate, config),
         "value": _adamw(roles.value, config.value_learning_rate, config),
@@ -104,8 +105,8 @@ def train_ppo(
             roles, validation_prompts, renderer, config, accelerator, seed=derive_seed(seed, "validation")
         )
         seen.keep(accelerator, work, int(state["iteration"]))
-        if is_best(stats, config, state, reporter) and accelerator.is_main_process:
-            save_checkpoint(roles.policy, renderer.tokenizer, best_folder)
+        if is_best(stats, config, state, reporter):
+            save_spread(roles.policy, renderer.tokenizer, best_folder, here=here)
 
     for iteration in range(first, config.iterations):
         if iteration % config.validate_every == 0:
@@ -120,19 +121,18 @@ def train_ppo(
         _check(last, config, iteration)
         for name, model in roles.trained.items():
             require_finite(model, f"ppo {name} in iteration {iteration + 1}")
-        _report(last, iteration, reporter)
+        report(last, iteration, reporter)
         state["iteration"] = iteration + 1
-        if time.monotonic() - saved >= config.checkpoint_seconds and accelerator.is_main_process:
-            write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state)
+        if _is_due(saved, config, here):
+            write_checkpoint(work, iteration + 1, models=roles.trained, optimizers=optimizers, state=state, here=here)
             saved = time.monotonic()
-        beyond = is_too_far(last, config, state, reporter)
-        if beyond:
+        if beyond := is_too_far(last, config, state, reporter):
             break
         left = (time.monotonic() - started) / (iteration + 1 - first) * (config.iterations - iteration - 1)
-        reporter.progress((iteration + 1) / config.iterations, _standing(last, iteration, config, left))
+        reporter.progress((iteration + 1) / config.iterations, standing(last, iteration, config, left))
     else:
         look()
-    if accelerator.is_main_process:
+    if here:
         shutil.copytree(best_folder, out, dirs_exist_ok=True)  # a copy: a run that is cut off here finds it again
     accelerator.wait_for_everyone()
     return {
@@ -141,8 +141,23 @@ def train_ppo(
         "best_iteration": float(state["best_iteration"]),
         "best_validation_reward": float(state["best_reward"]),
         "beyond_kl_limit": float(beyond),
-        "weights_mb": roles.weight_bytes() / 1e6,
+        "weights_mb": weight_bytes / 1e6,
     }
+
+
+def _place(roles: Roles, device: torch.device, config: PPOConfig) -> None:
+    """On the device of this process, or in parts over all of them."""
+    if config.shards > 1:
+        shard(*roles.models, processes=config.shards)
+        for model in roles.trained.values():
+            add_up_gradients(model)
+    roles.place(device, gradient_checkpointing=config.gradient_checkpointing)
+
+
+def _is_due(saved: float, config: PPOConfig, main: bool) -> bool:
+    """Whether a checkpoint is: the main process has its clock, and writes alone what is not spread."""
+    due = time.monotonic() - saved >= config.checkpoint_seconds
+    return as_the_main_one_decides(due) if config.shards > 1 else due and main
 
 
 def _roll_out(
@@ -230,12 +245,15 @@ def _update(
                     for part in torch.split(own, -(-len(own) // config.accumulation_steps))
                 ]
             stats = _whole(gather_object(parts))
-            stats["explained_variance"] = float(_explained_variance(rollouts, rows))
+            real = rollouts.response_mask[rows]
+            known = explained_variance(rollouts.old_values[rows][real], rollouts.returns[rows][real])
+            stats["explained_variance"] = float(known)
             for name, optimizer in optimizers.items():
                 parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-                for parameter in parameters:
+                for parameter in parameters if config.shards == 1 else ():  # else they are added up on the way back
                     parameter.grad = accelerator.reduce(parameter.grad, "sum")
-                stats[f"{name}_grad_norm"] = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+                norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+                stats[f"{name}_grad_norm"] = float(whole(norm))
                 optimizer.step()
                 optimizer.zero_grad()
             for name, number in stats.items():
@@ -295,16 +313,6 @@ def _whole(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: (max if name == "ratio_max" else sum)(part[name] for part in parts) for name in parts[0]}
 
 
-def _report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None:
-    for name, number in stats.items():
-        reporter.metric(f"ppo/{name}", number, iteration + 1)
-
-
-def _standing(stats: dict[str, float], iteration: int, config: PPOConfig, left: float) -> str:
-    done = f"ppo {iteration + 1}/{config.iterations}"
-    return f"{done}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}, {left:.0f} s left"
-
-
 def _draw(prompts: Sequence[PPOPrompt], count: int, iteration: int, seed: int) -> list[PPOPrompt]:
     """The prompts of one iteration: passes over all of them, each pass in its own order."""
     chosen = []
@@ -325,13 +333,6 @@ def _check(stats: dict[str, float], config: PPOConfig, iteration: int) -> None:
         raise TrainingDivergedError(
             f"ppo: entropy {stats['entropy']:.4f} nats a token in iteration {iteration + 1}, below {config.min_entropy}"
         )
-
-
-def _explained_variance(rollouts: _Rollouts, rows: torch.Tensor) -> torch.Tensor:
-    """1 - Var(returns - values) / Var(returns) over real tokens: how much of the returns the value model knew."""
-    mask = rollouts.response_mask[rows]
-    returns, values = rollouts.returns[rows][mask], rollouts.old_values[rows][mask]
-    return 1 - (returns - values).var(unbiased=False) / returns.var(unbiased=False).clamp(min=1e-8)
 
 
 def _adamw(model: nn.Module, learning_rate: float, config: PPOConfig) -> torch.optim.Optimizer:

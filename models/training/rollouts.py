@@ -12,6 +12,7 @@ from models.config import SamplingConfig
 from models.devices import device_of
 from models.dialogue import Renderer
 from models.generation import Request, Response, ask, sample
+from models.lock_step import is_sharded
 from models.responses import ResponseBatch, lay_responses, read_logprobs, read_scores, read_values
 from models.roles import Roles
 from models.working_copy import fast_reading
@@ -49,7 +50,9 @@ def answer(
     """One answer to each prompt, in order and in every process.
 
     Prompts of like length make even groups of at most `sampling.batch_size`, at least one for each process. Processes
-    take groups in turn and tell each other what they found; answers do not depend on how many there are.
+    take groups in turn and tell each other what they found; answers do not depend on how many there are. Of models that
+    are spread over the processes each pass needs all of them: who has no group left in a turn answers the last one
+    again, for nothing.
     """
     requests = ask([prompt.ids for prompt in prompts], [sampling.temperature], seed)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), i))
@@ -57,9 +60,12 @@ def answer(
     size = -(-len(order) // count)
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     own: list[tuple[int, Rollout]] = []
-    for number in range(accelerator.process_index, len(groups), accelerator.num_processes):
-        mine = [requests[i] for i in groups[number]]
-        own += zip(groups[number], _answer_group(roles, mine, renderer, sampling), strict=True)
+    for turn in range(0, len(groups), accelerator.num_processes):
+        number = turn + accelerator.process_index
+        group = groups[min(number, len(groups) - 1)]
+        if number < len(groups) or is_sharded(roles.policy):
+            found = _answer_group(roles, [requests[i] for i in group], renderer, sampling)
+            own += zip(group, found, strict=True) if number < len(groups) else ()
     return [found for _, found in sorted(gather_object(own), key=lambda entry: entry[0])]
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.algorithms.ppo import masked_mean, policy_loss, value_loss
+from models.algorithms.ppo import explained_variance, masked_mean, policy_loss, value_loss
 
 TWO = torch.ones(1, 2, dtype=torch.bool)
 
@@ -157,3 +157,12 @@ def test_the_clip_never_makes_the_loss_smaller_and_never_acts_within_its_range(
     if abs(math.exp(log_ratio) - 1) < clip_range:
         assert loss.item() == pytest.approx(plain)
         assert stats["clip_fraction"].item() == 0
+
+
+def test_the_explained_variance_by_hand() -> None:
+    """Returns 1, 3 (variance 1): values that know them, a mean for both, and their opposite. A constant error costs
+    nothing: it is no variance."""
+    returns = torch.tensor([1.0, 3.0])
+    for values, share in (([1.0, 3.0], 1.0), ([2.0, 2.0], 0.0), ([3.0, 1.0], -3.0), ([6.0, 8.0], 1.0)):
+        assert float(explained_variance(torch.tensor(values), returns)) == share
+    assert float(explained_variance(torch.tensor([2.0, 2.0]), torch.tensor([5.0, 5.0]))) == 1.0, "nothing to know"

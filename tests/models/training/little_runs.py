@@ -141,9 +141,11 @@ def run_reward(
     )
 
 
-def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+def run_ppo(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, adapted: bool = True, **changes: Any
+) -> Metrics:
     roles = Roles(
-        policy=load_policy(policy, lora=LORA, trainable=True),
+        policy=load_policy(policy, lora=LORA if adapted else None, trainable=True),
         reference=load_policy(policy),
         value=load_reward(reward, trainable=True),
         safety=load_reward(reward),

@@ -15,7 +15,7 @@ from torch import distributed, nn
 from transformers import TrainingArguments
 
 from models.checkpoint import load_policy
-from models.config import DPOConfig, LoraConfig, PretrainConfig, RewardConfig, SFTConfig
+from models.config import DPOConfig, LoraConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import resolve_architecture
@@ -167,7 +167,7 @@ def test_a_model_is_spread_over_processes_that_have_met_or_not_at_all() -> None:
         shard(nn.Linear(2, 2), processes=2)
 
 
-@pytest.mark.parametrize("kind", [SFTConfig, PretrainConfig, RewardConfig, DPOConfig])
+@pytest.mark.parametrize("kind", [SFTConfig, PretrainConfig, RewardConfig, DPOConfig, PPOConfig])
 def test_what_is_not_spread_has_the_fingerprint_of_before_and_what_is_needs_processes(kind: type[SFTConfig]) -> None:
     assert "sharded" not in kind().model_dump(mode="json")
     assert kind(processes=2, sharded=True).model_dump(mode="json")["sharded"] is True
