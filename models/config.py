@@ -248,7 +248,8 @@ class SamplingConfig(Config):
     sampler: Sampler = Field(
         default="torch",
         exclude_if=lambda sampler: sampler == "torch",
-        description="Who draws in `collect`, `rejection` and `evaluate`: torch, or the engine that `vllm` tells of",
+        description="Who draws in `collect`, `rejection`, `evaluate` and, with `lora`, `ppo`: torch, or the engine "
+        "that `vllm` tells of",
     )
 
     @model_validator(mode="after")

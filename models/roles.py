@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,6 +12,9 @@ from models.config import LoraConfig
 from models.devices import CPU
 from models.lock_step import is_sharded
 from models.prefix_tree import RowCost, row_cost
+
+if TYPE_CHECKING:
+    from models.training.policy_server import PolicyServer
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Roles:
     value: nn.Module
     safety: nn.Module
     helpfulness: nn.Module
+    server: "PolicyServer | None" = None
+    """Who draws the policy's answers in its place."""
 
     @property
     def trained(self) -> dict[str, nn.Module]:

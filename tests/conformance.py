@@ -724,6 +724,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "those of .7, 1 and 1.3 are torch's at .7, 1 and 1.3",
         ),
         Row(
+            "PPO learns from another engine's log-probabilities",
+            "the trainer reads every answer itself, the two are held against each other in each batch, and beyond what "
+            "rounding makes each token counts by its truncated weight; other weights end the step",
+            "the first ratio is then not 1, and the engine's rounding is learned from as if it were the policy's",
+        ),
+        Row(
             "a server's answer is taken as it comes",
             "ids outside of the vocabulary, more or fewer tokens than were asked for, another prompt, an end that is "
             "none, log-probabilities that are missing or not finite, answers without end: refused",

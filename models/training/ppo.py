@@ -164,6 +164,12 @@ def _roll_out(
     rewards = penalize_kl(whitened, old_logprobs, ref_logprobs, response_mask, kl_coef=config.kl_coef)
     advantages, returns = gae(rewards, old_values, response_mask, config.gamma, config.gae_lambda)
     advantages = whiten(advantages, response_mask)
+    told = dict[str, float]()
+    if roles.server is not None:
+        drawn_logprobs = columns([found.drawn_logprobs for found in answers])
+        weights, told = roles.server.held_against(drawn_logprobs, old_logprobs, response_mask, config.dtype)
+        # a weight is no less than 0, so it can stand inside the clipped loss of its token, which is linear in A
+        advantages = advantages if weights is None else weights * advantages
 
     kl = (kl_k1(old_logprobs, ref_logprobs) * response_mask).sum(1)
     k3 = (kl_k3(old_logprobs, ref_logprobs) * response_mask).sum(1)
@@ -175,6 +181,7 @@ def _roll_out(
         "kl_k3": k3.mean().item(),
         "length": response_mask.sum(1).float().mean().item(),
         "finished": sum(found.finished for found in answers) / len(answers),
+        **told,
     }
     prompts = [prompt.ids for prompt in batch]
     return PPOBatch(
