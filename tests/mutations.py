@@ -41,6 +41,7 @@ SFT = "tests/models/training/test_sft.py::"
 PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
 PPO = "tests/models/training/test_ppo.py::"
+POLICY_SERVER = "tests/models/training/test_policy_server.py::"
 PPO_SHARDED = "tests/models/training/test_ppo_sharded.py::"
 ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
 PPO_TWO_PROCESSES = (
@@ -1399,7 +1400,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "log-probabilities of rounded passes taken from the sampler",
         "models/training/rollouts.py",
-        "if torch.is_autocast_enabled(batch.mask.device.type):",
+        "if roles.server is not None or torch.is_autocast_enabled(batch.mask.device.type):",
         "if False:",
         (
             "tests/models/training/test_precision.py::"
@@ -2909,11 +2910,35 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a server is not compared anew after the policy was changed",
         "models/samplers/served.py",
-        """        self._compared = False
+        """        self._compared = compared
 """,
         """        self._compared = True
 """,
         (SERVED + "test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_nothing_beyond_it",),
+    ),
+    Mutation(
+        "PPO learns from the server's log-probabilities",
+        "models/training/rollouts.py",
+        "if roles.server is not None or torch.is_autocast_enabled(",
+        "if torch.is_autocast_enabled(",
+        (
+            POLICY_SERVER
+            + "test_each_policy_is_given_to_the_server_under_a_name_of_its_own_and_draws_by_its_own_log_probabilities",
+        ),
+    ),
+    Mutation(
+        "weights of another engine that are not truncated",
+        "models/algorithms/ppo.py",
+        ".detach().exp().clamp(max=cap)",
+        ".detach().exp()",
+        (PPO_LOSS + "test_weights_of_another_engine_by_hand",),
+    ),
+    Mutation(
+        "answers of other weights are learned from",
+        "models/training/policy_server.py",
+        "if not mean <= ANOTHER_MODEL:",
+        "if mean > ANOTHER_MODEL + 9:",
+        (POLICY_SERVER + "test_weights_count_beyond_rounding_alone_and_other_weights_are_found_out",),
     ),
     Mutation(
         "the responses to a prompt share one seed, and are one response",
