@@ -45,7 +45,7 @@ from models.generation import ask, sample
 from models.llama_presets import Architecture
 from models.roles import Roles, open_roles
 from models.scoring import response_logprobs
-from models.training import ppo
+from models.training import ppo, ppo_update
 from models.training.pretrain import pretrain
 from models.training.reporting import Quiet
 from models.training.rollouts import PPOPrompt
@@ -117,11 +117,11 @@ def of_ppo(size: Size, folder: Path) -> dict[str, float]:
     config, accelerator = ppo_config(size), Accelerator(cpu=not has_accelerator())
     roles.place(accelerator.device)
     prompts = [PPOPrompt(ids, number % 3 == 0) for number, ids in enumerate(prompts_of(size))]
-    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+    optimizers = {name: ppo_update.adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
 
     def ours(seed: int) -> int:
         rollouts, _ = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=seed)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=seed)
+        ppo_update.update(roles, optimizers, rollouts, renderer, accelerator, config, seed=seed)
         return int(rollouts.response_mask.sum())
 
     def theirs(seed: int) -> int:
@@ -155,14 +155,16 @@ def peak_of(size: Size, folder: Path, *, alone: bool) -> int:
     config, accelerator = ppo_config(size), Accelerator(cpu=not has_accelerator())
     if alone:
         roles.policy.to(accelerator.device)
-        optimizer = ppo._adamw(roles.policy, config.learning_rate, config)
+        optimizer = ppo_update.adamw(roles.policy, config.learning_rate, config)
         learn_alone(roles.policy, optimizer, size, renderer)
     else:
         roles.place(accelerator.device)
         prompts = [PPOPrompt(ids, number % 3 == 0) for number, ids in enumerate(prompts_of(size))]
-        optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+        optimizers = {
+            name: ppo_update.adamw(model, config.learning_rate, config) for name, model in roles.trained.items()
+        }
         rollouts, _ = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=1)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=1)
+        ppo_update.update(roles, optimizers, rollouts, renderer, accelerator, config, seed=1)
     return torch.cuda.max_memory_allocated() if has_accelerator() else peak_memory()
 
 

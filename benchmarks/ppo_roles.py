@@ -25,7 +25,7 @@ from models.llama import build_llama
 from models.llama_presets import PRESETS, Architecture
 from models.roles import Roles, open_roles
 from models.tokenizer import load_tokenizer, train_tokenizer
-from models.training import ppo
+from models.training import ppo, ppo_update
 from models.training.rollouts import PPOPrompt
 
 MODELS = {
@@ -68,14 +68,14 @@ def on_five_bases(adapters: Path, base: Path) -> Roles:
 def iteration(roles: Roles, renderer: Renderer, config: PPOConfig, vocabulary: int) -> Callable[[int], None]:
     """A function that makes one PPO iteration, by its number."""
     accelerator = Accelerator(cpu=True)
-    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+    optimizers = {name: ppo_update.adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
     generator = torch.Generator().manual_seed(3)
     drawn = torch.randint(3, vocabulary, (config.batch_size, 24), generator=generator).tolist()
     prompts = [PPOPrompt(ids[: 16 + i % 9], i % 3 == 0) for i, ids in enumerate(drawn)]
 
     def run(number: int) -> None:
         rollouts, _ = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
+        ppo_update.update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
 
     return run
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from data_store.errors import InputError
+from flows.recipe.samplers import sampling_of
 from flows.resources import resource_of
 from models.samplers.client import RefusedError, VllmError
 from models.samplers.config import version_of
@@ -26,8 +27,8 @@ def check_servers(session: "Session", computed: Iterable[tuple[str, str]]) -> No
         if shutil.which(call.vllm.command[0]) is None:
             raise InputError(f"vllm.command: there is no program {call.vllm.command[0]} to start: install vLLM there")
         return
-    version = version_of(call.config.sampling)  # type: ignore[attr-defined]
+    sampling = sampling_of(call.config)
     try:
-        check_reached(call.vllm, version or "")
+        check_reached(call.vllm, (sampling and version_of(sampling)) or "")
     except (VllmError, RefusedError, ValueError) as error:
         raise InputError(f"vllm.url {call.vllm.url}: {error}") from None

@@ -10,7 +10,7 @@ are trained under "bfloat16" open spread inside their rounding (models/rounding.
 """
 
 import copy
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -35,7 +35,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from models.checkpoint_files import MOST_BYTES
+from models.checkpoint_files import MOST_BYTES, write_plainly
 from models.config import LoraConfig
 from models.devices import CPU, device
 from models.loading_report import require_same_names, require_whole
@@ -185,17 +185,23 @@ def _plain(model: nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
-def save_checkpoint(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_checkpoint(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write weights (safetensors), config and tokenizer, which agree on padding and on the end of a sequence. The bytes
-    depend on the weights alone, not on paths or time."""
+    depend on the weights alone, not on paths or time. `weights` are the model's own by name where it holds parts of
+    them (models/training/sharding.py)."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         # `save_embedding_layers` left open would ask the hub whether the base is there
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        _write_plainly(folder / "adapter_config.json")
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False, state_dict=weights)
+        write_plainly(folder / "adapter_config.json")
     else:
         agree_with(model, tokenizer)
-        model.save_pretrained(folder, max_shard_size=MOST_BYTES)  # type: ignore[operator]
+        model.save_pretrained(folder, max_shard_size=MOST_BYTES, state_dict=weights)  # type: ignore[operator]
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     save_tokenizer(tokenizer, folder)
 
@@ -213,14 +219,6 @@ def agree_with(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
         others = [each for each in known if each != end]
         generation.eos_token_id = [end, *others] if others else end
         generation.pad_token_id = pad
-
-
-def _write_plainly(config_file: Path) -> None:
-    """Take the base's path out of an adapter's config (the catalog knows the base) and sort what peft keeps in sets."""
-    config = json.loads(config_file.read_text())
-    config |= {"base_model_name_or_path": None, "inference_mode": True}
-    config |= {name: sorted(value) for name, value in config.items() if name == "target_modules"}
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def _headed(folder: Path, dtype: str, *, fresh_head: bool = False) -> nn.Module:

@@ -1,8 +1,9 @@
 """The files that a checkpoint is written as: their names and sizes follow from names and shapes of the weights alone,
-so they are known before there are any."""
+so they are known before there are any; and an adapter's config without what depends on the machine."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
@@ -30,6 +31,14 @@ def files_of(model: nn.Module, most: str = MOST_BYTES) -> Mapping[str, int]:
     weights = revert_weight_conversion(model, weights)
     split = split_torch_state_dict_into_shards(weights, filename_pattern=_PATTERN, max_shard_size=most)
     return {file: _bytes({name: weights[name] for name in names}) for file, names in split.filename_to_tensors.items()}
+
+
+def write_plainly(config_file: Path) -> None:
+    """Take the base's path out of an adapter's config (the catalog knows the base) and sort what peft keeps in sets."""
+    config = json.loads(config_file.read_text())
+    config |= {"base_model_name_or_path": None, "inference_mode": True}
+    config |= {name: sorted(value) for name, value in config.items() if name == "target_modules"}
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def _bytes(weights: Mapping[str, torch.Tensor]) -> int:

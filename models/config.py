@@ -248,7 +248,8 @@ class SamplingConfig(Config):
     sampler: Sampler = Field(
         default="torch",
         exclude_if=lambda sampler: sampler == "torch",
-        description="Who draws in `collect`, `rejection` and `evaluate`: torch, or the engine that `vllm` tells of",
+        description="Who draws in `collect`, `rejection`, `evaluate` and, with `lora`, `ppo`: torch, or the engine "
+        "that `vllm` tells of",
     )
 
     @model_validator(mode="after")
@@ -258,7 +259,7 @@ class SamplingConfig(Config):
         return self
 
 
-class PPOConfig(TrainerConfig):
+class PPOConfig(ShardedConfig):
     """PPO on the combined reward (section 3.2.3): clip 0.2, one gradient step a mini-batch, constant learning rate
     1e-6."""
 
@@ -321,7 +322,7 @@ class PPOConfig(TrainerConfig):
         return self
 
 
-class DPOConfig(TrainerConfig):
+class DPOConfig(ShardedConfig):
     """Direct preference optimisation as in Llama 3 (arXiv 2407.21783, sections 4.1.4 and 4.2.1), cosine after the
     warm-up."""
 

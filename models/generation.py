@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig
 from models.config import SamplingConfig
 from models.devices import device_of
 from models.kv_cache import roomy_cache, rows_that_stay
+from models.lock_step import lock_step, without_gradients
 from models.scoring import pad_left, positions_of
 from models.seeds import derive_seed
 from models.working_copy import working_copy
@@ -65,7 +66,8 @@ def sample(
     There is no top-p or top-k: log-probabilities of a cut distribution are not those of the policy, and PPO would learn
     from wrong ratios. A response ends with the first of `end_ids` that it says. At most `config.batch_size` responses
     to prompts of like length are decoded together (those to one prompt always are); `config.temperature` counts for
-    nothing here. Raises ValueError for a prompt that leaves no room in the context.
+    nothing here. All processes over which a model is spread must sample at once, each what it likes. Raises ValueError
+    for a prompt that leaves no room in the context.
     """
     limit: int = cast(PreTrainedConfig, model.config).max_position_embeddings
     require_room(requests, limit)
@@ -74,11 +76,13 @@ def sample(
     was_training, done = model.training, 0
     model.eval()
     try:
-        with working_copy(model, tokens=len(batches) * config.max_new_tokens):
+        with lock_step(model), working_copy(model, tokens=len(batches) * config.max_new_tokens):
             for rows in batches:
                 batch = [requests[i] for i in rows]
                 room = [min(config.max_new_tokens, limit - len(request.ids)) for request in batch]
-                for i, responses in zip(rows, _decode(model, batch, room, end_ids, pad_id), strict=True):
+                with without_gradients(model):
+                    drawn = _decode(model, batch, room, end_ids, pad_id)
+                for i, responses in zip(rows, drawn, strict=True):
                     results[i] = responses
                 done += len(rows)
                 on_progress(done / len(requests))
@@ -147,7 +151,6 @@ def _first_above(cumulated: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(cumulated, wanted.minimum(below), right=True)
 
 
-@torch.inference_mode()
 def _decode(
     model: nn.Module,
     requests: Sequence[Request],

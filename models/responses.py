@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from models.lock_step import one_pass
 from models.prefix_tree import RowCost, TreeBatch, lay_trees, plan_batch, tree_logprobs, tree_scores, tree_values
 from models.scoring import last_token_scores, lay_out, response_logprobs, token_values
 
@@ -58,6 +59,20 @@ def lay_responses(
 def read_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (N, T) of the responses' tokens, and the logits (R, V) before them, response after response and
     not divided by the temperature."""
+    return one_pass(model, _logprobs, model, batch, temperature)
+
+
+def read_values(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
+    """V(s_t), (N, T): the value before response token t, so read at the token before it."""
+    return one_pass(model, _values, model, batch)
+
+
+def read_scores(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
+    """Reward scores (N,), read at the last token of each response."""
+    return one_pass(model, _scores, model, batch)
+
+
+def _logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     if isinstance(batch.rows, TreeBatch):
         logprobs, logits, _ = tree_logprobs(model, batch.rows, batch.starts, temperature)
         return logprobs, logits
@@ -66,16 +81,14 @@ def read_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) ->
     return logprobs, logits[batch.mask]
 
 
-def read_values(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
-    """V(s_t), (N, T): the value before response token t, so read at the token before it."""
+def _values(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
     if isinstance(batch.rows, TreeBatch):
         return tree_values(model, batch.rows, batch.starts)
     T = batch.mask.shape[1]
     return token_values(model, batch.rows.ids, batch.rows.attention)[:, -T - 1 : -1]
 
 
-def read_scores(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
-    """Reward scores (N,), read at the last token of each response."""
+def _scores(model: nn.Module, batch: ResponseBatch) -> torch.Tensor:
     if isinstance(batch.rows, TreeBatch):
         return tree_scores(model, batch.rows)
     return last_token_scores(model, batch.rows.ids, batch.rows.attention)

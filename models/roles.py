@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -9,7 +10,11 @@ from torch import nn
 from models.checkpoint import is_adapter, load_policy, load_reward
 from models.config import LoraConfig
 from models.devices import CPU
+from models.lock_step import is_sharded
 from models.prefix_tree import RowCost, row_cost
+
+if TYPE_CHECKING:
+    from models.training.policy_server import PolicyServer
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Roles:
     value: nn.Module
     safety: nn.Module
     helpfulness: nn.Module
+    server: "PolicyServer | None" = None
+    """Who draws the policy's answers in its place."""
 
     @property
     def trained(self) -> dict[str, nn.Module]:
@@ -44,9 +51,10 @@ class Roles:
         return None if None in costs else costs[0]
 
     def place(self, device: torch.device, *, gradient_checkpointing: bool = False) -> None:
-        """Move all roles. Weights are moved in place, so shared ones stay shared."""
+        """Move all roles but those that are spread. Weights are moved in place, so shared ones stay shared."""
         for model in self.models:
-            model.to(device)
+            if not is_sharded(model):
+                model.to(device)
         for model in self.trained.values() if gradient_checkpointing else ():
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
 

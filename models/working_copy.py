@@ -94,7 +94,7 @@ def _without_gradient(module: nn.Module, weight: torch.Tensor) -> Callable[[torc
 
 def linear_layers(model: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
     """All linear layers of float32, with the weights (d_out, d_in) of their bases; none where one is not as it should
-    be, and none of a whole model on a GPU."""
+    be or is spread over processes, and none of a whole model on a GPU."""
     found: list[tuple[nn.Module, torch.Tensor]] = []
     inside: set[nn.Module] = set()
     adapters = False
@@ -106,7 +106,8 @@ def linear_layers(model: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
             base, mergeable, adapters = module.get_base_layer(), _is_plain(module), True
         else:
             base, mergeable = module, True
-        if type(base) is not nn.Linear or not mergeable or "forward" in vars(module):
+        held_here = type(base) is nn.Linear and type(base.weight) is nn.Parameter  # (not in parts over processes)
+        if not held_here or not mergeable or "forward" in vars(module):
             return []
         found.append((module, base.weight))
     whole = all(weight.dtype == torch.float32 for _, weight in found)

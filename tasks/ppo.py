@@ -2,16 +2,20 @@
 
 import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from models.config import Config, LoraConfig, PPOConfig
+from models.samplers.config import version_of
 from tasks.answers import open_renderer
 from tasks.engine.step import BASE, Input, Output, StepRun, step
 from tasks.safety_level import threshold_of
+from tasks.sampling import policy_server
 
 if TYPE_CHECKING:
     from models.dialogue import Renderer
     from models.training.ppo_looks import Look
+    from tasks.engine.call import StepCall
 
 Rows = list[dict[str, Any]]
 
@@ -21,6 +25,18 @@ class PPOStepConfig(Config):
 
     training: PPOConfig
     lora: LoraConfig | None = None
+
+
+def _metrics(call: "StepCall") -> tuple[str, ...]:
+    sampler = ("sampler_gap", "sampler_gap_max", "sampler_weighted")
+    return (
+        *("kl", "kl_k3", "approx_kl", "reward", "reward_std", "safety_reward", "entropy", "length", "finished"),
+        *("clip_fraction", "ratio_mean", "ratio_max", "policy_loss", "policy_grad_norm"),
+        *("value_loss", "value_grad_norm", "explained_variance"),
+        *("iterations", "best_iteration", "best_validation_reward", "beyond_kl_limit", "weights_mb"),
+        *(() if version_of(cast(PPOStepConfig, call.config).training.sampling) is None else sampler),
+        "safety_threshold",
+    )
 
 
 @step(
@@ -34,13 +50,7 @@ class PPOStepConfig(Config):
         "base": BASE,
     },
     outputs={"policy": Output("model"), "looks": Output("dataset", "look")},
-    metrics=(
-        *("kl", "kl_k3", "approx_kl", "reward", "reward_std", "safety_reward", "entropy", "length", "finished"),
-        *("clip_fraction", "ratio_mean", "ratio_max", "policy_loss", "policy_grad_norm"),
-        *("value_loss", "value_grad_norm", "explained_variance"),
-        *("iterations", "best_iteration", "best_validation_reward", "beyond_kl_limit", "weights_mb"),
-        "safety_threshold",
-    ),
+    metrics=_metrics,
     headline="best_validation_reward",
     about="Runs PPO on top of the fine-tuned policy.",
     tags=("trainer",),
@@ -72,24 +82,26 @@ def ppo(run: StepRun, config: PPOStepConfig) -> Mapping[str, float]:
     training = take("train", config.training.iterations * config.training.batch_size)
     validation = take("validation", config.training.validation_prompts)
 
-    metrics = train_ppo(
-        open_roles(
-            policy=run.path("policy"),
-            safety=run.path("safety_reward"),
-            helpfulness=run.path("helpfulness_reward"),
-            base=run.optional_path("base"),
-            lora=config.lora,
-            dtype=config.training.dtype,
-        ),
-        rendered(training),
-        rendered(validation),
-        renderer,
-        config.training.model_copy(update={"safety_threshold": threshold}),
-        out=run.output("policy"),
-        work=run.work,
-        seed=run.seed,
-        reporter=run,
+    roles = open_roles(
+        policy=run.path("policy"),
+        safety=run.path("safety_reward"),
+        helpfulness=run.path("helpfulness_reward"),
+        base=run.optional_path("base"),
+        lora=config.lora,
+        dtype=config.training.dtype,
     )
+    with policy_server(run, config.training) as server:
+        metrics = train_ppo(
+            replace(roles, server=server),
+            rendered(training),
+            rendered(validation),
+            renderer,
+            config.training.model_copy(update={"safety_threshold": threshold}),
+            out=run.output("policy"),
+            work=run.work,
+            seed=run.seed,
+            reporter=run,
+        )
     if run.wants("looks"):
         run.write_rows("looks", [row for look in looks_below(run.work) for row in _rows(look, validation, renderer)])
     return {**metrics, "safety_threshold": threshold}

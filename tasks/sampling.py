@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Union
 
-from models.config import SamplingConfig
+from models.config import PPOConfig, SamplingConfig
 from models.samplers.config import version_of
 from models.seeds import derive_seed
 from tasks.answers import Dialogue, Drawn, Messages, dialogue_ids
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.dialogue import Renderer
     from models.generation import Request, Response
     from models.samplers.served import ServedPolicy
+    from models.training.policy_server import PolicyServer
 
 Speaker = Union["nn.Module", "ServedPolicy"]
 """Who answers for a policy: the model itself, or a server."""
@@ -37,6 +38,23 @@ def speakers(run: StepRun, config: SamplingConfig) -> "Iterator[Callable[[str, n
         raise ValueError(f"sampler: {config.sampler} needs the section vllm, which says how it is reached")
     with Serving(run.vllm, version, config.dtype, config.batch_size, run.log) as serving:
         yield lambda role, policy: serving.policy(policy, run.path(role), run.optional_path("base"), run.version(role))
+
+
+@contextmanager
+def policy_server(run: StepRun, config: PPOConfig) -> "Iterator[PolicyServer | None]":
+    """Who draws the answers of the policy that PPO trains; None where torch does. Ends with the block. Raises
+    ValueError where nothing says how it is reached."""
+    version = version_of(config.sampling)
+    if version is None:
+        yield None
+        return
+    from models.samplers.serving import Serving
+    from models.training.policy_server import PolicyServer
+
+    if run.vllm is None:
+        raise ValueError(f"sampler: {config.sampling.sampler} needs the section vllm, which says how it is reached")
+    with Serving(run.vllm, version, config.dtype, config.sampling.batch_size, run.log) as serving:
+        yield PolicyServer(serving, run.path("base"), run.work / "served")
 
 
 def draw(

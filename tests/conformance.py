@@ -140,14 +140,28 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         ),
         Row(
             "a spread training differs",
-            "pretraining, SFT and a reward model whose weights are spread over 2 gloo processes have the losses, "
-            "gradient norms, checkpoints and files of 1 process",
+            "pretraining, SFT, a reward model, DPO and PPO whose weights are spread over 2 gloo processes have the "
+            "losses, gradient norms, checkpoints and files of 1 process",
+            "FSDP averages gradients; PPO's are a sum",
         ),
         Row(
             "a spread training that is spread in name only",
             "each of 2 processes holds half of the weights and of Adam's moments, counted in bytes; processes that "
             "have not met, and parameters that are left whole, are refused",
             "accelerate's FSDP on CPUs trains unspread copies and ends with 0",
+        ),
+        Row(
+            "one base, spread for each role",
+            "five roles on one frozen base hold each byte of it in one of 2 processes, and once; weights that are "
+            "shared before and not after are refused",
+            "`fully_shard` makes parts of its own of what another model has spread, and says nothing",
+        ),
+        Row(
+            "a process leaves the others waiting",
+            "processes that draw answers of unequal length from a model that is spread over them go along with each "
+            "other's passes; one that stands elsewhere ends the training with an error, within a bound",
+            "under FSDP `generate` hangs where one rank is done before the others, unless each goes on to the end of "
+            "the longest (`synced_gpus`)",
         ),
     ),
     "Models from elsewhere": (
@@ -708,6 +722,12 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row(
             "a server gives log-probabilities of another temperature than it draws at",
             "those of .7, 1 and 1.3 are torch's at .7, 1 and 1.3",
+        ),
+        Row(
+            "PPO learns from another engine's log-probabilities",
+            "the trainer reads every answer itself, the two are held against each other in each batch, and beyond what "
+            "rounding makes each token counts by its truncated weight; other weights end the step",
+            "the first ratio is then not 1, and the engine's rounding is learned from as if it were the policy's",
         ),
         Row(
             "a server's answer is taken as it comes",

@@ -41,6 +41,8 @@ SFT = "tests/models/training/test_sft.py::"
 PRETRAIN = "tests/models/training/test_pretrain.py::"
 REWARD = "tests/models/training/test_reward.py::"
 PPO = "tests/models/training/test_ppo.py::"
+POLICY_SERVER = "tests/models/training/test_policy_server.py::"
+PPO_SHARDED = "tests/models/training/test_ppo_sharded.py::"
 ROLLOUTS = "tests/models/training/test_ppo_by_hand.py::"
 PPO_TWO_PROCESSES = (
     "tests/models/training/test_ppo_two_processes.py::"
@@ -1236,7 +1238,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "accumulated passes each take their own mean",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "mask, config.clip_range, denominator=tokens)",
         "mask, config.clip_range, denominator=None)",
         (
@@ -1246,21 +1248,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "values not clipped whatever the config says",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "        config.value_clip_range,\n",
         "        None,\n",
         (ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",),
     ),
     Mutation(
         "entropy at temperature 1",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "token_entropy(logits.detach() / temperature)",
         "token_entropy(logits.detach())",
         (ROLLOUTS + "test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config",),
     ),
     Mutation(
         "gradients of the mini-batch before are kept",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "                optimizer.zero_grad()\n",
         "",
         (ROLLOUTS + "test_each_mini_batch_begins_with_no_gradient",),
@@ -1368,28 +1370,28 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "gradients of the processes averaged instead of summed",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         'accelerator.reduce(parameter.grad, "sum")',
         'accelerator.reduce(parameter.grad, "mean")',
         (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "every process learns from the whole mini-batch",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "own = rows[accelerator.process_index :: accelerator.num_processes]",
         "own = rows",
         (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "each process divides by the tokens of its own rows",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         "tokens = int(rollouts.response_mask[rows].sum())",
         "tokens = int(rollouts.response_mask[rows[accelerator.process_index :: accelerator.num_processes]].sum())",
         (PPO_TWO_PROCESSES,),
     ),
     Mutation(
         "the largest ratios of the parts added up",
-        "models/training/ppo.py",
+        "models/training/ppo_update.py",
         '(max if name == "ratio_max" else sum)',
         "sum",
         (PPO_TWO_PROCESSES, PPO + "test_accumulated_passes_give_the_policy_of_one_pass"),
@@ -1398,7 +1400,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "log-probabilities of rounded passes taken from the sampler",
         "models/training/rollouts.py",
-        "if torch.is_autocast_enabled(batch.mask.device.type):",
+        "if roles.server is not None or torch.is_autocast_enabled(batch.mask.device.type):",
         "if False:",
         (
             "tests/models/training/test_precision.py::"
@@ -1807,9 +1809,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the wrapper that averages gradients is passed by",
-        "models/training/hf.py",
-        "return model(inputs)",
-        "return function(bare, inputs)",
+        "models/lock_step.py",
+        "return cast(T, wrapped(*inputs))",
+        "return function(*inputs)",
         (TWO_PROCESSES + AS_ONE,),
     ),
     Mutation(
@@ -2031,7 +2033,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "trainers pass the kernel of their config by",
         "models/training/hf.py",
-        '"torch" if self.config.shards > 1 else self.config.kernel',
+        "cast(nn.Module, self.model), self.config.kernel)",
         '"torch"',
         (KERNEL + "test_a_training_learns_the_same_by_either_kernel_and_by_the_one_that_its_config_names",),
     ),
@@ -2419,9 +2421,37 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a spread training that is not spread",
         "models/training/hf.py",
-        "if config.shards > 1:  #",
-        "if config.shards > 99:  #",
+        "if config.shards > 1:",
+        "if config.shards > 99:",
         ("tests/models/training/test_sharding.py::test_each_process_holds_half_of_weights_and_moments",),
+    ),
+    Mutation(
+        "the mean of the processes' gradients taken for their sum",
+        "models/training/sharding.py",
+        "module.set_gradient_divide_factor(1.0)",
+        "module.set_gradient_divide_factor(2.0)",
+        (PPO_SHARDED + "test_rollouts_losses_weights_and_files_are_those_of_one_process",),
+    ),
+    Mutation(
+        "the base of five roles spread five times",
+        "models/training/sharding.py",
+        "each._parameters[name] = parts.setdefault(was, cast(nn.Parameter, each._parameters[name]))",
+        "parts.setdefault(was, cast(nn.Parameter, each._parameters[name]))",
+        (PPO_SHARDED + "test_the_base_of_five_roles_is_spread_once_and_each_process_holds_half_of_all",),
+    ),
+    Mutation(
+        "a process that is done with its answers goes away",
+        "models/lock_step.py",
+        "while _anybody(False):",
+        "while False:",
+        ("tests/models/test_lock_step.py::test_processes_that_draw_unequal_numbers_of_answers_draw_what_one_draws",),
+    ),
+    Mutation(
+        "of a spread policy that is kept each process writes what it holds",
+        "models/training/sharding.py",
+        "complete = whole(each.detach())\n",
+        "complete = own(each.detach())\n",
+        ("tests/models/training/test_sharding.py::test_dpo_of_all_weights_keeps_the_policy_that_one_process_keeps",),
     ),
     Mutation(
         "each process writes its checkpoint by its own clock",
@@ -2880,11 +2910,35 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "a server is not compared anew after the policy was changed",
         "models/samplers/served.py",
-        """        self._compared = False
+        """        self._compared = compared
 """,
         """        self._compared = True
 """,
         (SERVED + "test_a_server_is_believed_within_the_bound_of_its_precision_and_asked_for_nothing_beyond_it",),
+    ),
+    Mutation(
+        "PPO learns from the server's log-probabilities",
+        "models/training/rollouts.py",
+        "if roles.server is not None or torch.is_autocast_enabled(",
+        "if torch.is_autocast_enabled(",
+        (
+            POLICY_SERVER
+            + "test_each_policy_is_given_to_the_server_under_a_name_of_its_own_and_draws_by_its_own_log_probabilities",
+        ),
+    ),
+    Mutation(
+        "weights of another engine that are not truncated",
+        "models/algorithms/ppo.py",
+        ".detach().exp().clamp(max=cap)",
+        ".detach().exp()",
+        (PPO_LOSS + "test_weights_of_another_engine_by_hand",),
+    ),
+    Mutation(
+        "answers of other weights are learned from",
+        "models/training/policy_server.py",
+        "if not mean <= ANOTHER_MODEL:",
+        "if mean > ANOTHER_MODEL + 9:",
+        (POLICY_SERVER + "test_weights_count_beyond_rounding_alone_and_other_weights_are_found_out",),
     ),
     Mutation(
         "the responses to a prompt share one seed, and are one response",

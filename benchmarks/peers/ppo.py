@@ -56,15 +56,15 @@ def take_turns(roles: "Roles", prompts: "Sequence[PPOPrompt]", renderer: "Render
     import torch
     from accelerate import Accelerator
 
-    from models.training import ppo
+    from models.training import ppo, ppo_update
 
     torch.set_num_threads(1)
     turn, accelerator = Turn(), Accelerator(cpu=True)
-    optimizers = {name: ppo._adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
+    optimizers = {name: ppo_update.adamw(model, config.learning_rate, config) for name, model in roles.trained.items()}
     for number in itertools.count(1):
         turn.begin()
         rollouts, stats = ppo._roll_out(roles, prompts, renderer, config, accelerator, seed=number)
-        ppo._update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
+        ppo_update.update(roles, optimizers, rollouts, renderer, accelerator, config, seed=number)
         turn.end(prompts=len(prompts), **{"tokens of an answer": stats["length"]})
 
 

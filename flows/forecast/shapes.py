@@ -182,7 +182,10 @@ def _ppo(config: RunConfig, policy: "DryModel", reward: "DryModel", shape: Archi
     # the reference is held as the policy is, the reward models as they are read
     each_read = reward.parameters * BYTES[of.dtype]
     whole["weights"] += 4 * (policy.trained + 2 * reward.trained) if adapted else 4 * policy.parameters + 2 * each_read
-    memory = Memory(**whole, activations=_activations(shape, of, of.pass_rows * tokens))
+    memory = Memory(
+        **{name: count / of.shards for name, count in whole.items()},
+        activations=_activations(shape, of, of.pass_rows * tokens),
+    )
     trained = policy.trained + reward.trained
     others = 3 * reward.trained if adapted else policy.parameters + 3 * reward.parameters
     parameters = policy.parameters + others

@@ -269,7 +269,15 @@ def _ppo(at: At) -> Work:
             at.volume.prompts,
         ),
     )
-    return Work(passes, trained=2, read=3, models=1, checkpointing=of.gradient_checkpointing, records=rollouts)
+    return Work(
+        passes,
+        trained=2,
+        read=3,
+        models=1,
+        checkpointing=of.gradient_checkpointing,
+        shards=of.shards,
+        records=rollouts,
+    )
 
 
 def _dpo(at: At) -> Work:
@@ -284,7 +292,15 @@ def _dpo(at: At) -> Work:
         training_on_pairs(of, pairs - kept, of.epochs, tokens, at.volume.rows, head=1.0),
         filled(Passes("read", looks * math.ceil(kept / 32), 32, tokens, 1, of.dtype, context=1.0), at.volume.rows),
     )
-    return Work(passes, trained=1, read=0, models=1, checkpointing=of.gradient_checkpointing, records=pairs)
+    return Work(
+        passes,
+        trained=1,
+        read=0,
+        models=1,
+        checkpointing=of.gradient_checkpointing,
+        shards=of.shards,
+        records=pairs,
+    )
 
 
 def _import(at: At) -> Work:

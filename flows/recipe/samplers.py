@@ -11,7 +11,7 @@ from models.samplers.config import VllmConfig, version_of
 if TYPE_CHECKING:
     from flows.recipe.config import RunConfig
 
-SERVED = ("collect.sampling", "rejection.sampling", "evaluate.sampling")
+SERVED = ("collect.sampling", "rejection.sampling", "evaluate.sampling", "ppo.sampling")
 
 
 def check_samplers(config: "RunConfig") -> None:
@@ -23,6 +23,11 @@ def check_samplers(config: "RunConfig") -> None:
             raise ValueError(f"{path}.sampler: torch alone draws here; {', '.join(SERVED)} may name another sampler")
     if named and config.vllm is None:
         raise ValueError(f"{named[0]}.sampler needs the section vllm: give vllm.command, or vllm.url")
+    if "ppo.sampling" in named and config.lora is None:
+        raise ValueError(
+            "ppo.sampling.sampler: a server is given each new policy of PPO as an adapter, and without lora each is "
+            "whole weights: give lora, or let torch draw"
+        )
     if named and config.vllm is not None and config.vllm.url is not None and config.lora is None:
         raise ValueError(
             "vllm.url: a server that somebody else runs is given adapters alone, and without lora each policy is whole "
@@ -46,6 +51,13 @@ def _samplings(content: object, path: str = "") -> Iterator[tuple[str, Mapping[s
 
 def server_of(config: "RunConfig", step_config: BaseModel) -> VllmConfig | None:
     """How the server is reached that draws in a step of this config; None where torch draws, or nothing is drawn."""
-    sampling = getattr(step_config, "sampling", None)
-    drawn = isinstance(sampling, SamplingConfig) and version_of(sampling) is not None
-    return config.vllm if drawn else None
+    sampling = sampling_of(step_config)
+    return None if sampling is None or version_of(sampling) is None else config.vllm
+
+
+def sampling_of(step_config: BaseModel) -> SamplingConfig | None:
+    """How a step of this config draws answers, in a training or by itself; None where it draws none."""
+    for config in (step_config, getattr(step_config, "training", None)):
+        if isinstance(sampling := getattr(config, "sampling", None), SamplingConfig):
+            return sampling
+    return None

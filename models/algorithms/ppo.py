@@ -129,3 +129,43 @@ def value_loss(
         clipped = old_values + (values - old_values).clamp(-value_clip_range, value_clip_range)
         error = torch.maximum(error, (clipped - returns).square())
     return 0.5 * masked_mean(error, response_mask, denominator)
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+    """1 - Var(returns - values) / Var(returns): how much of the returns the value model knew.
+
+    Args:
+        values: (N,) of real tokens.
+        returns: (N,) of the same tokens.
+
+    Returns:
+        A scalar of at most 1; variances are those of the tokens given, and that of the returns counts as 1e-8 at least.
+
+    Source: `explained_variance` of OpenAI baselines (common/math_util.py).
+    """
+    return 1 - (returns - values).var(unbiased=False) / returns.var(unbiased=False).clamp(min=1e-8)
+
+
+def importance_weights(logprobs: torch.Tensor, drawn_logprobs: torch.Tensor, cap: float) -> torch.Tensor:
+    """min(pi_learner / pi_sampler, cap) of each token: what its term of the policy loss is multiplied by where another
+    engine has drawn it than the one that learns, with the learner as it was then.
+
+    Args:
+        logprobs: (B, T) log-probabilities of the tokens by the engine that learns, before it has learned, in nats.
+        drawn_logprobs: (B, T) by the engine that has drawn them, at the same temperature.
+        cap: more than 0; 2 is usual. A larger weight is cut to it, which bounds the variance and leaves a bias.
+
+    Returns:
+        (B, T), without a gradient.
+
+    Raises:
+        ValueError: shapes differ, or the cap is not positive.
+
+    Source: truncated importance sampling, Ionides (2008), as Yao et al. put it before PPO's own loss ("Your Efficient
+    RL Framework Secretly Brings You Off-Policy RL Training", 2025) and AIPO before the plain gradient (arXiv
+    2505.24034).
+    """
+    require_matrices(logprobs=logprobs, drawn_logprobs=drawn_logprobs)
+    if not cap > 0:
+        raise ValueError(f"cap must be more than 0, got {cap}")
+    return (logprobs - drawn_logprobs).detach().exp().clamp(max=cap)

@@ -45,17 +45,24 @@ class Called:
 
 class ServedPolicy:
     """Answers as `models.generation.sample` does, by a server. `policy` has the same weights here, and is compared with
-    it before the first answer: a server that still has other weights says nothing of it."""
+    it before the first answer, unless it was `compared`: a server that still has other weights says nothing of it."""
 
     def __init__(
-        self, client: Client, called: Called, policy: nn.Module, dtype: str, tell: Callable[[str], None]
+        self,
+        client: Client,
+        called: Called,
+        policy: nn.Module,
+        dtype: str,
+        tell: Callable[[str], None],
+        *,
+        compared: bool = False,
     ) -> None:
         self.policy = policy
         self._client, self._called, self._dtype, self._tell = client, called, dtype, tell
         config = cast(PreTrainedConfig, policy.config)
         self._vocabulary: int = config.vocab_size
         self._limit: int = config.max_position_embeddings
-        self._compared = False
+        self._compared = compared
 
     def sample(
         self,

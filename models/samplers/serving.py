@@ -44,9 +44,12 @@ class Serving:
         self._drop_adapter()
         self._open.close()
 
-    def policy(self, policy: nn.Module, folder: Path, base: Path | None, name: str) -> ServedPolicy:
+    def policy(
+        self, policy: nn.Module, folder: Path, base: Path | None, name: str, *, compared: bool = False
+    ) -> ServedPolicy:
         """The policy that `folder` holds, on `base` where it is an adapter, as the server answers for it; `policy` is
-        the same here. `name` is its version. What was given before is not answered for any more.
+        the same here. `name` is its version. What was given before is not answered for any more. `compared`: the
+        caller holds its log-probabilities against torch's itself.
 
         Raises ValueError for what the server cannot serve, VllmError where it does not start or answer, or is another
         version.
@@ -59,7 +62,8 @@ class Serving:
         self._drop_adapter()
         context = self._base.max_model_len or cast(PreTrainedConfig, policy.config).max_position_embeddings
         if not adapts:
-            return ServedPolicy(client, Called.now(self._base.id, context), policy, self._dtype, self._tell)
+            called = Called.now(self._base.id, context)
+            return ServedPolicy(client, called, policy, self._dtype, self._tell, compared=compared)
         called = Called.now(f"halter-{name[:32]}", context)
         # of one that is there it would keep the old weights, and say nothing
         given = {"lora_name": called.name, "lora_path": str(folder.resolve()), "load_inplace": True}
@@ -69,7 +73,7 @@ class Serving:
             how = f": {_HOW}" if error.status in (404, 405) else ""
             raise ValueError(f"vLLM does not take the adapter {folder}{how}. {error}") from None
         self._adapter = called.name
-        return ServedPolicy(client, called, policy, self._dtype, self._tell)
+        return ServedPolicy(client, called, policy, self._dtype, self._tell, compared=compared)
 
     def _serving(self, weights: Path, adapter: Path | None) -> Client:
         """The server on these weights."""

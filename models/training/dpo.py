@@ -17,20 +17,19 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from models.algorithms.dpo import chosen_nll, dpo_loss
-from models.algorithms.kl import kl_k1
-from models.checkpoint import save_checkpoint
 from models.config import DPOConfig
-from models.devices import autocast, device, device_of, use_threads
+from models.devices import autocast, device_of, use_threads
 from models.dialogue import Renderer
-from models.generation import ask, sample
 from models.learning_pass import fast_learning
+from models.lock_step import one_pass
 from models.prefix_tree import RowCost, TreeBatch, is_tree, lay_trees, plan_batch, row_cost, tree_logprobs
 from models.scoring import lay_out, pad_right, response_logprobs
-from models.seeds import derive_seed
-from models.training.hf import PairMeanTrainer, run_trainer, training_arguments
+from models.training.hf import PairMeanTrainer, place, run_trainer, training_arguments
 from models.training.processes import data_parallel
 from models.training.pulse import TrainingDivergedError
+from models.training.reference_distance import ReferenceDistance
 from models.training.reporting import Reporter
+from models.training.sharding import save_spread
 
 # What is logged of the pairs beside the loss, each the mean over pairs.
 CURVES = ("dpo_loss", "nll", "accuracy", "margin", "chosen_logprob", "rejected_logprob")
@@ -114,7 +113,7 @@ def train_dpo(
             lr_scheduler_type="cosine",
         )
     )
-    policy.to(device())
+    place(policy, arguments, config)
     collator = _Collator(renderer, row_cost(policy))
     trainer = PreferenceTrainer(
         config=config,
@@ -142,7 +141,8 @@ def train_dpo(
 class _Validation(TrainerCallback):
     """Looks at pairs that are not trained on, keeps the best policy, stops where nothing gets better.
 
-    What it has seen lies in the trainer's log, and so in its checkpoints.
+    What it has seen lies in the trainer's log, and so in its checkpoints. Every process looks at all of them, and draws
+    all answers: of a model that is spread over them none could make a pass alone.
     """
 
     def __init__(
@@ -182,7 +182,8 @@ class _Validation(TrainerCallback):
         model = cast(nn.Module, self.trainer.model)
         totals: dict[str, float] = {}
         for batch in _batches(self.rows, self.config.pass_rows):
-            stats = _judge(model, _to_device(self.trainer.collator(batch), model), self.config)
+            laid_out = _to_device(self.trainer.collator(batch), model)
+            stats = one_pass(model, _judge, model, laid_out, self.config)
             for name in ("loss", *CURVES):
                 totals[name] = totals.get(name, 0.0) + float(stats[name].sum())
         seen = {f"validation_{name}": total / len(self.rows) for name, total in totals.items()}
@@ -192,45 +193,9 @@ class _Validation(TrainerCallback):
                 raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
             self.reporter.metric(f"dpo/{name}", value, state.global_step + 1)  # point k: what step k begins with
         better = all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))
-        if better and self.trainer.is_world_process_zero():
-            save_checkpoint(model, self.renderer.tokenizer, self.best)
+        if better:
+            save_spread(model, self.renderer.tokenizer, self.best, here=self.trainer.is_world_process_zero())
         state.log_history.append({**seen, "step": state.global_step})
-
-
-class ReferenceDistance:
-    """KL(reference || policy), from answers that the reference has drawn once: no later look needs the reference."""
-
-    def __init__(
-        self, reference: nn.Module, prompts: Sequence[list[int]], renderer: Renderer, config: DPOConfig, seed: int
-    ) -> None:
-        self.temperature, self.dtype = config.sampling.temperature, config.dtype
-        asked = list(dict.fromkeys(map(tuple, prompts)))[: config.kl_prompts]
-        with autocast(self.dtype):
-            drawn = sample(
-                reference,
-                ask(asked, [self.temperature], derive_seed(seed, "distance")),
-                config.sampling,
-                end_ids=renderer.end_ids,
-                pad_id=renderer.pad_id,
-            )
-        self.batches = []
-        for start in range(0, len(asked), config.sampling.batch_size):
-            rows = slice(start, start + config.sampling.batch_size)
-            ids, attention, mask = lay_out(
-                asked[rows], [r.ids for (r,) in drawn[rows]], renderer.pad_id, device_of(reference)
-            )
-            with torch.no_grad(), autocast(self.dtype):
-                logprobs, _ = response_logprobs(reference, ids, attention, mask.shape[1], self.temperature)
-            self.batches.append((ids, attention, mask, logprobs))
-
-    def measure(self, model: nn.Module) -> float:
-        """Nats per response: the mean of k1, summed over the reference's tokens. A small one can come out negative."""
-        total = 0.0
-        for ids, attention, mask, ref_logprobs in self.batches:
-            with autocast(self.dtype):
-                logprobs, _ = response_logprobs(model, ids, attention, mask.shape[1], self.temperature)
-            total += float((kl_k1(ref_logprobs, logprobs) * mask).sum())
-        return total / sum(len(ids) for ids, *_ in self.batches)
 
 
 class _Collator:
@@ -309,7 +274,8 @@ def _with_reference(
     ]
     for some in _batches(rows, config.pass_rows):
         batch = _to_device(collator(some), reference)
-        sums = (_token_logprobs(reference, batch, config) * batch["said_mask"]).sum(1).tolist()
+        logprobs = one_pass(reference, _token_logprobs, reference, batch, config)
+        sums = (logprobs * batch["said_mask"]).sum(1).tolist()
         for row, chosen, rejected in zip(some, sums[: len(some)], sums[len(some) :], strict=True):
             row |= {"ref_chosen_logprob": chosen, "ref_rejected_logprob": rejected}
     return rows

@@ -19,9 +19,10 @@ from transformers import Trainer, TrainingArguments
 from models.config import TrainerConfig
 from models.devices import autocast, has_accelerator
 from models.learning_pass import fast_learning, told_of_kernel
+from models.lock_step import is_sharded, within_forward
 from models.training.pulse import Pulse, TrainingDivergedError
 from models.training.reporting import SPEED, Reporter
-from models.training.sharding import gather, is_sharded, own, shard
+from models.training.sharding import gather, own, shard
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -77,6 +78,15 @@ def require_finite(model: nn.Module, name: str) -> None:
             raise TrainingDivergedError(f"{name}: the weights of {key} are no longer finite; lower the learning rate")
 
 
+def place(model: nn.Module, args: TrainingArguments, config: TrainerConfig) -> None:
+    """Put a model where it is trained: on the device of this process, or in parts over all of them."""
+    where = args.device  # the processes meet when they ask for it
+    if config.shards == 1:
+        model.to(where)
+    elif not is_sharded(model):
+        shard(model, processes=config.shards)
+
+
 class ResumableTrainer(Trainer):
     """Mixin before a transformers or TRL trainer: checkpoints as safetensors, written atomically, resumed to the bit;
     a stop at the first loss that is no number; one device a process, and the precision of the config."""
@@ -84,8 +94,8 @@ class ResumableTrainer(Trainer):
     def __init__(self, *, config: TrainerConfig, args: TrainingArguments, **kwargs: Any) -> None:
         args._n_gpu = min(1, args.n_gpu)  # with several, transformers would spread one process over all of them
         self.config = config
-        if config.shards > 1:  # the processes met when `args` was asked for its devices
-            shard(kwargs["model"], config.shards)
+        if config.shards > 1:
+            place(kwargs["model"], args, config)
         super().__init__(args=args, **kwargs)
 
     def compute_loss_context_manager(self) -> ExitStack:
@@ -95,8 +105,8 @@ class ResumableTrainer(Trainer):
         return stack
 
     def fast_passes(self) -> AbstractContextManager[object]:
-        """Inside, the model computes as the config's kernel says; one that is spread over processes as it is."""
-        return fast_learning(cast(nn.Module, self.model), "torch" if self.config.shards > 1 else self.config.kernel)
+        """Inside, the model computes as the config's kernel says."""
+        return fast_learning(cast(nn.Module, self.model), self.config.kernel)
 
     @property
     def _work(self) -> Path:
@@ -150,22 +160,7 @@ class ResumableTrainer(Trainer):
         bare: nn.Module = self.accelerator.unwrap_model(model)
         if bare is model and not is_sharded(model):
             return function(model, inputs)
-        own = bare.__dict__.get("forward")
-
-        def restore() -> None:
-            bare.__dict__.pop("forward", None)
-            if own is not None:
-                bare.forward = own
-
-        def forward(inputs: dict[str, torch.Tensor]) -> Any:
-            restore()
-            return function(bare, inputs)
-
-        bare.forward = forward
-        try:
-            return model(inputs)
-        finally:
-            restore()
+        return within_forward(model, bare, lambda inputs: function(bare, inputs), inputs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.is_world_process_zero() and self.config.shards == 1:

@@ -1,5 +1,5 @@
 """Looks at held-out prompts between the iterations of PPO: which policy is kept, when it has gone too far, and what it
-said at each.
+said at each; and what is told of an iteration.
 """
 
 import json
@@ -81,3 +81,15 @@ def is_too_far(stats: dict[str, float], config: PPOConfig, state: dict[str, floa
         f"stopped, the policy of iteration {state['best_iteration']} is kept"
     )
     return True
+
+
+def report(stats: dict[str, float], iteration: int, reporter: Reporter) -> None:
+    """Every figure of an iteration as a point of its curve."""
+    for name, number in stats.items():
+        reporter.metric(f"ppo/{name}", number, iteration + 1)
+
+
+def standing(stats: dict[str, float], iteration: int, config: PPOConfig, left: float) -> str:
+    """Where the training is, in a line; `left` in seconds."""
+    done = f"ppo {iteration + 1}/{config.iterations}"
+    return f"{done}, reward {stats['reward']:.2f}, KL {stats['kl']:.3f}, {left:.0f} s left"

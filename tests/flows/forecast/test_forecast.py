@@ -351,10 +351,13 @@ def test_adapters_take_less_memory_than_whole_models_and_both_are_told() -> None
     assert adapted.memory.optimizer < row.memory.optimizer
 
 
-def test_a_spread_training_takes_its_part_of_the_memory_and_its_activations_whole() -> None:
-    config = load_config(SMOKE)
+@pytest.mark.parametrize(("stage", "part"), [("sft", "V0"), ("ppo", "V2"), ("dpo", "V2")])
+def test_a_spread_training_takes_its_part_of_the_memory_and_its_activations_whole(stage: str, part: str) -> None:
+    """Of PPO all five models are spread, those that are only read too."""
+    asked = {f"{stage}.processes": 2} if stage == "sft" else {f"{stage}.processes": 2, "final_stage": stage}
+    config = with_values(load_config(SMOKE), asked, "test")
     whole, spread = (
-        rows_of(with_values(config, {"sft.sharded": is_spread}, "test"))["V0", "sft"].memory
+        rows_of(with_values(config, {f"{stage}.sharded": is_spread}, "test"))[part, stage].memory
         for is_spread in (False, True)
     )
     assert whole is not None

@@ -75,16 +75,17 @@ def test_a_published_size_is_planned_before_its_folder_is_there(shipped: Path, n
 
 @pytest.mark.slow
 def test_roles_and_memory_of_the_published_sizes(shipped: Path) -> None:
-    """Float32 weights, gradients and Adam's two: 16 bytes each, spread over eight but in PPO; with adapters the base is
-    held in bfloat16."""
+    """Float32 weights, gradients and Adam's two: 16 bytes each, spread over eight; with adapters the base is held in
+    bfloat16."""
     large, adapted = (shapes_of(loaded(shipped, name)) for name in ("llama2-70b", "llama3-8b"))
     policy, safety, helpfulness, together = large.roles
     assert policy.memory.total - policy.memory.activations == 16 * 68_976_648_192 / 8
     assert safety.parameters == helpfulness.parameters == 68_714_512_384
     assert len(policy.files) == 6
     # policy, value model and reference in float32, two reward models in bfloat16; gradients and Adam of two
-    assert together.memory.weights == 4 * (2 * policy.parameters + safety.parameters) + 2 * 2 * safety.parameters
-    assert together.memory.optimizer == 8 * (policy.parameters + safety.parameters)
+    weights = 4 * (2 * policy.parameters + safety.parameters) + 2 * 2 * safety.parameters
+    assert together.memory.weights == weights / 8
+    assert together.memory.optimizer == 8 * (policy.parameters + safety.parameters) / 8
     policy = adapted.roles[0]
     assert policy.memory.weights == 2 * 8_030_261_248 + 4 * policy.trained
     assert list(policy.files) == ["adapter_model.safetensors"]

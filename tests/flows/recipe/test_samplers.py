@@ -44,6 +44,16 @@ def test_the_sampler_is_part_of_what_made_a_version_of_the_steps_that_draw_by_it
     assert served["V1", "rejection_sample"]["config"]["sampling"]["sampler"] == "vllm-0.32.0"
 
 
+def test_ppo_is_told_how_the_server_is_reached_and_measures_how_far_it_is_from_the_trainer() -> None:
+    adapters = {"lora": {"rank": 4}, "vllm": COMMAND}
+    plain, served = (build_plan(RunConfig.model_validate(content(each, **adapters))) for each in ((), ("ppo",)))
+    assert {key for key, call in plain.items() if call.recipe() != served[key].recipe()} == {("V2", "ppo")}
+    assert served["V2", "ppo"].vllm is not None
+    assert plain["V2", "ppo"].vllm is None
+    told = [set(each["V2", "ppo"].step.measures(each["V2", "ppo"])) for each in (plain, served)]
+    assert told[1] - told[0] == {"sampler_gap", "sampler_gap_max", "sampler_weighted"}
+
+
 def test_without_a_sampler_nothing_of_it_is_in_what_made_a_version() -> None:
     plain = recipes()
     assert "sampler" not in json.dumps(plain["V1", "rejection_sample"])
@@ -64,8 +74,12 @@ def test_the_steps_that_draw_by_it_alone_are_told_how_it_is_reached() -> None:
 @pytest.mark.parametrize(
     ("sections", "more", "message"),
     [
-        (("ppo",), {"vllm": COMMAND}, "ppo.sampling.sampler: torch alone draws here; collect.sampling, rejection.samp"),
-        (("gatt",), {"vllm": COMMAND}, "gatt.sampling.sampler: torch alone draws here"),
+        (("ppo",), {"vllm": COMMAND}, "ppo.sampling.sampler: .* without lora each is whole weights: give lora"),
+        (
+            ("gatt",),
+            {"vllm": COMMAND},
+            "gatt.sampling.sampler: torch alone draws here; collect.sampling, reject",
+        ),
         (("dpo",), {"vllm": COMMAND}, "dpo.sampling.sampler: torch alone draws here"),
         (("rejection",), {}, r"rejection.sampling.sampler needs the section vllm: give vllm.command, or vllm.url"),
         (

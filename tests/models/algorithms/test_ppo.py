@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.algorithms.ppo import masked_mean, policy_loss, value_loss
+from models.algorithms.ppo import explained_variance, importance_weights, masked_mean, policy_loss, value_loss
 
 TWO = torch.ones(1, 2, dtype=torch.bool)
 
@@ -157,3 +157,33 @@ def test_the_clip_never_makes_the_loss_smaller_and_never_acts_within_its_range(
     if abs(math.exp(log_ratio) - 1) < clip_range:
         assert loss.item() == pytest.approx(plain)
         assert stats["clip_fraction"].item() == 0
+
+
+def test_the_explained_variance_by_hand() -> None:
+    """Returns 1, 3 (variance 1): values that know them, a mean for both, and their opposite. A constant error costs
+    nothing: it is no variance."""
+    returns = torch.tensor([1.0, 3.0])
+    for values, share in (([1.0, 3.0], 1.0), ([2.0, 2.0], 0.0), ([3.0, 1.0], -3.0), ([6.0, 8.0], 1.0)):
+        assert float(explained_variance(torch.tensor(values), returns)) == share
+    assert float(explained_variance(torch.tensor([2.0, 2.0]), torch.tensor([5.0, 5.0]))) == 1.0, "nothing to know"
+
+
+def test_weights_of_another_engine_by_hand() -> None:
+    """Drawn at half, at twice and at a tenth of the learner's probability: 2 is the cap, and what was drawn too often
+    counts less."""
+    learner = torch.tensor([[0.5, 0.25, 0.5, 0.3]]).log().requires_grad_()
+    sampler = torch.tensor([[0.25, 0.5, 0.05, 0.3]]).log()
+    weights = importance_weights(learner, sampler, cap=2.0)
+    torch.testing.assert_close(weights, torch.tensor([[2.0, 0.5, 2.0, 1.0]]))
+    assert not weights.requires_grad
+    with pytest.raises(ValueError, match="cap must be more than 0"):
+        importance_weights(learner, sampler, cap=0.0)
+
+
+def test_a_weighted_advantage_is_the_weighted_clipped_loss_of_its_token() -> None:
+    new, old = torch.tensor([[0.3, -0.5, 0.1]]), torch.zeros(1, 3)
+    advantages, mask = torch.tensor([[2.0, -1.0, 0.5]]), torch.ones(1, 3).bool()
+    weights = torch.tensor([[0.5, 2.0, 1.5]])
+    alone = [policy_loss(new[:, [i]], old[:, [i]], advantages[:, [i]], mask[:, [i]], 0.2)[0] for i in range(3)]
+    together, _ = policy_loss(new, old, weights * advantages, mask, 0.2)
+    torch.testing.assert_close(together, (weights[0] * torch.stack(alone)).mean())

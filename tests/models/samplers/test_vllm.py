@@ -7,21 +7,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from models.algorithms.logprobs import token_logprobs
-from models.checkpoint import load_policy
-from models.config import SamplingConfig
+from models.checkpoint import load_policy, reward_from_policy, save_checkpoint
+from models.config import LoraConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Request, Response
+from models.roles import open_roles
 from models.samplers.client import VllmError, http_client
 from models.samplers.config import VllmConfig
 from models.samplers.replies import check_reached
 from models.samplers.served import BOUNDS, Called, ServedPolicy
 from models.samplers.serving import Serving
+from models.training.policy_server import PolicyServer
+from tests.models.conftest import stirred
+from tests.models.training.little_runs import Recorder, ppo_with
 from tests.ports import free_port
 from tests.vllm import MISSING, PROGRAM, VLLM, command_of, in_group
 
@@ -194,3 +199,33 @@ def test_a_server_that_is_killed_at_work_is_an_error_with_its_last_words_and_lea
         with pytest.raises(VllmError, match="the same command does this step again"):
             policy.sample(requests(renderer, *[1.3] * 200), long, end_ids=())
     assert in_group(group) == []
+
+
+@pytest.mark.conformance(
+    "PPO learns from another engine's log-probabilities", equation="models.training.policy_server:PolicyServer.draw"
+)
+def test_ppo_gives_the_server_each_new_policy_and_finds_it_as_near_as_rounding(
+    serving: Serving, served_folders: dict[str, Path], renderer: Renderer, told: list[str], tmp_path: Path
+) -> None:
+    """Steps large enough for a policy of before to be found out: two iterations, each of two steps, and two looks."""
+    base, policy = served_folders["one"], served_folders["adapter"]
+    for number, name in enumerate(("safety", "helpfulness")):
+        lora = LoraConfig(rank=4, alpha=8)
+        reward = stirred(reward_from_policy(policy, base, lora=lora, seed=number), seed=number)
+        save_checkpoint(reward, renderer.tokenizer, tmp_path / name)
+    roles = open_roles(
+        policy=policy,
+        safety=tmp_path / "safety",
+        helpfulness=tmp_path / "helpfulness",
+        base=base,
+        lora=LoraConfig(rank=4),
+    )
+    recorder = Recorder()
+    ppo_with(
+        replace(roles, server=PolicyServer(serving, base, tmp_path / "served")),
+        renderer, tmp_path / "out", tmp_path / "work", recorder, learning_rate=1e-2, iterations=2, batch_size=8,
+        mini_batch_size=4, sampling={"temperature": 1.3, "max_new_tokens": 16, "batch_size": 8},
+    )  # fmt: skip
+    assert recorder.curve("ppo/sampler_weighted") == [0.0, 0.0]
+    assert max(recorder.curve("ppo/sampler_gap_max")) < BOUNDS["float32"]
+    assert recorder.curve("ppo/kl")[1] > 10 * BOUNDS["float32"], "the policy has moved"

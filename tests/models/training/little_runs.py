@@ -141,9 +141,11 @@ def run_reward(
     )
 
 
-def run_ppo(policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, **changes: Any) -> Metrics:
+def run_ppo(
+    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, adapted: bool = True, **changes: Any
+) -> Metrics:
     roles = Roles(
-        policy=load_policy(policy, lora=LORA, trainable=True),
+        policy=load_policy(policy, lora=LORA if adapted else None, trainable=True),
         reference=load_policy(policy),
         value=load_reward(reward, trainable=True),
         safety=load_reward(reward),
@@ -175,8 +177,17 @@ def ppo_with(roles: Roles, renderer: Renderer, out: Path, work: Path, reporter: 
 
 
 def run_dpo(
-    policy: Path, reward: Path, out: Path, work: Path, reporter: Reporter, *, rows: int = 4, **changes: Any
+    policy: Path,
+    reward: Path,
+    out: Path,
+    work: Path,
+    reporter: Reporter,
+    *,
+    rows: int = 4,
+    adapted: bool = True,
+    **changes: Any,
 ) -> Metrics:
+    """Without adapters it is validated on pairs that it learns: then it gets better."""
     config = DPOConfig(
         **{
             "learning_rate": 1e-2, "batch_size": 2, "epochs": 2, "warmup_ratio": 0.25, "validate_every": 2,
@@ -185,8 +196,9 @@ def run_dpo(
     )  # fmt: skip
     renderer = renderer_of(policy)
     found = preferences(renderer, rows + 2)
-    model = load_policy(policy, lora=LORA, trainable=True)
-    return train_dpo(model, found[:rows], found[rows:], renderer, config, out=out, work=work, seed=3, reporter=reporter)
+    model = load_policy(policy, lora=LORA if adapted else None, trainable=True)
+    kept = found[rows:] if adapted else found[:2]
+    return train_dpo(model, found[:rows], kept, renderer, config, out=out, work=work, seed=3, reporter=reporter)
 
 
 RUNS = {

@@ -290,7 +290,7 @@ def test_a_truncated_response_is_treated_as_the_config_says(
 
 
 @pytest.mark.slow
-@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo:_accumulate")
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo_update:_accumulate")
 def test_accumulated_passes_give_the_policy_of_one_pass(
     policy_folder: Path, reward_folder: Path, tmp_path: Path
 ) -> None:

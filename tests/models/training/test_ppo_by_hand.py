@@ -15,7 +15,7 @@ from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
 from models.generation import Response
 from models.roles import Roles
-from models.training import ppo, rollouts
+from models.training import ppo, ppo_update, rollouts
 from models.training.rollouts import PPOPrompt
 
 TEMPERATURE = 1.3
@@ -146,15 +146,17 @@ def made_up_rollouts(roles: Roles) -> Any:
         old_logprobs[i, :n] = torch.tensor(logprobs_of(roles.policy, prompt.ids, response.ids))
         old_values[i, :n] = torch.tensor(head_on(roles.value, prompt.ids + response.ids)[len(prompt.ids) - 1 : -1])
     drawn = torch.randn(4, *mask.shape, generator=generator)
-    return ppo._Rollouts(
+    return ppo_update.PPOBatch(
         [p.ids for p in PROMPTS], [r.ids for r in RESPONSES], mask,
         old_logprobs + 0.3 * drawn[0], old_logprobs, old_values + 0.3 * drawn[1],
         torch.zeros(4), drawn[2], drawn[3],
     )  # fmt: skip
 
 
-@pytest.mark.conformance("sampling temperature against scoring temperature", equation="models.training.ppo:_accumulate")
-@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo:_accumulate")
+@pytest.mark.conformance(
+    "sampling temperature against scoring temperature", equation="models.training.ppo_update:_accumulate"
+)
+@pytest.mark.conformance("accumulation normalised per micro-batch", equation="models.training.ppo_update:_accumulate")
 @pytest.mark.conformance("value head start", equation="models.algorithms.ppo:value_loss")
 def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(roles: Roles, renderer: Renderer) -> None:
     """Two of the four rows, in a mini-batch of 17 tokens: sums are divided by those 17."""
@@ -164,7 +166,7 @@ def test_a_pass_computes_the_losses_by_hand_with_the_ranges_of_the_config(roles:
         sampling=SamplingConfig(temperature=TEMPERATURE),
     )  # fmt: skip
     rows = torch.tensor([1, 2])
-    found = ppo._accumulate(roles, made_up, rows, 17, renderer, Accelerator(cpu=True), config)
+    found = ppo_update._accumulate(roles, made_up, rows, 17, renderer, Accelerator(cpu=True), config)
 
     policy_sum = value_sum = entropy_sum = 0.0
     clipped = 0
@@ -201,7 +203,7 @@ def test_each_mini_batch_begins_with_no_gradient(roles: Roles, renderer: Rendere
             name: torch.optim.SGD(model.parameters(), lr=0.0) for name, model in roles.trained.items()
         }
         made_up = made_up_rollouts(roles)
-        stats = ppo._update(roles, optimizers, made_up, renderer, Accelerator(cpu=True), config, seed=1)
+        stats = ppo_update.update(roles, optimizers, made_up, renderer, Accelerator(cpu=True), config, seed=1)
         norms.append([stats["policy_grad_norm"], stats["value_grad_norm"]])
     assert min(norms[0]) > 1e-3
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from models.checkpoint import load_policy, save_checkpoint
 from models.config import PPOConfig, SamplingConfig
 from models.dialogue import Renderer
-from models.training import ppo
+from models.training import ppo, ppo_update
 from tests.models.test_roles import on_five_bases, on_one_base
 from tests.models.training.little_runs import Recorder, ppo_with, prompts
 
@@ -55,7 +55,7 @@ def test_rollouts_losses_and_gradients_are_those_of_five_models_to_the_bit(
         roles = opened(adapters, policy_folder)
         accelerator = Accelerator(cpu=True)
         rollouts, stats = ppo._roll_out(roles, prompts(renderer), renderer, config, accelerator, seed=5)
-        losses = ppo._accumulate(roles, rollouts, torch.tensor([1, 4, 6]), 20, renderer, accelerator, config)
+        losses = ppo_update._accumulate(roles, rollouts, torch.tensor([1, 4, 6]), 20, renderer, accelerator, config)
         gradients = {
             f"{role} {name}": parameter.grad
             for role, model in roles.trained.items()

@@ -59,7 +59,7 @@ def same_weights(first: Path, second: Path, atol: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("heads", "one_base"), [("mha", False), ("gqa", True)], ids=["whole models", "one base"])
-@pytest.mark.conformance("two-process training differs", equation="models.training.ppo:_update")
+@pytest.mark.conformance("two-process training differs", equation="models.training.ppo_update:update")
 def test_two_processes_give_the_rollouts_losses_gradients_and_weights_of_one(
     run: Run,
     heads: str,

@@ -15,7 +15,7 @@ from torch import distributed, nn
 from transformers import TrainingArguments
 
 from models.checkpoint import load_policy
-from models.config import LoraConfig, PretrainConfig, RewardConfig, SFTConfig
+from models.config import DPOConfig, LoraConfig, PPOConfig, PretrainConfig, RewardConfig, SFTConfig
 from models.dialogue import Renderer
 from models.llama import build_llama
 from models.llama_presets import resolve_architecture
@@ -31,7 +31,7 @@ from tests.models.training.little_runs import LITTLE, contents, dialogues
 from tests.models.training.test_two_processes import CHANGES, Launch, completed, curves, same
 
 SPREAD = {"processes": 2, "sharded": True}
-TRAINERS = ("pretrain", "sft", "reward")
+TRAINERS = ("pretrain", "sft", "reward", "dpo")
 
 
 @pytest.mark.slow
@@ -50,6 +50,17 @@ def test_a_model_that_is_spread_over_two_processes_learns_and_writes_what_one_pr
         for name in ("config.json", "adapter_config.json"):
             if (one / "out" / name).exists():
                 assert (folder / "out" / name).read_text() == (one / "out" / name).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.conformance("a spread training differs", equation="models.training.sharding:save_spread")
+def test_dpo_of_all_weights_keeps_the_policy_that_one_process_keeps(launch: Launch, tmp_path: Path) -> None:
+    """It is put together and written at a look, while the training goes on."""
+    one, folder = (completed(launch, "dpo", tmp_path / f"{len(more)}", adapted=False, **more) for more in ({}, SPREAD))
+    same(one, folder)
+    assert contents(folder / "out").keys() == contents(one / "out").keys()
+    assert (folder / "out" / "config.json").read_text() == (one / "out" / "config.json").read_text()
+    assert json.loads((folder / "metrics.json").read_text())["best_step"] > 0
 
 
 @pytest.mark.slow
@@ -153,10 +164,10 @@ def test_all_processes_write_a_checkpoint_when_the_main_one_does() -> None:
 
 def test_a_model_is_spread_over_processes_that_have_met_or_not_at_all() -> None:
     with pytest.raises(RuntimeError, match="1 of 2 training processes have met"):
-        shard(nn.Linear(2, 2), 2)
+        shard(nn.Linear(2, 2), processes=2)
 
 
-@pytest.mark.parametrize("kind", [SFTConfig, PretrainConfig, RewardConfig])
+@pytest.mark.parametrize("kind", [SFTConfig, PretrainConfig, RewardConfig, DPOConfig, PPOConfig])
 def test_what_is_not_spread_has_the_fingerprint_of_before_and_what_is_needs_processes(kind: type[SFTConfig]) -> None:
     assert "sharded" not in kind().model_dump(mode="json")
     assert kind(processes=2, sharded=True).model_dump(mode="json")["sharded"] is True
