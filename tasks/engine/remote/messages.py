@@ -155,6 +155,13 @@ class Said(Message):
     failed: Failed | None = None
 
 
+class Came(Message):
+    """What came of a sending, for whoever looks at the machine: the flow is told on its line."""
+
+    state: Literal["COMPLETED", "FAILED", "CANCELLED"]
+    message: str = Field(default="", max_length=30_000)
+
+
 class UnreadableError(ValueError):
     """A message that is none."""
 

@@ -61,10 +61,11 @@ class CancelledError(StepFailedError):
 
 @dataclass(frozen=True)
 class Dispatch:
-    """How a step is sent to a pool of workers: `start` has a worker told of the order (its prefix in the bucket) and
-    gives what its state is asked by; `state` gives (type, message) of it; `end` says that nobody needs it any more."""
+    """How a step is sent to another machine, to `worker` in words: `start` has one told of the order (its prefix in the
+    bucket) and gives what its state is asked by; `state` gives (type, message) of it; `end` says that nobody needs it
+    any more."""
 
-    pool: str
+    worker: str
     attempts: int
     energy_country: str | None
     start: Callable[[StepCall, str], str]
@@ -132,8 +133,7 @@ class Sent:
         bucket.touch(f"{self._prefix}alive")
         bucket.create(f"{self._prefix}order", order.model_dump_json().encode())
         self._run = self._dispatch.start(self._call, self._prefix)
-        waiting = f"waiting for a worker of pool {self._dispatch.pool}"
-        self._on_progress(0.0, waiting)
+        self._on_progress(0.0, f"waiting for {self._dispatch.worker}")
         while True:
             heard = self._next_said()
             self._take(heard, lambda _points: None)
@@ -252,9 +252,11 @@ class Sent:
         if time.monotonic() - self._asked < _SECONDS_BETWEEN_QUESTIONS:
             return False
         self._asked = time.monotonic()
-        kind, _ = self._dispatch.state(self._run)
+        kind, why = self._dispatch.state(self._run)
         if kind == "SCHEDULED":  # no worker has taken it yet, and one may come much later
             self._heard = time.monotonic()
+            if why:
+                self._on_progress(0.0, f"waiting for {self._dispatch.worker}: {why}")
         return kind in _OVER
 
     def _keep_alive(self) -> None:
@@ -287,7 +289,7 @@ class Sent:
 
     @property
     def _where(self) -> str:
-        return self._host or f"a worker of pool {self._dispatch.pool}"
+        return self._host or self._dispatch.worker
 
     def _clear(self) -> None:
         """Take away what was said of this step, by whichever sending."""
