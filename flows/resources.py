@@ -12,7 +12,7 @@ from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from flows.recipe.plan import Plan
-from flows.recipe.resources_config import DEFAULT, ResourceConfig, WorkerConfig
+from flows.recipe.resources_config import DEFAULT, ResourceConfig, ShardsConfig, WorkerConfig
 from flows.recipe.table import STEPS
 from tasks.engine.call import StepCall
 from tasks.engine.on_ray.cluster import Cluster, Needs
@@ -21,6 +21,7 @@ from tasks.engine.remote.sent import Dispatch, bucket_of
 
 if TYPE_CHECKING:
     from flows.session import Session
+    from tasks.engine.on_ray.shards import ShardsTold
 
 HERE = ResourceConfig()
 SENT_STEP = "flows.sent_step"  # what a worker of Ray starts
@@ -49,6 +50,9 @@ def check_resources(resources: Resources, plan: Plan) -> None:
             if name in STEPS:
                 raise InputError(f"resources.{name}: the plan of this run has no step {name}: take it out")
             raise InputError(f"resources: there is no step {name!r}{did_you_mean(name, [*planned, DEFAULT])}")
+        if resource.shards is not None and not STEPS[name].spreads:
+            able = ", ".join(sorted(step for step in planned if STEPS[step].spreads))
+            raise InputError(f"resources.{name}.shards: {name} neither draws nor scores in shards: {able} do")
         for (part, step), call in plan.items():
             if step == name and not resource.is_here and (why := _needs_this_machine(call)):
                 raise InputError(
@@ -61,11 +65,13 @@ def check_ready(session: "Session", computed: Iterable[tuple[str, str]]) -> None
     """Raises InputError where steps that are to be computed elsewhere cannot be: the objects lie in a folder of this
     machine, nothing of theirs is laid out on the Prefect server, or a Ray cluster lets this process not join."""
     plan = session.plan
-    wanted = [resource_of(session.config.resources, plan[place]) for place in computed]
-    if all(each.is_here for each in wanted):
+    resources, calls = session.config.resources, [plan[place] for place in computed]
+    wanted = [resource_of(resources, call) for call in calls]
+    shards = {each.ray for call in calls if (each := _shards(resources, call)) is not None}
+    if all(each.is_here for each in wanted) and not shards:
         return
     bucket_of(session.store)
-    for address in sorted({each.ray for each in wanted if each.ray is not None}):
+    for address in sorted(shards.union(each.ray for each in wanted if each.ray is not None)):
         session.clusters.at(address).start()
     if pools := sorted({each.work_pool for each in wanted if each.work_pool is not None}):
         _check_pools(pools)
@@ -116,6 +122,29 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
         return str(run.id)
 
     return Dispatch(f"a worker of pool {pool}", resource.attempts, country, start, _state, _end)
+
+
+def shards_of(session: "Session", call: StepCall) -> "ShardsTold | None":
+    """Where the shards of a step are done; None where that is where the step is."""
+    wanted = _shards(session.config.resources, call)
+    if wanted is None:
+        return None
+    from tasks.engine.on_ray.shards import ShardsTold
+
+    objects, needs = bucket_of(session.store), needs_of(wanted)
+    return ShardsTold(
+        ray=wanted.ray,
+        cpus=needs.cpus,
+        gpus=needs.gpus,
+        memory=needs.memory,
+        attempts=wanted.attempts,
+        objects=str(objects),
+        store=objects.store[0],
+    )
+
+
+def _shards(resources: Resources, call: StepCall) -> ShardsConfig | None:
+    return resource_of(resources, call).shards if call.step.spreads else None
 
 
 def _on_ray(cluster: Cluster, resource: WorkerConfig, place: Mapping[str, str], country: str | None) -> Dispatch:

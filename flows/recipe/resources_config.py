@@ -9,6 +9,8 @@ from models.config import Config
 OF_RUNS = "halter"  # the work pool in which whole runs are done, one at a time
 DEFAULT = "default"
 
+ADDRESS = r"^([A-Za-z0-9_.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$"
+
 
 class WorkerConfig(Config):
     """Which workers do something, and how often it is given to one at the most."""
@@ -16,7 +18,7 @@ class WorkerConfig(Config):
     ray: str | None = Field(
         default=None,
         max_length=300,
-        pattern=r"^([A-Za-z0-9_.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$",
+        pattern=ADDRESS,
         description="The address of a Ray cluster whose workers do it, HOST:PORT of its head; this machine must be a "
         "node of it",
     )
@@ -39,6 +41,17 @@ class WorkerConfig(Config):
         return self
 
 
+class ShardsConfig(WorkerConfig):
+    """Where the shards of a step's drawing and scoring are done: `sampling.shards` of the step's section says how many
+    there are, and is part of what made a version; this is not."""
+
+    ray: str = Field(
+        max_length=300,
+        pattern=ADDRESS,
+        description="The address of the Ray cluster, HOST:PORT of its head; the step's machine must be a node of it",
+    )
+
+
 class ResourceConfig(WorkerConfig):
     """Where one step is done: here, by a worker of a Prefect work pool, or by one of a Ray cluster. No part of what
     made a version."""
@@ -49,6 +62,9 @@ class ResourceConfig(WorkerConfig):
         max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="The Prefect work pool whose workers do it; empty, without ray: a process of this machine",
+    )
+    shards: ShardsConfig | None = Field(
+        default=None, description="Where what it draws and scores is done, in shards; empty: where the step is"
     )
 
     @field_validator("work_pool")

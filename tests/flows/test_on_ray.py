@@ -17,7 +17,7 @@ from data_store.places import read_places
 from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
 from flows.session import remember
-from tests.flows.recipe_runs import POCKET, Home
+from tests.flows.recipe_runs import POCKET, Finished, Home
 from tests.ports import free_ports
 from tests.ray_cluster import Node, RayCluster
 from tests.s3_server import S3Server, in_bucket
@@ -31,7 +31,8 @@ LONG = ("--set", "reward.epochs=16")  # long enough to be killed in the middle
 def config_of(folder: Path, *resources: str) -> Path:
     """The pocket recipe with these resources, a line each."""
     path = folder / "pocket.yaml"
-    path.write_text("\n".join([POCKET, "resources:", *(f"  {line}" for line in resources), ""]))
+    lines = [POCKET, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
+    path.write_text("\n".join(lines))
     return path
 
 
@@ -141,3 +142,60 @@ def _started_by_step(pid: int) -> bool:
     """Ray's own agents bear its name as well."""
     line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     return not any(word in line for word in ("Agent", "IDLE"))
+
+
+TRAININGS = ("sft", "train_safety_reward", "train_helpfulness_reward", "ppo")
+SHARDED = ("rejection_sample", "evaluate")
+
+
+@pytest.mark.conformance(
+    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:Spread"
+)
+def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_makes(
+    first_run: tuple[Home, Finished], ray_cluster: RayCluster, s3: S3Server, server: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home", server)
+    ray = f"{{ray: '{ray_cluster.address}'}}"
+    config = config_of(
+        tmp_path,
+        *(f"{step}: {ray}" for step in TRAININGS),
+        *(f"{step}: {{shards: {ray}}}" for step in SHARDED),
+    )
+    told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--json")
+    assert told.code == 0, told.err
+    made = home.halter("run", config, "--json")
+    assert made.code == 0, f"{made.err}\n{ray_cluster.head.log()}\n{ray_cluster.second.log()}"
+    assert home.heads() == first_run[0].heads()
+    runs = home.store.runs()
+    spread = [run for run in runs if run.run.step in SHARDED]
+    assert all(run.metrics["shards"] == run.metrics["shards/attempts"] >= 1 for run in spread)
+    assert not any("shards" in run.metrics for run in runs if run not in spread)
+    assert verify(home.store).problems == ()
+    for prefix in ("steps/", "shards/"):
+        assert in_bucket(read_places(home.folder / "pocket").objects, prefix) == []
+
+
+@pytest.mark.conformance("a lost shard costs the whole step", equation="tasks.engine.on_ray.spread:Spread._results")
+def test_a_shard_whose_worker_is_killed_is_done_again_alone_and_both_attempts_are_in_the_journal(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    node = ray_cluster.second
+    choose(finished, f"rejection_sample: {{shards: {{ray: '{ray_cluster.address}', cpus: 2}}}}")
+    sets = ("--set", "rejection.sampling.shards=3", "--set", "rejection.samples=16")
+    place = read_places(finished.folder / "pocket").objects
+    before = finished.heads()
+    with begun(finished, "rerun", "V1", "rejection-sample", *sets, "--json") as process:
+        wait_for(lambda: any("/began/" in key for key in in_bucket(place, "shards/")), "a shard", 180)
+        assert hit(node, "shard_process"), node.log()
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, f"{said}\n{node.log()}"
+    (run, *_) = finished.store.runs(step="rejection_sample", part="V1")
+    assert run.state == "succeeded"
+    assert (run.metrics["shards"], run.metrics["shards/attempts"]) == (6.0, 7.0)
+    assert run.metrics[f"shards/attempts/{run.run.host}"] == 7.0
+    assert in_bucket(place, "shards/") == []
+    drawn = finished.head("dataset/candidates@V1")
+    choose(finished)
+    again = finished.halter("rerun", "V1", "rejection-sample", *sets, "--json")
+    assert again.code == 0, again.err
+    assert finished.head("dataset/candidates@V1") == drawn != before["dataset/candidates@V1"]

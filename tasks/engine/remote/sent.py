@@ -31,7 +31,6 @@ from tasks.engine.remote.messages import (
     File,
     Made,
     Order,
-    Ref,
     Said,
     UnreadableError,
     Version,
@@ -42,6 +41,7 @@ from tasks.engine.remote.returned import lay_down
 
 if TYPE_CHECKING:
     from data_store.content.bucket_objects import BucketObjects
+    from tasks.engine.on_ray.shards import ShardsTold
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_TOUCHES = 10.0
@@ -100,7 +100,9 @@ class Sent:
         dispatch: Dispatch,
         stopped: Callable[[], bool],
         on_progress: Progress,
+        shards: "ShardsTold | None" = None,
     ) -> None:
+        self._shards = shards
         self._store, self._call, self._folder, self._dispatch = store, call, folder, dispatch
         self._stopped, self._on_progress = stopped, on_progress
         self._objects = bucket_of(store)
@@ -181,15 +183,13 @@ class Sent:
                 raise InputError(
                     f"{self._what} reads {entry.asset}, which lies on this machine's disk: take it out of resources"
                 )
+        shards = None if self._shards is None else self._shards.reading(self._store, self._call, inputs)
         return Order(
             step=self._call.step.name,
             part=self._call.part,
-            job=job_of(self._store.root.name, self._call, code),
+            job=job_of(self._store.root.name, self._call, code, shards),
             inputs=listed,
-            versions=tuple(
-                Version(**{**vars(each), "objects": tuple(Ref(**vars(ref)) for ref in each.objects)})
-                for each in versions.values()
-            ),
+            versions=tuple(map(Version.of, versions.values())),
             rows=tuple(role for role in self._call.outputs if self._call.step.outputs[role].rows is not None),
             code_version=code_version(code.files),
             cache_gb=self._store.places.cache_gb,
