@@ -149,7 +149,7 @@ SHARDED = ("rejection_sample", "evaluate")
 
 
 @pytest.mark.conformance(
-    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:Spread"
+    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:parts_of"
 )
 def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_makes(
     first_run: tuple[Home, Finished], ray_cluster: RayCluster, s3: S3Server, server: str, tmp_path: Path

@@ -11,7 +11,7 @@ from data_store.store import Store
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.plan import build_plan
 from flows.recipe.resources_config import WorkerConfig
-from flows.resources import check_ready, check_resources, needs_of, pools_of, resource_of
+from flows.resources import _shards, check_ready, check_resources, dispatch_of, needs_of, pools_of, resource_of
 from tasks.engine.on_ray.cluster import Cluster, Needs
 from tasks.engine.on_ray.driver import waits_for
 from tests.flows.recipe_runs import POCKET
@@ -113,3 +113,26 @@ def test_for_what_a_task_waits_is_said_in_the_configs_words() -> None:
     assert waits_for(needs, 0, 2) == f"cpus 4, gpus 1, memory_gb 16, {none}"
     assert waits_for({"CPU": 0.5}, 1, 2) == "cpus 0.5, which 1 of its 2 nodes has, busy now"
     assert needs_of(WorkerConfig(ray="head:6379", gpus=0.5, memory_gb=2)) == Needs(1.0, 0.5, 2_000_000_000)
+
+
+def test_shards_are_of_steps_that_draw_and_those_of_the_default_of_no_others(config: RunConfig) -> None:
+    shards = {"shards": {"ray": "head:6379", "gpus": 1}}
+    plan = build_plan(config)
+    sent = sending(config, default=shards, ppo={"ray": "head:6379"})
+    check_resources(sent.resources, plan)
+    session: Any = SimpleNamespace(config=sent, plan=plan)
+    assert {step for (_, step), call in plan.items() if _shards(sent.resources, call) is not None} == {
+        "draw_pairs",
+        "rejection_sample",
+        "synthesize_gatt",
+        "evaluate",
+        "evaluate_sampled",
+        "measure_reward_models",
+    }
+    assert dispatch_of(session, plan["V0", "sft"]) is None
+    mine = {key: (call.recipe(), call.inputs) for key, call in plan.items()}
+    assert {key: (call.recipe(), call.inputs) for key, call in build_plan(sent).items()} == mine
+    with pytest.raises(InputError, match=r"resources\.ppo\.shards: ppo neither draws nor scores in shards: draw_pairs"):
+        check_resources(sending(config, ppo=shards).resources, plan)
+    with pytest.raises(InputError, match=r"resources\.evaluate\.shards\.ray"):
+        sending(config, evaluate={"shards": {"gpus": 1}})
