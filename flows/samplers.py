@@ -19,7 +19,7 @@ def check_servers(session: "Session", computed: Iterable[tuple[str, str]]) -> No
     """Raises InputError, before anything is computed, where a server that steps of this machine are to draw by is not
     there, is another version, or cannot be started."""
     calls = (session.plan[place] for place in computed)
-    here = (call for call in calls if resource_of(session.config.resources, call).work_pool is None)
+    here = (call for call in calls if resource_of(session.config.resources, call).is_here)
     call = next((call for call in here if call.vllm is not None), None)
     if call is None or call.vllm is None:
         return

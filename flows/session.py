@@ -31,6 +31,7 @@ from flows.server.supervision import end_with
 from flows.trackers import Trackers, check_trackers
 from tasks.engine.alone import is_at_work
 from tasks.engine.execute import adopt_inputs, check_inputs
+from tasks.engine.on_ray.cluster import Clusters
 from tasks.engine.processes import Workers
 
 LOCK_FILE = "config.lock"
@@ -50,6 +51,7 @@ class Session:
         self.store = Store.open(store_root(config.name))
         self.store.source_hashes.on_large = _tell_of_reading
         self.workers = Workers(step.module for step in STEPS.values())
+        self.clusters = Clusters()
         self.trackers = Trackers(config.trackers, config.name, self.store.root)
         self.energy = EnergyMeter(config.energy_country)
         self.listeners: list[Listener] = []
@@ -137,6 +139,7 @@ def session_of(config: RunConfig) -> Iterator[Session]:
                 _open[root] = (session, users - 1)
         if users == 1:
             session.workers.close()
+            session.clusters.close()
             session.energy.close()
 
 

@@ -13,7 +13,7 @@ from data_store.incoming.sharing import share_finished
 from flows.gates import StoppedAtGateError, is_needed, stops_of
 from flows.mixed import check_filtered
 from flows.recipe.plan import groups_of
-from flows.resources import dispatch_of
+from flows.resources import dispatch_of, shards_of
 from flows.session import Session
 from tasks.engine import execute
 from tasks.engine.artifacts import key_of
@@ -115,4 +115,5 @@ def _context(session: Session, part: str, step: str) -> StepContext:
         session.trackers.follow,
         session.energy,
         dispatch_of(session, plan[part, step]),
+        shards_of(session, plan[part, step]),
     )

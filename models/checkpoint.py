@@ -39,6 +39,7 @@ from models.checkpoint_files import MOST_BYTES, write_plainly
 from models.config import LoraConfig
 from models.devices import CPU, device
 from models.loading_report import require_same_names, require_whole
+from models.origins import remembered
 from models.rounding import spread_in_rounding
 from models.tokenizer import save_tokenizer
 
@@ -73,7 +74,7 @@ def load_policy(
             model = get_peft_model(model, peft_config(lora, TaskType.CAUSAL_LM))
         elif trainable and dtype == "bfloat16":
             spread_in_rounding(model)
-    return _prepared(model, trainable, on)
+    return remembered(_prepared(model, trainable, on), not trainable and lora is None, folder, base, False, dtype)
 
 
 def load_reward(
@@ -97,7 +98,7 @@ def load_reward(
         elif not trainable:
             for parameter in backbone(model).parameters():
                 parameter.data = parameter.data.to(getattr(torch, dtype))
-    return _prepared(model, trainable, on)
+    return remembered(_prepared(model, trainable, on), not trainable, folder, base, True, dtype)
 
 
 def reward_over(base: nn.Module) -> nn.Module:
@@ -150,9 +151,8 @@ def scalar_head(model: nn.Module) -> nn.Module:
     plain, body = _plain(model), backbone(model)
     heads = [child for child in plain.children() if child is not body]
     if len(heads) != 1:
-        raise ValueError(
-            f"{type(plain).__name__} has {len(heads)} modules beside its transformer, a scalar head is one"
-        )
+        what = f"{len(heads)} modules beside its transformer, a scalar head is one"
+        raise ValueError(f"{type(plain).__name__} has {what}")
     return heads[0]
 
 

@@ -35,6 +35,7 @@ class AnswerHeldOutConfig(EvaluateConfig):
     headline="finished",
     about="Has a policy that the run's are compared with answer the held-out prompts.",
     tags=("evaluation",),
+    spreads=True,
 )
 def answer_held_out(run: StepRun, config: AnswerHeldOutConfig) -> Mapping[str, float]:
     """One answer to each prompt that evaluations use, drawn as theirs are. `folder` is a model outside the store,

@@ -125,6 +125,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
     headline="share_kept",
     about="Answers adversarial prompts behind a safety pre-prompt, and keeps what the safety model scores higher.",
     tags=("data",),
+    spreads=True,
 )
 def distill_context(run: StepRun, config: DistillContextStepConfig) -> Measurements:
     """Draw with and without a pre-prompt, keep the former where its score is higher, and say by how much it rose."""

@@ -81,6 +81,7 @@ INPUTS = {
     headline="pairs",
     about="Draws the pairs of answers to be judged, from the last two policies.",
     tags=("data",),
+    spreads=True,
 )
 def draw_pairs(run: StepRun, config: DrawStepConfig) -> Mapping[str, float]:
     """One batch of pairs from the newest policy and the one before, their sides shuffled. Equal answers are no pair.

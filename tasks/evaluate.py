@@ -44,6 +44,7 @@ class EvaluateStepConfig(EvaluateConfig):
     headline=HEADLINE,
     about="Evaluates the policy of one iteration; V0 for SFT.",
     tags=("evaluation",),
+    spreads=True,
 )
 def evaluate(run: StepRun, config: EvaluateStepConfig) -> Measurements:
     """Answer the held-out prompts once, and measure. Metrics that need a judge are left out where there is none."""

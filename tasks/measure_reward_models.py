@@ -75,6 +75,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
     headline="accuracy/helpfulness/helpfulness/all",
     about="Measures the reward models of one iteration on held-out pairs and on test sets.",
     tags=("evaluation",),
+    spreads=True,
 )
 def measure_reward_models(run: StepRun, config: MeasureRewardModelsConfig) -> Measurements:
     """Score both answers of each pair by both models. A pair on a text that any pair trains on, or that the models do

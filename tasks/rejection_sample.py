@@ -100,6 +100,7 @@ def _metrics_of(call: "StepCall") -> Iterator[str]:
     headline="reward/max_minus_median",
     about="Samples, scores and selects answers, over all iterations.",
     tags=("data",),
+    spreads=True,
 )
 def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
     """Candidates of this iteration, scores of theirs and of earlier ones under the newest reward models, the best one

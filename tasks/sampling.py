@@ -88,6 +88,7 @@ def draw_each(
     from models.generation import Request, sample
     from models.samplers.served import ServedPolicy
     from models.shards import map_shards
+    from tasks.engine.on_ray.active import active
 
     use_threads(config.threads)
     heard = on_progress or _unheard
@@ -98,6 +99,10 @@ def draw_each(
     if isinstance(policy, ServedPolicy):
         return _as_answers(policy.sample(requests, config, end_ids=renderer.end_ids, on_progress=heard), renderer)
     model = policy
+    if (spread := active()) is not None and (opened := spread.models([model])) is not None:
+        ends, pad_id = renderer.end_ids, renderer.pad_id
+        drawn = spread.draw(opened, requests, config, end_ids=ends, pad_id=pad_id, policy=model, on_progress=heard)
+        return _as_answers(drawn, renderer)
 
     def part(mine: "Sequence[Request]", shard: int) -> "list[list[Response]]":
         return sample(
@@ -132,8 +137,9 @@ def score(
     """Raw reward scores of whole dialogues, one per model, in order. Of a cut answer no end is read."""
     from models.devices import use_threads
     from models.prefix_tree import Group, row_cost, share_prefixes
-    from models.scoring import score_rows
     from models.shards import map_shards
+    from tasks.engine.on_ray.active import active
+    from tasks.engine.on_ray.shard_work import scores_of
 
     use_threads(config.threads)
     rows = [dialogue_ids(renderer, messages, answer).input_ids for messages, answer in dialogues]
@@ -143,11 +149,15 @@ def score(
 
     def part(mine: Sequence[Group], _: int) -> list[list[tuple[float, ...]]]:
         chosen = [rows[i] for group in mine for i in group.members]
-        columns = [score_rows(model, chosen, renderer.pad_id, config.batch_size) for model in models]
-        scores = zip(*columns, strict=True)
+        scores = iter(scores_of(models, chosen, renderer.pad_id, config.batch_size))
         return [[next(scores) for _ in group.members] for group in mine]
 
+    if (spread := active()) is not None and (opened := spread.models(models)) is not None:
+        whole = [[rows[i] for i in group.members] for group in groups]
+        scored = spread.score(opened, whole, config, pad_id=renderer.pad_id, reward=models[0])
+    else:
+        scored = map_shards(part, groups, config.shards)
     found: dict[int, tuple[float, ...]] = {}
-    for group, scores in zip(groups, map_shards(part, groups, config.shards), strict=True):
+    for group, scores in zip(groups, scored, strict=True):
         found |= zip(group.members, scores, strict=True)
     return [found[i] for i in range(len(rows))]

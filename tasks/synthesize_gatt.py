@@ -66,6 +66,7 @@ class GattStepConfig(GattConfig):
     headline="dialogues",
     about="Makes the Ghost Attention dialogues.",
     tags=("data",),
+    spreads=True,
 )
 def synthesize_gatt(run: StepRun, config: GattStepConfig) -> Mapping[str, float]:
     """Sample with the instruction in every user turn; keep it in the first turn only. A dialogue that has no room for

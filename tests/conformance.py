@@ -701,6 +701,22 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the journal as crashed, nothing of it is a head, and one that had a checkpoint goes on from it",
         ),
         Row(
+            "where shards are done changes what a step makes",
+            "the pocket recipe with its trainings on a Ray cluster, and with the shards of rejection sampling and of "
+            "the evaluations there, makes every asset as one machine makes it; responses and scores of one, three and "
+            "nine shards are those of as many here",
+        ),
+        Row(
+            "a lost shard costs the whole step",
+            "whose worker is killed is sent again alone, as often as the config says; one that put its result before "
+            "it was lost has that one result; both attempts are counted in the journal",
+        ),
+        Row(
+            "a worker is believed what it says that it drew",
+            "other numbers of responses or scores, ids outside the vocabulary, more tokens than asked for, ends that "
+            "are not where they are said to be, numbers that are none and unknown keys are refused and taken away",
+        ),
+        Row(
             "a machine is believed what it says that it made",
             "objects that are missing, of another size or of other bytes, other outputs, none, paths that lead "
             "elsewhere and unknown keys are refused; nothing of them is published",

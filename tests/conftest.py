@@ -14,6 +14,7 @@ from tests.s3_server import MISSING, PROGRAM, Buckets, S3Server, in_memory
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
+    from tests.ray_cluster import RayCluster
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000, print_blob=True)
@@ -44,6 +45,33 @@ def s3(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in running_s3.environment.items():
         monkeypatch.setenv(name, value)
     return running_s3
+
+
+@pytest.fixture(scope="session")
+def running_ray(running_s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RayCluster]":
+    """A Ray cluster of two nodes for all tests of this process; what is done there reaches the S3 server."""
+    from tests.ray_cluster import FOLDER, MISSING, RayCluster
+
+    if not (FOLDER / "ray").exists():
+        pytest.skip(MISSING)
+    cluster = RayCluster(tmp_path_factory.mktemp("ray"), running_s3.environment)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def ray_cluster(running_ray: "RayCluster", s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> "RayCluster":
+    """The cluster, whole, with what finds it in the environment."""
+    from tests.ray_cluster import environment
+
+    if not running_ray.second.processes():
+        running_ray.join()
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    return running_ray
 
 
 @pytest.fixture

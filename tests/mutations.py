@@ -66,6 +66,7 @@ AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 BUCKET = "tests/data_store/content/test_bucket_objects.py::"
 ELSEWHERE = "tests/tasks/engine/test_remote.py::"
+SPREAD = "tests/tasks/engine/on_ray/test_spread.py::"
 RESOURCES = "tests/flows/test_resources.py::"
 MOVING = "tests/data_store/upkeep/test_moving_objects.py::"
 INTERVALS = "tests/models/algorithms/test_intervals.py::"
@@ -2786,6 +2787,42 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            if time.monotonic() - self._heard > SILENT_SECONDS:",
         "            if time.monotonic() < self._heard:",
         (ELSEWHERE + "test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_another",),
+    ),
+    # shards on a Ray cluster
+    Mutation(
+        "shards elsewhere are other parts than shards here",
+        "tasks/engine/on_ray/spread.py",
+        "return [items[number::shards] for number in range(shards)]",
+        "return [items[number::shards] for number in reversed(range(shards))]",
+        (SPREAD + "test_what_shards_elsewhere_give_is_what_shards_here_give",),
+    ),
+    Mutation(
+        "a shard that is lost ends the step",
+        "tasks/engine/on_ray/spread.py",
+        "sent[i] >= self._told.attempts",
+        "sent[i] >= 1",
+        (SPREAD + "test_a_lost_shard_is_done_again_alone_and_one_that_ran_twice_has_one_result",),
+    ),
+    Mutation(
+        "a worker may draw ids that the vocabulary does not have",
+        "tasks/engine/on_ray/shards.py",
+        "if max(drawn.ids) >= vocabulary:",
+        "if max(drawn.ids) > vocabulary:",
+        (SPREAD + "test_responses_that_cannot_have_come_of_a_shard_are_refused",),
+    ),
+    Mutation(
+        "a shard is drawn by whatever code is there",
+        "tasks/engine/on_ray/shard_process.py",
+        "if shard.code.get(path) != mine[path])",
+        "if path not in shard.code)",
+        (SPREAD + "test_other_code_where_a_shard_is_done_is_refused_by_name",),
+    ),
+    Mutation(
+        "the name of a shard does not hang on its seeds",
+        "tasks/engine/on_ray/shards.py",
+        "    return hashlib.sha256(order).hexdigest()",
+        "    return hashlib.sha256(order.replace(b'\"seed\":10', b'\"seed\":9')).hexdigest()",
+        (SPREAD + "test_the_name_of_a_shard_hangs_on_all_that_decides_its_result",),
     ),
     Mutation(
         "what a default sends away includes what reads this disk",

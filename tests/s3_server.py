@@ -14,7 +14,7 @@ from pathlib import Path
 from obstore import sign
 from obstore.store import MemoryStore, S3Store
 
-from data_store.content.bucket import Bucket
+from data_store.content.bucket import Bucket, open_bucket
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,3 +113,9 @@ def in_memory() -> Buckets:
 def keys(bucket: Bucket) -> list[str]:
     """All keys under the prefix."""
     return [key for key, _ in bucket.listed("")]
+
+
+def in_bucket(place: str | None, prefix: str) -> list[str]:
+    """What lies under a prefix of a store's bucket, by the environment's credentials."""
+    assert place is not None
+    return [key for key in keys(open_bucket(place)) if key.startswith(prefix)]

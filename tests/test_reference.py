@@ -20,7 +20,7 @@ WITH_EVERY_SECTION = RunConfig.model_validate(
         "lora": {},
         "contamination": {},
         "similar": {"encoder": "minilm"},
-        "resources": {"STEP": {}},
+        "resources": {"STEP": {"shards": {"ray": "head:6379"}}},
         "vllm": {"command": ["vllm", "serve"]},
         "quality": {
             "languages": ["en"],

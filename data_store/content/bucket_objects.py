@@ -3,6 +3,7 @@
     halter-store.json    which store they are of        wanted/abcd…      when an object was wanted again
     objects/ab/abcd…     content by its sha256          uploads/…         drafts of large objects
     steps/…              what flows and the machines that do single steps for them say (tasks/engine/remote)
+    shards/…             parts of a step that workers of Ray do (tasks/engine/on_ray)
 
 The bucket is the truth: an object is stored when the bucket has said so. A copy is held against its hash once per
 process as any object is; one that is damaged or gone is fetched again, and seen whole or not at all.
@@ -83,7 +84,7 @@ class BucketObjects(Objects):
             return 0
         check_owner(self.bucket, *self.store)
         objects = [key for key, _ in self.bucket.listed("objects/")]
-        rest = [key for prefix in ("wanted/", "uploads/", "steps/") for key, _ in self.bucket.listed(prefix)]
+        rest = [key for prefix in ("wanted/", "uploads/", "steps/", "shards/") for key, _ in self.bucket.listed(prefix)]
         self.bucket.delete([*objects, *rest])
         give_up(self.bucket)
         return len(objects)
@@ -197,10 +198,12 @@ class BucketObjects(Objects):
         self.bucket.delete(self._of_steps(limit))
 
     def _of_steps(self, limit: float) -> list[str]:
-        """Keys of what was said of steps that no flow waits for: none of the same sending is as new as `limit`."""
+        """Keys of what was said of steps that no flow waits for: none of the same sending, and none of the shards of
+        the same step, is as new as `limit`."""
         sendings: dict[str, list[tuple[str, float]]] = {}
-        for key, held in self.bucket.listed("steps/"):
-            sendings.setdefault("/".join(key.split("/")[:3]), []).append((key, held.modified))
+        for prefix, depth in (("steps/", 3), ("shards/", 2)):
+            for key, held in self.bucket.listed(prefix):
+                sendings.setdefault("/".join(key.split("/")[:depth]), []).append((key, held.modified))
         return [key for said in sendings.values() if max(at for _, at in said) < limit for key, _ in said]
 
     def _admit(self, draft: Path, sha256: str) -> tuple[str, int, bool]:

@@ -11,11 +11,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from data_store.errors import StoreError
 from data_store.estimate import Estimate
 from data_store.names import AssetName
 from data_store.records import PROCESSOR_SECONDS, EndState, Head, Metric, RunInput, RunOutput, RunRecord
@@ -28,8 +30,11 @@ from tasks.engine.jobs import CurvesFile, Doing, Here, StepFailedError
 from tasks.engine.meter import NO_METER, Meter
 from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress, Wait
-from tasks.engine.remote.sent import Dispatch, Sent, StepLostError
+from tasks.engine.remote.sent import Dispatch, Sent, StepLostError, bucket_of
 from tasks.engine.step import NOTES
+
+if TYPE_CHECKING:
+    from tasks.engine.on_ray.shards import ShardsTold
 
 Points = Callable[[RunRecord, Sequence[Metric]], None]
 
@@ -106,10 +111,12 @@ def execute(
     on_points: Points = lambda _record, _points: None,
     meter: Meter = NO_METER,
     dispatch: Dispatch | None = None,
+    shards: "ShardsTold | None" = None,
 ) -> Outcome:
     """Bring the outputs of one step call up to date. `force` computes even where a finished run is there. `on_points`
     hears of the points of curves while they come, and at the end of the numbers of the whole run, as step 0. `meter`:
-    who measures what is drawn meanwhile. `dispatch`: how it is sent to another machine, where it is to be done on one.
+    who measures what is drawn meanwhile. `dispatch`: how it is sent to another machine, where it is to be done on one;
+    `shards`: where those of its drawing and scoring are done, where that is elsewhere.
 
     Raises InputError for inputs that are missing or that the step refuses, StepFailedError for everything else that
     goes wrong in it.
@@ -140,10 +147,10 @@ def execute(
             if run.state == "running":  # we hold the step's lock, on all machines, so its process is gone
                 store.finish_run(run.run.run_id, "crashed", "the process ended without a word")
         code, ids, attempt = _code(workers, call), ids or FlowIds(), len(attempts) + 1
-        at = _Work(store, call, inputs, fingerprint, folder, ids, on_points, started)
+        at = _Work(store, call, inputs, fingerprint, folder, ids, on_points, started, shards)
         if dispatch is not None:
             return _send(at, workers, code, attempt, dispatch, on_progress)
-        here = Here(store, workers, call, inputs, code, folder, on_progress)
+        here = Here(store, workers, call, inputs, code, folder, on_progress, shards)
         return _compute(at, _record(call, fingerprint, attempt, ids, code), here, meter)
 
 
@@ -159,6 +166,7 @@ class _Work:
     ids: FlowIds
     on_points: Points
     started: float
+    shards: "ShardsTold | None"
 
 
 def _send(
@@ -166,7 +174,7 @@ def _send(
 ) -> Outcome:
     """Have it computed elsewhere; sent again where the machine or the process that did it is gone."""
     for left in reversed(range(dispatch.attempts)):
-        with Sent(at.store, at.call, at.folder, dispatch, workers.is_stopped, on_progress) as sent:
+        with Sent(at.store, at.call, at.folder, dispatch, workers.is_stopped, on_progress, at.shards) as sent:
             try:
                 begun = sent.begin(at.inputs, code)
                 record = replace(_record(at.call, at.fingerprint, attempt, at.ids, begun.loaded), host=begun.host)
@@ -226,6 +234,8 @@ def _compute(at: _Work, record: RunRecord, doing: Doing, meter: Meter) -> Outcom
             points.append(Metric(PROCESSOR_SECONDS, spent))
         points += meter.end(record.run_id)
         store.commit_run(record, inputs, outputs, [*curves, *points])
+        if at.shards is not None:
+            forget_shards(store, folder)
         at.on_points(record, points)
     except BaseException as error:
         cancelled = isinstance(error, KeyboardInterrupt) or type(error).__name__ in (
@@ -255,6 +265,13 @@ def _compute(at: _Work, record: RunRecord, doing: Doing, meter: Meter) -> Outcom
         edited,
         notes,
     )
+
+
+def forget_shards(store: Store, folder: Path) -> None:
+    """What its workers have put for a step that is committed; what cannot be removed now the collector takes."""
+    with suppress(StoreError):
+        bucket = bucket_of(store).bucket
+        bucket.delete([key for key, _ in bucket.listed(f"shards/{folder.name}/")])
 
 
 def _values(points: Iterable[Metric]) -> dict[str, float]:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_store.errors import InputError
 from data_store.files import atomic_write
@@ -15,6 +15,9 @@ from tasks.engine.outside_files import OutsideFiles
 from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress
 from tasks.engine.step import NOTES
+
+if TYPE_CHECKING:
+    from tasks.engine.on_ray.shards import ShardsTold
 
 
 class StepFailedError(RuntimeError):
@@ -117,9 +120,10 @@ class Here:
         code: StepCode,
         folder: Path,
         on_progress: Progress,
+        shards: "ShardsTold | None" = None,
     ) -> None:
         self._store, self._workers, self._call, self._inputs = store, workers, call, inputs
-        self._code, self._folder, self._on_progress = code, folder, on_progress
+        self._code, self._folder, self._on_progress, self._shards = code, folder, on_progress, shards
 
     def run(self, on_points: Callable[[Sequence[Metric]], None], on_end: Callable[[Ended], None]) -> list[Metric]:
         """As `run_whole`."""
@@ -130,7 +134,8 @@ class Here:
             for entry in self._inputs:
                 place = {"asset": str(entry.asset), "version_id": entry.version_id, "path": str(paths[entry])}
                 listed.setdefault(entry.role, []).append(place)
-            job = job_of(store.root.name, call, self._code) | {"inputs": listed}
+            told = None if self._shards is None else self._shards.reading(store, call, self._inputs)
+            job = job_of(store.root.name, call, self._code, told) | {"inputs": listed}
             what = f"{call.step.name} of {call.part}"
             return run_whole(self._workers, job, self._folder, what, outside, self._on_progress, on_points, on_end)
 
@@ -189,8 +194,9 @@ def _paths(store: Store, inputs: Sequence[RunInput], outside: OutsideFiles) -> d
     return {entry: outside.path(entry) or store.checkout(versions[entry]) for entry in inputs}
 
 
-def job_of(run: str, call: StepCall, code: StepCode) -> dict[str, Any]:
-    """What the step's process is told, but for the places of its inputs. `run` is the name of the run."""
+def job_of(run: str, call: StepCall, code: StepCode, shards: "ShardsTold | None" = None) -> dict[str, Any]:
+    """What the step's process is told, but for the places of its inputs. `run` is the name of the run, `shards` where
+    those of the step are done, where it is elsewhere."""
     config = call.config.model_dump(mode="json")
     return {
         "module": call.step.module,
@@ -203,6 +209,7 @@ def job_of(run: str, call: StepCall, code: StepCode) -> dict[str, Any]:
         "config": config,
         "understood": call.step.config.model_validate(config).model_dump(mode="json"),
         "withdrawn": call.withdrawn,
+        "shards": None if shards is None else shards.model_dump(mode="json"),
         "vllm": None if call.vllm is None else call.vllm.model_dump(mode="json"),
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -22,6 +22,9 @@ from tasks.engine.execute import FlowIds, Outcome, execute
 from tasks.engine.meter import Meter
 from tasks.engine.processes import Workers
 from tasks.engine.remote.sent import Dispatch
+
+if TYPE_CHECKING:
+    from tasks.engine.on_ray.shards import ShardsTold
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -47,9 +50,10 @@ class StepContext:
         follow: Callable[[], AbstractContextManager[Follower]],
         meter: Meter,
         dispatch: Dispatch | None = None,
+        shards: "ShardsTold | None" = None,
     ) -> None:
         self.store, self.workers, self.call, self.heard, self.follow = store, workers, call, heard, follow
-        self.meter, self.dispatch = meter, dispatch
+        self.meter, self.dispatch, self.shards = meter, dispatch, shards
 
 
 @task(name="step", task_run_name="{step} {part}", cache_policy=NO_CACHE, retries=0)
@@ -75,6 +79,7 @@ def run_step(step: str, part: str, context: StepContext, force: bool = False) ->
             on_points=followed.points,
             meter=context.meter,
             dispatch=context.dispatch,
+            shards=context.shards,
         )
     for problem in filter(None, (*followed.problems, context.meter.problem)):
         logger.warning("%s", problem)

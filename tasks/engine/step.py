@@ -72,7 +72,8 @@ class Step:
 
     `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these. `headline` is the
     one that stands for the step in a grid. `about` says in a sentence what it does, `tags` group it with others.
-    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out.
+    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out. `spreads`: it draws or
+    scores in shards, which may be done elsewhere.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Step:
     about: str
     tags: tuple[str, ...] = ()
     takes_in: Entry = field(default=nothing_enters, repr=False)
+    spreads: bool = False
 
     @property
     def module(self) -> str:
@@ -104,6 +106,7 @@ def step(
     metrics: Iterable[str] | Measured = (),
     tags: tuple[str, ...] = (),
     takes_in: Entry = nothing_enters,
+    spreads: bool = False,
 ) -> Callable[[StepFunction], Step]:
     """Declare a step under its function's name. The function returns the metrics of the run by name, as numbers or as
     estimates; `metrics` names those that gates know. Raises ValueError for rows that are passed on from an input that
@@ -127,6 +130,7 @@ def step(
             about,
             tags,
             takes_in,
+            spreads,
         )
 
     return declare
@@ -178,6 +182,11 @@ class StepRun:
     def version(self, role: str) -> str:
         """The version id of a role's only input."""
         return self._only(role).version_id
+
+    def version_of(self, folder: Path) -> str | None:
+        """The version id of the input in this folder; None where it is no input's."""
+        entries = (entry for given in self._inputs.values() for entry in given)
+        return next((entry.version_id for entry in entries if entry.path == folder), None)
 
     def path(self, role: str) -> Path:
         """The folder of a role's only input."""

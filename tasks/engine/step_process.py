@@ -3,6 +3,7 @@
 import importlib
 import json
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tasks.engine.step import Output, Step, StepInput, StepRun
 
 if TYPE_CHECKING:
     from models.samplers.config import VllmConfig
+    from tasks.engine.on_ray.spread import Spread
 
 _EDITED = "its source was edited since this command began; give the same command again"
 
@@ -38,8 +40,11 @@ def run_job(folder: Path, loaded: LoadedCode) -> int:
         config = declared.config.model_validate(job["config"])
         if (declared.version, config.model_dump(mode="json")) != (job["version"], job["understood"]):
             raise RuntimeError(f"the step or its config is another one here than in its command: {_EDITED}")
-        before = set(loaded.sources)
-        metrics = declared.function(_step_run(declared, job, folder), config)
+        run = _step_run(declared, job, folder)
+        with _spreading(job, run, folder) as spread:
+            before = set(loaded.sources)
+            metrics = dict(declared.function(run, config))
+            metrics |= {} if spread is None else spread.measured()
         if more := sorted(path.name for path in loaded.sources if path not in before):
             raise RuntimeError(f"the step loaded {', '.join(more)}, which no import names: import it by its name")
     except BaseException as error:  # whatever it was, the flow must hear of it
@@ -72,6 +77,15 @@ def _step_run(declared: Step, job: dict[str, Any], folder: Path) -> StepRun:
         withdrawn=[(what, name) for what, name in job["withdrawn"]],
         vllm=_sampler(job["vllm"]),
     )
+
+
+def _spreading(job: dict[str, Any], run: StepRun, folder: Path) -> "AbstractContextManager[Spread | None]":
+    """Where shards are done, if not here; nothing of it is loaded where they are."""
+    if job["shards"] is None:
+        return nullcontext(None)
+    from tasks.engine.on_ray.spread import spreading
+
+    return spreading(job["shards"], run, folder, job["code"])
 
 
 def _sampler(told: dict[str, Any] | None) -> "VllmConfig | None":

@@ -10,8 +10,12 @@ from data_store.errors import InputError
 from data_store.store import Store
 from flows.recipe.config import RunConfig, load_config, with_values
 from flows.recipe.plan import build_plan
-from flows.resources import check_ready, check_resources, pools_of, resource_of
+from flows.recipe.resources_config import WorkerConfig
+from flows.resources import _shards, check_ready, check_resources, dispatch_of, needs_of, pools_of, resource_of
+from tasks.engine.on_ray.cluster import Cluster, Needs
+from tasks.engine.on_ray.driver import waits_for
 from tests.flows.recipe_runs import POCKET
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,10 @@ def test_what_is_said_of_a_step_comes_before_the_default(config: RunConfig) -> N
         ({"sft": {"work_pool": "halter"}}, r"resources\.sft\.work_pool: halter is the pool of whole runs"),
         ({"sft": {"workpool": "gpu"}}, r"no key resources\.sft\.workpool"),
         ({"sft": {"work_pool": "gpu", "attempts": 0}}, r"resources\.sft\.attempts"),
+        ({"sft": {"work_pool": "gpu", "ray": "head:6379"}}, "take work_pool or ray out"),
+        ({"sft": {"work_pool": "gpu", "gpus": 1}}, "gpus can be asked of a Ray cluster alone: give its address in ray"),
+        ({"sft": {"ray": "ray://head:10001"}}, r"resources\.sft\.ray"),
+        ({"sft": {"ray": "head:6379", "cpus": 0}}, r"resources\.sft\.cpus"),
     ],
 )
 def test_what_is_no_place_of_a_step_is_refused_by_name(config: RunConfig, resources: Any, words: str) -> None:
@@ -86,3 +94,45 @@ def test_objects_in_a_folder_are_refused_before_any_server_is_asked(config: RunC
     check_ready(cast(Any, session), [("V0", "evaluate")])  # nothing of it is sent
     with pytest.raises(InputError, match=r"halter move-store pocket --objects s3://BUCKET/PREFIX"):
         check_ready(cast(Any, session), [("V0", "sft")])
+
+
+def test_a_cluster_that_nobody_can_reach_is_told_with_its_address_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    with pytest.raises(InputError, match=rf"Ray at {address}: Ray is not installed here: pip install 'halter\[ray\]'"):
+        Cluster(address).start()
+    monkeypatch.setattr("tasks.engine.on_ray.cluster.find_spec", lambda _name: object())
+    with pytest.raises(InputError, match=rf"Ray at {address} cannot be reached: Connection refused"):
+        Cluster(address).start()
+
+
+def test_for_what_a_task_waits_is_said_in_the_configs_words() -> None:
+    needs = {"CPU": 4.0, "GPU": 1.0, "memory": 16e9}
+    none = "which none of its 2 nodes has: it waits until one that has joins, or ask for less"
+    assert waits_for(needs, 0, 2) == f"cpus 4, gpus 1, memory_gb 16, {none}"
+    assert waits_for({"CPU": 0.5}, 1, 2) == "cpus 0.5, which 1 of its 2 nodes has, busy now"
+    assert needs_of(WorkerConfig(ray="head:6379", gpus=0.5, memory_gb=2)) == Needs(1.0, 0.5, 2_000_000_000)
+
+
+def test_shards_are_of_steps_that_draw_and_those_of_the_default_of_no_others(config: RunConfig) -> None:
+    shards = {"shards": {"ray": "head:6379", "gpus": 1}}
+    plan = build_plan(config)
+    sent = sending(config, default=shards, ppo={"ray": "head:6379"})
+    check_resources(sent.resources, plan)
+    session: Any = SimpleNamespace(config=sent, plan=plan)
+    assert {step for (_, step), call in plan.items() if _shards(sent.resources, call) is not None} == {
+        "draw_pairs",
+        "rejection_sample",
+        "synthesize_gatt",
+        "evaluate",
+        "evaluate_sampled",
+        "measure_reward_models",
+    }
+    assert dispatch_of(session, plan["V0", "sft"]) is None
+    mine = {key: (call.recipe(), call.inputs) for key, call in plan.items()}
+    assert {key: (call.recipe(), call.inputs) for key, call in build_plan(sent).items()} == mine
+    with pytest.raises(InputError, match=r"resources\.ppo\.shards: ppo neither draws nor scores in shards: draw_pairs"):
+        check_resources(sending(config, ppo=shards).resources, plan)
+    with pytest.raises(InputError, match=r"resources\.evaluate\.shards\.ray"):
+        sending(config, evaluate={"shards": {"gpus": 1}})

@@ -62,6 +62,11 @@ class Version(Message):
     created_at: datetime
     objects: tuple[Ref, ...]
 
+    @classmethod
+    def of(cls, info: VersionInfo) -> "Version":
+        """The same as it is sent."""
+        return cls(**{**vars(info), "objects": tuple(Ref(**vars(ref)) for ref in info.objects)})
+
     @property
     def info(self) -> VersionInfo:
         """The same as the store has it."""
@@ -155,14 +160,21 @@ class Said(Message):
     failed: Failed | None = None
 
 
+class Came(Message):
+    """What came of a sending, for whoever looks at the machine: the flow is told on its line."""
+
+    state: Literal["COMPLETED", "FAILED", "CANCELLED"]
+    message: str = Field(default="", max_length=30_000)
+
+
 class UnreadableError(ValueError):
     """A message that is none."""
 
 
-def read(message: type[_MessageType], reader: Readable, size: int) -> _MessageType:
+def read(message: type[_MessageType], reader: Readable, size: int, most: int = MOST_BYTES) -> _MessageType:
     """The message whose bytes these are. Raises UnreadableError for what is too long, cut short, or not of its type."""
-    if size > MOST_BYTES:
-        raise UnreadableError(f"a message of {size} bytes, of {MOST_BYTES} that are read")
+    if size > most:
+        raise UnreadableError(f"a message of {size} bytes, of {most} that are read")
     content = b""
     while some := reader.read(1 << 20):
         content += some

@@ -31,7 +31,6 @@ from tasks.engine.remote.messages import (
     File,
     Made,
     Order,
-    Ref,
     Said,
     UnreadableError,
     Version,
@@ -42,6 +41,7 @@ from tasks.engine.remote.returned import lay_down
 
 if TYPE_CHECKING:
     from data_store.content.bucket_objects import BucketObjects
+    from tasks.engine.on_ray.shards import ShardsTold
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_TOUCHES = 10.0
@@ -61,10 +61,11 @@ class CancelledError(StepFailedError):
 
 @dataclass(frozen=True)
 class Dispatch:
-    """How a step is sent to a pool of workers: `start` has a worker told of the order (its prefix in the bucket) and
-    gives what its state is asked by; `state` gives (type, message) of it; `end` says that nobody needs it any more."""
+    """How a step is sent to another machine, to `worker` in words: `start` has one told of the order (its prefix in the
+    bucket) and gives what its state is asked by; `state` gives (type, message) of it; `end` says that nobody needs it
+    any more."""
 
-    pool: str
+    worker: str
     attempts: int
     energy_country: str | None
     start: Callable[[StepCall, str], str]
@@ -99,7 +100,9 @@ class Sent:
         dispatch: Dispatch,
         stopped: Callable[[], bool],
         on_progress: Progress,
+        shards: "ShardsTold | None" = None,
     ) -> None:
+        self._shards = shards
         self._store, self._call, self._folder, self._dispatch = store, call, folder, dispatch
         self._stopped, self._on_progress = stopped, on_progress
         self._objects = bucket_of(store)
@@ -132,8 +135,7 @@ class Sent:
         bucket.touch(f"{self._prefix}alive")
         bucket.create(f"{self._prefix}order", order.model_dump_json().encode())
         self._run = self._dispatch.start(self._call, self._prefix)
-        waiting = f"waiting for a worker of pool {self._dispatch.pool}"
-        self._on_progress(0.0, waiting)
+        self._on_progress(0.0, f"waiting for {self._dispatch.worker}")
         while True:
             heard = self._next_said()
             self._take(heard, lambda _points: None)
@@ -181,15 +183,13 @@ class Sent:
                 raise InputError(
                     f"{self._what} reads {entry.asset}, which lies on this machine's disk: take it out of resources"
                 )
+        shards = None if self._shards is None else self._shards.reading(self._store, self._call, inputs)
         return Order(
             step=self._call.step.name,
             part=self._call.part,
-            job=job_of(self._store.root.name, self._call, code),
+            job=job_of(self._store.root.name, self._call, code, shards),
             inputs=listed,
-            versions=tuple(
-                Version(**{**vars(each), "objects": tuple(Ref(**vars(ref)) for ref in each.objects)})
-                for each in versions.values()
-            ),
+            versions=tuple(map(Version.of, versions.values())),
             rows=tuple(role for role in self._call.outputs if self._call.step.outputs[role].rows is not None),
             code_version=code_version(code.files),
             cache_gb=self._store.places.cache_gb,
@@ -252,9 +252,11 @@ class Sent:
         if time.monotonic() - self._asked < _SECONDS_BETWEEN_QUESTIONS:
             return False
         self._asked = time.monotonic()
-        kind, _ = self._dispatch.state(self._run)
+        kind, why = self._dispatch.state(self._run)
         if kind == "SCHEDULED":  # no worker has taken it yet, and one may come much later
             self._heard = time.monotonic()
+            if why:
+                self._on_progress(0.0, f"waiting for {self._dispatch.worker}: {why}")
         return kind in _OVER
 
     def _keep_alive(self) -> None:
@@ -287,7 +289,7 @@ class Sent:
 
     @property
     def _where(self) -> str:
-        return self._host or f"a worker of pool {self._dispatch.pool}"
+        return self._host or self._dispatch.worker
 
     def _clear(self) -> None:
         """Take away what was said of this step, by whichever sending."""

@@ -55,7 +55,9 @@ class OtherMachine:
         self.does: Callable[[str], None] = self.carry_out
 
     def dispatch(self, attempts: int = 1) -> Dispatch:
-        return Dispatch("gpu", attempts, None, self.start, lambda run: self.states[run], self.ended.append)
+        return Dispatch(
+            "a worker of pool gpu", attempts, None, self.start, lambda run: self.states[run], self.ended.append
+        )
 
     def start(self, _call: StepCall, prefix: str) -> str:
         self.prefixes.append(prefix)

@@ -1,0 +1,46 @@
+"""What is done with one shard, wherever that is: the same functions with the same arguments as without a cluster."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tasks.engine.on_ray.shards import Drawn, Model, Result, Shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+
+def result_of(shard: Shard, opened: "Callable[[Model], nn.Module]") -> Result:
+    """The responses or scores. Raises ValueError for a prompt that leaves no room in the context."""
+    from models.devices import use_threads
+    from models.generation import Request, sample
+
+    use_threads(shard.sampling.threads)
+    models = [opened(each) for each in shard.models]
+    if shard.rows:
+        return Result(scores=tuple(scores_of(models, shard.rows, shard.pad_id, shard.sampling.batch_size)))
+    requests = [Request(list(each.ids), each.temperatures, each.seed) for each in shard.prompts]
+    drawn = sample(models[0], requests, shard.sampling, end_ids=shard.end_ids, pad_id=shard.pad_id)
+    return Result(
+        responses=tuple(
+            tuple(Drawn(ids=tuple(r.ids), logprobs=tuple(r.logprobs), finished=r.finished) for r in responses)
+            for responses in drawn
+        )
+    )
+
+
+def open_model(model: Model, folder: "Path", base: "Path | None") -> "nn.Module":
+    """As the step opens it."""
+    from models.checkpoint import load_policy, load_reward
+
+    return (load_reward if model.is_reward else load_policy)(folder, base, dtype=model.dtype)
+
+
+def scores_of(
+    models: "Sequence[nn.Module]", rows: Sequence[Sequence[int]], pad_id: int, batch_size: int
+) -> list[tuple[float, ...]]:
+    """Of each row the score by each model."""
+    from models.scoring import score_rows
+
+    return list(zip(*(score_rows(model, rows, pad_id, batch_size) for model in models), strict=True))

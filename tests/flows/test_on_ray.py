@@ -1,0 +1,206 @@
+"""Steps that the workers of a Ray cluster do: a real cluster of two nodes with homes of their own, a real Prefect
+server, a real S3 server between them."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from data_store.places import read_places
+from data_store.upkeep.verification import verify
+from flows.recipe.config import load_config
+from flows.session import remember
+from tests.flows.recipe_runs import POCKET, Finished, Home
+from tests.ports import free_ports
+from tests.ray_cluster import Node, RayCluster
+from tests.s3_server import S3Server, in_bucket
+from tests.tasks.bench import wait_for
+
+pytestmark = pytest.mark.cluster
+
+LONG = ("--set", "reward.epochs=16")  # long enough to be killed in the middle
+
+
+def config_of(folder: Path, *resources: str) -> Path:
+    """The pocket recipe with these resources, a line each."""
+    path = folder / "pocket.yaml"
+    lines = [POCKET, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def finished(copy_of_first_run: Callable[[], Home], ray_cluster: RayCluster, s3: S3Server) -> Home:
+    """The finished run, its objects in a bucket, of which the safety reward model is done by Ray's second node."""
+    home = copy_of_first_run()
+    told = home.look("move-store", "pocket", "--objects", s3.new_place(), "--remove-old", "--json")
+    assert told.code == 0, told.err
+    choose(home, f"train_safety_reward: {{ray: '{ray_cluster.address}', cpus: 2}}")
+    return home
+
+
+def choose(home: Home, *resources: str) -> None:
+    """Have the run done with these resources from now on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALTER_HOME", str(home.folder))
+        remember(load_config(config_of(home.folder.parent, *resources)))
+
+
+@contextmanager
+def begun(home: Home, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command at work, which is killed at the end."""
+    process = home.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.conformance(
+    "a step whose machine dies is sent again for ever, or not at all", equation="tasks.engine.on_ray.driver:Driver"
+)
+def test_killed_at_random_moments_worker_node_and_flow_make_what_is_made_undisturbed(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    """Ray repeats nothing of its own: each attempt stands in the journal, and the end is that of one machine."""
+    chance, node = random.Random(5), ray_cluster.second
+
+    def attempt(number: int) -> None:
+        wait_for(lambda: _states(finished).count("crashed") == number - 1, f"the end of attempt {number - 1}", 120)
+        wait_for(lambda: finished.runs()[-1][2] == "running", f"attempt {number}", 120)
+        time.sleep(chance.uniform(0.0, 1.5))
+
+    with begun(finished, "rerun", "V1", "safety-reward", *LONG, "--json") as process:
+        attempt(1)
+        assert hit(node, "ray::"), node.log()
+        attempt(2)
+        node.kill()
+        ray_cluster.join()
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, f"{said}\n{node.log()}"
+    made = finished.head("model/reward-safety@V1")
+    with begun(finished, "rerun", "V1", "safety-reward", *LONG, "--json"):
+        attempt(3)
+    wait_for(lambda: node.processes("flows.sent_step") == [], "the end of what it had started", 60)
+    choose(finished)
+    again = finished.halter("rerun", "V1", "safety-reward", *LONG, "--json")
+    assert again.code == 0, again.err
+    assert finished.head("model/reward-safety@V1") == made
+    assert _states(finished) == ["succeeded", "crashed", "crashed", "succeeded", "crashed", "succeeded"]
+    assert verify(finished.store).problems == ()
+
+
+def test_ctrl_c_ends_the_step_on_its_node(finished: Home, ray_cluster: RayCluster) -> None:
+    node = ray_cluster.second
+    with begun(finished, "rerun", "V1", "safety-reward", "--set", "reward.epochs=400") as process:
+        wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 120)
+        wait_for(lambda: node.processes("tasks.engine.worker") != [], "its process", 60)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode != 0, said
+    assert finished.runs()[-1] == ("V1", "train_safety_reward", "cancelled")
+    wait_for(lambda: node.processes("tasks.engine.worker") == [], "the end of the step", 30)
+    wait_for(lambda: in_bucket(read_places(finished.folder / "pocket").objects, "steps/") == [], "silence", 60)
+
+
+def test_a_cluster_that_is_not_there_and_processors_that_no_node_has_are_told(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    before, gone = finished.runs(), free_ports(1)[0]
+    choose(finished, f"train_safety_reward: {{ray: '127.0.0.1:{gone}'}}")
+    told = finished.halter("rerun", "V1", "safety-reward", "--json")
+    assert told.code == 2, told.err
+    assert f"Ray at 127.0.0.1:{gone} cannot be reached: Connection refused" in told.err
+    assert finished.runs() == before
+    choose(finished, f"train_safety_reward: {{ray: '{ray_cluster.address}', cpus: 64, gpus: 2}}")
+    waits = "cpus 64, gpus 2, which none of its 2 nodes has: it waits until one that has joins, or ask for less"
+    with begun(finished, "rerun", "V1", "safety-reward") as process:
+        heard: list[str] = []
+        for stream in (process.stdout, process.stderr):
+            threading.Thread(target=lambda of: heard.extend(of), args=(stream,), daemon=True).start()
+        wait_for(lambda: waits in " ".join(" ".join(heard).split()), "a word of what it waits for", 90)
+    assert finished.runs() == before
+
+
+def _states(home: Home) -> list[str]:
+    """Of the attempts at V1's safety reward model, oldest first."""
+    return [state for part, step, state in home.runs() if (part, step) == ("V1", "train_safety_reward")]
+
+
+def hit(node: Node, *words: str) -> bool:
+    """kill -9 of what does the step on a node, if it is there."""
+    found = [pid for pid in node.processes(*words) if _started_by_step(pid)]
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return bool(found)
+
+
+def _started_by_step(pid: int) -> bool:
+    """Ray's own agents bear its name as well."""
+    line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return not any(word in line for word in ("Agent", "IDLE"))
+
+
+TRAININGS = ("sft", "train_safety_reward", "train_helpfulness_reward", "ppo")
+SHARDED = ("rejection_sample", "evaluate")
+
+
+@pytest.mark.conformance(
+    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:parts_of"
+)
+def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_makes(
+    first_run: tuple[Home, Finished], ray_cluster: RayCluster, s3: S3Server, server: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home", server)
+    ray = f"{{ray: '{ray_cluster.address}'}}"
+    config = config_of(
+        tmp_path,
+        *(f"{step}: {ray}" for step in TRAININGS),
+        *(f"{step}: {{shards: {ray}}}" for step in SHARDED),
+    )
+    told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--json")
+    assert told.code == 0, told.err
+    made = home.halter("run", config, "--json")
+    assert made.code == 0, f"{made.err}\n{ray_cluster.head.log()}\n{ray_cluster.second.log()}"
+    assert home.heads() == first_run[0].heads()
+    runs = home.store.runs()
+    spread = [run for run in runs if run.run.step in SHARDED]
+    assert all(run.metrics["shards"] == run.metrics["shards/attempts"] >= 1 for run in spread)
+    assert not any("shards" in run.metrics for run in runs if run not in spread)
+    assert verify(home.store).problems == ()
+    for prefix in ("steps/", "shards/"):
+        assert in_bucket(read_places(home.folder / "pocket").objects, prefix) == []
+
+
+@pytest.mark.conformance("a lost shard costs the whole step", equation="tasks.engine.on_ray.spread:Spread._results")
+def test_a_shard_whose_worker_is_killed_is_done_again_alone_and_both_attempts_are_in_the_journal(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    node = ray_cluster.second
+    choose(finished, f"rejection_sample: {{shards: {{ray: '{ray_cluster.address}', cpus: 2}}}}")
+    sets = ("--set", "rejection.sampling.shards=3", "--set", "rejection.samples=16")
+    place = read_places(finished.folder / "pocket").objects
+    before = finished.heads()
+    with begun(finished, "rerun", "V1", "rejection-sample", *sets, "--json") as process:
+        wait_for(lambda: any("/began/" in key for key in in_bucket(place, "shards/")), "a shard", 180)
+        assert hit(node, "shard_process"), node.log()
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, f"{said}\n{node.log()}"
+    (run, *_) = finished.store.runs(step="rejection_sample", part="V1")
+    assert run.state == "succeeded"
+    assert (run.metrics["shards"], run.metrics["shards/attempts"]) == (6.0, 7.0)
+    assert run.metrics[f"shards/attempts/{run.run.host}"] == 7.0
+    assert in_bucket(place, "shards/") == []
+    drawn = finished.head("dataset/candidates@V1")
+    choose(finished)
+    again = finished.halter("rerun", "V1", "rejection-sample", *sets, "--json")
+    assert again.code == 0, again.err
+    assert finished.head("dataset/candidates@V1") == drawn != before["dataset/candidates@V1"]
