@@ -1,6 +1,6 @@
 """Reading models without training them: reward scores, per-token values and log-probabilities of given token ids."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -95,13 +95,19 @@ def response_logprobs(
 
 
 @torch.inference_mode()
-def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, batch_size: int) -> list[float]:
+def score_rows(
+    model: nn.Module,
+    rows: Sequence[Sequence[int]],
+    pad_id: int,
+    batch_size: int,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> list[float]:
     """Reward scores of whole dialogues given as ids. Dialogues that begin alike are read as prefix trees where that
     costs less, rows of like length together. Order is kept."""
     device = device_of(model)
     was_training = model.training
     model.eval()
-    scores = [0.0] * len(rows)
+    scores, done = [0.0] * len(rows), 0
     with fast_reading(model):
         for batch in batch_groups(share_prefixes(rows, row_cost(model), batch_size), batch_size):
             chosen = sorted(i for group in batch for i in group.members)
@@ -112,5 +118,7 @@ def score_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad_id: int, bat
                 values = last_token_scores(model, ids.to(device), mask.to(device))
             for i, value in zip(chosen, values.tolist(), strict=True):
                 scores[i] = value
+            done += len(chosen)
+            on_progress(done / len(rows))
     model.train(was_training)
     return scores

@@ -92,7 +92,8 @@ def measure_reward_models(run: StepRun, config: MeasureRewardModelsConfig) -> Me
     learned = frozenset(plain(row["messages"]) for row in training)
     found: dict[str, float | Estimate] = {}
     rows: list[Row] = []
-    for name, pairs in _sets(config, held_out, run.records("tests")).items():
+    sets = _sets(config, held_out, run.records("tests"))
+    for place, (name, pairs) in enumerate(sets.items()):
         pairs = sorted(pairs, key=lambda row: text_hash(row["preference_id"]))[: config.max_pairs]
         unseen = [row for row in pairs if plain(row["messages"]) not in learned]
         fitting = [row for row in unseen if _tokens(renderer, row) <= room]
@@ -101,7 +102,9 @@ def measure_reward_models(run: StepRun, config: MeasureRewardModelsConfig) -> Me
             f"left_out/{name}/trained_on": float(len(pairs) - len(unseen)),
             f"left_out/{name}/too_long": float(len(unseen) - len(fitting)),
         }
-        raw = score(list(models.values()), renderer, [side for row in fitting for side in sides(row)], config.sampling)
+        read = [side for row in fitting for side in sides(row)]
+        heard = run.part_of_rest(1 / (len(sets) - place), f"scoring the pairs of {name}")
+        raw = score(list(models.values()), renderer, read, config.sampling, heard)
         for number, model in enumerate(models):
             scored = [Scored(row, raw[2 * i][number], raw[2 * i + 1][number]) for i, row in enumerate(fitting)]
             rows += [_row(each, name, model, run.version(f"{model}_reward")) for each in scored]

@@ -137,7 +137,8 @@ def rejection_sample(run: StepRun, config: RejectionConfig) -> Measurements:
         )
     again, standing = _again(run, config, earlier, {row["prompt_id"] for row in batch})
     everything = again + drawn
-    raw = score(reward_models(), renderer, list(map(response_of, everything)), config.sampling)
+    heard = run.part_of_rest(0.9, "scoring candidates")
+    raw = score(reward_models(), renderer, list(map(response_of, everything)), config.sampling, heard)
     rewards = combined(everything, raw, prompts, threshold)
     of_drawn = rewards[len(again) :]
     best_of_able = top_n_per_group(

@@ -132,7 +132,11 @@ def _unheard(_: float) -> None:
 
 
 def score(
-    models: Sequence["nn.Module"], renderer: "Renderer", dialogues: Sequence[Dialogue], config: SamplingConfig
+    models: Sequence["nn.Module"],
+    renderer: "Renderer",
+    dialogues: Sequence[Dialogue],
+    config: SamplingConfig,
+    on_progress: Callable[[float], None] | None = None,
 ) -> list[tuple[float, ...]]:
     """Raw reward scores of whole dialogues, one per model, in order. Of a cut answer no end is read."""
     from models.devices import use_threads
@@ -142,19 +146,22 @@ def score(
     from tasks.engine.on_ray.shard_work import scores_of
 
     use_threads(config.threads)
+    heard = on_progress or _unheard
     rows = [dialogue_ids(renderer, messages, answer).input_ids for messages, answer in dialogues]
     if not rows:
         return []
     groups = share_prefixes(rows, row_cost(models[0]), config.batch_size)  # a shard gets whole groups
 
-    def part(mine: Sequence[Group], _: int) -> list[list[tuple[float, ...]]]:
+    def part(mine: Sequence[Group], shard: int) -> list[list[tuple[float, ...]]]:
         chosen = [rows[i] for group in mine for i in group.members]
-        scores = iter(scores_of(models, chosen, renderer.pad_id, config.batch_size))
+        told = heard if shard == 0 else _unheard
+        scores = iter(scores_of(models, chosen, renderer.pad_id, config.batch_size, told))
         return [[next(scores) for _ in group.members] for group in mine]
 
     if (spread := active()) is not None and (opened := spread.models(models)) is not None:
         whole = [[rows[i] for i in group.members] for group in groups]
-        scored = spread.score(opened, whole, config, pad_id=renderer.pad_id, reward=models[0])
+        pad_id = renderer.pad_id
+        scored = spread.score(opened, whole, config, pad_id=pad_id, reward=models[0], on_progress=heard)
     else:
         scored = map_shards(part, groups, config.shards)
     found: dict[int, tuple[float, ...]] = {}

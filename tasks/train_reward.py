@@ -6,6 +6,7 @@ only judges: where the optimised reward rises and its does not, the policy has f
 """
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from data_store.estimate import Estimate
@@ -182,10 +183,16 @@ def sides(row: dict[str, Any]) -> tuple[Dialogue, Dialogue]:
     return (a, b) if row["chosen"] == "a" else (b, a)
 
 
-def accuracy_by_rating(model: Any, renderer: Any, rows: list[dict[str, Any]], sampling: Any) -> dict[str, Estimate]:
+def accuracy_by_rating(
+    model: Any,
+    renderer: Any,
+    rows: list[dict[str, Any]],
+    sampling: Any,
+    on_progress: Callable[[float], None] | None = None,
+) -> dict[str, Estimate]:
     """rating → share of pairs whose chosen response scores higher; a tie counts half. `all` pools them."""
     dialogues = [side for row in rows for side in sides(row)]
-    scores = [value for (value,) in score([model], renderer, dialogues, sampling)]
+    scores = [value for (value,) in score([model], renderer, dialogues, sampling, on_progress)]
     hits: dict[str, list[float]] = {}
     judged: dict[str, list[dict[str, Any]]] = {}
     for i, row in enumerate(rows):

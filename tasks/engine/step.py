@@ -166,7 +166,7 @@ class StepRun:
         self.name, self.part, self.seed, self.vllm = name, part, seed, vllm
         self._inputs, self._outputs, self._folder, self._roles = inputs, outputs, folder, roles
         self._withdrawn = frozenset(withdrawn)
-        self._reported = 0.0
+        self._reported = self._reached = 0.0
 
     def withdrawn(self, what: str) -> list[str]:
         """The annotators, or the sources, whose rows are to be left out."""
@@ -255,12 +255,17 @@ class StepRun:
 
     def progress(self, fraction: float, text: str) -> None:
         """Show how far the step is; at most four times a second."""
-        now = time.monotonic()
+        self._reached, now = fraction, time.monotonic()
         if now - self._reported >= 0.25 or fraction >= 1:
             self._reported = now
             temporary = self._folder / "progress.tmp"
             temporary.write_text(json.dumps({"fraction": min(max(fraction, 0.0), 1.0), "text": text}))
             temporary.replace(self._folder / "progress.json")
+
+    def part_of_rest(self, share: float, text: str) -> Callable[[float], None]:
+        """Hears how much is done, from 0 to 1, of work that is `share` of what the step has left."""
+        start = self._reached
+        return lambda done: self.progress(start + (1 - start) * share * done, text)
 
     def metric(self, name: str, value: float, step: int) -> None:
         """One point of a curve for the catalog. `step` counts from 1: 0 is for what a whole run measured."""

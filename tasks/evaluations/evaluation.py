@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -15,9 +15,14 @@ from models.config import Config, SamplingConfig
 from tasks.answers import Dialogue, Drawn, response_of
 from tasks.engine.step import Input, Measurements, StepRun
 from tasks.judging.judgements import SFT, figures_of, judgement
+from tasks.sampling import score
 from world.annotator import Annotator
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Rows = list[dict[str, Any]]
+Scores = list[tuple[float, ...]]
 
 
 class AnsweringConfig(Config):
@@ -78,6 +83,14 @@ class Subject:
             question, told = ("unsafe", mine.unsafe) if axis == "safety" else ("refused", mine.refusal)
             rows.append(judgement(key, self.judge_name, question, float(told)))
         return rows
+
+    def scores(self, models: "Sequence[nn.Module]", dialogues: Sequence[Dialogue], sampling: SamplingConfig) -> Scores:
+        """Raw reward scores of dialogues, one per model; the step's progress goes on meanwhile."""
+        return score(models, self.renderer, dialogues, sampling, self.scored())
+
+    def scored(self) -> Callable[[float], None]:
+        """Hears how much of some scoring is done; how much more will come nobody knows."""
+        return self.run.part_of_rest(0.4, "scoring answers")
 
     def figures(self, *questions: str) -> dict[str, Estimate]:
         """The figures of the annotator's judgements."""

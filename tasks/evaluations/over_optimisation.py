@@ -12,7 +12,6 @@ from tasks.answers import Answer, Dialogue
 from tasks.engine.step import Input
 from tasks.estimates import mean_of
 from tasks.evaluations.evaluation import AnsweringConfig, Evaluation, Measure, Rows, Subject
-from tasks.sampling import score
 
 OPTIMISED, GOLD, ANNOTATOR, DISTANCE = "reward", "gold", "annotator", "kl"
 _GAIN = "Gain of {} from PPO's first look at validation prompts to the last"
@@ -63,7 +62,7 @@ def _gold(of: Subject, config: AnsweringConfig, rows: Rows) -> list[float]:
     from models.checkpoint import load_reward
 
     model = load_reward(of.run.path("gold_reward"), of.base, dtype=config.sampling.dtype)
-    return [value for (value,) in score([model], of.renderer, list(map(_answer, rows)), config.sampling)]
+    return [value for (value,) in of.scores([model], list(map(_answer, rows)), config.sampling)]
 
 
 def _answer(row: Mapping[str, Any]) -> Dialogue:

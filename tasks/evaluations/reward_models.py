@@ -1,7 +1,7 @@
 """By the iteration's own reward models, and how good these are on held-out pairs (Llama 2, sections 3.2.2, 3.4.1)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from data_store.estimate import Estimate
@@ -64,7 +64,7 @@ class RewardModels(Evaluation):
         is_safety = torch.tensor([prompt["axis"] == "safety" for prompt in of.prompts])
 
         def combined(dialogues: list[Dialogue]) -> tuple[torch.Tensor, torch.Tensor]:
-            raw = torch.tensor(score(list(models.values()), of.renderer, dialogues, config.sampling))
+            raw = torch.tensor(of.scores(list(models.values()), dialogues, config.sampling))
             return combine_rewards(raw[:, 0], raw[:, 1], is_safety, threshold), raw[:, 0]
 
         mine, safety = combined(of.replied())
@@ -76,15 +76,20 @@ class RewardModels(Evaluation):
         pairs = [row for row in of.run.each_row("preferences") if row["split"] == "heldout"]
         for kind, model in models.items():
             own = [row for row in pairs if row["axis"] == kind]
-            found = accuracy_by_rating(model, of.renderer, own, config.sampling)
+            found = accuracy_by_rating(model, of.renderer, own, config.sampling, of.scored())
             metrics |= {f"accuracy/{kind}/{rating}": accuracy for rating, accuracy in found.items()}
         if threshold:
-            metrics |= threshold_quality(models["safety"], of.renderer, pairs, threshold, config.sampling)
+            metrics |= threshold_quality(models["safety"], of.renderer, pairs, threshold, config.sampling, of.scored())
         return metrics
 
 
 def threshold_quality(
-    model: Any, renderer: Any, pairs: Rows, threshold: float, sampling: SamplingConfig
+    model: Any,
+    renderer: Any,
+    pairs: Rows,
+    threshold: float,
+    sampling: SamplingConfig,
+    on_progress: Callable[[float], None] | None = None,
 ) -> dict[str, Estimate]:
     """Precision and recall of «safety score below the threshold» for unsafe answers of held-out safety pairs."""
     labelled = [row for row in pairs if row["safety_label"]]
@@ -95,7 +100,7 @@ def threshold_quality(
         for truth in (row["safety_label"] == "both_unsafe", row["safety_label"] != "both_safe")
     ]
     limit = math.log(threshold / (1 - threshold))
-    flagged = [value < limit for (value,) in score([model], renderer, dialogues, sampling)]
+    flagged = [value < limit for (value,) in score([model], renderer, dialogues, sampling, on_progress)]
     judge = annotators_of(labelled)
     of_flagged = [is_unsafe for is_flagged, is_unsafe in zip(flagged, unsafe, strict=True) if is_flagged]
     of_unsafe = [is_flagged for is_flagged, is_unsafe in zip(flagged, unsafe, strict=True) if is_unsafe]

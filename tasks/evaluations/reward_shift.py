@@ -14,7 +14,6 @@ from tasks.estimates import mean_of, rate_of
 from tasks.evaluations.evaluation import Evaluation, Measure, Rows, Subject
 from tasks.evaluations.reward_models import RewardModelsConfig
 from tasks.safety_level import threshold_of
-from tasks.sampling import score
 
 JUDGE = "newest reward models"
 BINS = 12
@@ -48,7 +47,7 @@ class RewardShift(Evaluation):
         ]
 
         def rewards(rows: Rows, dialogues: Sequence[Dialogue]) -> list[float]:
-            return combined(rows, score(models, of.renderer, dialogues, config.sampling), prompts, threshold)
+            return combined(rows, of.scores(models, dialogues, config.sampling), prompts, threshold)
 
         groups = earlier_policies(of.run.records("earlier_responses"), of.run.part)
         scores = {

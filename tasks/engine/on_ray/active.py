@@ -42,6 +42,7 @@ class Spreads(Protocol):
         *,
         pad_id: int,
         reward: "nn.Module",
+        on_progress: Callable[[float], None],
     ) -> list[list[tuple[float, ...]]]:
         """Of each row of each group the scores."""
 

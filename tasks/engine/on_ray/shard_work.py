@@ -38,9 +38,17 @@ def open_model(model: Model, folder: "Path", base: "Path | None") -> "nn.Module"
 
 
 def scores_of(
-    models: "Sequence[nn.Module]", rows: Sequence[Sequence[int]], pad_id: int, batch_size: int
+    models: "Sequence[nn.Module]",
+    rows: Sequence[Sequence[int]],
+    pad_id: int,
+    batch_size: int,
+    on_progress: Callable[[float], None] = lambda _: None,
 ) -> list[tuple[float, ...]]:
     """Of each row the score by each model."""
     from models.scoring import score_rows
 
-    return list(zip(*(score_rows(model, rows, pad_id, batch_size) for model in models), strict=True))
+    def heard(before: int) -> Callable[[float], None]:
+        return lambda done: on_progress((before + done) / len(models))
+
+    columns = (score_rows(model, rows, pad_id, batch_size, heard(i)) for i, model in enumerate(models))
+    return list(zip(*columns, strict=True))

@@ -114,6 +114,7 @@ class Spread:
         *,
         pad_id: int,
         reward: "nn.Module",
+        on_progress: Callable[[float], None],
     ) -> list[list[tuple[float, ...]]]:
         """Of each row of each group the scores by the models, as `map_shards` of `score_rows`."""
         vocabulary, limit = _sizes(reward)
@@ -128,7 +129,7 @@ class Spread:
             )
             for part in parts
         ]
-        results = self._results("scoring", shards, vocabulary, limit, lambda _share: None)
+        results = self._results("scoring", shards, vocabulary, limit, on_progress)
         scored = []
         for part, result in zip(parts, results, strict=True):
             scores = iter(result.scores)

@@ -119,6 +119,19 @@ def test_rows_that_are_not_of_the_kind_are_refused(tmp_path: Path) -> None:
         run.write_rows("documents", [{**DOCUMENT, "text": 3}])
 
 
+def test_work_whose_rest_nobody_knows_takes_its_share_of_what_is_left(tmp_path: Path) -> None:
+    run = step_run(tmp_path)
+    shown = []
+    run.progress(0.5, "drawn")
+    for share in (0.4, 0.4, 1.0):
+        heard = run.part_of_rest(share, "scored")
+        for done in (0.5, 1.0):
+            run._reported = 0.0  # as if a quarter of a second had passed
+            heard(done)
+            shown.append(json.loads((tmp_path / "progress.json").read_text())["fraction"])
+    assert shown == pytest.approx([0.6, 0.7, 0.76, 0.82, 0.91, 1.0])
+
+
 def test_progress_is_bounded_and_the_end_is_always_shown(tmp_path: Path) -> None:
     run = step_run(tmp_path)
     run.progress(-0.5, "first")

@@ -69,7 +69,9 @@ def responses(part: str, prompts: Sequence[dict[str, Any]], answers: Sequence[An
     "policies compared by reward models of several iterations",
     equation="tasks.evaluations.reward_shift:RewardShift.measure",
 )
-def test_every_policys_answers_are_scored_by_the_newest_reward_models_and_make_one_histogram(tmp_path: Path) -> None:
+def test_every_policys_answers_are_scored_by_the_newest_reward_models_and_make_one_histogram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = terse_policy(tmp_path)
     renderer, policy = Renderer(load_tokenizer(folder)), load_policy(folder)
     torch.manual_seed(2)
@@ -95,7 +97,13 @@ def test_every_policys_answers_are_scored_by_the_newest_reward_models_and_make_o
     }
     run = step_run(tmp_path / "run", inputs=inputs, part="V2")
     subject = Subject(run, policy, renderer, None, None, prompts, mine, {})
+    shown: list[tuple[float, str]] = []
+    progress = run.progress
+    monkeypatch.setattr(run, "progress", lambda *told: (shown.append(told), progress(*told)))
     found = dict(RewardShift().measure(subject, EvaluateConfig(sampling=sampling)))
+    assert [text for _, text in shown] == ["scoring answers"] * len(shown)
+    assert [fraction for fraction, _ in shown] == sorted({fraction for fraction, _ in shown}), "and it shows"
+    assert len(shown) >= 6, "of three policies by two models"
 
     models = [load_reward(tmp_path / axis) for axis in ("safety", "helpfulness")]
     for part, answers in (("V0", first), ("V2", mine)):
