@@ -2035,7 +2035,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "trainers pass the kernel of their config by",
         "models/training/hf.py",
         "cast(nn.Module, self.model), self.config.kernel)",
-        '"torch"',
+        'cast(nn.Module, self.model), "torch")',
         (KERNEL + "test_a_training_learns_the_same_by_either_kernel_and_by_the_one_that_its_config_names",),
     ),
     Mutation(

@@ -29,7 +29,7 @@ from models.training.processes import data_parallel
 from models.training.pulse import TrainingDivergedError
 from models.training.reference_distance import ReferenceDistance
 from models.training.reporting import Reporter
-from models.training.sharding import save_spread
+from models.training.sharding import as_the_main_one_decides, save_spread
 
 # What is logged of the pairs beside the loss, each the mean over pairs.
 CURVES = ("dpo_loss", "nll", "accuracy", "margin", "chosen_logprob", "rejected_logprob")
@@ -173,9 +173,13 @@ class _Validation(TrainerCallback):
         self._look(state)
         losses = [look["validation_loss"] for look in _looks(state)]
         best = losses.index(min(losses))
-        if len(losses) - 1 - best >= self.config.patience:
+        if self._all(len(losses) - 1 - best >= self.config.patience):
             self.reporter.log(f"dpo: no lower validation loss since step {_looks(state)[best]['step']}, stopped")
             control.should_training_stop = True
+
+    def _all(self, wanted: bool) -> bool:
+        """What all processes do: those of a spread policy see the same to rounding, and must do the same."""
+        return as_the_main_one_decides(wanted) if self.config.shards > 1 else wanted
 
     @torch.no_grad()
     def _look(self, state: TrainerState) -> None:
@@ -192,8 +196,7 @@ class _Validation(TrainerCallback):
             if not math.isfinite(value):
                 raise TrainingDivergedError(f"dpo: {name} is {value} at step {state.global_step}")
             self.reporter.metric(f"dpo/{name}", value, state.global_step + 1)  # point k: what step k begins with
-        better = all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))
-        if better:
+        if self._all(all(seen["validation_loss"] < look["validation_loss"] for look in _looks(state))):
             save_spread(model, self.renderer.tokenizer, self.best, here=self.trainer.is_world_process_zero())
         state.log_history.append({**seen, "step": state.global_step})
 

@@ -10,10 +10,11 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 
 from models.algorithms.gae import gae
 from models.algorithms.kl import kl_k1, kl_k3, penalize_kl
@@ -34,6 +35,9 @@ from models.training.reporting import Reporter
 from models.training.rollouts import PPOPrompt, Rollout, answer
 from models.training.sharding import add_up_gradients, as_the_main_one_decides, save_spread, shard
 from models.training.state import newest_checkpoint, read_checkpoint, write_checkpoint
+
+MEETING = InitProcessGroupKwargs(timeout=timedelta(minutes=30))
+"""So long processes wait for each other, as for one that writes a checkpoint; over NCCL it would be a third of that."""
 
 
 @data_parallel
@@ -56,7 +60,7 @@ def train_ppo(
     last good checkpoint and all looks stay in `work`. Of `config.processes` the first one writes and reports.
     """
     use_threads(config.threads)
-    accelerator = Accelerator(cpu=not has_accelerator())
+    accelerator = Accelerator(cpu=not has_accelerator(), kwargs_handlers=[MEETING])
     weight_bytes, here = roles.weight_bytes(), accelerator.is_main_process
     _place(roles, accelerator.device, config)
     optimizers = {
