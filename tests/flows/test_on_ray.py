@@ -156,7 +156,8 @@ def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_make
     config = config_of(
         tmp_path,
         *(f"{step}: {ray}" for step in TRAININGS),
-        *(f"{step}: {{shards: {ray}}}" for step in SHARDED),
+        f"rejection_sample: {{shards: {ray}}}",
+        f"evaluate: {{ray: '{ray_cluster.address}', shards: {ray}}}",  # both
     )
     told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--json")
     assert told.code == 0, told.err
