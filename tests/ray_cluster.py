@@ -37,6 +37,7 @@ class Node:
             *(sys.executable, "-c", _START, "start", *join, "--block", "--disable-usage-stats"),
             *("--node-ip-address", "127.0.0.1", "--num-cpus", str(cpus), "--num-gpus", "0"),
             *("--object-store-memory", "100000000"),
+            *("--min-worker-port", "0", "--max-worker-port", "0"),  # else ports that other servers of tests may have
         ]
 
     @property
@@ -44,9 +45,10 @@ class Node:
         """What HALTER_HOME names there."""
         return self.folder / "home"
 
-    def start(self) -> None:
-        """Start it; it has joined a little later."""
+    def begin(self) -> None:
+        """Start it, again where it was killed; returns when it has joined."""
         (self.folder / "cwd").mkdir(parents=True, exist_ok=True)
+        (self.folder / "log").unlink(missing_ok=True)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -58,6 +60,11 @@ class Node:
                 start_new_session=True,
                 preexec_fn=_heed_interrupts,
             )
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while "Ray runtime started" not in self.log():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.2)
 
     def kill(self) -> None:
         """kill -9 of all that it is, our processes included: as when its power fails."""
@@ -111,21 +118,12 @@ class RayCluster:
 
     def start(self) -> None:
         """Returns when both have joined."""
-        self.head.start()
-        deadline = time.monotonic() + _SECONDS_TO_START
-        while "Ray runtime started" not in self.head.log():
-            assert time.monotonic() < deadline, self.head.log()
-            time.sleep(0.2)
+        self.head.begin()
         self.join()
 
     def join(self) -> None:
         """Start the second node, again where it was killed; returns when it has joined."""
-        before = self.second.log().count("Ray runtime started") if (self.second.folder / "log").exists() else 0
-        self.second.start()
-        deadline = time.monotonic() + _SECONDS_TO_START
-        while self.second.log().count("Ray runtime started") == before:
-            assert time.monotonic() < deadline, self.second.log()
-            time.sleep(0.2)
+        self.second.begin()
 
     def stop(self) -> None:
         """By its own processes alone: `ray stop` would end any other on the machine."""

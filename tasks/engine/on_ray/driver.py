@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 _SECONDS_BETWEEN_LOOKS = 3.0
@@ -157,7 +158,8 @@ def main() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-            driver.look()
+            with suppress(Exception):  # Ray's, where the cluster is away: what waits there hears of that by itself
+                driver.look()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

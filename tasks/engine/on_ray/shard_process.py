@@ -59,7 +59,7 @@ def do_shard(place: "Place", loaded: LoadedCode, opened: Opened, home: Path) -> 
     from data_store.places import Places
     from tasks.engine.on_ray.shard_work import result_of
     from tasks.engine.on_ray.shards import Began
-    from tasks.engine.remote.received import prepared
+    from tasks.engine.remote.received import prepared, tidied
 
     root = prepared(home / ".remote" / place.store)
     objects = objects_of(root, Places(objects=place.objects, store=place.store))
@@ -76,7 +76,7 @@ def do_shard(place: "Place", loaded: LoadedCode, opened: Opened, home: Path) -> 
         raise InputError(
             f"other code on {began.host} than at the step: {', '.join(others[:5])}: install the same there"
         )
-    checkouts = Checkouts(root / "checkouts", root / "tmp", objects)
+    checkouts = tidied(Checkouts(root / "checkouts", root / "tmp", objects))
     made = result_of(shard, lambda model: opened.get(model, checkouts))
     objects.bucket.create(f"{place.key}result", made.model_dump_json().encode())
 
