@@ -1,6 +1,6 @@
 """Reading models without training them: reward scores, per-token values and log-probabilities of given token ids."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -11,6 +11,9 @@ from models.devices import device_of
 from models.last_layer import hidden_at
 from models.prefix_tree import batch_groups, is_tree, lay_trees, row_cost, share_prefixes, tree_scores
 from models.working_copy import fast_reading
+
+MOST_LOGITS = 2**26
+"""Of one pass of which all logits are held: 256 MB in float32, and log-probabilities take as much again."""
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,6 +36,16 @@ def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, 
         ids[i, width - len(row) :] = torch.tensor(row)
         mask[i, width - len(row) :] = 1
     return ids, mask
+
+
+def rows_to_read(lengths: Sequence[int], vocabulary: int, most: int) -> Iterator[list[int]]:
+    """Places of the rows that are read together, the longest first: at most `most` rows, and no more than MOST_LOGITS
+    numbers where each is as long as the longest of them, unless one row alone has more."""
+    left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while left:
+        count = max(1, min(most, MOST_LOGITS // (max(lengths[left[0]], 1) * vocabulary)))
+        yield left[:count]
+        left = left[count:]
 
 
 def lay_out(

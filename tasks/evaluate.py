@@ -25,7 +25,7 @@ class EvaluateStepConfig(EvaluateConfig):
 
 
 @step(
-    version=10,
+    version=11,
     config=EvaluateStepConfig,
     inputs={
         "policy": Input("model"),

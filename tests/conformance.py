@@ -557,6 +557,10 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "of 24 MB that no compression makes less, read a few rows at a time, less than 8 are held",
         ),
         Row(
+            "the logits of a pass outgrow the memory",
+            "2 ** 26 logits by hand: so many rows of like length are read together, and fewer of a large vocabulary",
+        ),
+        Row(
             "rows that do not fit into memory come in another order, or twice, or not at all",
             "300 rows held one at a time, a few at a time and all at once come in the order of their hashes, each "
             "once; 128 MB of rows go through the store in a process that may hold little more than 32 MB take",

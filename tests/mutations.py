@@ -874,6 +874,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     # models/scoring.py
     Mutation(
+        "as many rows are read together whatever they hold",
+        "models/scoring.py",
+        "count = max(1, min(most, MOST_LOGITS // (max(lengths[left[0]], 1) * vocabulary)))",
+        "count = most",
+        (SCORING + "test_rows_are_read_together_as_far_as_their_logits_are_few",),
+    ),
+    Mutation(
         "positions count the padding",
         "models/scoring.py",
         "return (mask.cumsum(1) - 1).clamp(min=0)",

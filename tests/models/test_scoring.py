@@ -15,6 +15,7 @@ from models.scoring import (
     pad_right,
     positions_of,
     response_logprobs,
+    rows_to_read,
     score_rows,
     token_values,
 )
@@ -195,3 +196,14 @@ def test_two_reference_passes_are_equal_to_the_bit_where_the_config_asks_for_dro
             assert model.training is trainable
             passes += [response_logprobs(model, ids, attention, mask.shape[1], 1.0)[0] for _ in range(2)]
     assert all(torch.equal(passes[0], other) for other in passes[1:])
+
+
+@pytest.mark.conformance("the logits of a pass outgrow the memory", equation="models.scoring:rows_to_read")
+def test_rows_are_read_together_as_far_as_their_logits_are_few() -> None:
+    """2 ** 26 logits are 64 rows of 8 tokens of 131,072 pieces, 4 rows of 128 tokens, and none of 1,024."""
+    pieces = 131_072
+    assert [len(rows) for rows in rows_to_read([8] * 130, pieces, 1000)] == [64, 64, 2]
+    assert [len(rows) for rows in rows_to_read([8] * 130, pieces, 50)] == [50, 50, 30]
+    assert list(rows_to_read([128, 8, 1024, 128, 100, 64, 8], pieces, 64)) == [[2], [0, 3, 4, 5], [1, 6]]
+    assert list(rows_to_read([0, 0], pieces, 64)) == [[0, 1]]
+    assert list(rows_to_read([], pieces, 64)) == []

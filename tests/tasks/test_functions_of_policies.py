@@ -193,7 +193,7 @@ def test_models_are_read_with_as_many_threads_as_the_config_says(
 def test_the_divergence_of_a_policy_from_itself_is_nothing(policy: torch.nn.Module, renderer: Renderer) -> None:
     prompts = [{"messages": user("be kind")}, {"messages": user("the llama eats")}]
     answers = [drawn("grass", renderer.tokenizer.encode("grass")), drawn("", [renderer.end_ids[0]])]
-    assert response_kl(policy, policy, renderer, prompts, answers, 0.7, 1) == [0.0, 0.0]
+    assert response_kl(policy, policy, renderer, prompts, answers, 0.7, SAMPLING) == [0.0, 0.0]
 
 
 def test_the_divergence_of_each_answer_is_the_sum_of_log_ratios_of_its_tokens(
@@ -217,7 +217,7 @@ def test_the_divergence_of_each_answer_is_the_sum_of_log_ratios_of_its_tokens(
             ours, theirs = (torch.log_softmax(model(ids).logits[0] / 0.7, -1) for model in (policy, other))
         places = enumerate(answer.ids, start=len(before))
         by_hand.append(sum(float(ours[place - 1, token] - theirs[place - 1, token]) for place, token in places))
-    assert response_kl(policy, other, renderer, prompts, answers, 0.7, 1) == pytest.approx(by_hand, abs=1e-4)
+    assert response_kl(policy, other, renderer, prompts, answers, 0.7, SAMPLING) == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_the_same_seed_draws_the_same_answers(policy: torch.nn.Module, renderer: Renderer) -> None:
