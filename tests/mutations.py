@@ -1891,8 +1891,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "the answers whose distance is measured are laid out on the CPU",
         "tasks/evaluations/divergence.py",
-        "lay_out(rows, drawn, renderer.pad_id, device_of(policy))",
-        "lay_out(rows, drawn, renderer.pad_id)",
+        "lay_out(asked, said, renderer.pad_id, device_of(policy))",
+        "lay_out(asked, said, renderer.pad_id)",
         (DEVICES,),
     ),
     Mutation(

@@ -2,6 +2,7 @@
 groups of processes, each with a home and an empty working folder of its own, as machines have."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,8 +106,8 @@ class RayCluster:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         port, other = free_ports(2)
         self.address = f"127.0.0.1:{port}"
-        # a socket's path has at most 107 bytes
-        head = ("--head", "--port", str(port), "--include-dashboard=false", "--temp-dir", f"/tmp/ray-{port}")
+        self._session = Path(f"/tmp/ray-{port}")  # a socket's path has at most 107 bytes
+        head = ("--head", "--port", str(port), "--include-dashboard=false", "--temp-dir", str(self._session))
         head += ("--ray-client-server-port", str(other))
         self.head = Node(folder / "head", 1, head, variables)
         self.second = Node(folder / "second", 2, ("--address", self.address), variables)
@@ -129,6 +130,7 @@ class RayCluster:
         """By its own processes alone: `ray stop` would end any other on the machine."""
         for node in self.nodes[::-1]:
             node.kill()
+        shutil.rmtree(self._session, ignore_errors=True)
 
 
 def environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from data_store.places import read_places
 from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
 from flows.session import remember
-from tests.flows.recipe_runs import POCKET, Finished, Home
+from tests.flows.recipe_runs import POCKET, Finished, Home, ask
 from tests.ray_cluster import Node, RayCluster
 from tests.s3_server import S3Server, in_bucket
 from tests.tasks.bench import wait_for
@@ -97,12 +97,18 @@ def test_killed_at_random_moments_worker_node_and_flow_make_what_is_made_undistu
     assert verify(finished.store).problems == ()
 
 
-def test_ctrl_c_ends_the_step_on_its_node(finished: Home, ray_cluster: RayCluster) -> None:
+@pytest.mark.parametrize("how", ["Ctrl-C", "the flow's own page"])
+def test_a_cancelled_flow_ends_the_step_on_its_node(finished: Home, ray_cluster: RayCluster, how: str) -> None:
     node = ray_cluster.second
     with begun(finished, "rerun", "V1", "safety-reward", "--set", "reward.epochs=400") as process:
         wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 120)
         wait_for(lambda: node.processes("tasks.engine.worker") != [], "its process", 60)
-        process.send_signal(signal.SIGINT)
+        if how == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        else:
+            (newest,) = ask(str(finished.server), "flow_runs/filter", sort="START_TIME_DESC", limit=1)
+            asked = {"type": "CANCELLING", "name": "Cancelling"}
+            ask(str(finished.server), f"flow_runs/{newest['id']}/set_state", state=asked)
         _, said = process.communicate(timeout=60)
         assert process.returncode != 0, said
     assert finished.runs()[-1] == ("V1", "train_safety_reward", "cancelled")
