@@ -18,6 +18,7 @@ from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
 from flows.session import remember
 from tests.flows.recipe_runs import POCKET, Finished, Home, ask
+from tests.postgres import Postgres
 from tests.ray_cluster import Node, RayCluster
 from tests.s3_server import S3Server, in_bucket
 from tests.tasks.bench import wait_for
@@ -155,8 +156,14 @@ SHARDED = ("rejection_sample", "evaluate")
     "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:parts_of"
 )
 def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_makes(
-    first_run: tuple[Home, Finished], ray_cluster: RayCluster, s3: S3Server, server: str, tmp_path: Path
+    first_run: tuple[Home, Finished],
+    ray_cluster: RayCluster,
+    s3: S3Server,
+    database: Postgres,
+    server: str,
+    tmp_path: Path,
 ) -> None:
+    """All together: the flow here, steps and shards on Ray, objects in a bucket, the journal on PostgreSQL."""
     home = Home(tmp_path / "home", server)
     ray = f"{{ray: '{ray_cluster.address}'}}"
     config = config_of(
@@ -165,7 +172,8 @@ def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_make
         f"rejection_sample: {{shards: {ray}}}",
         f"evaluate: {{ray: '{ray_cluster.address}', shards: {ray}}}",  # both
     )
-    told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--json")
+    url = database.fresh()
+    told = home.halter("move-store", "pocket", "--new", "--objects", s3.new_place(), "--journal", url, "--json")
     assert told.code == 0, told.err
     made = home.halter("run", config, "--json")
     assert made.code == 0, f"{made.err}\n{ray_cluster.head.log()}\n{ray_cluster.second.log()}"
@@ -174,6 +182,7 @@ def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_make
     spread = [run for run in runs if run.run.step in SHARDED]
     assert all(run.metrics["shards"] == run.metrics["shards/attempts"] >= 1 for run in spread)
     assert not any("shards" in run.metrics for run in runs if run not in spread)
+    assert database.count(url) == sum(1 for _ in home.store.catalog.journal.whole()) > 0
     assert verify(home.store).problems == ()
     for prefix in ("steps/", "shards/"):
         assert in_bucket(read_places(home.folder / "pocket").objects, prefix) == []
@@ -203,3 +212,25 @@ def test_a_shard_whose_worker_is_killed_is_done_again_alone_and_both_attempts_ar
     again = finished.halter("rerun", "V1", "rejection-sample", *sets, "--json")
     assert again.code == 0, again.err
     assert finished.head("dataset/candidates@V1") == drawn != before["dataset/candidates@V1"]
+
+
+@pytest.mark.soak
+def test_a_worker_that_is_killed_at_ten_random_moments_makes_in_the_eleventh_attempt_what_is_made_undisturbed(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    chance, node = random.Random(8), ray_cluster.second
+    made = finished.halter("rerun", "V1", "safety-reward", *LONG, "--json")
+    assert made.code == 0, f"{made.err}\n{node.log()}"
+    before, runs = finished.heads(), len(finished.runs())
+    choose(finished, f"train_safety_reward: {{ray: '{ray_cluster.address}', cpus: 2, attempts: 20}}")
+    with begun(finished, "rerun", "V1", "safety-reward", "--json") as process:
+        for killed in range(10):
+            states = ["crashed"] * killed + ["running"]
+            wait_for(lambda states=states: [run[2] for run in finished.runs()[runs:]] == states, "the step", 120)
+            time.sleep(chance.uniform(0.0, 3.0))
+            assert hit(node, "ray::"), node.log()
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, f"{said}\n{node.log()}"
+    assert [run[2] for run in finished.runs()[runs:]] == ["crashed"] * 10 + ["succeeded"]
+    assert finished.heads() == before
+    assert verify(finished.store).problems == ()
