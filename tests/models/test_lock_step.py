@@ -61,7 +61,7 @@ def apart(policy: Path, renderer: Renderer, config: SFTConfig, *, reporter: Repo
 def test_processes_that_draw_unequal_numbers_of_answers_draw_what_one_draws(
     gqa_policy: Path, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=10))
+    monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=120))
     model = load_policy(gqa_policy)
     alone = drawn(model, wanted(), renderer)
     lengths = [len(each.ids) for each in alone]
