@@ -21,10 +21,17 @@ NOT_JUDGED, DROPPED, NOT_SHOWN = "not_judged", "dropped", "not_shown"
 def drawn(questions: Sequence[Row], prompts: int, kinds: Sequence[str] = ()) -> Rows:
     """The questions on the drawn prompts: at most `prompts` of those on which answers are compared, of these kinds
     where some are given, at random and the same ones whichever policy answered."""
-    wanted = (row for row in questions if row["kind"] in kinds or not kinds)
+    wanted = (row for row in questions if _kind(row) in kinds or not kinds)
     compared = {row["prompt_id"] for row in wanted if row["question"] == "better"}
     chosen = set(sorted(compared, key=lambda prompt_id: text_hash(f"evaluated {prompt_id}"))[:prompts])
     return [dict(row) for row in questions if row["prompt_id"] in chosen]
+
+
+def _kind(row: Row) -> str:
+    """By its axis, since prompts of files bear another word."""
+    if row["axis"] == "safety":
+        return "adversarial"
+    return "borderline" if row["kind"] == "borderline" else "ordinary"
 
 
 def drafts_of(questions: Sequence[Row], prompts: int, kinds: Sequence[str] = ()) -> list[ItemDraft]:
