@@ -8,7 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,17 @@ class Home:
             except OSError:
                 continue
         return found
+
+
+@contextmanager
+def begun(home: Home, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command at work, which is killed at the end."""
+    process = home.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _heed_interrupts() -> None:

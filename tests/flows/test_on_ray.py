@@ -4,11 +4,9 @@ server, a real S3 server between them."""
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from data_store.places import read_places
 from data_store.upkeep.verification import verify
 from flows.recipe.config import load_config
 from flows.session import remember
-from tests.flows.recipe_runs import POCKET, Finished, Home, ask
+from tests.flows.recipe_runs import POCKET, Finished, Home, ask, begun
 from tests.postgres import Postgres
 from tests.ray_cluster import Node, RayCluster
 from tests.s3_server import S3Server, in_bucket
@@ -51,17 +49,6 @@ def choose(home: Home, *resources: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALTER_HOME", str(home.folder))
         remember(load_config(config_of(home.folder.parent, *resources)))
-
-
-@contextmanager
-def begun(home: Home, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A command at work, which is killed at the end."""
-    process = home.start(*arguments)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.conformance(

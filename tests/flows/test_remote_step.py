@@ -5,11 +5,10 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from flows.recipe.config import load_config
 from flows.recipe.resources_config import ResourceConfig
 from flows.session import remember, stored_config
 from tests.flows.pool_bench import SENT, Pool, a_worker, config_of
-from tests.flows.recipe_runs import ROOT, Finished, Home, ask
+from tests.flows.recipe_runs import ROOT, Finished, Home, ask, begun
 from tests.s3_server import S3Server, keys
 from tests.tasks.bench import wait_for
 
@@ -182,17 +181,6 @@ def test_a_job_of_slurm_whose_time_is_up_is_queued_again_and_its_step_sent_to_th
 def working(home: Home, folder: Path, code: Path | None = None) -> AbstractContextManager[Pool]:
     """The pool of the run with a worker."""
     return a_worker(home, home.folder.parent / "pocket.yaml", folder / "gpu", "gpu", code)
-
-
-@contextmanager
-def begun(home: Home, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A command at work, which is killed at the end."""
-    process = home.start(*arguments)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _bucket(home: Home) -> Bucket:
