@@ -206,7 +206,7 @@ def test_a_worker_that_is_killed_at_ten_random_moments_makes_in_the_eleventh_att
     finished: Home, ray_cluster: RayCluster
 ) -> None:
     chance, node = random.Random(8), ray_cluster.second
-    made = finished.halter("rerun", "V1", "safety-reward", *LONG, "--json")
+    made = finished.halter("rerun", "V1", "safety-reward", "--set", "reward.epochs=80", "--json")
     assert made.code == 0, f"{made.err}\n{node.log()}"
     before, runs = finished.heads(), len(finished.runs())
     choose(finished, f"train_safety_reward: {{ray: '{ray_cluster.address}', cpus: 2, attempts: 20}}")
