@@ -68,7 +68,7 @@ IMAGE := build/image
 test-image: $(READY) $(IMAGE)/root/srv  ## deployments/Dockerfile step by step, and what compose.yaml starts from it, without Docker; minutes
 	unshare --net sh -c 'ip link set lo up && exec $(VENV)/bin/python -m pytest -m image'
 
-$(IMAGE)/root/srv: deployments/Dockerfile pyproject.toml constraints.txt
+$(IMAGE)/root/srv: pyproject.toml constraints.txt README.md $(shell git ls-files deployments flows tasks models data_store world web configs)
 	$(VENV)/bin/python -m tests.deployments.image
 	touch $@
 

@@ -82,12 +82,6 @@ class Containers:
         """The end of what it has said."""
         return self._log(name).read_text()[-6000:]
 
-    def stop(self, name: str) -> int:
-        """As `docker compose stop`: its exit status."""
-        process = self._running.pop(name)
-        process.terminate()
-        return process.wait(60)
-
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 

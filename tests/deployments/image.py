@@ -19,13 +19,13 @@ BUILD = ROOT / "build" / "image"
 TREE = BUILD / "root"
 """The image's files, as a container would see them."""
 TAG = "halter:0.1.0"
-_SUITE, _PYTHON, _MIRROR = "bookworm", "3.11", "http://deb.debian.org/debian"
+_SUITE, _PYTHON = "bookworm", "3.11"
 _PACKAGES = "python3,python3-pip,ca-certificates"
 _BUILDAH = ("buildah", "--root", str(BUILD / "storage"), "--runroot", str(BUILD / "run"), "--storage-driver", "vfs")
 
 
 def main() -> None:
-    """Build it, unless it is there and nothing that goes into it is younger."""
+    """Build it anew."""
     if os.geteuid() != 0:
         sys.exit("a root of its own is laid out by root alone: sudo make image")
     for program, package in (("debootstrap", "debootstrap"), ("buildah", "buildah"), ("bwrap", "bubblewrap")):
@@ -45,7 +45,7 @@ def _base() -> None:
     if name is None or name[1] != f"python:{_PYTHON}-slim":
         sys.exit(f"deployments/Dockerfile does not begin with python:{_PYTHON}-slim: change what stands for it here")
     tree = BUILD / "base"
-    _run("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(tree), _MIRROR)
+    _run("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(tree), *_mirror())
     (tree / "usr/bin/python").symlink_to("python3")
     (tree / f"usr/lib/python{_PYTHON}/EXTERNALLY-MANAGED").unlink()  # the image's Python is nobody else's
     container = _ask(*_BUILDAH, "from", "scratch")
@@ -53,6 +53,12 @@ def _base() -> None:
     _run(*_BUILDAH, "commit", "--quiet", container, f"docker.io/library/{name[1]}")
     _run(*_BUILDAH, "rm", container)
     shutil.rmtree(tree)
+
+
+def _mirror() -> list[str]:
+    """Where this machine's apt has the suite from; nothing where it has another one, then debootstrap knows a place."""
+    asked = ("apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {_SUITE}", "Created-By: Packages")
+    return _ask(*asked).splitlines()[:1]
 
 
 def _image() -> None:
