@@ -21,30 +21,39 @@ def map_shards(function: Callable[[Sequence[T], int], Sequence[R]], items: Seque
     the result differs by rounding, and shards belong to a step's config. Raises RuntimeError with the shard's error
     where one fails in a process of its own.
     """
-    shards = min(shards, len(items))
-    if shards <= 1:
+    given = parts_of(items, shards)
+    if len(given) == 1:
         return list(function(items, 0))
-    parts: list[list[R]]
     if has_accelerator():
-        parts = [list(function(items[number::shards], number)) for number in range(shards)]
-    else:
-        parts = _forked(function, items, shards)
-    results: list[Any] = [None] * len(items)
+        return together([list(function(part, number)) for number, part in enumerate(given)], len(items))
+    return together(_forked(function, given), len(items))
+
+
+def parts_of(items: Sequence[T], shards: int) -> list[Sequence[T]]:
+    """The interleaved parts, one at least and none empty where there are items."""
+    shards = max(1, min(shards, len(items)))
+    return [items[number::shards] for number in range(shards)]
+
+
+def together(parts: Sequence[Sequence[R]], count: int) -> list[R]:
+    """The inverse: results of `count` items in their order. Raises ValueError for a part that is not as long as its
+    items."""
+    results: list[Any] = [None] * count
     for number, part in enumerate(parts):
-        results[number::shards] = part  # refuses a part that is not as long as its items
+        results[number :: len(parts)] = part
     return results
 
 
-def _forked(function: Callable[[Sequence[T], int], Sequence[R]], items: Sequence[T], shards: int) -> list[list[R]]:
+def _forked(function: Callable[[Sequence[T], int], Sequence[R]], given: Sequence[Sequence[T]]) -> list[list[R]]:
     context = multiprocessing.get_context("fork")
     started = []
-    for number in range(1, shards):
+    for number, part in enumerate(given[1:], start=1):
         receiving, sending = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(function, items[number::shards], number, sending), daemon=True)
+        process = context.Process(target=_serve, args=(function, part, number, sending), daemon=True)
         process.start()
         sending.close()
         started.append((process, receiving))
-    parts = [list(function(items[0::shards], 0))]
+    parts = [list(function(given[0], 0))]
     for process, receiving in started:
         try:
             answer = receiving.recv()

@@ -2797,11 +2797,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     # shards on a Ray cluster
     Mutation(
-        "shards elsewhere are other parts than shards here",
-        "tasks/engine/on_ray/spread.py",
+        "the parts of one shard after another are taken for those of the other",
+        "models/shards.py",
         "return [items[number::shards] for number in range(shards)]",
         "return [items[number::shards] for number in reversed(range(shards))]",
-        (SPREAD + "test_what_shards_elsewhere_give_is_what_shards_here_give",),
+        (SPREAD + "test_parts_are_those_of_one_machine_and_come_together_in_order",),
     ),
     Mutation(
         "a shard that is lost ends the step",

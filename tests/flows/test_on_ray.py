@@ -139,9 +139,7 @@ TRAININGS = ("sft", "train_safety_reward", "train_helpfulness_reward", "ppo")
 SHARDED = ("rejection_sample", "evaluate")
 
 
-@pytest.mark.conformance(
-    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:parts_of"
-)
+@pytest.mark.conformance("where shards are done changes what a step makes", equation="models.shards:parts_of")
 def test_the_recipe_with_trainings_and_shards_on_ray_makes_what_one_machine_makes(
     first_run: tuple[Home, Finished],
     ray_cluster: RayCluster,

@@ -8,8 +8,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -187,14 +186,3 @@ class Clusters:
         """Leave all."""
         for cluster in self._open.values():
             cluster.close()
-
-
-@contextmanager
-def joined(address: str) -> Iterator[Cluster]:
-    """The cluster, for the length of a block."""
-    cluster = Cluster(address)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.close()

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from data_store.errors import InputError
+from models.shards import parts_of, together
 from tasks.engine.on_ray.active import spread_by
 from tasks.engine.on_ray.cluster import OVER, Cluster, Needs
 from tasks.engine.on_ray.shards import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from models.config import SamplingConfig
     from models.generation import Request, Response
 
-T = TypeVar("T")
 PROCESS = "tasks.engine.on_ray.shard_process"
 _SECONDS_BETWEEN_WORDS = 15.0
 
@@ -239,20 +239,6 @@ def _sizes(model: "nn.Module") -> tuple[int, int]:
     """(vocabulary, context) of an open model."""
     config: Any = model.config
     return int(config.vocab_size), int(config.max_position_embeddings)
-
-
-def parts_of(items: Sequence[T], shards: int) -> list[Sequence[T]]:
-    """The parts that `models.shards.map_shards` makes."""
-    shards = max(1, min(shards, len(items)))
-    return [items[number::shards] for number in range(shards)]
-
-
-def together(parts: Sequence[Sequence[T]], count: int) -> list[T]:
-    """The inverse."""
-    found: list[Any] = [None] * count
-    for number, part in enumerate(parts):
-        found[number :: len(parts)] = part
-    return found
 
 
 @contextmanager

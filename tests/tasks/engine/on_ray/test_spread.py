@@ -17,6 +17,7 @@ from data_store.records import VersionInfo, now
 from models.checkpoint import load_policy, load_reward
 from models.config import SamplingConfig
 from models.origins import origin_of
+from models.shards import parts_of, together
 from tasks.answers import open_renderer
 from tasks.engine.code import code_files
 from tasks.engine.on_ray.active import active, spread_by
@@ -35,7 +36,7 @@ from tasks.engine.on_ray.shards import (
     most_bytes,
     named,
 )
-from tasks.engine.on_ray.spread import Spread, parts_of, together
+from tasks.engine.on_ray.spread import Spread
 from tasks.sampling import draw, score
 from tests.s3_server import Buckets, keys
 from tests.tasks.bench import step_run
@@ -119,9 +120,7 @@ def answers(policy: Path, shards: int) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.conformance(
-    "where shards are done changes what a step makes", equation="tasks.engine.on_ray.spread:parts_of"
-)
+@pytest.mark.conformance("where shards are done changes what a step makes", equation="models.shards:parts_of")
 @pytest.mark.parametrize("shards", [1, 3, 9])
 def test_what_shards_elsewhere_give_is_what_shards_here_give(
     policy: Path, spread: Spread, hands: Hands, shards: int
