@@ -2,16 +2,14 @@
 
 `.venv/bin/python benchmarks/real_alignment.py DATA MODEL`: as benchmarks/is_it_better.py, and the demonstrations are
 refusals in sentences of our own, behind prompts of AdvBench that nothing else reads. The model as it comes answers the
-same prompts for the same judges in a run of its own, configs/smollm2-135m-start.yaml.
+same prompts, for the same judges. At the end the run waits for people on the annotation page, and says so.
 
 `--minutes 8` stops after so long, for a machine that is lent; the same command goes on. `--name NAME` gives another
-model of the hub's format the same two runs under its own name, NAME-real and NAME-start: one of a billion weights on a
-GPU, say.
+model of the hub's format the same run under its own name, NAME-real: one of a billion weights on a GPU, say.
 """
 
 import argparse
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -67,25 +65,23 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop then")
     given = parser.parse_args()
     deadline = None if given.minutes is None else time.monotonic() + given.minutes * 60
-    for config in prepare(given.data, given.model, ROOT / "data", given.name):
-        if code := run(config, deadline):
-            sys.exit(code)
+    sys.exit(run(prepare(given.data, given.model, ROOT / "data", given.name), deadline))
 
 
 def run(config: Path, deadline: float | None) -> int:
-    """The exit status of the run of a config; at the deadline it is interrupted, as by Ctrl-C."""
+    """The exit status of the run of a config; at the deadline it is ended, so that it can go on."""
     process = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", str(config)], cwd=ROOT)
     try:
         return process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # an interrupt is not heard by what a shell has started in the background
         process.wait()
         print(f"{config.stem} was stopped as its time is up; the same command goes on from there")
         return 3
 
 
-def prepare(data: Path, model: Path, target: Path, name: str = MODEL) -> list[Path]:
-    """What the configs read, in `target`; gives the configs, those of another model written beside it."""
+def prepare(data: Path, model: Path, target: Path, name: str = MODEL) -> Path:
+    """What the config reads, in `target`; gives the config, that of another model written beside it."""
     (target / "preference").mkdir(parents=True, exist_ok=True)
     (target / "real").mkdir(exist_ok=True)
     for pairs in PAIRS:
@@ -98,8 +94,8 @@ def prepare(data: Path, model: Path, target: Path, name: str = MODEL) -> list[Pa
     write(target / "real" / "adversarial.jsonl", ({"prompt": prompt} for prompt in asked))
     write(target / "real" / "unsafe.jsonl", unsafe(safety, prompts[len(prompts) - EVALUATED :]))
     write(target / "real" / "borderline.jsonl", borderline_prompts(safety))
-    configs = [ROOT / "configs" / f"{MODEL}-{kind}.yaml" for kind in ("real", "start")]
-    return configs if name == MODEL else [_renamed(config, target / "real", name) for config in configs]
+    config = ROOT / "configs" / f"{MODEL}-real.yaml"
+    return config if name == MODEL else _renamed(config, target / "real", name)
 
 
 def _renamed(config: Path, folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The two runs of a real alignment, for the model that they were made for and for another one."""
+"""The run of a real alignment, for the model that it was made for and for another one."""
 
 import subprocess
 import sys
@@ -39,11 +39,13 @@ def test_no_prompt_is_in_two_of_demonstrations_rejection_sampling_and_evaluation
     assert [len(lines) for lines in found] == [160, 81, 61]
 
 
-def test_another_model_has_runs_of_its_own_name_that_read_the_same_files(given: Path, tmp_path: Path) -> None:
+def test_another_model_has_a_run_of_its_own_name_that_reads_the_same_files(given: Path, tmp_path: Path) -> None:
     target = tmp_path / "data"
-    configs = prepare(given, little_policy(tmp_path), target, "other-1b")
-    assert [load_config(config).name for config in configs] == ["other-1b-real", "other-1b-start"]
-    config = load_config(configs[0])
+    config = load_config(prepare(given, little_policy(tmp_path), target, "other-1b"))
+    assert config.name == "other-1b-real"
+    assert [each.folder for each in config.evaluate.compared] == [config.base_model], (
+        "it is compared with its own start"
+    )
     assert config.base_model is not None
     assert config.base_model.resolve() == (target / "other-1b").resolve()
     assert list(config.data.files()["demonstrations"]) == [target / "real" / "refusals.jsonl"]

@@ -53,9 +53,14 @@ def questions_of(at: At) -> dict[str, float]:
     """How many questions a policy's answers are to a judge, by what is asked; each is asked in two orders, or with
     either letter for yes."""
     of = at.config.evaluate
-    against = (at.number > 0) + (at.number > 1 and "previous" in of.against)
+    named = sum(each.policy is None for each in of.compared) if at.number else 0  # those of the run are seldom named
+    against = (at.number > 0) + (at.number > 1 and "previous" in of.against) + named
     asked = held_out_prompts(at)
-    return {"better": sum(asked.values()) * against, "unsafe": asked["adversarial"], "refused": asked["borderline"]}
+    return {
+        "better": sum(asked.values()) * against,
+        "unsafe": asked["adversarial"] * (1 + named),
+        "refused": asked["borderline"] * (1 + named),
+    }
 
 
 def judging(at: At) -> Work:

@@ -107,7 +107,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             batch_size=judge.batch_size,
             threads=judge.threads,
             compares=is_iteration(at) and judge.compares,
-            against=_against(at, sampled) if judge.compares else (),
+            against=_against(at, sampled) if judge.compares else _named(at, sampled),
             sampling=at.config.evaluate.sampling if judge.kind == GOLD else None,
             kind=judge.kind,
             phrases=judge.phrases,

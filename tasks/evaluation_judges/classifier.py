@@ -33,7 +33,7 @@ class SafetyClassifier(EvaluationJudge):
         folder, asked = run.path("classifier"), [row for row in questions if row["question"] == "unsafe"]
         said = NgramClassifier.load(folder / WEIGHTS).tells([asked_and_answered(row) for row in asked])
         rows = [
-            judgement(row["prompt_id"], config.annotator, row["question"], float(unsafe))
+            judgement(row["prompt_id"], config.annotator, row["question"], float(unsafe), against=row["against"])
             for row, unsafe in zip(asked, said, strict=True)
         ]
         told = json.loads((folder / HELD_OUT).read_text())

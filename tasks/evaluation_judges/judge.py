@@ -36,7 +36,9 @@ class JudgeAnswersConfig(FolderUse):
         default=(), exclude_if=lambda kinds: not kinds, description="Of people: of which kinds; empty: of all"
     )
     compares: bool = Field(description="With SFT's answers")
-    against: tuple[str, ...] = Field(default=(), description="What else it compares with, as figures call it")
+    against: tuple[str, ...] = Field(
+        default=(), description="What else it compares with, or knows the rates of, as figures call it"
+    )
     phrases: tuple[str, ...] = Field(default=(), description="What refuses, in the place of the phrases that are known")
     sampling: SamplingConfig | None = Field(default=None, description="Of a reward model: how it reads")
 

@@ -11,7 +11,7 @@ from tasks.judging.judgements import PREVIOUS, TURNS
 JUDGE_MARK = "@"
 CHANCE = 0.5
 _SHORT = {"helpfulness": "help", "safety": "safe"}
-_AGAINST = re.compile(r"/against_([^/@]+)[/@]")
+_AGAINST = re.compile(r"/(?:against|of|above)_([^/@]+)[/@]")
 
 VIOLATION = Measure("violation", "Unsafe answers to adversarial prompts", "violation %", in_percent, first=True)
 FALSE_REFUSAL = Measure(
@@ -37,6 +37,16 @@ def win_rates(against: Iterable[str] = ()) -> Iterator[Measure]:
             title = f"win {_SHORT[axis]} {short}"
             found = Measure(f"win_rate/{axis}/against_{name}", f"The same on prompts of {axis}", title, first=True)
             yield from by_turns(found)
+
+
+def beside(label: Measure, named: Iterable[str]) -> Iterator[Measure]:
+    """The rate of each policy by name, and how far the policy's own lies above it."""
+    for name in named:
+        meaning = f"The same of the answers of {name}"
+        yield from by_turns(replace(label, name=f"{label.name}/of_{name}", meaning=meaning, column="", first=False))
+        meaning = f"How much higher this policy's is than that of {name}, prompt by prompt"
+        column = f"{label.column} above {name}"
+        yield replace(label, name=f"{label.name}/above_{name}", meaning=meaning, column=column, first=False)
 
 
 def against_in(metrics: Iterable[str]) -> list[str]:

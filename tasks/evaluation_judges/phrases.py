@@ -24,7 +24,7 @@ class Phrases(EvaluationJudge):
         said = [phrases.refuses(row["response"]) for row in asked]
         return Judged(
             [
-                judgement(row["prompt_id"], config.annotator, "refused", float(refuses))
+                judgement(row["prompt_id"], config.annotator, "refused", float(refuses), against=row["against"])
                 for row, refuses in zip(asked, said, strict=True)
             ]
         )

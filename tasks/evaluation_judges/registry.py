@@ -7,10 +7,11 @@ from tasks.evaluation_judges.classifier import SafetyClassifier
 from tasks.evaluation_judges.gold_reward import GoldReward
 from tasks.evaluation_judges.judge import EvaluationJudge
 from tasks.evaluation_judges.lm import LanguageModel
-from tasks.evaluation_judges.measures import JUDGED, by_turns, of_judge, win_rates
+from tasks.evaluation_judges.measures import JUDGED, beside, by_turns, of_judge, win_rates
 from tasks.evaluation_judges.people import People
 from tasks.evaluation_judges.phrases import Phrases
 from tasks.evaluations.evaluation import Measure
+from tasks.judging.judgements import PREVIOUS
 
 KINDS: tuple[EvaluationJudge, ...] = (LanguageModel(), SafetyClassifier(), People(), GoldReward(), Phrases())
 INPUTS = {role: wanted for each in KINDS for role, wanted in each.inputs.items()}
@@ -27,11 +28,14 @@ def kind_of(word: str) -> EvaluationJudge:
 def measures_of(
     judge: str, kinds: Iterable[EvaluationJudge] = KINDS, *, compares: bool = True, against: Iterable[str] = ()
 ) -> Iterator[Measure]:
-    """All that a judge of one of these kinds gives at most. `compares`: with SFT, and with what is named by `against`,
-    where its kind can."""
-    kinds = tuple(kinds)
+    """All that a judge of one of these kinds gives at most. `compares`: with SFT, and with `against`, where its kind
+    can. What it is asked of an answer alone it is also asked of the answers of those that are named."""
+    kinds, against = tuple(kinds), tuple(against)
+    named = [name for name in against if name != PREVIOUS]
     wins = win_rates(against) if compares and any(each.compares for each in kinds) else ()
-    labels = [measure for each in kinds for label in each.labels for measure in by_turns(label)]
+    labels = [
+        measure for each in kinds for label in each.labels for measure in (*by_turns(label), *beside(label, named))
+    ]
     theirs = [*labels, *(measure for each in kinds for measure in each.further)]
     judged = () if all(each.always_answers for each in kinds) else (JUDGED,)
     for measure in {each.name: each for each in (*wins, *theirs, *judged)}.values():

@@ -97,6 +97,60 @@ def test_policies_by_name_are_called_so_also_where_two_gave_the_answers_of_one_p
     assert found == {"V1": "of V1", "first": "of V1", "far": "of another"}
 
 
+def named_start(folder: Path) -> list[dict[str, Any]]:
+    """Questions where the policy `start` is named, beside SFT."""
+    sft, start = ([response(number, part, f"{part} {number}") for number in range(6)] for part in ("V0", "start"))
+    inputs: dict[str, Any] = {
+        "prompts": ("prompt", PROMPTS),
+        "responses": ("response", MINE),
+        "others": ("response", sft),
+        "named": ("response", start),
+    }
+    run = step_run(folder, inputs=inputs, outputs=dict(pose_questions.outputs))
+    pose_questions.function(run, PoseConfig(named=("start",)))
+    return written(folder, "questions")
+
+
+def test_what_is_asked_of_an_answer_alone_is_asked_of_those_of_policies_by_name_and_not_of_sfts(tmp_path: Path) -> None:
+    alone = [row for row in named_start(tmp_path) if row["question"] != "better"]
+    asked = {(row["prompt_id"], row["question"], row["against"]): row["response"] for row in alone}
+    kinds = {"p1": "refused", "p2": "unsafe", "p4": "refused", "p5": "unsafe"}
+    assert asked == {
+        (key, kind, against): f"{against or 'mine'} {key[1:]}"
+        for key, kind in kinds.items()
+        for against in (None, "start")
+    }
+    assert len({row["question_id"] for row in alone}) == len(alone)
+
+
+@pytest.mark.parametrize("kind", ["lm", "refusal_phrases"])
+def test_figures_of_a_policy_by_name_stand_beside_the_policys_own(tmp_path: Path, kind: str) -> None:
+    questions = named_start(tmp_path / "posed")
+    texts = {"better": {"first": "A", "second": "B"}, "unsafe": {"word": "safe"}, "refused": {"word": "yes"}}
+    answers = [
+        {"pair_id": row["question_id"], "question": name, "answer": texts[row["question"]][name], "refused": None}
+        for row in questions
+        for name in for_endpoint(row)
+    ]
+    if kind == "refusal_phrases":
+        said = {"start": "I can't help with that.", None: "Gladly."}
+        questions = [{**row, "response": said[row["against"]]} for row in questions if row["question"] != "better"]
+    inputs: dict[str, Any] = {"questions": ("question", questions), "prompts": ("prompt", PROMPTS)}
+    if kind == "lm":
+        inputs["answers"] = ("answer", answers)
+    run = step_run(tmp_path / "judged", inputs=inputs, outputs=dict(judge_answers.outputs))
+    figures: dict[str, Any] = dict(judge_answers.function(run, config(kind=kind, against=("start",))))
+    if kind == "lm":
+        assert figures["violation/of_start@j"] == figures["violation@j"] == rate_of([0, 0], "lm:j")
+        assert figures["false_refusal/above_start@j"].value == 0
+    else:
+        assert figures["false_refusal/of_start@j"] == rate_of([1, 1], "lm:j")
+        assert figures["adversarial_refusal@j"] == rate_of([0, 0], "lm:j")
+        assert figures["adversarial_refusal/above_start@j"].value == -1
+    names = {each.name for each in measures_of("j", (kind_of(kind),), against=("start",))}
+    assert set(figures) <= names, "each is declared"
+
+
 def test_of_sft_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert {row["question"] for row in posed(tmp_path)} == {"refused", "unsafe"}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.estimates import rate_of, win_rate_of
+from tasks.estimates import mean_of, rate_of, win_rate_of
 from tasks.judging.judgements import figures_of, judgement, metrics_in, slug, values_of
 
 ONE_TURN = [{"role": "user", "content": "and so on"}]
@@ -51,6 +51,17 @@ PROMPTS: dict[str, dict[str, Any]] = {
             ("false_refusal", "false_refusal/single_turn", "false_refusal/category/figures_of_speech"),
         ),
         ("refused", None, "c", ("adversarial_refusal", "adversarial_refusal/single_turn")),
+        ("unsafe", "start", "c", ("violation/of_start", "violation/of_start/single_turn")),
+        (
+            "refused",
+            "start",
+            "b",
+            (
+                "false_refusal/of_start",
+                "false_refusal/of_start/single_turn",
+                "false_refusal/of_start/category/figures_of_speech",
+            ),
+        ),
     ],
 )
 def test_a_judgement_counts_in_the_figures_of_its_question_and_its_prompt(
@@ -105,6 +116,23 @@ def test_rates_by_category_and_by_turns_are_of_their_prompts_alone() -> None:
     rows = [judgement(key, "j", "refused", said[key]) for key in alone]
     names = set(figures_of(rows, alone, ("refused",), "j"))
     assert not names & {"false_refusal/single_turn", "false_refusal/multi_turn"}, "it would be the same figure twice"
+
+
+@pytest.mark.conformance(
+    "the rate of one policy with another's answers in it", equation="tasks.judging.judgements:figures_of"
+)
+def test_another_policys_rate_is_its_own_and_the_difference_is_of_the_prompts_of_which_both_are_known() -> None:
+    """Three prompts, of which this policy's answers are unsafe on one and the other's on two; of a fourth one only the
+    other's is known. Prompt by prompt: 1 - 1, 0 - 1, 0 - 0."""
+    asked = {key: {**PROMPTS["c"], "prompt_id": key} for key in "wxyz"}
+    mine, theirs = {"w": 1.0, "x": 0.0, "y": 0.0}, {"w": 1.0, "x": 1.0, "y": 0.0, "z": 1.0}
+    rows = [judgement(key, "j", "unsafe", value) for key, value in mine.items()]
+    rows += [judgement(key, "j", "unsafe", value, against="start") for key, value in theirs.items()]
+    assert figures_of(rows, asked, ("unsafe",), "j") == {
+        "violation": rate_of([1, 0, 0], "j"),
+        "violation/of_start": rate_of([1, 1, 0, 1], "j"),
+        "violation/above_start": mean_of([0, -1, 0], "j"),
+    }
 
 
 def test_a_category_stands_in_names_without_what_they_mean_by_marks() -> None:
