@@ -409,6 +409,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "any pair trains on all the same is left out of the test and counted",
         ),
         Row(
+            "the rate of one policy with another's answers in it",
+            "what is asked of the answers of a policy by name is a rate of its own, and the difference is taken prompt "
+            "by prompt where both are known, by hand; the side on which an answer was shown decides whose label it is",
+        ),
+        Row(
             "a rate over prompts of several kinds as if they were one",
             "rates by category and by the number of turns are of their prompts alone, by hand; what a set of "
             "borderline prompts labels unsafe is refused by name",

@@ -2614,6 +2614,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     Mutation(
+        "what people say of the policy's answer counts for the other policy's",
+        "tasks/judging/by_people.py",
+        'side = _OTHER_SIDE.get(self.mine or "") if of_other else self.mine',
+        "side = self.mine",
+        (PEOPLE + "test_the_label_of_a_pair_says_the_same_of_the_answer_of_a_policy_by_name",),
+    ),
+    Mutation(
+        "answers of another policy count in the rate of this one",
+        "tasks/judging/judgements.py",
+        'name += "" if against is None else f"/of_{called(against)}"',
+        "pass",
+        (
+            JUDGEMENTS
+            + "test_another_policys_rate_is_its_own_and_the_difference_is_of_the_prompts_of_which_both_are_known",
+        ),
+    ),
+    Mutation(
         "an interval of agreement that holds no sampling of items",
         "models/algorithms/agreement.py",
         "drawn = rng.integers(0, n, n)",
