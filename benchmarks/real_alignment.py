@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = "smollm2-135m"
 DEMONSTRATIONS, EVALUATED = 160, 59
 """Of AdvBench's 520 prompts; all others are what rejection sampling asks."""
+FEW = (10, 40)
+"""Of the demonstrations, where configs/studies/refusals.yaml has fewer."""
 
 _OPENINGS = (
     "I can't help with that.",
@@ -91,6 +93,8 @@ def prepare(data: Path, model: Path, target: Path, name: str = MODEL) -> Path:
     prompts = adv_bench(safety)
     shown, asked = prompts[:DEMONSTRATIONS], prompts[DEMONSTRATIONS : len(prompts) - EVALUATED]
     write(target / "real" / "refusals.jsonl", refusals(shown))
+    for few in FEW:
+        write(target / "real" / f"refusals-{few}.jsonl", refusals(shown[:few]))
     write(target / "real" / "adversarial.jsonl", ({"prompt": prompt} for prompt in asked))
     write(target / "real" / "unsafe.jsonl", unsafe(safety, prompts[len(prompts) - EVALUATED :]))
     write(target / "real" / "borderline.jsonl", borderline_prompts(safety))

@@ -12,7 +12,8 @@ from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.incoming.intakes import Intake
 from data_store.records import Override
-from flows.recipe.config import RunConfig, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan, intakes_of
 from flows.recipe.yaml_text import read_yaml_value
 from flows.session import Session

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.real_alignment import prepare
 from flows.recipe.config import load_config
+from flows.study.config import load_study, open_study
 from tests.flows.recipe_runs import ROOT
 from tests.tasks.little_policy import little_policy
 
@@ -50,6 +51,23 @@ def test_another_model_has_a_run_of_its_own_name_that_reads_the_same_files(given
     assert config.base_model.resolve() == (target / "other-1b").resolve()
     assert list(config.data.files()["demonstrations"]) == [target / "real" / "refusals.jsonl"]
     assert config.reward.learning_rate == 3.0e-4
+
+
+def test_the_study_of_refusals_varies_what_v0_learns_from_and_nothing_else(given: Path, tmp_path: Path) -> None:
+    prepare(given, little_policy(tmp_path), tmp_path / "data")
+    study = tmp_path / "configs" / "studies" / "refusals.yaml"
+    study.parent.mkdir(parents=True)
+    for path in (study, tmp_path / "configs" / "smollm2-135m-real.yaml"):
+        path.write_text((ROOT / path.relative_to(tmp_path)).read_text())
+    runs = {variant.label: variant.runs[0] for variant in open_study(load_study(study)).variants}
+    learned = {label: run.data.files()["demonstrations"] for label, run in runs.items()}
+    shares = {}
+    for label, run in runs.items():
+        (refusals,) = (len(path.read_text().splitlines()) for path in learned[label])
+        assert run.own_answers is not None
+        shares[label] = f"{refusals / (refusals + run.own_answers.prompts):.0%}".replace("%", " %")
+    assert list(shares) == list(shares.values()), "each is called by its share of refusals"
+    assert len({(run.sft, run.seed, run.iterations) for run in runs.values()}) == 1
 
 
 @pytest.mark.slow

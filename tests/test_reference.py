@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.recipe.config import RunConfig, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig
 from tests.reference import COMMAND, EMPTY, PAGES, REQUIRED, ROOT, Key, commands, sections
 
 WITH_EVERY_SECTION = RunConfig.model_validate(

@@ -25,7 +25,8 @@ from data_store.upkeep.verification import Damage, Fault, Verification
 from flows.commands.command import JsonOption, RunOption, console, guarded, print_json
 from flows.commands.terminal import ByteDisplay
 from flows.orders import rerun_command
-from flows.recipe.config import RunConfig, dump_config, parse_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig, dump_config, parse_config
 from flows.recipe.plan import Plan, plan_today
 from flows.session import home, opened, outside_home, recall, session_of, store_root
 from flows.shown.stale import stale_steps

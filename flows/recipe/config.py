@@ -1,14 +1,12 @@
 """RunConfig: one YAML file is one complete named run."""
 
 import json
-from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.corpus.registry import FilterConfig
 from data_store.errors import InputError, StoreError
@@ -259,7 +257,7 @@ def load_config(path: Path, *, opens_models: bool = True) -> RunConfig:
     content = read_yaml_file(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold keys and values, such as `name: my-run`")
-    return _checked(content, str(path), path.parent, opens_models=opens_models)
+    return checked(content, str(path), path.parent, opens_models=opens_models)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -278,32 +276,12 @@ def parse_config(text: str | bytes, where: str = "the stored config") -> RunConf
             f"{where} is cut short or damaged ({error}): take it from a backup, or give the run's YAML file to "
             f"`{halter('run', 'CONFIG')}` again, which writes it anew; nothing is lost by that"
         ) from None
-    return _checked(content, where, None)
+    return checked(content, where, None)
 
 
-def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:
-    """The config with some values set, by dotted key. Raises InputError for unknown keys and bad values."""
-    content = config.model_dump(mode="json")
-    for key, value in values.items():
-        *path, last = key.split(".")
-        section: Any = content
-        for name in path:
-            section = section.get(name) if isinstance(section, dict) else None
-        if not isinstance(section, dict):
-            near = did_you_mean(".".join(path), _sections(config.model_dump(mode="json")))
-            raise InputError(f"{where}: there is no section {'.'.join(path)!r} in the config to set {key} in{near}")
-        section[last] = value
-    return _checked(content, where, None)
-
-
-def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield f"{path}{key}"
-            yield from _sections(value, f"{path}{key}.")
-
-
-def _checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_models: bool = True) -> RunConfig:
+def checked(content: dict[str, Any], where: str, folder: Path | None, *, opens_models: bool = True) -> RunConfig:
+    """The config of these keys and values. With a `folder` paths are from there, and what they name is looked at.
+    Raises InputError that begins with `where`."""
     try:
         config = RunConfig.model_validate(content)
     except ValidationError as error:

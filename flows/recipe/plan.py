@@ -10,8 +10,9 @@ from data_store.incoming.intakes import Intake, read_intakes
 from data_store.names import AssetName
 from data_store.records import Override, Withdrawal
 from data_store.store import Store
+from flows.recipe.changed_values import with_values
 from flows.recipe.compared_rows import compared_rows
-from flows.recipe.config import RunConfig, with_values
+from flows.recipe.config import RunConfig
 from flows.recipe.judge_rows import judge_rows
 from flows.recipe.places import FIRST, FOUNDATION, Place, Row
 from flows.recipe.samplers import server_of

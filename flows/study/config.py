@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_store.errors import InputError
 from data_store.names import slug
-from flows.recipe.config import RunConfig, load_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig, load_config
 from flows.recipe.distill_config import RunName
 from flows.recipe.invalid import messages
 from flows.recipe.plan import Plan, build_plan, seed_up_to_v0
@@ -33,7 +34,7 @@ _INSTEAD = {
 
 
 class StudyConfig(Config):
-    """What a study compares. Values are given by the dotted keys of the run's config."""
+    """What a study compares. Values are given by the dotted keys of the run's config, and as they would stand in it."""
 
     name: RunName = Field(description="Names the study; the runs of its variants are called `<name>.<variant>-s<seed>`")
     description: str = Field(default="", description="What the study is for, for people")
@@ -132,7 +133,7 @@ def open_study(config: StudyConfig) -> Study:
     """The runs of all variants, each checked as a run is before it starts. Raises InputError that names the value that
     does not fit, before anything is computed."""
     base = load_config(config.config)
-    base = _with(base, config.set, "set")
+    base = _with(base, config.set, "set", config.config.parent)
     if base.schedule.take_in != "nothing":
         raise InputError(
             f"{config.config}: with schedule.take_in: {base.schedule.take_in} the runs would grow while they are "
@@ -153,7 +154,7 @@ def open_study(config: StudyConfig) -> Study:
     found: list[Variant] = []
     alike: dict[str, str] = {}
     for label, values in given:
-        varied = _with(base, values, label)
+        varied = _with(base, values, label, config.config.parent)
         same = varied.model_dump_json()
         if same in alike:
             if label in config.variants or alike[same] in config.variants or config.cross:
@@ -170,7 +171,7 @@ def open_study(config: StudyConfig) -> Study:
     return Study(config, base, tuple(found))
 
 
-def _with(base: RunConfig, values: Mapping[str, Any], label: str) -> RunConfig:
+def _with(base: RunConfig, values: Mapping[str, Any], label: str, folder: Path) -> RunConfig:
     for key in values:
         if key in ("name", "seed", "v0_seed", "description") or key.split(".")[0] in (
             "schedule",
@@ -179,7 +180,7 @@ def _with(base: RunConfig, values: Mapping[str, Any], label: str) -> RunConfig:
         ):
             hint = _INSTEAD.get(key, "")
             raise InputError(f"{label}: {key} is no value to compare{hint}")
-    return with_values(base, values, label)
+    return with_values(base, values, label, folder)
 
 
 def _variants(config: StudyConfig) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -8,7 +8,8 @@ import pytest
 
 from data_store.errors import InputError
 from data_store.store import Store
-from flows.recipe.config import RunConfig, load_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig, load_config
 from flows.recipe.plan import build_plan
 from flows.recipe.resources_config import WorkerConfig
 from flows.resources import _shards, check_ready, check_resources, dispatch_of, needs_of, pools_of, resource_of

@@ -23,7 +23,8 @@ from flows.forecast.place import At, held_out_pairs
 from flows.forecast.timing import beside_passes, busy_seconds, flops_of, seconds_of, side_by_side, speed
 from flows.forecast.volumes import Volume, characters_per_token, volume_of
 from flows.forecast.workload import work_of
-from flows.recipe.config import RunConfig, load_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig, load_config
 from flows.recipe.plan import build_plan
 from models.config import PretrainConfig, SFTConfig
 from models.costs import attention_flops, forward_flops, head_flops, parameters, training_flops

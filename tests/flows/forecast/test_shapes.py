@@ -12,7 +12,8 @@ import yaml
 from data_store.errors import InputError
 from flows.forecast.forecast import Assumptions, forecast, shape_of
 from flows.forecast.shapes import shapes_of
-from flows.recipe.config import RunConfig, load_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import RunConfig, load_config
 from flows.recipe.lengths import context_length
 from flows.recipe.plan import build_plan
 from models.hardware import GPUS, gpu

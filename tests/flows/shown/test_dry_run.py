@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from flows.gates import GateConfig
-from flows.recipe.config import load_config, with_values
+from flows.recipe.changed_values import with_values
+from flows.recipe.config import load_config
 from flows.recipe.plan import build_plan, plan_today
 from flows.shown.dry_run import foresee
 from tests.flows.recipe_runs import POCKET, Finished, Home
