@@ -56,6 +56,12 @@ def test_named_policies_answer_once_are_compared_by_name_and_what_cannot_answer_
     for name in ("first", "shipped", "outside"):
         assert last["estimates"][f"win_rate/against_{name}@big"]["judge"] == "lm:big"
         assert f"win help {name}@big" in last
+        for rate in ("violation", "false_refusal"):
+            mine, theirs, above = (
+                last["estimates"][f"{rate}{end}@big"] for end in ("", f"/of_{name}", f"/above_{name}")
+            )
+            assert above["value"] == pytest.approx(mine["value"] - theirs["value"])
+            assert above["n"] == mine["n"] == theirs["n"] > 0
     rows = home.store.rows(home.head("dataset/judged-by-big@V2")).to_pylist()
     assert {row["against"] for row in rows if row["question"] == "better"} == {"V0", "first", "shipped", "outside"}
     behind = home.look("lineage", "dataset/evaluation-questions@V2", "--json").document

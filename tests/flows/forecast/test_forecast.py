@@ -230,7 +230,7 @@ def test_every_step_of_the_shipped_recipe_has_a_figure_and_more_iterations_cost_
 def test_a_quality_classifier_is_asked_of_as_many_documents_as_there_are_and_doubles_the_filter() -> None:
     config = load_config(SMOKE)
     sides = {
-        side: [{"name": name, "files": [name]} for name in names]
+        side: [{"name": name, "files": [f"/corpus/{name}"]} for name in names]
         for side, names in (("positives", "ab"), ("negatives", "cd"))
     }
     judged = with_values(config, {"quality": {"languages": ["en"], **sides}}, "test")
