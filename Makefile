@@ -55,7 +55,7 @@ $(HARNESS)/.installed: constraints-eval.txt
 CLUSTER := build/cluster
 
 test-cluster: $(READY) $(CLUSTER)/.installed  ## what servers hold or do, which the tests start and kill: S3, PostgreSQL, Ray
-	$(PYTEST) -m cluster
+	$(PYTEST) -m 'cluster and not soak'
 
 $(CLUSTER)/.installed: Makefile
 	rm -rf $(CLUSTER)
