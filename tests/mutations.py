@@ -3024,10 +3024,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a server's answer is heard without end",
-        "models/samplers/client.py",
+        "models/bounded_http.py",
         "if time.monotonic() > deadline:",
         "if time.monotonic() > deadline + 60:",
         (
+            "tests/models/test_bounded_http.py::test_a_body_that_comes_in_pieces_and_never_ends_is_given_up_after_the_time_of_one_request",
             "tests/models/samplers/test_client.py::test_an_answer_that_never_ends_is_given_up_after_the_time_of_one_request",
         ),
     ),

@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx
 
+from models.bounded_http import MOST_BYTES, TooMuchError, exchange
 from models.samplers.config import VllmConfig
 
 LONGEST_WAIT = 60.0
 _AGAIN = (408, 429)
 _SHOWN = 300
 _CONNECT_SECONDS = 10.0
-_MOST_BYTES = 1 << 20  # of an answer that is no completion
 
 
 class VllmError(RuntimeError):
@@ -38,7 +38,7 @@ class Client:
         """What lies there. Raises as `ask` does."""
         return self.ask("GET", path)
 
-    def ask(self, method: str, path: str, content: Any = None, most: int = _MOST_BYTES) -> bytes:
+    def ask(self, method: str, path: str, content: Any = None, most: int = MOST_BYTES) -> bytes:
         """The body of an answer of at most `most` bytes. Raises RefusedError for a status of 4xx, VllmError where there
         is no answer after all attempts, or one that is too long."""
         config, trouble = self._config, ""
@@ -47,10 +47,13 @@ class Client:
                 time.sleep(min(config.backoff_seconds * 2 ** (attempt - 1), LONGEST_WAIT))
             self.require_alive()
             try:
-                status, body = self._exchange(method, path, content, most)
+                reply, body = exchange(self._http, method, path, content, seconds=config.timeout_seconds, most=most)
+            except TooMuchError as error:
+                raise VllmError(f"vLLM answers {path} with {error}, and is not heard any more") from None
             except httpx.TransportError as error:
                 trouble = type(error).__name__
                 continue
+            status = reply.status_code
             if status == httpx.codes.OK:
                 return body
             if status not in _AGAIN and status < 500:
@@ -63,23 +66,11 @@ class Client:
             "the same command does this step again"
         )
 
-    def _exchange(self, method: str, path: str, content: Any, most: int) -> tuple[int, bytes]:
-        deadline = time.monotonic() + self._config.timeout_seconds  # httpx bounds the wait for each piece alone
-        body = b""
-        with self._http.stream(method, path, json=content) as reply:
-            for piece in reply.iter_raw():
-                body += piece
-                if len(body) > most:
-                    raise VllmError(f"vLLM answers {path} with more than {most} bytes, and is not heard any more")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer takes too long")
-        return reply.status_code, body
-
 
 def http_client(config: VllmConfig, *, socket: str | None = None, connections: int = 1) -> httpx.Client:
     """To the server behind a unix socket of ours, or to the one that the config names. Raises ValueError where the
     environment lacks the key that it names."""
-    limits, headers = httpx.Limits(max_connections=connections), {"Accept-Encoding": "identity"}
+    limits, headers = httpx.Limits(max_connections=connections), dict[str, str]()
     timeout = httpx.Timeout(config.timeout_seconds, connect=min(_CONNECT_SECONDS, config.timeout_seconds))
     if socket is not None:
         transport = httpx.HTTPTransport(uds=socket, limits=limits)

@@ -1,6 +1,7 @@
 """Asking an endpoint that speaks OpenAI's chat completions: bounded retries, timeouts, a limit of requests at the same
 time. The key is read from the environment when a request is made, and stands in nothing that is written."""
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ import httpx
 
 from data_store.errors import InputError
 from data_store.incoming.answers import EndpointAnswer, Key
+from models.bounded_http import TooMuchError, exchange
 from tasks.judging.endpoint import EndpointConfig, key_of
 
 LONGEST_WAIT = 60.0
@@ -73,13 +75,16 @@ class ChatClient:
         }
         if self._stopped.is_set():
             raise EndpointError(f"{self.config.url} is not asked any more")
-        wait, trouble = self.config.backoff_seconds, ""
+        url, wait, trouble = f"{self.config.url}/chat/completions", self.config.backoff_seconds, ""
         for attempt in range(self.config.retries + 1):
             if attempt and self._stopped.wait(min(wait, LONGEST_WAIT)):
                 break
             wait = self.config.backoff_seconds * 2**attempt
             try:
-                reply = self._client.post(f"{self.config.url}/chat/completions", json=content)
+                reply, body = exchange(self._client, "POST", url, content, seconds=self.config.timeout_seconds)
+            except TooMuchError as error:
+                self._stopped.set()
+                raise EndpointError(f"{self.config.url} answers with {error}, and is not asked any more") from None
             except httpx.TransportError as error:
                 trouble = type(error).__name__
                 continue
@@ -91,19 +96,19 @@ class ChatClient:
                 continue
             if reply.status_code != httpx.codes.OK:
                 self._stopped.set()
-                raise self._unusable(reply)
-            return self._answer(key, reply)
+                raise self._unusable(reply.status_code, body)
+            return self._answer(key, body)
         self._stopped.set()
         raise EndpointError(
             f"{self.config.url} gave no answer in {self.config.retries + 1} attempts, at last {trouble}; what was "
             "answered is kept, the same command goes on from there"
         )
 
-    def _answer(self, key: Key, reply: httpx.Response) -> EndpointAnswer:
+    def _answer(self, key: Key, body: bytes) -> EndpointAnswer:
         try:
-            choice = reply.json()["choices"][0]
+            choice = json.loads(body)["choices"][0]
             text, reason = choice["message"]["content"], choice.get("finish_reason")
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self._stopped.set()
             raise EndpointError(f"{self.config.url} does not speak OpenAI's chat completions") from None
         if reason == "content_filter":
@@ -112,14 +117,13 @@ class ChatClient:
             return EndpointAnswer(*key, None, "no_text")
         return EndpointAnswer(*key, text, None)
 
-    def _unusable(self, reply: httpx.Response) -> InputError:
+    def _unusable(self, status: int, body: bytes) -> InputError:
         """The key is the one thing that some servers repeat in their message, so that is not shown for 401 and 403."""
         said: Any = ""
-        if reply.status_code not in (401, 403):
-            said = f": {self._without_key(reply.text)[:_SHOWN]}"
+        if status not in (401, 403):
+            said = f": {self._without_key(body.decode(errors='replace'))[:_SHOWN]}"
         return InputError(
-            f"{self.section}: {self.config.url} answers with status {reply.status_code}{said}; "
-            "check url, model and the key"
+            f"{self.section}: {self.config.url} answers with status {status}{said}; check url, model and the key"
         )
 
     def _without_key(self, text: str) -> str:

@@ -227,6 +227,12 @@ def test_a_server_that_refuses_everything_leaves_nothing_behind(sessions: Sessio
         (401, {"error": f"wrong key {SECRET}"}, InputError, "answers with status 401; check url, model and the key"),
         (404, {"error": f"no model; {SECRET}"}, InputError, "answers with status 404: .*no model; …"),
         (200, {"text": "?"}, EndpointError, "does not speak OpenAI's chat completions"),
+        (
+            200,
+            {"text": "?" * (1 << 20)},
+            EndpointError,
+            "answers with more than 1048576 bytes, and is not asked any more",
+        ),
     ],
 )
 def test_an_endpoint_that_cannot_be_used_stops_at_once_and_no_message_has_the_key(
