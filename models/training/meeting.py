@@ -22,6 +22,7 @@ from models.training.nodes import Endpoint, Failure, NodeLostError, Place
 
 _SECONDS_TO_SAY = 10.0  # so long a node that still lives needs at the most to say that it has failed, too
 _SECONDS_TO_END = 60.0
+_SECONDS_TO_KNOCK = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.2
 _PATIENCE = timedelta(seconds=60)
 _NO_TICKET = 1 << 60
@@ -68,6 +69,7 @@ class Together(Alone):
         self._place, self._tell = place, tell
         self._store: Any = None
         self._has_said = False
+        self._gone: list[int] = []
 
     def __enter__(self) -> "Together":
         place = self._place
@@ -91,9 +93,13 @@ class Together(Alone):
         return self
 
     def __exit__(self, _kind: object = None, error: BaseException | None = None, _trace: object = None) -> None:
-        if error is not None and not self._has_said:
-            with suppress(NodeLostError):
+        with suppress(NodeLostError):
+            if error is not None and not self._has_said:
                 self._say(None, error)
+            with self._speaking():
+                self._store.set(f"left/{self.node}", b"")
+                if self.node == 0:  # whoever listens is the last to go
+                    self._silent("left", _SECONDS_TO_SAY)
         self._store = None
         super().__exit__()
 
@@ -146,32 +152,31 @@ class Together(Alone):
         with self._speaking():
             number = int(self._store.add("tickets", 1)) if ticket is None else ticket
             self._store.set(f"failed/{self.node}", json.dumps(vars(Failure.of(number, error))))
-            deadline = time.monotonic() + _SECONDS_TO_SAY
-            came = [each for each in self._others() if self._has("here", each)]
-            while silent := [each for each in came if not self._has_ended(each)]:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            self._gone = self._silent("failed", _SECONDS_TO_SAY)
+        return self._gone
+
+    def _silent(self, word: str, seconds: float) -> list[int]:
+        """Which of the others that have come do not say so within so many seconds, nor that they are done."""
+        came = [each for each in self._others() if self._has("here", each) and each not in self._gone]
+        deadline = time.monotonic() + seconds
+        while silent := [each for each in came if not (self._has(word, each) or self._has("done", each))]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         return silent
 
     def finish(self) -> None:
         with self._speaking():
             self._store.set(f"done/{self.node}", b"")
-            if self.node:  # whoever listens is the last to go
-                return
-            deadline = time.monotonic() + _SECONDS_TO_END
-            while not all(map(self._has_ended, self._others())) and time.monotonic() < deadline:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        self.look()
+            if self.node == 0:
+                self._silent("failed", _SECONDS_TO_END)
+                self.look()
 
     def _others(self) -> list[int]:
         return [node for node in range(self.nodes) if node != self.node]
 
     def _has(self, what: str, node: int) -> bool:
         return bool(self._store.check([f"{what}/{node}"]))
-
-    def _has_ended(self, node: int) -> bool:
-        return self._has("failed", node) or self._has("done", node)
 
     def _failures(self) -> dict[int, Failure]:
         """Of the other nodes."""
@@ -218,10 +223,13 @@ def _listening(address: str) -> tuple[Any, int]:
 def _reached(endpoint: Endpoint, patience: timedelta) -> Any:
     """Raises NodeLostError where nobody listens."""
     try:
+        socket.create_connection(
+            (endpoint.address, endpoint.port), _SECONDS_TO_KNOCK
+        ).close()  # torch would go on asking
         store = distributed.TCPStore(  # type: ignore[attr-defined]
             endpoint.address, endpoint.port, is_master=False, wait_for_workers=False, timeout=patience
         )
-    except distributed.DistError as error:
+    except (OSError, distributed.DistError) as error:
         raise NodeLostError(
             f"the first node cannot be reached at {endpoint.address}, port {endpoint.port} "
             f"({str(error).splitlines()[0]}): the nodes must reach each other on all ports, and HALTER_NODE_ADDRESS "

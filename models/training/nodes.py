@@ -58,7 +58,8 @@ class Failure:
     def of(cls, ticket: int, error: BaseException) -> "Failure":
         """Of an error of a training process."""
         kind = "died" if isinstance(error, ChildProcessError) else "input" if isinstance(error, ValueError) else ""
-        return cls(ticket, kind or "failure", f"{type(error).__name__}: {error}"[:5000])
+        message = f"{error}" if kind else f"{type(error).__name__}: {error}"
+        return cls(ticket, kind or "failure", message[:5000])
 
     def error(self, node: int) -> Exception:
         """The same as this node raises it, of another one."""
