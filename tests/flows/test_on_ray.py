@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data_store.places import read_places
@@ -26,10 +27,10 @@ pytestmark = pytest.mark.cluster
 LONG = ("--set", "reward.epochs=16")  # long enough to be killed in the middle
 
 
-def config_of(folder: Path, *resources: str) -> Path:
+def config_of(folder: Path, *resources: str, recipe: str = POCKET) -> Path:
     """The pocket recipe with these resources, a line each."""
     path = folder / "pocket.yaml"
-    lines = [POCKET, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
+    lines = [recipe, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
     path.write_text("\n".join(lines))
     return path
 
@@ -44,11 +45,11 @@ def finished(copy_of_first_run: Callable[[], Home], ray_cluster: RayCluster, s3:
     return home
 
 
-def choose(home: Home, *resources: str) -> None:
+def choose(home: Home, *resources: str, recipe: str = POCKET) -> None:
     """Have the run done with these resources from now on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALTER_HOME", str(home.folder))
-        remember(load_config(config_of(home.folder.parent, *resources)))
+        remember(load_config(config_of(home.folder.parent, *resources, recipe=recipe)))
 
 
 @pytest.mark.conformance(
@@ -197,6 +198,48 @@ def test_a_shard_whose_worker_is_killed_is_done_again_alone_and_both_attempts_ar
     again = finished.halter("rerun", "V1", "rejection-sample", *sets, "--json")
     assert again.code == 0, again.err
     assert finished.head("dataset/candidates@V1") == drawn != before["dataset/candidates@V1"]
+
+
+@pytest.mark.conformance(
+    "how many nodes train changes what they make", equation="tasks.engine.on_ray.driver:Groups.place"
+)
+def test_trainings_over_two_nodes_make_what_two_processes_here_make_also_where_one_node_is_killed(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    """SFT is spread over them; of the reward model's training the second node's process is killed."""
+    two = f"{{ray: '{ray_cluster.address}', nodes: 2}}"
+    recipe = POCKET.replace("sft: {", "sft: {processes: 2, sharded: true, ")
+    recipe = recipe.replace("batch_size: 1, sequence_length: 384, epochs: 1}", "batch_size: 2, sequence_length: 384}")
+    recipe = recipe.replace("reward: {", "reward: {processes: 2, epochs: 16, ")
+    recipe = recipe.replace("batch_size: 1, max_length: 384}", "batch_size: 2, max_length: 384}")
+    made, notes = list[str](), 0
+    for order, is_killed, step, asset in (
+        (("V1", "safety-reward"), True, "train_safety_reward", "model/reward-safety@V1"),
+        (("V0", "sft"), False, "sft", "model/policy@V0"),
+    ):
+        for where in ((), (f"{step}: {two}",)):
+            choose(finished, *where, recipe=recipe)
+            before = len(finished.runs())
+            with begun(finished, "rerun", *order, "--json") as process:
+                if where and is_killed:
+                    wait_for(lambda: trainers(ray_cluster.second) != [], "its process on the second node", 120)
+                    os.kill(trainers(ray_cluster.second)[0], signal.SIGKILL)
+                _, said = process.communicate(timeout=240)
+                assert process.returncode == 0, f"{said}\n{ray_cluster.second.log()}"
+            ends = ["crashed", "succeeded"] if where and is_killed else ["succeeded"]
+            assert [run[2] for run in finished.runs()[before:]] == ends
+            made.append(finished.head(asset))
+            notes += said.count("trained on 2 nodes: ")
+    assert made[0::2] == made[1::2]
+    assert notes == 2
+    wait_for(lambda: in_bucket(read_places(finished.folder / "pocket").objects, "steps/") == [], "silence", 60)
+
+
+def trainers(node: Node) -> list[int]:
+    """What the step's process on a node has forked, of which the worker there is the parent."""
+    found = set(node.processes("tasks.engine.worker"))
+    parents = {pid: psutil.Process(pid).ppid() for pid in found}
+    return [pid for pid, parent in parents.items() if parents.get(parent) in found]
 
 
 @pytest.mark.soak

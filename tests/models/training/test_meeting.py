@@ -1,5 +1,5 @@
-"""How nodes meet and end: two processes of this machine, each with a training process of its own. The torch in it is a sum
-over both."""
+"""How nodes meet and end: two processes of this machine, each with a training process of its own. The torch in it is a
+sum over both."""
 
 import multiprocessing
 import time

@@ -84,9 +84,9 @@ def two_networks() -> Iterator[tuple[str, str]]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces are root's to make")
     machines = [subprocess.Popen(["unshare", "--net", "sleep", "600"]) for _ in range(2)]
-    own = os.readlink("/proc/self/ns/net")
+    own = Path("/proc/self/ns/net").readlink()
     try:
-        wait_for(lambda: all(os.readlink(f"/proc/{each.pid}/ns/net") != own for each in machines), "the namespaces")
+        wait_for(lambda: all(Path(f"/proc/{each.pid}/ns/net").readlink() != own for each in machines), "the namespaces")
         ends = [f"halter{each.pid}" for each in machines]
         ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
         for number, (machine, end) in enumerate(zip(machines, ends, strict=True), 1):
