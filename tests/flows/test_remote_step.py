@@ -20,7 +20,7 @@ from flows.recipe.config import load_config
 from flows.recipe.resources_config import ResourceConfig
 from flows.session import remember, stored_config
 from tests.flows.pool_bench import SENT, Pool, a_worker, config_of
-from tests.flows.recipe_runs import ROOT, Finished, Home, ask, begun
+from tests.flows.recipe_runs import POCKET, ROOT, Finished, Home, ask, begun
 from tests.s3_server import S3Server, keys
 from tests.tasks.bench import wait_for
 
@@ -176,6 +176,49 @@ def test_a_job_of_slurm_whose_time_is_up_is_queued_again_and_its_step_sent_to_th
         _, said = process.communicate(timeout=400)
         assert process.returncode == 0, f"{said}\n{pool.log()}"
     assert [run[2] for run in finished.runs()[-2:]] == ["crashed", "succeeded"]
+
+
+def test_a_training_over_two_nodes_takes_a_worker_of_the_pool_on_each_and_says_so_where_there_is_one(
+    finished: Home, tmp_path: Path
+) -> None:
+    """The script of Slurm starts them: one, then one on each of two nodes; what would be `srun` starts them here."""
+    recipe = POCKET.replace("sft: {", "sft: {processes: 2, ").replace(
+        "batch_size: 1, sequence", "batch_size: 2, sequence"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALTER_HOME", str(finished.folder))
+        config = load_config(config_of(finished.folder.parent, "gpu", (), recipe.replace("epochs: 1}", "epochs: 2}")))
+        remember(config)
+        here = finished.halter("rerun", "V0", "sft", "--json")
+        assert here.code == 0, here.err
+        resource = ResourceConfig(work_pool="gpu", nodes=2, wait_minutes=0.1)
+        remember(config.model_copy(update={"resources": {"sft": resource}}))
+        made, runs = finished.head("model/policy@V0"), len(finished.runs())
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "srun").write_text('#!/bin/bash\nwhile [ "${1#-}" != "$1" ]; do shift 2; done\n"$@" &\n"$@" &\nwait\n')
+    (bin / "srun").chmod(0o755)
+    variables = {
+        "POOL": "gpu",
+        "SLURM_JOB_ID": "7",
+        "HALTER_NODE_ADDRESS": "127.0.0.1",
+        "PATH": os.pathsep.join((str(bin), str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    script = ROOT / "deployments" / "slurm.sbatch"
+    path = finished.folder.parent / "pocket.yaml"
+    path.write_text(f"{recipe}\nresources: {{sft: {{work_pool: gpu}}}}\n")
+    with a_worker(finished, path, tmp_path / "gpu", "gpu", script=script, variables=variables) as pool:
+        told = finished.halter("rerun", "V0", "sft", "--json")
+        assert told.code == 1, told.err
+        assert "1 of 2 nodes came within 6 s, missing: 2. Each needs a worker that is free at the same time" in told.err
+        pool.kill()
+        pool.variables["SLURM_NNODES"] = "2"
+        pool.start()
+        again = finished.halter("rerun", "V0", "sft", "--json")
+        assert again.code == 0, f"{again.err}\n{pool.log()}"
+        assert "did several of these beside each other" in again.err
+    assert [run[2] for run in finished.runs()[runs:]] == ["failed", "succeeded"]
+    assert finished.head("model/policy@V0") == made
 
 
 def working(home: Home, folder: Path, code: Path | None = None) -> AbstractContextManager[Pool]:
