@@ -187,7 +187,7 @@ def test_a_training_over_two_nodes_takes_a_worker_of_the_pool_on_each_and_says_s
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALTER_HOME", str(finished.folder))
-        config = load_config(config_of(finished.folder.parent, "gpu", (), recipe.replace("epochs: 1}", "epochs: 2}")))
+        config = load_config(config_of(finished.folder.parent, "gpu", (), recipe))
         remember(config)
         here = finished.halter("rerun", "V0", "sft", "--json")
         assert here.code == 0, here.err

@@ -1,5 +1,6 @@
 """Where steps are done, as the config says it: what is refused, and before what."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -175,8 +176,12 @@ def test_nodes_share_the_processes_of_a_training_evenly_and_are_no_part_of_it(co
 
 
 def test_nodes_of_a_training_whose_answers_vllm_draws_are_refused(config: RunConfig) -> None:
-    drawn = {"ppo.processes": 2, "ppo.sampling.sampler": "vllm-0.32.0"}
-    call = build_plan(with_values(config, drawn, "pocket.yaml"))["V2", "ppo"]
+    call: Any = build_plan(with_values(config, {"ppo.processes": 2}, "pocket.yaml"))["V2", "ppo"]
+    _check_nodes(2, call)
+    training = call.config.training
+    drawn = training.sampling.model_copy(update={"sampler": "vllm-0.32.0"})
+    training = training.model_copy(update={"sampling": drawn})
+    call = replace(call, config=call.config.model_copy(update={"training": training}))
     with pytest.raises(InputError, match=r"resources\.ppo\.nodes: the answers of ppo are drawn by vLLM"):
         _check_nodes(2, call)
 
