@@ -148,7 +148,8 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
             FlowRun,
             run_deployment(
                 f"{FLOW}/{pool}",
-                parameters={**place, "order": prefix, "part": part},
+                # of a deployment of before nodes there is no part, and whole steps need none
+                parameters={**place, "order": prefix, **({"part": part} if part else {})},
                 flow_run_name=_name(sent, part),
                 timeout=0,
             ),

@@ -2807,7 +2807,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "gloo looks for the other nodes where this machine's name leads",
-        "models/training/interfaces.py",
+        "models/training/nodes.py",
         "            if socket.inet_ntoa(told[20:24]) == address:",
         "            if socket.inet_ntoa(told[20:24]) == address and False:",
         (MEETING + "test_the_interface_of_an_address_is_found_by_it",),

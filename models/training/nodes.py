@@ -1,9 +1,14 @@
 """One training on several machines, its nodes: where this process stands among them, and how a node ends."""
 
+import socket
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
+_GET_ADDRESS = 0x8915  # SIOCGIFADDR
 
 
 class TookPartError(Exception):
@@ -84,3 +89,21 @@ def standing_at(place: Place) -> Iterator[None]:
         yield
     finally:
         _here = before
+
+
+def reached_through(address: str) -> str | None:
+    """The name of the interface whose first IPv4 address this is; None where there is none, or the system does not
+    tell."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            try:
+                told = fcntl.ioctl(asked.fileno(), _GET_ADDRESS, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # it has no such address
+                continue
+            if socket.inet_ntoa(told[20:24]) == address:
+                return name
+    return None

@@ -21,9 +21,8 @@ from typing import Any, ParamSpec
 from torch import distributed
 
 from models.devices import require_devices
-from models.training.interfaces import reached_through
 from models.training.meeting import Alone, Together, ticket_of
-from models.training.nodes import Endpoint, TookPartError, here
+from models.training.nodes import Endpoint, TookPartError, here, reached_through
 from models.training.reporting import Quiet
 
 _SECONDS_TO_SEE_WHO = 1.0

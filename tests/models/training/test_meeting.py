@@ -11,9 +11,8 @@ import pytest
 from torch import distributed
 
 from models.config import SFTConfig
-from models.training.interfaces import reached_through
 from models.training.meeting import Together, ticket_of
-from models.training.nodes import Endpoint, NodeLostError, Place, TookPartError, here, standing_at
+from models.training.nodes import Endpoint, NodeLostError, Place, TookPartError, here, reached_through, standing_at
 from tests.models.training.launcher import ByFile
 from tests.models.training.little_runs import Recorder
 from tests.models.training.test_processes import TWO, add_up

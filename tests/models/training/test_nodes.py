@@ -109,7 +109,7 @@ def ip(*words: str, inside: int | None = None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.conformance(
-    "nodes look for each other on the loopback of each", equation="models.training.interfaces:reached_through"
+    "nodes look for each other on the loopback of each", equation="models.training.nodes:reached_through"
 )
 def test_nodes_that_only_a_cable_joins_find_each_other_by_the_addresses_that_they_tell(
     launch: Launch, tmp_path: Path, two_networks: tuple[str, str]
