@@ -44,9 +44,6 @@ class Alone:
     def __exit__(self, _kind: object = None, error: BaseException | None = None, _trace: object = None) -> None:
         self._server = None  # an error keeps frames: its thread must not be collected in a process forked later
 
-    def share_state(self, work: Path) -> None:
-        """Bring what belongs to the newest checkpoint of all nodes into the folder `work` of each; all must call it."""
-
     def look(self) -> None:
         """Raises what has ended another node."""
 
@@ -123,6 +120,7 @@ class Together(Alone):
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def share_state(self, work: Path) -> None:
+        """Bring what belongs to the newest checkpoint of all nodes into the folder `work` of each; all must call it."""
         with self._speaking():
             share_state(self._store, self.node, self.nodes, work)
 

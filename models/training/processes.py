@@ -35,8 +35,8 @@ Metrics = dict[str, float]
 def data_parallel(train: Callable[P, Metrics]) -> Callable[P, Metrics]:
     """Run a training function on `config.processes` processes; with one, in this process.
 
-    The function has parameters `config`, `reporter` and `work`, the folder of its checkpoints, and writes files in the
-    main process alone. Only the main one reports. With more than one process the model of the caller stays as it was:
+    The function has parameters `config` and `reporter`, and for several nodes `work`, the folder of its checkpoints; it
+    writes files in the main process alone. Only the main one reports. With more than one process the model of the caller stays as it was:
     read the trained one from where it was written. The caller must not have used more than one torch thread before (a
     forked thread pool hangs).
 
@@ -67,7 +67,8 @@ def _supervise(train: Callable[..., Metrics], arguments: dict[str, Any], process
     if left:
         raise ValueError(f"processes {processes} cannot be shared by {nodes.nodes} nodes: make it a multiple of that")
     require_devices(own)
-    nodes.share_state(arguments["work"])
+    if isinstance(nodes, Together):
+        nodes.share_state(arguments["work"])
     context = multiprocessing.get_context("fork")
     running: dict[Connection, tuple[int, ForkProcess]] = {}
     result: Metrics = {}
