@@ -36,9 +36,9 @@ def data_parallel(train: Callable[P, Metrics]) -> Callable[P, Metrics]:
     """Run a training function on `config.processes` processes; with one, in this process.
 
     The function has parameters `config` and `reporter`, and for several nodes `work`, the folder of its checkpoints; it
-    writes files in the main process alone. Only the main one reports. With more than one process the model of the caller stays as it was:
-    read the trained one from where it was written. The caller must not have used more than one torch thread before (a
-    forked thread pool hangs).
+    writes files in the main process alone. Only the main one reports. With more than one process the model of the
+    caller stays as it was: read the trained one from where it was written. The caller must not have used more than one
+    torch thread before (a forked thread pool hangs).
 
     Raises what the first process that fails raises, ChildProcessError for one that is gone; and TookPartError at the
     end on all nodes but the first, which has what was made.
