@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from data_store.closest import did_you_mean
 from data_store.commands import halter
 from data_store.errors import InputError
@@ -139,7 +141,7 @@ def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[s
 
 def _differs(config: RunConfig, key: str, value: Any) -> bool:
     """Setting a key to the value it has changes nothing, whether the step reads it or not; another value tells."""
-    content: Any = config.model_dump(mode="json")
-    for name in key.split("."):
-        content = content[name]
-    return bool(content != value)
+    content: Any = config
+    for name in key.split("."):  # not in what it dumps: that is without keys at their defaults
+        content = content[name] if isinstance(content, Mapping) else getattr(content, name)
+    return bool(to_jsonable_python(content) != value)

@@ -14,7 +14,7 @@ _STATES = {"COMPLETED": Completed, "FAILED": Failed, "CANCELLED": Cancelled}
 
 
 @flow(name=FLOW, description="A step of a run whose flow is at work on another machine.")
-def remote_step(objects: str, store: str, run: str, order: str) -> State[None]:
+def remote_step(objects: str, store: str, run: str, order: str, part: int = 0) -> State[None]:
     """Do the step of a run.
 
     Args:
@@ -22,6 +22,7 @@ def remote_step(objects: str, store: str, run: str, order: str) -> State[None]:
         store: Which store this is
         run: The name of the run
         order: Where it lies under the prefix
+        part: Of a step that trains on several machines, which of them this is, from 0
     """
     logger = get_run_logger()
 
@@ -30,5 +31,5 @@ def remote_step(objects: str, store: str, run: str, order: str) -> State[None]:
         with suppress(SystemExit):
             logger.info("%s", text)
 
-    came = do_sent(Sending(objects=objects, store=store, run=run, order=order), tell)
+    came = do_sent(Sending(objects=objects, store=store, run=run, order=order, part=part), tell)
     return _STATES[came.state](message=came.message)

@@ -14,10 +14,13 @@ from data_store.errors import InputError
 from flows.recipe.plan import Plan
 from flows.recipe.resources_config import DEFAULT, ResourceConfig, ShardsConfig, WorkerConfig
 from flows.recipe.table import STEPS
+from models.config import TrainerConfig
+from models.samplers.config import version_of
 from tasks.engine.call import StepCall
 from tasks.engine.on_ray.cluster import Cluster, Needs
+from tasks.engine.remote.dispatch import Dispatch
 from tasks.engine.remote.messages import FLOW, Came
-from tasks.engine.remote.sent import Dispatch, bucket_of
+from tasks.engine.remote.sent import bucket_of
 
 if TYPE_CHECKING:
     from flows.session import Session
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 
 HERE = ResourceConfig()
 SENT_STEP = "flows.sent_step"  # what a worker of Ray starts
+SECTIONS = {
+    "fine_tune": "fine_tune.training",
+    **dict.fromkeys(("train_safety_reward", "train_helpfulness_reward", "train_gold_reward"), "reward"),
+}
+"""Of the trainings that are not called like their section of the config."""
 Resources = dict[str, ResourceConfig]
 
 
@@ -45,6 +53,8 @@ def check_resources(resources: Resources, plan: Plan) -> None:
     planned = {step for _, step in plan}
     for name, resource in resources.items():
         if name == DEFAULT:
+            if resource.nodes > 1:
+                raise InputError("resources.default.nodes: say it of each training by its name")
             continue
         if name not in planned:
             if name in STEPS:
@@ -54,11 +64,33 @@ def check_resources(resources: Resources, plan: Plan) -> None:
             able = ", ".join(sorted(step for step in planned if STEPS[step].spreads))
             raise InputError(f"resources.{name}.shards: {name} neither draws nor scores in shards: {able} do")
         for (part, step), call in plan.items():
+            if step == name and resource.nodes > 1:
+                _check_nodes(resource.nodes, call)
             if step == name and not resource.is_here and (why := _needs_this_machine(call)):
                 raise InputError(
                     f"resources.{name}: {name} of {part} reads {why} from the disk of this machine, and only steps "
                     "that read the store alone can be done elsewhere: take it out"
                 )
+
+
+def _check_nodes(nodes: int, call: StepCall) -> None:
+    """Raises InputError for a step that cannot be shared by so many machines."""
+    name = f"resources.{call.step.name}.nodes"
+    training = getattr(call.config, "training", None)
+    if not isinstance(training, TrainerConfig):
+        raise InputError(f"{name}: {call.step.name} trains nothing, and only trainings can be spread over nodes")
+    section = SECTIONS.get(call.step.name, call.step.name)
+    if training.processes % nodes or training.processes < nodes:
+        raise InputError(
+            f"{name}: {nodes} nodes cannot share {section}.processes {training.processes}: make it a multiple of "
+            f"{nodes}, as many as there are GPUs in all"
+        )
+    sampling = getattr(training, "sampling", None)
+    if sampling is not None and version_of(sampling) is not None:
+        raise InputError(
+            f"{name}: the answers of {section} are drawn by vLLM, which is started on one machine: take nodes out, or "
+            f"{section}.sampling.sampler"
+        )
 
 
 def check_ready(session: "Session", computed: Iterable[tuple[str, str]]) -> None:
@@ -98,6 +130,8 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
     resource = resource_of(session.config.resources, call)
     if resource.is_here:
         return None
+    if resource.nodes > 1:
+        _check_nodes(resource.nodes, call)  # once more: with what was set by hand
     objects = bucket_of(session.store)
     store, name = objects.store
     place = {"objects": str(objects), "store": store, "run": name}
@@ -106,7 +140,7 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
         return _on_ray(session.clusters.at(resource.ray), resource, place, country)
     pool = resource.work_pool
 
-    def start(sent: StepCall, prefix: str) -> str:
+    def start(sent: StepCall, prefix: str, part: int) -> str:
         from prefect.client.schemas.objects import FlowRun
         from prefect.deployments import run_deployment
 
@@ -114,14 +148,20 @@ def dispatch_of(session: "Session", call: StepCall) -> Dispatch | None:
             FlowRun,
             run_deployment(
                 f"{FLOW}/{pool}",
-                parameters={**place, "order": prefix},
-                flow_run_name=f"{sent.step.name} {sent.part}",
+                # of a deployment of before nodes there is no part, and whole steps need none
+                parameters={**place, "order": prefix, **({"part": part} if part else {})},
+                flow_run_name=_name(sent, part),
                 timeout=0,
             ),
         )
         return str(run.id)
 
-    return Dispatch(f"a worker of pool {pool}", resource.attempts, country, start, _state, _end)
+    nodes, wait = resource.nodes, resource.wait_minutes * 60
+    return Dispatch(f"a worker of pool {pool}", resource.attempts, country, start, _state, _end, nodes, wait)
+
+
+def _name(sent: StepCall, part: int) -> str:
+    return f"{sent.step.name} {sent.part}{f', node {part + 1}' if part else ''}"
 
 
 def shards_of(session: "Session", call: StepCall) -> "ShardsTold | None":
@@ -147,11 +187,13 @@ def _shards(resources: Resources, call: StepCall) -> ShardsConfig | None:
     return resource_of(resources, call).shards if call.step.spreads else None
 
 
-def _on_ray(cluster: Cluster, resource: WorkerConfig, place: Mapping[str, str], country: str | None) -> Dispatch:
-    needs = needs_of(resource)
+def _on_ray(cluster: Cluster, resource: ResourceConfig, place: Mapping[str, str], country: str | None) -> Dispatch:
+    needs, nodes = needs_of(resource), resource.nodes
 
-    def start(sent: StepCall, prefix: str) -> str:
-        return cluster.begin(f"{sent.step.name} {sent.part}", SENT_STEP, {**place, "order": prefix}, needs)
+    def start(sent: StepCall, prefix: str, part: int) -> str:
+        group = (prefix, part, nodes) if nodes > 1 else None
+        told = {**place, "order": prefix, "part": part}
+        return cluster.begin(_name(sent, part), SENT_STEP, told, needs, group=group)
 
     def state(task: str) -> tuple[str, str]:
         told = cluster.told(task)
@@ -164,7 +206,8 @@ def _on_ray(cluster: Cluster, resource: WorkerConfig, place: Mapping[str, str], 
         return came.state, came.message
 
     worker = f"a worker of Ray at {cluster.address}"
-    return Dispatch(worker, resource.attempts, country, start, state, cluster.end)
+    wait = resource.wait_minutes * 60
+    return Dispatch(worker, resource.attempts, country, start, state, cluster.end, nodes, wait)
 
 
 def needs_of(resource: WorkerConfig) -> Needs:

@@ -27,12 +27,13 @@ _STORE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Sending(Message):
-    """Where an order lies: under `order` in the bucket of a store."""
+    """Where an order lies: under `order` in the bucket of a store; and which part of it is to be done."""
 
     objects: str
     store: str
     run: str
     order: str
+    part: int = 0
 
 
 def do_sent(sending: Sending, tell: Callable[[str], None]) -> Came:
@@ -55,9 +56,11 @@ def do_sent(sending: Sending, tell: Callable[[str], None]) -> Came:
         return Came(state="CANCELLED", message=gone)
     wanted = read(Order, reader, reader.size)
     place.limit = None if wanted.cache_gb is None else int(wanted.cache_gb * 1e9)
+    if not 0 <= sending.part < wanted.nodes:
+        raise InputError(f"part {sending.part} of an order of {wanted.nodes}")
     meter = EnergyMeter(wanted.energy_country)
     try:
-        came = carry_out(wanted, place, sending.order, root, socket.gethostname(), meter, tell)
+        came = carry_out(wanted, place, sending.order, root, socket.gethostname(), meter, tell, sending.part)
     except FlowGoneError as error:
         return Came(state="CANCELLED", message=str(error))
     finally:

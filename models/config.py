@@ -114,8 +114,8 @@ class TrainerConfig(Config):
     processes: int = Field(
         default=1,
         ge=1,
-        description="Processes of this machine that share each optimizer step, which keeps its rows. On a machine with "
-        "GPUs each process takes one",
+        description="Processes that share each optimizer step, which keeps its rows: of this machine, or of all the "
+        "nodes that resources gives the step. Where there are GPUs each takes one",
     )
     step_rows: ClassVar[str] = "batch_size"
     """The field that says how many rows one optimizer step has."""

@@ -710,6 +710,26 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the journal as crashed, nothing of it is a head, and one that had a checkpoint goes on from it",
         ),
         Row(
+            "how many nodes train changes what they make",
+            "each trainer, whole or spread, makes the bytes on two nodes that it makes on as many processes of one "
+            "machine, under the same fingerprint; on two nodes of a Ray cluster as well, one of which is killed",
+        ),
+        Row(
+            "nodes look for each other on the loopback of each",
+            "two nodes in network namespaces that a cable joins and nothing else train together",
+            "gloo listens where the machine's name leads, on many systems 127.0.1.1, and tells the others so",
+        ),
+        Row(
+            "nodes go on from different states",
+            "of a training that was killed the node that has the newest checkpoint gives it to the others, whichever "
+            "number it has now; the end is that of one which nobody killed",
+        ),
+        Row(
+            "a node that failed keeps the others waiting",
+            "where a process of one node refuses its input or is killed, all nodes end within seconds and say why, and "
+            "which",
+        ),
+        Row(
             "where shards are done changes what a step makes",
             "the pocket recipe with its trainings on a Ray cluster, and with the shards of rejection sampling and of "
             "the evaluations there, makes every asset as one machine makes it; responses and scores of one, three and "

@@ -66,6 +66,8 @@ AS_ONE = "test_processes_and_passes_learn_what_one_process_in_one_pass_learns"
 FAMILIES = "tests/models/base_checks/test_families.py::"
 BUCKET = "tests/data_store/content/test_bucket_objects.py::"
 ELSEWHERE = "tests/tasks/engine/test_remote.py::"
+NODES = "tests/models/training/test_nodes.py::"
+MEETING = "tests/models/training/test_meeting.py::"
 SPREAD = "tests/tasks/engine/on_ray/test_spread.py::"
 RESOURCES = "tests/flows/test_resources.py::"
 MOVING = "tests/data_store/upkeep/test_moving_objects.py::"
@@ -2811,6 +2813,42 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            if time.monotonic() - self._heard > SILENT_SECONDS:",
         "            if time.monotonic() < self._heard:",
         (ELSEWHERE + "test_a_machine_that_says_nothing_any_more_is_lost_and_the_step_sent_to_another",),
+    ),
+    # trainings over several nodes
+    Mutation(
+        "a node that took part goes on as if it had what was made",
+        "models/training/processes.py",
+        "        if nodes.node:",
+        "        if nodes.node < 0:",
+        (MEETING + "test_two_nodes_of_one_process_each_add_up_and_the_second_has_nothing_left_to_do",),
+    ),
+    Mutation(
+        "gloo looks for the other nodes where this machine's name leads",
+        "models/training/nodes.py",
+        "            if socket.inet_ntoa(told[20:24]) == address:",
+        "            if socket.inet_ntoa(told[20:24]) == address and False:",
+        (MEETING + "test_the_interface_of_an_address_is_found_by_it",),
+    ),
+    Mutation(
+        "each node goes on from what it has itself",
+        "models/training/node_state.py",
+        "    takers = [each for each in range(nodes) if steps[each] != steps[giver]]",
+        "    takers: list[int] = []",
+        (NODES + "test_a_training_that_was_killed_goes_on_from_the_newest_checkpoint_whichever_node_has_it",),
+    ),
+    Mutation(
+        "of what ended two nodes the last is told",
+        "models/training/meeting.py",
+        "ticket <= first.ticket else",
+        "ticket >= first.ticket else",
+        (MEETING + "test_what_ends_the_process_of_one_node_ends_both_at_once_and_both_say_it",),
+    ),
+    Mutation(
+        "nodes need not share the processes evenly",
+        "flows/resources.py",
+        "if training.processes % nodes or training.processes < nodes:",
+        "if training.processes < nodes:",
+        (RESOURCES + "test_nodes_share_the_processes_of_a_training_evenly_and_are_no_part_of_it",),
     ),
     # shards on a Ray cluster
     Mutation(

@@ -63,6 +63,16 @@ class ResourceConfig(WorkerConfig):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="The Prefect work pool whose workers do it; empty, without ray: a process of this machine",
     )
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Machines that share its training, each with its part of the section's processes; cpus, gpus and "
+        "memory_gb are of each",
+    )
+    wait_minutes: float = Field(
+        default=30, gt=0, le=1e5, description="With nodes: so long those that have come wait for the others"
+    )
     shards: ShardsConfig | None = Field(
         default=None, description="Where what it draws and scores is done, in shards; empty: where the step is"
     )
@@ -81,6 +91,8 @@ class ResourceConfig(WorkerConfig):
     def _is_done_once(self) -> Self:
         if self.work_pool is not None and self.ray is not None:
             raise ValueError("a step is done by a work pool or by a Ray cluster: take work_pool or ray out")
+        if self.nodes > 1 and self.is_here:
+            raise ValueError("nodes are workers of a work pool or of a Ray cluster: give work_pool or ray")
         return self
 
     @property

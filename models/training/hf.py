@@ -186,8 +186,8 @@ class ResumableTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
         read_checkpoint(folder, models={"model": cast(nn.Module, self.model)}, optimizers={})
-        # transformers reads its own state file from the same folder right after this
-        if self.is_world_process_zero():
+        # transformers reads its own state file from the same folder right after this, on each machine
+        if self.is_local_process_zero():
             state = json.loads((folder / "state.json").read_text())
             (folder / "trainer_state.json").write_text(json.dumps(state["trainer"]))
         self.accelerator.wait_for_everyone()

@@ -9,7 +9,8 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch.optim import Optimizer
 from models.training.sharding import spread_like, whole
 
 _NAME = re.compile(r"^checkpoint-(\d+)$")
+_BESIDE = ("best", "looks")  # what a trainer keeps of the steps before a checkpoint (models/training/dpo.py, ppo.py)
 
 
 def newest_checkpoint(work: Path) -> tuple[Path, int] | None:
@@ -33,6 +35,29 @@ def newest_checkpoint(work: Path) -> tuple[Path, int] | None:
         return None
     step, path = max(found)
     return path, step
+
+
+def state_files(work: Path) -> list[Path]:
+    """What the newest checkpoint below `work` consists of, with what stands beside it."""
+    found = newest_checkpoint(work)
+    folders = [] if found is None else [*(work / name for name in _BESIDE), found[0]]
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+@contextmanager
+def replacing(work: Path, step: int) -> Iterator[Path]:
+    """A folder to lay the state files of a training after `step` into; at the end they take the place of those below
+    `work`, the checkpoint last."""
+    temporary, target = work / f"writing-{step}", f"checkpoint-{step}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    _flush(temporary)
+    for path in (*(work / name for name in _BESIDE), *work.glob("checkpoint-*")):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in sorted(temporary.iterdir(), key=lambda each: each.name == target):
+        path.rename(work / path.name)
+    temporary.rmdir()
 
 
 def write_checkpoint(
@@ -60,15 +85,20 @@ def write_checkpoint(
         (temporary / f"{name}.optimizer.json").write_text(json.dumps(groups))
     save_file(_random_tensors(), temporary / "random.safetensors")
     (temporary / "state.json").write_text(json.dumps({**state, "random": _random_json()}))
-    for path in temporary.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    _flush(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     for path in work.glob("checkpoint-*"):
         if path != target:
             shutil.rmtree(path, ignore_errors=True)
     return target
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def _trained(model: nn.Module, here: bool) -> dict[str, torch.Tensor]:

@@ -30,7 +30,8 @@ from tasks.engine.jobs import CurvesFile, Doing, Here, StepFailedError
 from tasks.engine.meter import NO_METER, Meter
 from tasks.engine.processes import Ended, StepCode, Workers
 from tasks.engine.reading import Progress, Wait
-from tasks.engine.remote.sent import Dispatch, Sent, StepLostError, bucket_of
+from tasks.engine.remote.dispatch import Dispatch, StepLostError
+from tasks.engine.remote.sent import Sent, bucket_of
 from tasks.engine.step import NOTES
 
 if TYPE_CHECKING:

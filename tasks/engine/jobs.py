@@ -25,7 +25,7 @@ class StepFailedError(RuntimeError):
 
 
 class StepDiedError(StepFailedError):
-    """Its process ended without a result."""
+    """Its process, or one that trains for it, ended without a result."""
 
 
 class Beside(Protocol):
@@ -94,6 +94,8 @@ def run_whole(
         error = f"{what}: {beside.named(result['error'])}"
         if result["kind"] == "input":
             raise InputError(error)
+        if result["kind"] == "died":
+            raise StepDiedError(error)
         raise StepFailedError(f"{error} (log: {folder / 'log.txt'})")
     return [Metric(**metric) for metric in result["metrics"]]
 
@@ -209,6 +211,7 @@ def job_of(run: str, call: StepCall, code: StepCode, shards: "ShardsTold | None"
         "config": config,
         "understood": call.step.config.model_validate(config).model_dump(mode="json"),
         "withdrawn": call.withdrawn,
+        "among": None,
         "shards": None if shards is None else shards.model_dump(mode="json"),
         "vllm": None if call.vllm is None else call.vllm.model_dump(mode="json"),
         "outputs": {

@@ -21,7 +21,7 @@ from tasks.engine.call import StepCall
 from tasks.engine.execute import FlowIds, Outcome, execute
 from tasks.engine.meter import Meter
 from tasks.engine.processes import Workers
-from tasks.engine.remote.sent import Dispatch
+from tasks.engine.remote.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from tasks.engine.on_ray.shards import ShardsTold

@@ -41,15 +41,18 @@ def run_job(folder: Path, loaded: LoadedCode) -> int:
         if (declared.version, config.model_dump(mode="json")) != (job["version"], job["understood"]):
             raise RuntimeError(f"the step or its config is another one here than in its command: {_EDITED}")
         run = _step_run(declared, job, folder)
-        with _spreading(job, run, folder) as spread:
+        metrics: dict[str, float | Estimate] = {}
+        with _among(job), _spreading(job, run, folder) as spread:
             before = set(loaded.sources)
-            metrics = dict(declared.function(run, config))
+            metrics |= declared.function(run, config)
             metrics |= {} if spread is None else spread.measured()
         if more := sorted(path.name for path in loaded.sources if path not in before):
             raise RuntimeError(f"the step loaded {', '.join(more)}, which no import names: import it by its name")
     except BaseException as error:  # whatever it was, the flow must hear of it
         traceback.print_exc()
         kind = "input" if isinstance(error, InputError | ValueError) else "failure"
+        if isinstance(error, ChildProcessError):  # of a training: a process or a node is gone, and may not be again
+            kind = "died"
         message = f"{error}" if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         atomic_write(folder / "result.json", json.dumps({"error": message, "kind": kind}))
         return 1
@@ -86,6 +89,15 @@ def _spreading(job: dict[str, Any], run: StepRun, folder: Path) -> "AbstractCont
     from tasks.engine.on_ray.spread import spreading
 
     return spreading(job["shards"], run, folder, job["code"])
+
+
+def _among(job: dict[str, Any]) -> AbstractContextManager[None]:
+    """Among the nodes that train together; nothing of it is loaded where this is the only one."""
+    if job["among"] is None:
+        return nullcontext()
+    from tasks.engine.remote.among import Among, among
+
+    return among(Among.model_validate(job["among"]))
 
 
 def _sampler(told: dict[str, Any] | None) -> "VllmConfig | None":

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.cluster
 LONG = ("--set", "reward.epochs=16")  # long enough to be killed in the middle
 
 
-def config_of(folder: Path, *resources: str) -> Path:
+def config_of(folder: Path, *resources: str, recipe: str = POCKET) -> Path:
     """The pocket recipe with these resources, a line each."""
     path = folder / "pocket.yaml"
-    lines = [POCKET, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
+    lines = [recipe, *(["resources:"] if resources else []), *(f"  {line}" for line in resources), ""]
     path.write_text("\n".join(lines))
     return path
 
@@ -44,11 +44,11 @@ def finished(copy_of_first_run: Callable[[], Home], ray_cluster: RayCluster, s3:
     return home
 
 
-def choose(home: Home, *resources: str) -> None:
+def choose(home: Home, *resources: str, recipe: str = POCKET) -> None:
     """Have the run done with these resources from now on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALTER_HOME", str(home.folder))
-        remember(load_config(config_of(home.folder.parent, *resources)))
+        remember(load_config(config_of(home.folder.parent, *resources, recipe=recipe)))
 
 
 @pytest.mark.conformance(
@@ -197,6 +197,38 @@ def test_a_shard_whose_worker_is_killed_is_done_again_alone_and_both_attempts_ar
     again = finished.halter("rerun", "V1", "rejection-sample", *sets, "--json")
     assert again.code == 0, again.err
     assert finished.head("dataset/candidates@V1") == drawn != before["dataset/candidates@V1"]
+
+
+@pytest.mark.conformance(
+    "how many nodes train changes what they make", equation="tasks.engine.on_ray.driver:Groups.place"
+)
+def test_trainings_over_two_nodes_make_what_two_processes_here_make_also_where_one_node_is_killed(
+    finished: Home, ray_cluster: RayCluster
+) -> None:
+    """SFT is spread over them; of the reward model's training all that the second one does is killed."""
+    once = "batch_size: 1, sequence_length: 384, epochs: 1}"
+    twice = once.replace("1", "2", 1)
+    reward = POCKET.replace("batch_size: 1, max_length", "processes: 2, epochs: 4, batch_size: 2, max_length")
+    sft = POCKET.replace("sft: {", "sft: {processes: 2, sharded: true, ").replace(once, twice)
+    for order, step, asset, recipe in (
+        (("V1", "safety-reward"), "train_safety_reward", "model/reward-safety@V1", reward),
+        (("V0", "sft"), "sft", "model/policy@V0", sft),
+    ):
+        choose(finished, recipe=recipe)
+        here = finished.halter("rerun", *order, "--json")
+        assert here.code == 0, here.err
+        made, before = finished.head(asset), len(finished.runs())
+        choose(finished, f"{step}: {{ray: '{ray_cluster.address}', nodes: 2}}", recipe=recipe)
+        with begun(finished, "rerun", *order, "--json") as process:
+            if step != "sft":
+                wait_for(lambda: finished.runs()[-1][2] == "running", "the step", 120)
+                wait_for(lambda: hit(ray_cluster.second, "tasks.engine.worker"), "its process there", 60)
+            _, said = process.communicate(timeout=240)
+            assert process.returncode == 0, f"{said}\n{ray_cluster.second.log()}"
+        assert "trained on 2 nodes: " in said
+        assert [run[2] for run in finished.runs()[before:]] == ["crashed"] * (step != "sft") + ["succeeded"]
+        assert finished.head(asset) == made
+    wait_for(lambda: in_bucket(read_places(finished.folder / "pocket").objects, "steps/") == [], "silence", 60)
 
 
 @pytest.mark.soak

@@ -20,7 +20,7 @@ from flows.recipe.config import load_config
 from flows.recipe.resources_config import ResourceConfig
 from flows.session import remember, stored_config
 from tests.flows.pool_bench import SENT, Pool, a_worker, config_of
-from tests.flows.recipe_runs import ROOT, Finished, Home, ask, begun
+from tests.flows.recipe_runs import POCKET, ROOT, Finished, Home, ask, begun
 from tests.s3_server import S3Server, keys
 from tests.tasks.bench import wait_for
 
@@ -176,6 +176,46 @@ def test_a_job_of_slurm_whose_time_is_up_is_queued_again_and_its_step_sent_to_th
         _, said = process.communicate(timeout=400)
         assert process.returncode == 0, f"{said}\n{pool.log()}"
     assert [run[2] for run in finished.runs()[-2:]] == ["crashed", "succeeded"]
+
+
+def test_a_training_over_two_nodes_is_done_by_a_worker_on_each_and_makes_what_two_processes_here_make(
+    finished: Home, tmp_path: Path
+) -> None:
+    """The script of Slurm starts them; what is `srun` there begins both on this machine here."""
+    recipe = POCKET.replace("sft: {", "sft: {processes: 2, ")
+    recipe = recipe.replace("batch_size: 1, sequence_length: 384, epochs: 1}", "batch_size: 2, sequence_length: 384}")
+    path = finished.folder.parent / "pocket.yaml"
+
+    def chosen(resources: str) -> None:
+        path.write_text(f"{recipe}\nresources: {{{resources}}}\n")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HALTER_HOME", str(finished.folder))
+            remember(load_config(path))
+
+    chosen("")
+    here = finished.halter("rerun", "V0", "sft", "--json")
+    assert here.code == 0, here.err
+    made = finished.head("model/policy@V0")
+    chosen("sft: {work_pool: gpu, nodes: 2}")
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "srun").write_text('#!/bin/bash\nwhile [ "${1#-}" != "$1" ]; do shift 2; done\n"$@" &\n"$@" &\nwait\n')
+    (bin / "srun").chmod(0o755)
+    variables = {
+        "POOL": "gpu",
+        "SLURM_JOB_ID": "7",
+        "SLURM_NNODES": "2",
+        "HALTER_NODE_ADDRESS": "127.0.0.1",
+        "PATH": os.pathsep.join((str(bin), str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    script = ROOT / "deployments" / "slurm.sbatch"
+    with a_worker(finished, path, tmp_path / "gpu", "gpu", script=script, variables=variables) as pool:
+        there = finished.halter("rerun", "V0", "sft", "--json")
+        assert there.code == 0, f"{there.err}\n{pool.log()}"
+        assert [run["name"] for run in pool.runs()] == ["sft V0", "sft V0, node 2"]
+    assert "trained on 2 nodes: " in there.err
+    assert "did several of these beside each other" in there.err
+    assert finished.head("model/policy@V0") == made
 
 
 def working(home: Home, folder: Path, code: Path | None = None) -> AbstractContextManager[Pool]:

@@ -1,5 +1,6 @@
 """Where steps are done, as the config says it: what is refused, and before what."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,16 @@ from flows.recipe.changed_values import with_values
 from flows.recipe.config import RunConfig, load_config
 from flows.recipe.plan import build_plan
 from flows.recipe.resources_config import WorkerConfig
-from flows.resources import _shards, check_ready, check_resources, dispatch_of, needs_of, pools_of, resource_of
+from flows.resources import (
+    _check_nodes,
+    _shards,
+    check_ready,
+    check_resources,
+    dispatch_of,
+    needs_of,
+    pools_of,
+    resource_of,
+)
 from tasks.engine.on_ray.cluster import Cluster, Needs
 from tasks.engine.on_ray.driver import waits_for
 from tests.flows.recipe_runs import POCKET
@@ -60,6 +70,14 @@ def test_what_is_said_of_a_step_comes_before_the_default(config: RunConfig) -> N
         ({"sft": {"work_pool": "gpu", "gpus": 1}}, "gpus can be asked of a Ray cluster alone: give its address in ray"),
         ({"sft": {"ray": "ray://head:10001"}}, r"resources\.sft\.ray"),
         ({"sft": {"ray": "head:6379", "cpus": 0}}, r"resources\.sft\.cpus"),
+        ({"sft": {"nodes": 2}}, "nodes are workers of a work pool or of a Ray cluster: give work_pool or ray"),
+        ({"sft": {"work_pool": "gpu", "nodes": 0}}, r"resources\.sft\.nodes"),
+        ({"default": {"work_pool": "gpu", "nodes": 2}}, r"resources\.default\.nodes: say it of each training"),
+        ({"evaluate": {"work_pool": "gpu", "nodes": 2}}, r"resources\.evaluate\.nodes: evaluate trains nothing"),
+        (
+            {"train_safety_reward": {"work_pool": "gpu", "nodes": 2}},
+            r"resources\.train_safety_reward\.nodes: 2 nodes cannot share reward\.processes 1: make it a multiple of 2",
+        ),
     ],
 )
 def test_what_is_no_place_of_a_step_is_refused_by_name(config: RunConfig, resources: Any, words: str) -> None:
@@ -137,3 +155,41 @@ def test_shards_are_of_steps_that_draw_and_those_of_the_default_of_no_others(con
         check_resources(sending(config, ppo=shards).resources, plan)
     with pytest.raises(InputError, match=r"resources\.evaluate\.shards\.ray"):
         sending(config, evaluate={"shards": {"gpus": 1}})
+
+
+@pytest.mark.conformance("how many nodes train changes what they make", equation="flows.resources:_check_nodes")
+def test_nodes_share_the_processes_of_a_training_evenly_and_are_no_part_of_it(config: RunConfig) -> None:
+    training = {"batch_size": 12, "processes": 6}
+    wide = with_values(config, {f"sft.{key}": value for key, value in training.items()}, "pocket.yaml")
+    plan = build_plan(wide)
+    for nodes in (2, 3, 6):
+        sent = sending(wide, sft={"work_pool": "gpu", "nodes": nodes, "wait_minutes": 2})
+        check_resources(sent.resources, plan)
+        assert {key: call.recipe() for key, call in build_plan(sent).items()} == {
+            key: call.recipe() for key, call in plan.items()
+        }
+    for nodes in (4, 12):
+        sent = sending(wide, sft={"work_pool": "gpu", "nodes": nodes})
+        with pytest.raises(
+            InputError, match=rf"{nodes} nodes cannot share sft\.processes 6: make it a multiple of {nodes}"
+        ):
+            check_resources(sent.resources, plan)
+
+
+def test_nodes_of_a_training_whose_answers_vllm_draws_are_refused(config: RunConfig) -> None:
+    call: Any = build_plan(with_values(config, {"ppo.processes": 2}, "pocket.yaml"))["V2", "ppo"]
+    _check_nodes(2, call)
+    training = call.config.training
+    drawn = training.sampling.model_copy(update={"sampler": "vllm-0.32.0"})
+    training = training.model_copy(update={"sampling": drawn})
+    call = replace(call, config=call.config.model_copy(update={"training": training}))
+    with pytest.raises(InputError, match=r"resources\.ppo\.nodes: the answers of ppo are drawn by vLLM"):
+        _check_nodes(2, call)
+
+
+def test_for_what_nodes_that_begin_together_wait_is_said_with_their_number() -> None:
+    words = "cpus 4, gpus 8 on each of 2 nodes, which"
+    assert waits_for({"CPU": 4.0, "GPU": 8.0}, 1, 3, 2) == (
+        f"{words} 1 of its 3 nodes could give: it waits until others join, or ask for less"
+    )
+    assert waits_for({"CPU": 4.0, "GPU": 8.0}, 2, 3, 2) == f"{words} 2 of its 3 nodes could give, busy now"

@@ -58,12 +58,23 @@ class Cluster:
         with self._lock:
             self._started()
 
-    def begin(self, name: str, module: str, told: Any, needs: Needs, *, stays: bool = False) -> str:
+    def begin(
+        self,
+        name: str,
+        module: str,
+        told: Any,
+        needs: Needs,
+        *,
+        stays: bool = False,
+        group: tuple[str, int, int] | None = None,
+    ) -> str:
         """Have `python -m MODULE` started by a worker, and hand it `told`; gives what its state is asked by. With
-        `stays` that process is there for the worker's next task, too. Raises InputError where the cluster cannot be
-        reached."""
+        `stays` that process is there for the worker's next task, too. `group`: its name, the task's number in it, and
+        how many there are: they begin when there is room for all, each on a node of its own. Raises InputError where
+        the cluster cannot be reached."""
         task = uuid.uuid4().hex
-        asked = {"task": task, "name": name, "module": module, "told": told, "stays": stays, **vars(needs)}
+        asked = {"task": task, "name": name, "module": module, "told": told, "stays": stays, "group": group}
+        asked |= vars(needs)
         with self._lock:
             process = self._started()
             self._told[task] = Told("SCHEDULED", "")

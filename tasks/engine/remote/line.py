@@ -22,12 +22,13 @@ class FlowGoneError(RuntimeError):
 
 
 class Line:
-    """Use as a context. Progress, points and the log go every second, together; `say` goes at once. `log` is the file
-    whose new lines are passed on, `tell` hears of them as well."""
+    """Use as a context. Progress, points and the log go every second, together; `say` goes at once. `tell` hears of the
+    log as well. `part` of the step speaks."""
 
-    def __init__(self, bucket: Bucket, prefix: str, log: Path, tell: Callable[[str], None]) -> None:
-        self._bucket, self._prefix, self._log, self._tell = bucket, prefix, log, tell
-        self._read = log.stat().st_size if log.exists() else 0
+    def __init__(self, bucket: Bucket, prefix: str, tell: Callable[[str], None], part: int = 0) -> None:
+        self._bucket, self._prefix, self._tell, self._part = bucket, prefix, tell, part
+        self._log: Path | None = None
+        self._read = 0
         self._waiting, self._sending = threading.Lock(), threading.Lock()
         self._progress: tuple[float, str] | None = None
         self._points: list[Number] = []
@@ -47,6 +48,11 @@ class Line:
         if isinstance(self._fault, FlowGoneError):  # the flow may have cleared before the last words
             with suppress(StoreError):
                 self._bucket.delete([key for key, _ in self._bucket.listed(self._prefix)])
+
+    def follow(self, log: Path) -> None:
+        """Pass on the lines that are written to this file from now on."""
+        with self._waiting:
+            self._log, self._read = log, log.stat().st_size if log.exists() else 0
 
     def look(self) -> None:
         """Raises FlowGoneError where nobody listens any more, and StoreError where the bucket is out of reach."""
@@ -107,6 +113,8 @@ class Line:
             self._send(Said(progress=progress, points=tuple(points), log=log))
 
     def _new_lines(self) -> str:
+        if self._log is None:
+            return ""
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read)
@@ -120,5 +128,5 @@ class Line:
     def _send(self, what: Said) -> None:
         with self._sending:
             self._count += 1
-            self._bucket.create(f"{self._prefix}{said(self._count)}", what.model_dump_json().encode())
+            self._bucket.create(f"{self._prefix}{said(self._count, self._part)}", what.model_dump_json().encode())
             self._spoke = time.monotonic()

@@ -3,6 +3,10 @@
     steps/FINGERPRINT/SENDING/order          what is to be done             says/000001 …   what the other side says
     steps/FINGERPRINT/SENDING/alive          touched while the flow waits   out/SHA256      files of rows that it made
 
+and of a step that trains on several nodes
+
+    steps/FINGERPRINT/SENDING/meeting        where the first one listens    part-1/says/…   what the second one says
+
 The flow puts and removes all of it: where `order` or `alive` are gone, nobody waits any more. What comes back is taken
 for what a stranger says: of these types and within these bounds, or refused.
 """
@@ -87,6 +91,8 @@ class Order(Message):
     code_version: str
     cache_gb: float | None = None
     energy_country: str | None = None
+    nodes: int = Field(default=1, ge=1)  # parts that it has, each of which is told of this order
+    wait_seconds: float = Field(default=0.0, ge=0)  # so long they wait for each other
 
 
 class Code(Message):
@@ -185,6 +191,6 @@ def read(message: type[_MessageType], reader: Readable, size: int, most: int = M
         raise UnreadableError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def said(number: int) -> str:
-    """The key of the message with this number, from 1."""
-    return f"says/{number:06d}"
+def said(number: int, part: int = 0) -> str:
+    """The key of the message of a part with this number, from 1."""
+    return f"{f'part-{part}/' if part else ''}says/{number:06d}"

@@ -17,18 +17,20 @@ from data_store.content.objects import file_sha256
 from data_store.content.publishing import Checkouts, files_in
 from data_store.errors import InputError, StoreError
 from data_store.files import remove_stale
-from data_store.locks import locked
+from data_store.locks import try_lock, unlock
 from data_store.records import Metric
 from tasks.engine.code import code_version
 from tasks.engine.jobs import StepDiedError, StepFailedError, check_written, run_whole
 from tasks.engine.meter import Meter
 from tasks.engine.processes import Ended, WorkerDiedError, Workers
+from tasks.engine.remote.among import Among
 from tasks.engine.remote.line import Line
 from tasks.engine.remote.messages import Code, Failed, File, Made, Number, Order, Said
 from tasks.engine.step import NOTES
 
 _KEPT_SECONDS = 7 * 86400.0  # what nobody has used for so long goes
 _LOCK_SECONDS = 600.0
+_SECONDS_BETWEEN_TRIES = 0.2
 
 
 class OtherCodeError(InputError):
@@ -43,14 +45,17 @@ def carry_out(
     host: str,
     meter: Meter,
     tell: Callable[[str], None],
+    part: int = 0,
 ) -> str:
-    """Do a step in `root`; gives in a sentence what came of it, for whoever looks at this machine. The flow is told all
-    of it on its line: `prefix` is where the order lies. `tell` hears of the step's log. Raises FlowGoneError where
-    nobody waits for the step any more."""
-    folder = root / "work" / prefix.split("/")[1]
-    with Line(objects.bucket, prefix, folder / "log.txt", tell) as line, _alone(folder, line):
+    """Do a step in `root`, or a part of it; gives in a sentence what came of it, for whoever looks at this machine. The
+    flow is told all of it on its line: `prefix` is where the order lies. `tell` hears of the step's log. Raises
+    FlowGoneError where nobody waits for the step any more."""
+    with (
+        Line(objects.bucket, prefix, tell, part) as line,
+        _alone(root / "work" / prefix.split("/")[1], prefix, order.nodes, line) as folder,
+    ):
         try:
-            made = _done(order, objects, prefix, root, folder, host, meter, line)
+            made = _done(order, objects, prefix, part, root, folder, host, meter, line)
         except (InputError, StepFailedError, StoreError, WorkerDiedError) as error:
             line.look()  # where nobody listens, this is why
             died = isinstance(error, StepDiedError | WorkerDiedError)
@@ -59,13 +64,14 @@ def carry_out(
             return f"failed: {error}"
         line.say(Said(made=made))
         shutil.rmtree(folder, ignore_errors=True)
-    return f"made {', '.join(made.outputs)}"
+    return f"made {', '.join(made.outputs)}" if made.outputs else f"took part as node {part + 1} of {order.nodes}"
 
 
 def _done(
     order: Order,
     objects: BucketObjects,
     prefix: str,
+    part: int,
     root: Path,
     folder: Path,
     host: str,
@@ -83,6 +89,11 @@ def _done(
         _say_code(order, workers, host, line)
         places = _laid_out(order, tidied(Checkouts(root / "checkouts", root / "tmp", objects)), line)
         job = order.job | {"inputs": places}
+        if order.nodes > 1:
+            among = Among(
+                part=part, nodes=order.nodes, wait_seconds=order.wait_seconds, objects=str(objects), order=prefix
+            )
+            job |= {"among": among.model_dump(mode="json")}
         what = f"{order.step} of {order.part}"
         meter.begin(prefix)
         metrics = run_whole(workers, job, folder, what, line, line.progress, line.points, on_end)
@@ -90,6 +101,8 @@ def _done(
     finally:
         meter.end(prefix)
         workers.close()
+    if part:
+        return Made(metrics=(), outputs={}, processor_seconds=spent, energy=_numbers(list(drawn)))
     line.progress(1.0, "sending what it made")
     check_written(what, order.job["outputs"], folder / "out")
     outputs = {}
@@ -167,13 +180,36 @@ def _numbers(metrics: list[Metric]) -> tuple[Number, ...]:
 
 
 @contextmanager
-def _alone(folder: Path, line: Line) -> Iterator[None]:
-    """One sending of a step at a time: an earlier one, whose flow has gone, comes to its end first."""
+def _alone(first: Path, prefix: str, nodes: int, line: Line) -> Iterator[Path]:
+    """The folder for the work of one sending of a step at a time: an earlier one, whose flow has gone, comes to its end
+    before. Parts of one sending that are done side by side here have a folder each. Raises StoreError as locks do."""
     line.progress(0.0, "waiting for an earlier attempt on the same machine to end")
-    with locked(folder.with_suffix(".lock"), exclusive=True, wait_seconds=_LOCK_SECONDS):
+    deadline = time.monotonic() + _LOCK_SECONDS
+    folders = [first, *(first.with_name(f"{first.name}.{number}") for number in range(1, nodes))]
+    while (taken := _free(folders, prefix)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(f"{first}: an earlier attempt has not ended for {_LOCK_SECONDS:g} s")
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+    folder, lock = taken
+    try:
         folder.mkdir(exist_ok=True)
+        line.follow(folder / "log.txt")
         line.progress(0.0, "loading its code")
-        yield
+        yield folder
+    finally:
+        unlock(lock)
+
+
+def _free(folders: list[Path], prefix: str) -> tuple[Path, int] | None:
+    """The first folder that nobody has, and its lock; None while another sending has one."""
+    for folder in folders:
+        path = Path(f"{folder}.lock")
+        if (lock := try_lock(path, exclusive=True)) is not None:
+            path.write_text(prefix)
+            return folder, lock
+        if path.read_text() != prefix:
+            return None
+    return None
 
 
 def prepared(root: Path) -> Path:

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,10 @@ from tasks.engine.code import code_version
 from tasks.engine.jobs import StepFailedError, job_of
 from tasks.engine.processes import Ended, StepCode
 from tasks.engine.reading import Progress
+from tasks.engine.remote.dispatch import OVER, CancelledError, Dispatch, StepLostError, error_of
 from tasks.engine.remote.messages import (
     SILENT_SECONDS,
     Code,
-    Failed,
     File,
     Made,
     Order,
@@ -37,6 +36,7 @@ from tasks.engine.remote.messages import (
     read,
     said,
 )
+from tasks.engine.remote.others import OtherParts
 from tasks.engine.remote.returned import lay_down
 
 if TYPE_CHECKING:
@@ -46,31 +46,8 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_TOUCHES = 10.0
 _SECONDS_BETWEEN_QUESTIONS = 5.0
-_OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 Points = Callable[[Sequence[Metric]], None]
-
-
-class StepLostError(StepFailedError):
-    """The machine or the process that did a step has gone; it may be sent again."""
-
-
-class CancelledError(StepFailedError):
-    """Somebody has cancelled the step where it is done."""
-
-
-@dataclass(frozen=True)
-class Dispatch:
-    """How a step is sent to another machine, to `worker` in words: `start` has one told of the order (its prefix in the
-    bucket) and gives what its state is asked by; `state` gives (type, message) of it; `end` says that nobody needs it
-    any more."""
-
-    worker: str
-    attempts: int
-    energy_country: str | None
-    start: Callable[[StepCall, str], str]
-    state: Callable[[str], tuple[str, str]]
-    end: Callable[[str], None]
 
 
 def bucket_of(store: Store) -> "BucketObjects":
@@ -115,6 +92,7 @@ class Sent:
         self._host: str | None = None
         self._notes: list[str] = []
         self._over = False
+        self._others = OtherParts(self._objects.bucket, self._prefix, dispatch, self._what)
         self._made: Made | None = None
 
     def __enter__(self) -> "Sent":
@@ -125,6 +103,7 @@ class Sent:
             self._clear()
         if self._run and not self._over:
             self._dispatch.end(self._run)
+        self._others.end()
 
     def begin(self, inputs: Sequence[RunInput], code: StepCode) -> Code:
         """Send the step, and wait until a worker has begun with it; gives the code that it has. Raises InputError for
@@ -134,7 +113,8 @@ class Sent:
         order = self._order(inputs, code)
         bucket.touch(f"{self._prefix}alive")
         bucket.create(f"{self._prefix}order", order.model_dump_json().encode())
-        self._run = self._dispatch.start(self._call, self._prefix)
+        self._run = self._dispatch.start(self._call, self._prefix, 0)
+        self._others.begin(self._call)
         self._on_progress(0.0, f"waiting for {self._dispatch.worker}")
         while True:
             heard = self._next_said()
@@ -151,9 +131,10 @@ class Sent:
         """Listen until it has ended; gives the metrics, those of energy too. Raises as `run_whole` does."""
         while self._made is None:
             self._take(self._next_said(), on_points)
-        on_end(Ended(0, self._made.processor_seconds))
-        lay_down(self._made, self._folder, self._notes)
-        return [each.metric for each in (*self._made.metrics, *self._made.energy)]
+        self._others.finish()
+        on_end(Ended(0, self._made.processor_seconds + self._others.processor_seconds))
+        lay_down(self._made, self._folder, [*self._notes, *self._others.notes(self._where)])
+        return [each.metric for each in (*self._made.metrics, *self._others.with_energy(self._made.energy))]
 
     def outputs(self) -> Mapping[str, Publication]:
         """What it made, verified, as content of the store. Raises StepLostError for what is not there."""
@@ -194,6 +175,8 @@ class Sent:
             code_version=code_version(code.files),
             cache_gb=self._store.places.cache_gb,
             energy_country=self._dispatch.energy_country,
+            nodes=self._dispatch.nodes,
+            wait_seconds=self._dispatch.wait_seconds,
         )
 
     def _next_said(self) -> Said:
@@ -203,6 +186,7 @@ class Sent:
             if self._stopped():
                 raise KeyboardInterrupt("stopped together with its flow")
             self._keep_alive()
+            self._others.look()
             reader = self._objects.bucket.read(f"{self._prefix}{said(self._next)}")
             if reader is not None:
                 try:
@@ -231,15 +215,9 @@ class Sent:
             self._on_progress(fraction, f"{text} (on {self._host})" if self._host else text)
         if heard.failed is not None:
             self._over = True
-            raise self._error(heard.failed)
+            raise error_of(heard.failed, self._where)
         if heard.made is not None:
             self._over, self._made = True, heard.made
-
-    def _error(self, failed: Failed) -> Exception:
-        text = f"{failed.message} (on {self._where})"
-        if failed.kind == "died":
-            return StepLostError(text)
-        return InputError(text) if failed.kind == "input" else StepFailedError(text)
 
     def _lost(self) -> Exception:
         self._over = True
@@ -257,7 +235,7 @@ class Sent:
             self._heard = time.monotonic()
             if why:
                 self._on_progress(0.0, f"waiting for {self._dispatch.worker}: {why}")
-        return kind in _OVER
+        return kind in OVER
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._touched > _SECONDS_BETWEEN_TOUCHES:

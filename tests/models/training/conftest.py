@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,6 +83,11 @@ def launch(gqa_policy: Path, reward_folders: dict[str, Path], adapter_folders: d
         *,
         die_before: str | None = None,
         checkpoint_seconds: float = 1e-6,
+        nodes: int = 1,
+        absent: Sequence[int] = (),
+        addresses: Sequence[str] | None = None,
+        networks: Sequence[str] = (),
+        wait_seconds: float = 60.0,
         **changes: Any,
     ) -> int:
         job: dict[str, Any] = {
@@ -92,6 +97,11 @@ def launch(gqa_policy: Path, reward_folders: dict[str, Path], adapter_folders: d
             "reward": str((adapter_folders if trainer == "ppo on one base" else reward_folders)["gqa"]),
             "die_before": die_before,
             "checkpoint_seconds": checkpoint_seconds,
+            "nodes": nodes,
+            "absent": list(absent),
+            "addresses": addresses or ["127.0.0.1"] * nodes,
+            "networks": list(networks),
+            "wait_seconds": wait_seconds,
             "changes": changes,
         }
         stdin.write(json.dumps(job) + "\n")

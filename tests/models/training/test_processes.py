@@ -21,10 +21,10 @@ TWO = SFTConfig(batch_size=2, processes=2)
 
 
 @data_parallel
-def add_up(value: float, config: SFTConfig, *, folder: Path, reporter: Reporter, fails: str = "") -> dict[str, float]:
+def add_up(value: float, config: SFTConfig, *, work: Path, reporter: Reporter, fails: str = "") -> dict[str, float]:
     """The sum of value · (rank + 1) over all processes; the second one fails as asked, while the first waits for it."""
     state = PartialState(cpu=True)
-    (folder / str(state.process_index)).write_text(str(os.getpid()))
+    (work / str(state.process_index)).write_text(str(os.getpid()))
     reporter.log(f"this is process {state.process_index}")
     if state.process_index == 1:
         if fails == "input":
@@ -48,7 +48,7 @@ def test_the_main_process_alone_reports_and_its_metrics_come_back(tmp_path: Path
             with (tmp_path.with_suffix(".txt")).open("a") as file:
                 file.write(text + "\n")
 
-    metrics = add_up(1.5, TWO, folder=tmp_path, reporter=OnPaper())
+    metrics = add_up(1.5, TWO, work=tmp_path, reporter=OnPaper())
     assert (metrics["total"], metrics["processes"]) == (4.5, 2)
     assert tmp_path.with_suffix(".txt").read_text() == "this is process 0\n"
     assert metrics["pid"] == pids(tmp_path)[0]
@@ -58,13 +58,13 @@ def test_the_main_process_alone_reports_and_its_metrics_come_back(tmp_path: Path
 
 def test_where_one_process_fails_its_error_comes_back_and_the_others_end(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'fine' is no rating"):
-        add_up(1.5, TWO, folder=tmp_path, reporter=Recorder(), fails="input")
+        add_up(1.5, TWO, work=tmp_path, reporter=Recorder(), fails="input")
     assert not any(map(is_alive, pids(tmp_path)))
 
 
 def test_where_one_process_is_killed_the_error_says_which(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="training process 2 of 2 ended with code -9"):
-        add_up(1.5, TWO, folder=tmp_path, reporter=Recorder(), fails="killed")
+    with pytest.raises(ChildProcessError, match="training process 2 of 2 ended with code -9"):
+        add_up(1.5, TWO, work=tmp_path, reporter=Recorder(), fails="killed")
     assert not any(map(is_alive, pids(tmp_path)))
 
 
@@ -73,7 +73,7 @@ def test_the_processes_go_with_the_one_that_started_them(tmp_path: Path) -> None
     gc.collect()  # what other tests left must not be collected in a fork, where its threads are missing
     child = os.fork()
     if child == 0:
-        add_up(1.5, TWO, folder=tmp_path, reporter=Recorder(), fails="never ends")
+        add_up(1.5, TWO, work=tmp_path, reporter=Recorder(), fails="never ends")
         os._exit(0)
     wait_for(lambda: len(list(tmp_path.iterdir())) == 2, "both processes")
     wait_for(lambda: all(path.read_text() for path in tmp_path.iterdir()), "their ids")

@@ -23,10 +23,11 @@ from tasks.engine.call import StepCall
 from tasks.engine.execute import Outcome
 from tasks.engine.jobs import StepFailedError
 from tasks.engine.meter import NO_METER
+from tasks.engine.remote.dispatch import CancelledError, Dispatch, StepLostError
 from tasks.engine.remote.line import FlowGoneError
 from tasks.engine.remote.messages import File, Made, Order, Said, UnreadableError, read, said
 from tasks.engine.remote.received import carry_out, prepared
-from tasks.engine.remote.sent import CancelledError, Dispatch, Sent, StepLostError
+from tasks.engine.remote.sent import Sent
 from tests.s3_server import keys
 from tests.tasks.bench import Bench, call_of, wait_for
 from tests.tasks.little_steps import (
@@ -59,7 +60,7 @@ class OtherMachine:
             "a worker of pool gpu", attempts, None, self.start, lambda run: self.states[run], self.ended.append
         )
 
-    def start(self, _call: StepCall, prefix: str) -> str:
+    def start(self, _call: StepCall, prefix: str, part: int) -> str:
         self.prefixes.append(prefix)
         self.states[prefix] = ("RUNNING", "")
         self.threads.append(threading.Thread(target=self._run, args=(prefix,)))
