@@ -77,6 +77,7 @@ SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 RELIABILITY = "tests/models/algorithms/test_reliability.py::"
 MEASURED = "tests/tasks/test_measure_reward_models.py::"
 CORPUS = "tests/data_store/corpus/test_filtering.py::"
+SIDE_BY_SIDE = "tests/data_store/corpus/test_side_by_side.py::"
 LANGUAGE = "tests/data_store/corpus/test_language.py::"
 PERSONAL = "tests/data_store/corpus/test_personal_data.py::"
 TABLE = "tests/data_store/catalog/test_journal_table.py::"
@@ -2644,21 +2645,38 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "near duplicates are told by a band alone",
         "data_store/corpus/near_duplicates.py",
-        "if similarity(self._sketches[document], other) >= self._config.near_duplicate_similarity:",
+        "if similarity(sketch, other) >= self._config.near_duplicate_similarity:",
         "if len(other):",
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
     ),
     Mutation(
         "dropped documents are compared with, too",
         "data_store/corpus/filtering.py",
-        """                break
-        else:
-            for comparison in comparisons:
-                comparison.keep(index)""",
-        """                break
-        for comparison in comparisons:
-            comparison.keep(index)""",
+        "            dropped.append(of.repeating(row, doc_id, source, *repeated))\n            continue\n",
+        "            dropped.append(of.repeating(row, doc_id, source, *repeated))\n",
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
+    ),
+    Mutation(
+        "what one process judges is not compared with what another one does",
+        "data_store/corpus/filtering.py",
+        "write(*_compared(each, comparisons, counts))",
+        "write(*_compared(each, [of.comparison(config, Path(tempfile.mkdtemp()), share) for of in CORPUS_FILTERS], "
+        "counts))",
+        (SIDE_BY_SIDE + "test_a_duplicate_across_the_border_of_two_processes_is_dropped_whichever_is_done_first",),
+    ),
+    Mutation(
+        "what is done first comes first, whichever came in before",
+        "data_store/corpus/processes.py",
+        "yield self._result(taken)",
+        "yield self._result(min(self._finished, default=taken))",
+        ("tests/data_store/corpus/test_processes.py::test_results_come_in_the_order_of_the_items_and_nothing_is_left",),
+    ),
+    Mutation(
+        "what is done waits for its turn without a bound",
+        "data_store/corpus/processes.py",
+        "given - taken < _AT_ONCE * self._most and ",
+        "",
+        ("tests/data_store/corpus/test_processes.py::test_two_items_a_process_are_read_ahead_and_no_more",),
     ),
     Mutation(
         "the annealed part is read by the weights of the rest",
@@ -2685,7 +2703,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a stage of the filter is told what came before it, not what it left",
-        "data_store/corpus/filtering.py",
+        "data_store/corpus/counts.py",
         "            documents, characters = left\n",
         "",
         ("tests/tasks/test_filter_corpus.py::test_each_file_is_counted_before_and_after_each_stage",),

@@ -210,6 +210,7 @@ def job_of(run: str, call: StepCall, code: StepCode, shards: "ShardsTold | None"
         "understood": call.step.config.model_validate(config).model_dump(mode="json"),
         "withdrawn": call.withdrawn,
         "shards": None if shards is None else shards.model_dump(mode="json"),
+        "processes": call.processes,
         "vllm": None if call.vllm is None else call.vllm.model_dump(mode="json"),
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}

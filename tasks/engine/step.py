@@ -148,7 +148,8 @@ class StepInput:
 class StepRun:
     """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to. `roles`
     are the inputs that the step declares: another one is a slip of the pen, and no optional input that is not there.
-    `vllm`: how the server is reached that draws, where the config has one."""
+    `vllm`: how the server is reached that draws, where the config has one. `processes`: on so many of this machine the
+    step may do what comes out the same on any number; None leaves it to the step."""
 
     def __init__(
         self,
@@ -162,8 +163,9 @@ class StepRun:
         roles: Collection[str] | None = None,
         withdrawn: Iterable[tuple[str, str]] = (),
         vllm: "VllmConfig | None" = None,
+        processes: int | None = None,
     ) -> None:
-        self.name, self.part, self.seed, self.vllm = name, part, seed, vllm
+        self.name, self.part, self.seed, self.vllm, self.processes = name, part, seed, vllm, processes
         self._inputs, self._outputs, self._folder, self._roles = inputs, outputs, folder, roles
         self._withdrawn = frozenset(withdrawn)
         self._reported = self._reached = 0.0
