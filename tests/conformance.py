@@ -545,6 +545,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that may hold little more than 15 MB take",
         ),
         Row(
+            "a document that repeats one which another process judges is kept",
+            "three processes judge a document each, and the copy, the shouted copy and the near copy go with the first "
+            "one's name; of documents of every reason rows, order, counts and examples are those of one process",
+        ),
+        Row(
             "Ctrl-C is taken for a failure, and the next run begins",
             "a signal in the middle of a query of DuckDB arrives as KeyboardInterrupt, and the next query is answered",
         ),

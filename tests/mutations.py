@@ -2665,13 +2665,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         (SIDE_BY_SIDE + "test_a_duplicate_across_the_border_of_two_processes_is_dropped_whichever_is_done_first",),
     ),
     Mutation(
-        "what is done first comes first, whichever came in before",
-        "data_store/corpus/processes.py",
-        "yield self._result(taken)",
-        "yield self._result(min(self._finished, default=taken))",
-        ("tests/data_store/corpus/test_processes.py::test_results_come_in_the_order_of_the_items_and_nothing_is_left",),
-    ),
-    Mutation(
         "what is done waits for its turn without a bound",
         "data_store/corpus/processes.py",
         "given - taken < _AT_ONCE * self._most and ",
