@@ -545,6 +545,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that may hold little more than 15 MB take",
         ),
         Row(
+            "the number of processes makes another version of the corpus",
+            "the plans of a run without filter.processes and with 3 have the same recipe of every step, and the filter "
+            "alone is told",
+        ),
+        Row(
             "a document that repeats one which another process judges is kept",
             "three processes judge a document each, and the copy, the shouted copy and the near copy go with the first "
             "one's name; of documents of every reason rows, order, counts and examples are those of one process",

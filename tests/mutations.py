@@ -2660,7 +2660,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "what one process judges is not compared with what another one does",
         "data_store/corpus/filtering.py",
         "write(*_compared(each, comparisons, counts))",
-        "write(*_compared(each, [of.comparison(config, Path(tempfile.mkdtemp()), share) for of in CORPUS_FILTERS], "
+        "write(*_compared(each, [of.comparison(config, Path(tempfile.mkdtemp()), 0) for of in CORPUS_FILTERS], "
         "counts))",
         (SIDE_BY_SIDE + "test_a_duplicate_across_the_border_of_two_processes_is_dropped_whichever_is_done_first",),
     ),

@@ -43,6 +43,16 @@ def processes_for(wanted: int | None, config: FilterConfig) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), MOST_OF_USE, config.memory_mb // MEMORY_A_PROCESS))
 
 
+def group_characters(config: FilterConfig, processes: int) -> int:
+    """How many characters of documents are judged together."""
+    return max(1, 2 * _share(config) // _BYTES_A_CHARACTER // processes)
+
+
+def _share(config: FilterConfig) -> int:
+    """Bytes: two of the four that there are, for the documents at hand; one for each of two indexes of kept ones."""
+    return config.memory_mb * 1_000_000 // 4
+
+
 def filter_documents(
     documents: Iterable[pa.RecordBatch],
     config: FilterConfig,
@@ -67,11 +77,10 @@ def filter_documents(
     counts = FilterCounts(dropped=dict.fromkeys(REASONS if quality is None else WITH_QUALITY, 0))
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halter-filter-")))
-        share = config.memory_mb * 1_000_000 // 4
-        given = map(packed, groups(documents, max(1, 2 * share // _BYTES_A_CHARACTER // processes)))
+        given = map(packed, groups(documents, group_characters(config, processes)))
         judge = partial(judged, config=config, quality=quality)
         found = stack.enter_context(closing(in_order(judge, given, processes, scratch)))
-        comparisons = [each.comparison(config, scratch, share) for each in CORPUS_FILTERS]
+        comparisons = [each.comparison(config, scratch, _share(config)) for each in CORPUS_FILTERS]
         for comparison in comparisons:
             stack.enter_context(closing(comparison))
         for each in found:

@@ -40,6 +40,7 @@ def job(folder: Path, function: str, changes: dict[str, Any] | None = None, **co
         "run": "pocket",
         "withdrawn": [],
         "vllm": None,
+        "processes": None,
         "shards": None,
         "outputs": {"text": {"kind": "model", "rows": None}},
     }
