@@ -31,7 +31,7 @@ MEMORY_A_PROCESS = 64
 """Of `memory_mb`, that it is worth having one more: with less, the documents at hand are so few that what a group of
 them costs beside its documents counts."""
 MOST_OF_USE = 8
-"""Of more than these the one that compares cannot keep up: it has a sixth of the work (docs/log.md)."""
+"""Of more than these the one that compares cannot keep up: it has a fifth to an eighth of the work (docs/log.md)."""
 Write = Callable[[pa.Table, pa.Table], None]
 
 
