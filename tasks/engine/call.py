@@ -67,6 +67,11 @@ class StepCall:
         """(part, step name)."""
         return self.part, self.step.name
 
+    @property
+    def spreads(self) -> bool:
+        """Whether it draws, scores or judges in shards, which may be done elsewhere."""
+        return self.step.spreads(self) if callable(self.step.spreads) else self.step.spreads
+
     def of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         """All that is read of one kind."""
         return tuple(each for given in self.inputs.values() for each in given if isinstance(each, kind))

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Input:
     """One input: the kind of its assets ('file' for a file or folder outside the store), and the kind of its rows where
-    they are data sets. The plan may leave out what is `optional`, and give several of what may be `many`."""
+    they are data sets. The plan may leave out what is `optional`, and give several of what may be `many`. `is_model`: a
+    folder outside the store that holds a model, which shards elsewhere may open."""
 
     kind: str
     rows: str | None = None
     optional: bool = False
     many: bool = False
+    is_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Step:
 
     `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these. `headline` is the
     one that stands for the step in a grid. `about` says in a sentence what it does, `tags` group it with others.
-    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out. `spreads`: it draws or
-    scores in shards, which may be done elsewhere.
+    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out. `spreads`: it draws,
+    scores or judges in shards, which may be done elsewhere; of some calls alone where it is told by the call.
     """
 
     name: str
@@ -87,7 +89,7 @@ class Step:
     about: str
     tags: tuple[str, ...] = ()
     takes_in: Entry = field(default=nothing_enters, repr=False)
-    spreads: bool = False
+    spreads: "bool | Callable[[StepCall], bool]" = field(default=False, repr=False)
 
     @property
     def module(self) -> str:
@@ -106,7 +108,7 @@ def step(
     metrics: Iterable[str] | Measured = (),
     tags: tuple[str, ...] = (),
     takes_in: Entry = nothing_enters,
-    spreads: bool = False,
+    spreads: "bool | Callable[[StepCall], bool]" = False,
 ) -> Callable[[StepFunction], Step]:
     """Declare a step under its function's name. The function returns the metrics of the run by name, as numbers or as
     estimates; `metrics` names those that gates know. Raises ValueError for rows that are passed on from an input that
