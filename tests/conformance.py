@@ -721,6 +721,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "nine shards are those of as many here",
         ),
         Row(
+            "where a folder judges changes what it says",
+            "a chat model's folder on this machine's disk judges in two shards on a Ray cluster, and the judgements "
+            "are those of two shards here, with the same fingerprint",
+        ),
+        Row(
             "a lost shard costs the whole step",
             "whose worker is killed is sent again alone, as often as the config says; one that put its result before "
             "it was lost has that one result; both attempts are counted in the journal",
