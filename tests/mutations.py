@@ -2672,6 +2672,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("tests/data_store/corpus/test_processes.py::test_two_items_a_process_are_read_ahead_and_no_more",),
     ),
     Mutation(
+        "elsewhere a verdict is read with its letters exchanged",
+        "tasks/engine/on_ray/shard_work.py",
+        "VerdictTokens(shard.verdict.before, shard.verdict.ids)",
+        "VerdictTokens(shard.verdict.before, (shard.verdict.ids[1], shard.verdict.ids[0]))",
+        (SPREAD + "test_what_shards_elsewhere_give_is_what_shards_here_give",),
+    ),
+    Mutation(
+        "how many processes judge documents is part of what made a version",
+        "flows/recipe/filter_row.py",
+        "return FilterConfig(**only(FilterConfig, at.config.filter))",
+        "return at.config.filter",
+        (
+            "tests/flows/recipe/test_filter_row.py::"
+            "test_how_many_processes_judge_is_told_to_the_step_and_stands_in_no_fingerprint",
+        ),
+    ),
+    Mutation(
         "the annealed part is read by the weights of the rest",
         "models/training/mix.py",
         "np.where(numbers < self.turn, first, last)",
