@@ -43,6 +43,7 @@ def chosen(home: Home, folder: Path, **resources: object) -> Plan:
 
 def judged_here(home: Home, judge: Path, config: BaseModel, folder: Path) -> str:
     """The version of the judgements that this process makes of the same questions."""
+    folder.mkdir()
     roles = {"questions": "dataset/evaluation-questions@V1", "prompts": "dataset/prompts@base"}
     inputs = {role: home.store.checkout(home.head(asset)) for role, asset in roles.items()}
     run = step_run(folder, inputs={**inputs, "judge": judge}, outputs=dict(judge_answers.outputs))
