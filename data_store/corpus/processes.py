@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -27,7 +26,7 @@ that are not taken yet, done or not."""
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], processes: int, folder: Path) -> Generator[R, None, None]:
-    """`map(function, items)` on so many processes, as far as there are items; of a single one, and with 1, in this
+    """`map(function, items)` on so many processes, as far as there are items; the first one, and with 1 all, in this
     process. Close it to end them.
 
     `items` is read in this process, at most two items a process ahead of what is taken. This process must not have used
@@ -37,12 +36,11 @@ def in_order(function: Callable[[T], R], items: Iterable[T], processes: int, fol
     """
     left = iter(items)
     first = list(_next(left))
-    second = list(_next(left)) if processes > 1 else []
-    left = chain(first, second, left)
-    if not second:
+    yield from map(function, first)  # here: what is loaded for it is there for all that are forked
+    if processes == 1:
         yield from map(function, left)
-        return
-    yield from _Processes(function, processes, folder).results(left)
+    else:
+        yield from _Processes(function, processes, folder).results(left)
 
 
 def _next(left: Iterator[T]) -> Iterator[T]:
@@ -75,12 +73,12 @@ class _Processes:
         is_over = False
         try:
             while True:
-                while not is_over and given - taken < _AT_ONCE * self._most and (worker := self._free()) is not None:
+                while not is_over and given - taken < _AT_ONCE * self._most and self._has_room():
                     item = list(_next(left))
                     is_over = not item
                     for each in item:
                         _write(self._folder / f"item-{given}", each)
-                        self._give(worker, given)
+                        self._give(self._free(), given)
                         given += 1
                 if taken == given:
                     return
@@ -91,13 +89,16 @@ class _Processes:
                 each.process.kill()
                 each.process.join()
 
-    def _free(self) -> "_Worker | None":
-        """The process that has the fewest items, a new one before any has to wait; None where all have enough."""
+    def _has_room(self) -> bool:
         self._hear(timeout=0)
+        return len(self._workers) < self._most or any(each.items < _AT_ONCE for each in self._workers)
+
+    def _free(self) -> _Worker:
+        """The process that has the fewest items, a new one before any has to wait."""
         worker = min(self._workers, key=lambda each: each.items, default=None)
-        if (worker is None or worker.items) and len(self._workers) < self._most:
+        if worker is None or (worker.items and len(self._workers) < self._most):
             return self._start()
-        return worker if worker is not None and worker.items < _AT_ONCE else None
+        return worker
 
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("fork")

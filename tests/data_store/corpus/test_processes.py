@@ -36,17 +36,16 @@ def test_results_come_in_the_order_of_the_items_and_nothing_is_left(count: int, 
     assert psutil.Process().children() == []
 
 
-def test_a_single_item_is_done_here_and_no_process_starts_that_has_nothing_to_do(tmp_path: Path) -> None:
+def test_the_first_item_is_done_here_and_no_process_starts_that_has_nothing_to_do(tmp_path: Path) -> None:
     def where(_: int) -> int:
         time.sleep(0.05)
         return os.getpid()
 
     assert results(where, [0], 3, tmp_path) == [os.getpid()]
     assert set(results(where, [0, 1], 1, tmp_path)) == {os.getpid()}
-    found = results(where, [0, 1], 3, tmp_path)
-    assert len(set(found)) == 2
-    assert os.getpid() not in found
-    assert len(set(results(where, range(9), 3, tmp_path))) == 3
+    here, there = results(where, [0, 1], 3, tmp_path)
+    assert here == os.getpid() != there
+    assert len(set(results(where, range(10), 3, tmp_path))) == 1 + 3
 
 
 def test_two_items_a_process_are_read_ahead_and_no_more(tmp_path: Path) -> None:
@@ -83,11 +82,13 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(tmp_path: Path) -> None:
         def __init__(self, one: int, two: int) -> None:
             super().__init__(f"{one} and {two}")
 
-    def fails(_: int) -> int:
-        raise OwnError(1, 2)
+    def fails(item: int) -> int:
+        if item == 1:
+            raise OwnError(1, 2)
+        return item
 
     with pytest.raises(RuntimeError, match="OwnError: 1 and 2"):
-        results(fails, range(2), 2, tmp_path)
+        results(fails, range(3), 2, tmp_path)
 
 
 def test_what_reading_the_items_raises_ends_the_processes(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_what_reading_the_items_raises_ends_the_processes(tmp_path: Path) -> Non
 
 def test_a_process_that_is_killed_is_named_with_its_signal(tmp_path: Path) -> None:
     def dies(item: int) -> int:
-        if item == 1:
+        if item == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.05)
         return item
@@ -136,7 +137,7 @@ def test_the_processes_go_with_the_one_that_started_them(how: signal.Signals, tm
     command = [sys.executable, "-c", GOES_ON, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0) as parent:
         assert parent.stdout is not None
-        assert parent.stdout.readline() == b"one\n"
+        assert [parent.stdout.readline() for _ in range(2)] == [b"one\n"] * 2  # the first one is done by itself
         children = psutil.Process(parent.pid).children()
         assert len(children) == 2
         if how == signal.SIGINT:
