@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data_store.corpus.filtering import filter_documents, mended
+from data_store.corpus.filtering import filter_documents
+from data_store.corpus.judged import mended
 from data_store.corpus.registry import FilterConfig
 from data_store.reading.readers import read_documents
 from data_store.rows import row_kind

@@ -17,7 +17,8 @@ import pyarrow as pa
 from benchmarks.filter_examples import CONFIG, copyright_files, decisions, sets
 from benchmarks.filter_languages import joined, labelled, manual_pages, messages
 from data_store.corpus.batch import Batch
-from data_store.corpus.filtering import filter_documents, mended
+from data_store.corpus.filtering import filter_documents
+from data_store.corpus.judged import mended
 from data_store.corpus.language import LanguageConfig, OtherLanguage
 from data_store.corpus.personal_data import MaskPersonalData, PersonalDataConfig
 from data_store.corpus.registry import FilterConfig

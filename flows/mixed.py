@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_store.corpus.filtering import OTHER_SOURCES
+from data_store.corpus.counts import OTHER_SOURCES
 from data_store.errors import InputError
 from data_store.figures import figure
 from data_store.names import AssetName

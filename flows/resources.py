@@ -60,9 +60,12 @@ def check_resources(resources: Resources, plan: Plan) -> None:
             if name in STEPS:
                 raise InputError(f"resources.{name}: the plan of this run has no step {name}: take it out")
             raise InputError(f"resources: there is no step {name!r}{did_you_mean(name, [*planned, DEFAULT])}")
-        if resource.shards is not None and not STEPS[name].spreads:
-            able = ", ".join(sorted(step for step in planned if STEPS[step].spreads))
-            raise InputError(f"resources.{name}.shards: {name} neither draws nor scores in shards: {able} do")
+        spread = {step for (_, step), call in plan.items() if call.spreads}
+        if resource.shards is not None and name not in spread:
+            able = ", ".join(sorted(spread))
+            raise InputError(
+                f"resources.{name}.shards: {name} neither draws, scores nor judges in shards with a model: {able} do"
+            )
         for (part, step), call in plan.items():
             if step == name and resource.nodes > 1:
                 _check_nodes(resource.nodes, call)
@@ -184,7 +187,7 @@ def shards_of(session: "Session", call: StepCall) -> "ShardsTold | None":
 
 
 def _shards(resources: Resources, call: StepCall) -> ShardsConfig | None:
-    return resource_of(resources, call).shards if call.step.spreads else None
+    return resource_of(resources, call).shards if call.spreads else None
 
 
 def _on_ray(cluster: Cluster, resource: ResourceConfig, place: Mapping[str, str], country: str | None) -> Dispatch:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from data_store.corpus.batch import Batch
+from data_store.corpus.counts import file_of
 from data_store.corpus.describing import ALL_FILES, UNKNOWN, Shares
-from data_store.corpus.filtering import file_of
 from data_store.estimate import Estimate
 from data_store.figures import percent
 from models.algorithms.intervals import wilson_interval

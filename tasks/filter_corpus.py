@@ -5,7 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_store.corpus.filtering import Example, SourceCounts, filter_documents
+from data_store.corpus.counts import Example, FilterCounts, SourceCounts
+from data_store.corpus.filtering import filter_documents, processes_for
 from data_store.corpus.quality import LOW_QUALITY, QualityJudge
 from data_store.corpus.registry import CHANGED, REASONS, FilterConfig
 from data_store.figures import figure, percent
@@ -47,13 +48,18 @@ def _metrics(call: StepCall) -> tuple[str, ...]:
 def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
     """Keep what is fit for pretraining; write what was dropped, and why, beside it."""
     quality = _open_quality(run)
+    done, all_documents = 0, len(run.each_row("documents"))
     with run.writing_rows("corpus") as keep, run.writing_rows("dropped") as drop:
 
         def write(kept: pa.Table, dropped: pa.Table) -> None:
+            nonlocal done
             keep(kept)
             drop(dropped)
+            done += len(kept) + len(dropped)
+            run.progress(done / all_documents, f"{figure(done)} of {figure(all_documents)} documents")
 
-        counts = filter_documents(run.record_batches("documents", _ROWS_AT_ONCE), config, write, quality)
+        rows = run.record_batches("documents", _ROWS_AT_ONCE)
+        counts = filter_documents(rows, config, write, quality, processes_for(run.processes, config))
     run.table(
         "dropped",
         [
@@ -72,7 +78,7 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
         "kept": float(counts.kept),
         **{f"dropped/{reason}": float(count) for reason, count in counts.dropped.items()},
         **{f"changed/{what}": float(count) for what, count in counts.changed.items()},
-        **({} if quality is None else {"quality_left_alone": float(_tell_left_alone(run, quality))}),
+        **({} if quality is None else {"quality_left_alone": float(_tell_left_alone(run, counts))}),
     }
 
 
@@ -87,9 +93,9 @@ def _open_quality(run: StepRun) -> QualityJudge | None:
     return open_judge(folder)
 
 
-def _tell_left_alone(run: StepRun, quality: QualityJudge) -> int:
+def _tell_left_alone(run: StepRun, counts: FilterCounts) -> int:
     """How many documents no classifier was asked about."""
-    found = quality.left_alone
+    found = counts.left_alone
     if found:
         told = ", ".join(f"{language} {figure(count)}" for language, count in found.most_common(8))
         run.note(f"quality: no classifier for {figure(found.total())} documents, which are left alone: {told}")

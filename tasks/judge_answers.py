@@ -37,6 +37,7 @@ def _metrics(call: "StepCall") -> Iterator[str]:
     headline=JUDGED.name,
     about="Has a judge of evaluations judge the answers of one policy.",
     tags=("evaluation",),
+    spreads=lambda call: not call.inputs.keys().isdisjoint(("judge", "gold_reward")),
 )
 def judge_answers(run: StepRun, config: JudgeAnswersConfig) -> Measurements:
     """A row for each question, also for those that the judge gave no answer to. Raises InputError where it answered

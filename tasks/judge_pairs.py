@@ -30,6 +30,7 @@ def _judges(config: JudgeStepConfig, _sources: Files, what: str, name: str) -> b
     headline="judged",
     about="Has a language model judge its share of the pairs.",
     tags=("data",),
+    spreads=lambda call: "judge" in call.inputs,
 )
 def judge_pairs(run: StepRun, config: JudgePairsConfig) -> Mapping[str, float]:
     """Judgements of this judge's share of the pairs, and what was refused, by name and counted."""

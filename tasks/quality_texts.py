@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_store.commands import halter
 from data_store.corpus.describing import language_in
-from data_store.corpus.filtering import mended
+from data_store.corpus.judged import mended
 from data_store.corpus.quality import CHARACTERS
 from data_store.errors import InputError
 from data_store.reading.readers import read_documents

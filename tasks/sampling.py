@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.generation import Request, Response
     from models.samplers.served import ServedPolicy
     from models.training.policy_server import PolicyServer
+    from models.verdicts import VerdictTokens
 
 Speaker = Union["nn.Module", "ServedPolicy"]
 """Who answers for a policy: the model itself, or a server."""
@@ -168,3 +169,32 @@ def score(
     for group, scores in zip(groups, scored, strict=True):
         found |= zip(group.members, scores, strict=True)
     return [found[i] for i in range(len(rows))]
+
+
+def verdict_odds(
+    judge: "nn.Module",
+    rows: Sequence[Sequence[int]],
+    tokens: "VerdictTokens",
+    pad_id: int,
+    config: SamplingConfig,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[float]:
+    """Of each question, given as ids, log p(first letter) - log p(second letter) by the judge, in order."""
+    from models.devices import use_threads
+    from models.shards import map_shards
+    from tasks.engine.on_ray.active import active
+    from tasks.engine.on_ray.shard_work import odds_of
+
+    use_threads(config.threads)
+    heard = on_progress or _unheard
+    if not rows:
+        return []
+    if (spread := active()) is not None and (opened := spread.models([judge])) is not None:
+        alone = [[row] for row in rows]
+        said = spread.score(opened, alone, config, pad_id=pad_id, reward=judge, on_progress=heard, tokens=tokens)
+        return [odds for ((odds,),) in said]
+
+    def part(mine: Sequence[Sequence[int]], shard: int) -> list[float]:
+        return odds_of(judge, mine, tokens, pad_id, config.batch_size, heard if shard == 0 else _unheard)
+
+    return map_shards(part, rows, config.shards)

@@ -550,6 +550,16 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "that may hold little more than 15 MB take",
         ),
         Row(
+            "the number of processes makes another version of the corpus",
+            "the plans of a run without filter.processes and with 3 have the same recipe of every step, and the filter "
+            "alone is told",
+        ),
+        Row(
+            "a document that repeats one which another process judges is kept",
+            "three processes judge a document each, and the copy, the shouted copy and the near copy go with the first "
+            "one's name; of documents of every reason rows, order, counts and examples are those of one process",
+        ),
+        Row(
             "Ctrl-C is taken for a failure, and the next run begins",
             "a signal in the middle of a query of DuckDB arrives as KeyboardInterrupt, and the next query is answered",
         ),
@@ -734,6 +744,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             "the pocket recipe with its trainings on a Ray cluster, and with the shards of rejection sampling and of "
             "the evaluations there, makes every asset as one machine makes it; responses and scores of one, three and "
             "nine shards are those of as many here",
+        ),
+        Row(
+            "where a folder judges changes what it says",
+            "a chat model's folder on this machine's disk judges in two shards on a Ray cluster, and the judgements "
+            "are those of two shards here, with the same fingerprint",
         ),
         Row(
             "a lost shard costs the whole step",

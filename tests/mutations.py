@@ -79,6 +79,7 @@ SANDBOX = "tests/tasks/sandbox/test_sandbox.py::"
 RELIABILITY = "tests/models/algorithms/test_reliability.py::"
 MEASURED = "tests/tasks/test_measure_reward_models.py::"
 CORPUS = "tests/data_store/corpus/test_filtering.py::"
+SIDE_BY_SIDE = "tests/data_store/corpus/test_side_by_side.py::"
 LANGUAGE = "tests/data_store/corpus/test_language.py::"
 PERSONAL = "tests/data_store/corpus/test_personal_data.py::"
 TABLE = "tests/data_store/catalog/test_journal_table.py::"
@@ -2663,21 +2664,48 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "near duplicates are told by a band alone",
         "data_store/corpus/near_duplicates.py",
-        "if similarity(self._sketches[document], other) >= self._config.near_duplicate_similarity:",
+        "if similarity(sketch, other) >= self._config.near_duplicate_similarity:",
         "if len(other):",
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
     ),
     Mutation(
         "dropped documents are compared with, too",
         "data_store/corpus/filtering.py",
-        """                break
-        else:
-            for comparison in comparisons:
-                comparison.keep(index)""",
-        """                break
-        for comparison in comparisons:
-            comparison.keep(index)""",
+        "            dropped.append(of.repeating(row, doc_id, source, *repeated))\n            continue\n",
+        "            dropped.append(of.repeating(row, doc_id, source, *repeated))\n",
         (CORPUS + "test_of_a_chain_of_near_duplicates_each_that_no_kept_one_is_like_stays",),
+    ),
+    Mutation(
+        "what one process judges is not compared with what another one does",
+        "data_store/corpus/filtering.py",
+        "write(*_compared(each, comparisons, counts))",
+        "write(*_compared(each, [of.comparison(config, Path(tempfile.mkdtemp()), 0) for of in CORPUS_FILTERS], "
+        "counts))",
+        (SIDE_BY_SIDE + "test_a_duplicate_across_the_border_of_two_processes_is_dropped_whichever_is_done_first",),
+    ),
+    Mutation(
+        "what is done waits for its turn without a bound",
+        "data_store/corpus/processes.py",
+        "given - taken < _AT_ONCE * self._most and ",
+        "",
+        ("tests/data_store/corpus/test_processes.py::test_two_items_a_process_are_read_ahead_and_no_more",),
+    ),
+    Mutation(
+        "elsewhere a verdict is read with its letters exchanged",
+        "tasks/engine/on_ray/shard_work.py",
+        "VerdictTokens(shard.verdict.before, shard.verdict.ids)",
+        "VerdictTokens(shard.verdict.before, (shard.verdict.ids[1], shard.verdict.ids[0]))",
+        (SPREAD + "test_what_shards_elsewhere_give_is_what_shards_here_give",),
+    ),
+    Mutation(
+        "how many processes judge documents is part of what made a version",
+        "flows/recipe/filter_row.py",
+        "return FilterConfig(**only(FilterConfig, at.config.filter))",
+        "return at.config.filter",
+        (
+            "tests/flows/recipe/test_filter_row.py::"
+            "test_how_many_processes_judge_is_told_to_the_step_and_stands_in_no_fingerprint",
+        ),
     ),
     Mutation(
         "the annealed part is read by the weights of the rest",
@@ -2704,7 +2732,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a stage of the filter is told what came before it, not what it left",
-        "data_store/corpus/filtering.py",
+        "data_store/corpus/counts.py",
         "            documents, characters = left\n",
         "",
         ("tests/tasks/test_filter_corpus.py::test_each_file_is_counted_before_and_after_each_stage",),

@@ -1,6 +1,6 @@
 """The same text as an earlier document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,8 +14,12 @@ class ExactDuplicates(CorpusFilter):
 
     reasons = {"exact_duplicate": "the same text but for case and white space as a kept document"}
 
+    def marks(self, batch: Batch, documents: Sequence[int], config: SampleConfig) -> Mapping[int, bytes]:
+        """A 128-bit hash of the normalised text."""
+        return {index: _key(batch.plain_text(index)) for index in documents}
+
     def comparison(self, config: SampleConfig, folder: Path, memory_bytes: int) -> Comparison:
-        """By a 128-bit hash of the normalised text."""
+        """By these hashes."""
         return _Texts(folder, memory_bytes)
 
 
@@ -23,21 +27,15 @@ class _Texts(Comparison):
     def __init__(self, folder: Path, memory_bytes: int) -> None:
         self._index = open_index(folder / "texts.sqlite", memory_bytes)
         self._index.execute("CREATE TABLE texts (key BLOB PRIMARY KEY, doc_id TEXT) WITHOUT ROWID")
-        self._batch, self._keys = Batch((), (), (), 0), dict[int, bytes]()
 
-    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
-        """Their hashes."""
-        self._batch = batch
-        self._keys = {index: _key(batch.plain_text(index)) for index in documents}
-
-    def repeats(self, document: int) -> str | None:
+    def repeats(self, mark: bytes) -> str | None:
         """The document of this hash."""
-        found = self._index.execute("SELECT doc_id FROM texts WHERE key = ?", [self._keys[document]]).fetchone()
+        found = self._index.execute("SELECT doc_id FROM texts WHERE key = ?", [mark]).fetchone()
         return None if found is None else f"of {found[0]}"
 
-    def keep(self, document: int) -> None:
+    def keep(self, doc_id: str, mark: bytes) -> None:
         """Under its hash."""
-        self._index.execute("INSERT INTO texts VALUES (?, ?)", [self._keys[document], self._batch.ids[document]])
+        self._index.execute("INSERT INTO texts VALUES (?, ?)", [mark, doc_id])
 
     def close(self) -> None:
         """Let the file go."""

@@ -60,19 +60,15 @@ class DocumentFilter(Filter, ABC):
 
 
 class Comparison(ABC):
-    """Documents held against those that were kept before. What it remembers lies on the disk."""
+    """Documents, by their marks, held against those that were kept before. What it remembers lies on the disk."""
 
     @abstractmethod
-    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
-        """These of the batch will be asked for, in this order."""
+    def repeats(self, mark: Any) -> str | None:
+        """What a document repeats of kept documents, as the detail of its being dropped; None keeps it."""
 
     @abstractmethod
-    def repeats(self, document: int) -> str | None:
-        """What it repeats of kept documents, as the detail of its being dropped; None keeps it."""
-
-    @abstractmethod
-    def keep(self, document: int) -> None:
-        """No filter has dropped it: later ones are compared with it."""
+    def keep(self, doc_id: str, mark: Any) -> None:
+        """No filter has dropped the document that was asked about last: later ones are compared with it."""
 
     @abstractmethod
     def close(self) -> None:
@@ -80,7 +76,13 @@ class Comparison(ABC):
 
 
 class CorpusFilter(Filter, ABC):
-    """Compares documents that no filter before has dropped with those that are kept."""
+    """Compares documents that no filter before has dropped with those that are kept. Marks are made by several
+    processes, some documents at a time; one process compares them, in order."""
+
+    @abstractmethod
+    def marks(self, batch: Batch, documents: Sequence[int], config: Any) -> Mapping[int, Any]:
+        """What is compared of each of these of the batch: it follows from the document alone, and can be pickled. One
+        without a mark is not compared."""
 
     @abstractmethod
     def comparison(self, config: Any, folder: Path, memory_bytes: int) -> Comparison:

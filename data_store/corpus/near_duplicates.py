@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ _SKETCH = 4096
 """How many 5-gram hashes of a document, the smallest, stand for it: all of most; else an error of .008 at most."""
 _CANDIDATES = 16
 Sketch = npt.NDArray[np.uint32]
+BandKeys = npt.NDArray[np.int64]
 
 
 class NearDuplicatesConfig(SampleConfig):
@@ -40,6 +41,26 @@ class NearDuplicates(CorpusFilter):
 
     reasons = {"near_duplicate": "by word 5-grams nearly the same as a kept document"}
 
+    def marks(
+        self, batch: Batch, documents: Sequence[int], config: NearDuplicatesConfig
+    ) -> Mapping[int, tuple[BandKeys, Sketch]]:
+        """Signature and sketch of the documents that have enough words."""
+        from rensa import RMinHash
+
+        grams = {
+            index: found
+            for index in documents
+            if batch.n_words[index] >= config.near_duplicate_min_words and len(found := _grams(batch, index))
+        }
+        if not grams:
+            return {}
+        ends = np.cumsum([len(found) for found in grams.values()])
+        offsets = np.concatenate(([0], ends)).astype(np.uint64)
+        flat = np.concatenate(list(grams.values()))
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, _SIGNATURE, _SEED).to_rows()
+        bands = _band_keys(np.array(matrix, np.uint64))
+        return {index: (keys, _sketch(found)) for (index, found), keys in zip(grams.items(), bands, strict=True)}
+
     def comparison(self, config: NearDuplicatesConfig, folder: Path, memory_bytes: int) -> Comparison:
         """With signatures and 5-grams on the disk."""
         return _Signatures(config, folder, memory_bytes)
@@ -56,55 +77,27 @@ class _Signatures(Comparison):
         self._index.execute("CREATE TABLE kept (document INTEGER PRIMARY KEY, doc_id TEXT, at INTEGER, n INTEGER)")
         self._file = (folder / "sketches").open("w+b", buffering=0)
         self._end, self._kept = 0, 0
-        self._batch = Batch((), (), (), 0)
-        self._bands: dict[int, list[int]] = {}
-        self._sketches: dict[int, Sketch] = {}
 
-    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
-        """Signatures and sketches of the documents that have enough words."""
-        from rensa import RMinHash
-
-        self._batch = batch
-        grams = {
-            index: found
-            for index in documents
-            if batch.n_words[index] >= self._config.near_duplicate_min_words and len(found := _grams(batch, index))
-        }
-        self._sketches = {index: _sketch(found) for index, found in grams.items()}
-        self._bands = {}
-        if grams:
-            ends = np.cumsum([len(found) for found in grams.values()])
-            flat = np.concatenate(list(grams.values()))
-            offsets = np.concatenate(([0], ends)).astype(np.uint64)
-            matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, _SIGNATURE, _SEED).to_rows()
-            self._bands = dict(zip(grams, _band_keys(np.array(matrix, np.uint64)).tolist(), strict=True))
-
-    def repeats(self, document: int) -> str | None:
+    def repeats(self, mark: tuple[BandKeys, Sketch]) -> str | None:
         """The most likely of the kept documents that share a band, if it is alike."""
-        if document not in self._bands:
-            return None
-        marks = ",".join("?" * _BANDS)
-        found = self._index.execute(f"SELECT document FROM bands WHERE key IN ({marks})", self._bands[document])  # noqa: S608
+        bands, sketch = mark
+        keys = ",".join("?" * _BANDS)
+        found = self._index.execute(f"SELECT document FROM bands WHERE key IN ({keys})", bands.tolist())  # noqa: S608
         for (candidate,), _ in Counter(found.fetchall()).most_common(_CANDIDATES):
             doc_id, at, n = self._index.execute(
                 "SELECT doc_id, at, n FROM kept WHERE document = ?", [candidate]
             ).fetchone()
             other = np.frombuffer(os.pread(self._file.fileno(), 4 * n, at), np.uint32)
-            if similarity(self._sketches[document], other) >= self._config.near_duplicate_similarity:
+            if similarity(sketch, other) >= self._config.near_duplicate_similarity:
                 return f"of {doc_id}"
         return None
 
-    def keep(self, document: int) -> None:
+    def keep(self, doc_id: str, mark: tuple[BandKeys, Sketch]) -> None:
         """Under those of its bands that no other has."""
-        if document not in self._bands:
-            return
-        sketch = self._sketches[document]
-        self._index.execute(
-            "INSERT INTO kept VALUES (?, ?, ?, ?)",
-            [self._kept, self._batch.ids[document], self._end, len(sketch)],
-        )
+        bands, sketch = mark
+        self._index.execute("INSERT INTO kept VALUES (?, ?, ?, ?)", [self._kept, doc_id, self._end, len(sketch)])
         self._index.executemany(
-            "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(key, self._kept) for key in self._bands[document]]
+            "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(key, self._kept) for key in bands.tolist()]
         )
         self._file.write(sketch.tobytes())
         self._end += sketch.nbytes
@@ -140,7 +133,7 @@ def _sketch(grams: Hashes) -> Sketch:
     return found[np.concatenate(([True], found[1:] != found[:-1]))][:_SKETCH]
 
 
-def _band_keys(signatures: Hashes) -> npt.NDArray[np.int64]:
+def _band_keys(signatures: Hashes) -> BandKeys:
     """(documents, bands): a 64-bit number for each band, its place included."""
     documents, width = len(signatures), _SIGNATURE // _BANDS
     placed = np.concatenate(

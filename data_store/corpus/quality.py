@@ -3,7 +3,7 @@ language; here it is asked of the documents that no other rule has dropped."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from data_store.corpus.batch import Batch
 from data_store.corpus.describing import language_in
@@ -16,27 +16,27 @@ Score = Callable[[Sequence[str]], Sequence[float]]
 """Of each text how surely it is a good one, in [0, 1]."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class QualityJudge:
-    """`scores` and `thresholds` by language. `left_alone` counts the documents of languages without a classifier."""
+    """`scores` and `thresholds` by language."""
 
     scores: Mapping[str, Score]
     thresholds: Mapping[str, float]
-    left_alone: Counter[str] = field(default_factory=Counter)
 
-    def drops(self, batch: Batch, documents: Sequence[int]) -> dict[int, str]:
-        """Those of these documents that are not good enough, with their score."""
+    def drops(self, batch: Batch, documents: Sequence[int]) -> tuple[dict[int, str], Counter[str]]:
+        """Those of these documents that are not good enough, with their score; and how many there are of each language
+        without a classifier."""
         of_language: dict[str, list[int]] = {}
         for index in documents:
             of_language.setdefault(language_in(batch, index), []).append(index)
-        found = {}
+        found, left_alone = dict[int, str](), Counter[str]()
         for language, mine in of_language.items():
             if language not in self.scores:
-                self.left_alone[language] += len(mine)
+                left_alone[language] += len(mine)
                 continue
             least = self.thresholds[language]
             scores = self.scores[language]([batch.texts[index][:CHARACTERS] for index in mine])
             for index, score in zip(mine, scores, strict=True):
                 if score < least:
                     found[index] = f"{language} {score:.2f}, below {least:.2f}"
-        return found
+        return found, left_alone

@@ -62,3 +62,15 @@ class FilterConfig(
         description="Memory for the documents at hand and for what kept ones are known by; what does not fit lies in "
         "temporary files. It changes the time, never the result.",
     )
+
+
+class FilterSectionConfig(FilterConfig):
+    """The same as a person writes it, with what decides nothing of the result."""
+
+    processes: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes of the step's machine that judge documents side by side; empty: as many as it has "
+        "processors, at most 8, and one for each 64 MB of memory_mb. No part of what made a version",
+    )

@@ -1,6 +1,6 @@
 """Lines that stand in many documents: menus, notices, the furniture that no list of phrases knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,21 @@ class RepeatedLines(CorpusFilter):
 
     reasons = {"repeated_lines": "mostly lines that stand in many documents that are kept"}
 
+    def marks(
+        self, batch: Batch, documents: Sequence[int], config: RepeatedLinesConfig
+    ) -> Mapping[int, tuple[Hashes, Numbers]]:
+        """The lines of each, 0 for one of few words, and their characters, where there are enough."""
+        found: dict[int, tuple[Hashes, Numbers]] = {}
+        for index in documents:
+            if batch.n_lines[index] < _LEAST_LINES or batch.is_code[index]:
+                continue
+            lines = batch.lines.of(index)
+            if lines.start == lines.stop:
+                continue
+            counted = batch.lines.n_words[lines] >= _LEAST_WORDS
+            found[index] = np.where(counted, batch.lines.hashes[lines], np.uint64(0)), batch.lines.characters[lines]
+        return found
+
     def comparison(self, config: RepeatedLinesConfig, folder: Path, memory_bytes: int) -> Comparison:
         """With counters of a fixed size."""
         return _LineCounts(config)
@@ -52,39 +67,21 @@ class _LineCounts(Comparison):
     def __init__(self, config: RepeatedLinesConfig) -> None:
         self._config = config
         self._counts = np.zeros((2, 1 << _BITS), np.uint8)
-        self._lines: dict[int, tuple[Hashes, Numbers]] = {}
-        self._seen: dict[int, Numbers] = {}
+        self._seen: Numbers = np.zeros(0, np.int64)
 
-    def prepare(self, batch: Batch, documents: Sequence[int]) -> None:
-        """The lines of each and their characters, where there are enough."""
-        self._lines, self._seen = {}, {}
-        for index in documents:
-            if batch.n_lines[index] < _LEAST_LINES or batch.is_code[index]:
-                continue
-            lines = batch.lines.of(index)
-            if lines.start == lines.stop:
-                continue
-            counted = batch.lines.n_words[lines] >= _LEAST_WORDS
-            hashes = np.where(counted, batch.lines.hashes[lines], np.uint64(0))
-            self._lines[index] = hashes, batch.lines.characters[lines]
-
-    def repeats(self, document: int) -> str | None:
+    def repeats(self, mark: tuple[Hashes, Numbers]) -> str | None:
         """The share of lines that many have."""
-        if document not in self._lines:
-            return None
-        hashes, characters = self._lines[document]
-        self._seen[document] = self._found(hashes)
-        often = (self._seen[document] >= self._config.repeated_line_documents) & (hashes != 0)
+        hashes, characters = mark
+        self._seen = self._found(hashes)
+        often = (self._seen >= self._config.repeated_line_documents) & (hashes != 0)
         share = float(characters[often].sum() / characters.sum())
         return f"repeated lines {share:.2f}" if share > self._config.max_repeated_line_share else None
 
-    def keep(self, document: int) -> None:
+    def keep(self, doc_id: str, mark: tuple[Hashes, Numbers]) -> None:
         """Count each of its lines once: a line that it has twice is set twice to the same."""
-        if document in self._lines:
-            hashes = self._lines[document][0]
-            more = np.minimum(self._seen[document] + 1, _MOST).astype(np.uint8)
-            for row, places in enumerate(self._places(hashes)):
-                self._counts[row, places] = np.maximum(self._counts[row, places], more)
+        more = np.minimum(self._seen + 1, _MOST).astype(np.uint8)
+        for row, places in enumerate(self._places(mark[0])):
+            self._counts[row, places] = np.maximum(self._counts[row, places], more)
 
     def close(self) -> None:
         """Nothing is open."""

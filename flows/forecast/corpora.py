@@ -1,5 +1,8 @@
 """What the steps of a corpus have to read, mend, judge and learn pieces from."""
 
+import math
+
+from data_store.corpus.filtering import MOST_OF_USE, group_characters, processes_for
 from flows.forecast.passes import Work
 from flows.forecast.place import At
 from flows.forecast.volumes import Volume, count
@@ -21,7 +24,14 @@ def reading(at: At) -> Work:
 def filtering(at: At) -> Work:
     """To ask a classifier of quality of each document takes as long as the rest of the filter (docs/log.md)."""
     times = 1 if at.config.quality is None else 2
-    return Work(records=at.volume.documents * times, characters=characters_of(at.volume) * times)
+    characters, of = characters_of(at.volume), at.config.filter
+    processes = processes_for(at.call.processes, of)
+    groups = math.ceil(characters / group_characters(of, processes))
+    return Work(
+        records=at.volume.documents * times,
+        characters=characters * times,
+        processes=max(1, min(processes, groups, MOST_OF_USE)),
+    )
 
 
 def learning_quality(at: At) -> Work:

@@ -10,7 +10,6 @@ from flows.forecast.place import At, answer_of, held_out_pairs, held_out_prompts
 from flows.forecast.volumes import characters_per_token
 from flows.recipe.judge_rows import judge_in_step
 from flows.recipe.lengths import limits
-from models.config import SamplingConfig
 from tasks.benchmarks.config import BenchmarkConfig
 from tasks.evaluation_judges.config import GOLD
 from tasks.evaluations.reward_shift import PROMPTS as SHIFT_PROMPTS
@@ -81,11 +80,7 @@ def judging(at: At) -> Work:
     for question, count in asked.items():
         said = at.volume.prompt_tokens + answer * (2 if question == "better" else 1)
         tokens = (len(around[question]) + said * at.volume.characters) / of_judge
-        passes.append(
-            scoring(
-                SamplingConfig(batch_size=judge.batch_size), 2 * count, tokens, 1, at.volume.prompts, head=1 / tokens
-            )
-        )
+        passes.append(scoring(judge.reading, 2 * count, tokens, 1, at.volume.prompts, head=1 / tokens))
     return Work(tuple(each for each in passes if each.count), read=1, judge=judge.folder)
 
 

@@ -137,7 +137,7 @@ def forecast(
     for place, group in enumerate(groups):
         works = [work_of(config, call, volume) for call in group]
         shapes = [shape if work.judge is None else shape_in(work.judge, "evaluate.judges") for work in works]
-        speeds = [speed(max((of.processes for of in work.passes), default=1), hardware) for work in works]
+        speeds = [speed(max((of.processes for of in work.passes), default=work.processes), hardware) for work in works]
         beside = [
             beside_passes(call, work, hardware, parameters(own))
             for call, work, own in zip(group, works, shapes, strict=True)

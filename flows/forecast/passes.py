@@ -85,6 +85,8 @@ class Work:
     """Models that it writes."""
     shards: int = 1
     """Processes over which what is trained is spread."""
+    processes: int = 1
+    """Processes that share what is done without a model."""
     judge: Path | None = None
     """The folder of the model that computes, where it is none of the run's."""
 

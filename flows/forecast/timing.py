@@ -50,7 +50,7 @@ class Beside:
 def beside_passes(call: StepCall, work: Work, hardware: Hardware, weights: float = 0.0) -> Beside:
     """By the clock there is also what the flow does for a step (`step_seconds`): its records, its publication. Each
     process of a training opens the models, of `weights` each, and reads all rows for itself; shards are forked for each
-    call that draws or scores."""
+    call that draws or scores. The corpus filter's forks cost next to nothing: they open nothing."""
     processes = max((each.processes for each in work.passes), default=1) if hardware.is_measured else 1
     once, of_row, of_character = ROW_SECONDS.get(call.step.name, (0.0, 0.0, 0.0))
     rows = once + work.records * of_row + work.characters * of_character
@@ -61,7 +61,8 @@ def beside_passes(call: StepCall, work: Work, hardware: Hardware, weights: float
         busy = starting * processes
     else:
         busy = starting + SHARD_SECONDS * sum(each.processes - 1 for each in work.passes if each.kind == "read")
-    return Beside(hardware.step_seconds + rows + (FORK_SECONDS if processes > 1 else 0.0), busy)
+    shared = rows / speed(work.processes, hardware)
+    return Beside(hardware.step_seconds + shared + (FORK_SECONDS if processes > 1 else 0.0), busy)
 
 
 def speed(processes: int, hardware: Hardware) -> float:

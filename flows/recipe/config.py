@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from data_store.commands import halter
-from data_store.corpus.registry import FilterConfig
+from data_store.corpus.registry import FilterSectionConfig
 from data_store.errors import InputError, StoreError
 from data_store.upkeep.retention import Retention
 from flows.recipe.data_config import DataConfig, check_data, resolved
@@ -101,7 +101,7 @@ class RunConfig(Config):
     annotator: AnnotatorConfig | None = Field(
         default=None, description="Judges pairs and answers; empty: people do (collect.people), or pairs are imported"
     )
-    filter: FilterConfig = Field(default=FilterConfig(), description="What stays in the corpus")
+    filter: FilterSectionConfig = Field(default=FilterSectionConfig(), description="What stays in the corpus")
     quality: QualityConfig | None = Field(
         default=None, description="A classifier of documents that the filter asks, too; empty: none"
     )

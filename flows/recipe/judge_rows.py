@@ -106,6 +106,7 @@ def _judging(judge: EvaluationJudgeConfig, sampled: bool, number: int) -> Row:
             kinds=() if judge.people is None else judge.people.kinds,
             batch_size=judge.batch_size,
             threads=judge.threads,
+            shards=judge.shards,
             compares=is_iteration(at) and judge.compares,
             against=_against(at, sampled) if judge.compares else _named(at, sampled),
             sampling=at.config.evaluate.sampling if judge.kind == GOLD else None,

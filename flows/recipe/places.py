@@ -72,7 +72,8 @@ def always(_at: Place) -> bool:
 class Row:
     """One step of the recipe: its config, what it reads and what its outputs are called, by role; the parts in which it
     is. Its seed is derived from its own name, or from that of `seed_of`. `after` are steps that must have ended well
-    before this one is worth its time."""
+    before this one is worth its time. `processes`: on how many of its machine it works, where that decides nothing of
+    the result; None leaves it to the step."""
 
     step: Step
     config: Callable[[Place], BaseModel]
@@ -81,6 +82,7 @@ class Row:
     when: Condition = always
     seed_of: Step | None = None
     after: tuple[Step, ...] = ()
+    processes: Callable[[Place], int | None] = lambda _at: None
 
 
 def section(name: str) -> Callable[[Place], BaseModel]:

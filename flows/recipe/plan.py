@@ -133,6 +133,7 @@ def _call(row: Row, at: Place) -> StepCall:
         outputs={role: AssetName(step.outputs[role].kind, name, at.part) for role, name in makes.items()},
         after=tuple(each.name for each in row.after),
         vllm=server_of(at.config, config),
+        processes=row.processes(at),
     )
 
 

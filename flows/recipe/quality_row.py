@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from data_store.corpus.registry import FilterConfig
 from flows.recipe.conditions import has_quality
 from flows.recipe.places import Place, Row, here, only, where
 from tasks.engine.reading import Incoming
@@ -26,7 +27,7 @@ def _training(at: Place) -> QualityStepConfig:
         positives=_choices(section.positives),
         negatives=_choices(section.negatives),
         files=tuple(len(each.files) for each in section.sources),
-        filter=at.config.filter,
+        filter=FilterConfig(**only(FilterConfig, at.config.filter)),
     )
 
 

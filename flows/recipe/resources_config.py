@@ -42,8 +42,8 @@ class WorkerConfig(Config):
 
 
 class ShardsConfig(WorkerConfig):
-    """Where the shards of a step's drawing and scoring are done: `sampling.shards` of the step's section says how many
-    there are, and is part of what made a version; this is not."""
+    """Where the shards of a step's drawing, scoring and judging are done: `sampling.shards` of the step's section, or
+    `shards` of a judge, says how many there are, and is part of what made a version; this is not."""
 
     ray: str = Field(
         max_length=300,
@@ -74,7 +74,7 @@ class ResourceConfig(WorkerConfig):
         default=30, gt=0, le=1e5, description="With nodes: so long those that have come wait for the others"
     )
     shards: ShardsConfig | None = Field(
-        default=None, description="Where what it draws and scores is done, in shards; empty: where the step is"
+        default=None, description="Where what it draws, scores and judges is done, in shards; empty: where the step is"
     )
 
     @field_validator("work_pool")

@@ -38,6 +38,7 @@ from flows.recipe.conditions import (
 from flows.recipe.context_row import CONTEXT_ROW
 from flows.recipe.data_rows import FIT_ROW, IMPORT_ROW, IMPORTED
 from flows.recipe.demonstration_rows import OWN_ANSWERS_ROW, SFT_ROW, demonstrations
+from flows.recipe.filter_row import FILTER_ROW
 from flows.recipe.final_stages.stage import stages
 from flows.recipe.judge_rows import CLASSIFIER_ROW, is_judge
 from flows.recipe.places import (
@@ -64,7 +65,7 @@ from flows.recipe.places import (
     under_adapters,
     where,
 )
-from flows.recipe.quality_row import QUALITY, QUALITY_ROW
+from flows.recipe.quality_row import QUALITY_ROW
 from flows.recipe.reward_test_rows import MEASURING_ROW, REWARD_TESTS, TESTS_ROW
 from flows.recipe.similar_row import SIMILAR_ROW
 from flows.recipe.step_configs import (
@@ -89,7 +90,6 @@ from tasks.draw_pairs import draw_pairs
 from tasks.engine.step import Step
 from tasks.evaluate import evaluate, evaluate_sampled
 from tasks.extend_prompts import extend_prompts
-from tasks.filter_corpus import filter_corpus
 from tasks.fine_tune import FineTuneStepConfig, fine_tune
 from tasks.fit_context import fit_context
 from tasks.import_data import import_data
@@ -140,13 +140,7 @@ FOUNDATION_ROWS = (
     TESTS_ROW,
     IMPORT_ROW,
     QUALITY_ROW,
-    Row(
-        filter_corpus,
-        section("filter"),
-        {"documents": here("dataset/raw-documents"), "quality": QUALITY},
-        {"corpus": "corpus", "dropped": "dropped", "counts": "corpus-counts", "examples": "dropped-examples"},
-        when=trains_base,
-    ),
+    FILTER_ROW,
     TOKENIZER_ROW,
     EXTENSION_ROW,
     SIMILAR_ROW,

@@ -30,7 +30,8 @@ class StepCall:
     """A step with what it reads and writes: `inputs` and `outputs` by role. `withdrawn` are ('annotator' or 'source',
     name) of rows that would enter here and are left out. `after` names steps of the same part that must have ended well
     before this one is worth its time, though it reads nothing of theirs. `vllm`: how the server is reached that draws
-    where the config says so, which decides nothing of the result."""
+    where the config says so; `processes`: on how many of its machine the step works, where the config says so. Both
+    decide nothing of the result."""
 
     step: Step
     part: str
@@ -41,6 +42,7 @@ class StepCall:
     after: tuple[str, ...] = ()
     withdrawn: tuple[tuple[str, str], ...] = ()
     vllm: "VllmConfig | None" = None
+    processes: int | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for what does not fit the step's declaration: roles that it does not have, inputs that it
@@ -64,6 +66,11 @@ class StepCall:
     def key(self) -> tuple[str, str]:
         """(part, step name)."""
         return self.part, self.step.name
+
+    @property
+    def spreads(self) -> bool:
+        """Whether it draws, scores or judges in shards, which may be done elsewhere."""
+        return self.step.spreads(self) if callable(self.step.spreads) else self.step.spreads
 
     def of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         """All that is read of one kind."""

@@ -213,6 +213,7 @@ def job_of(run: str, call: StepCall, code: StepCode, shards: "ShardsTold | None"
         "withdrawn": call.withdrawn,
         "among": None,
         "shards": None if shards is None else shards.model_dump(mode="json"),
+        "processes": call.processes,
         "vllm": None if call.vllm is None else call.vllm.model_dump(mode="json"),
         "outputs": {
             role: {"kind": output.kind, "rows": output.rows}

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Input:
     """One input: the kind of its assets ('file' for a file or folder outside the store), and the kind of its rows where
-    they are data sets. The plan may leave out what is `optional`, and give several of what may be `many`."""
+    they are data sets. The plan may leave out what is `optional`, and give several of what may be `many`. `is_model`: a
+    folder outside the store that holds a model, which shards elsewhere may open."""
 
     kind: str
     rows: str | None = None
     optional: bool = False
     many: bool = False
+    is_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Step:
 
     `measures` names the metrics that a call gives, whatever its data are: a gate can ask for these. `headline` is the
     one that stands for the step in a grid. `about` says in a sentence what it does, `tags` group it with others.
-    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out. `spreads`: it draws or
-    scores in shards, which may be done elsewhere.
+    `takes_in` tells whose rows can enter the store here; of these the withdrawn are left out. `spreads`: it draws,
+    scores or judges in shards, which may be done elsewhere; of some calls alone where it is told by the call.
     """
 
     name: str
@@ -87,7 +89,7 @@ class Step:
     about: str
     tags: tuple[str, ...] = ()
     takes_in: Entry = field(default=nothing_enters, repr=False)
-    spreads: bool = False
+    spreads: "bool | Callable[[StepCall], bool]" = field(default=False, repr=False)
 
     @property
     def module(self) -> str:
@@ -106,7 +108,7 @@ def step(
     metrics: Iterable[str] | Measured = (),
     tags: tuple[str, ...] = (),
     takes_in: Entry = nothing_enters,
-    spreads: bool = False,
+    spreads: "bool | Callable[[StepCall], bool]" = False,
 ) -> Callable[[StepFunction], Step]:
     """Declare a step under its function's name. The function returns the metrics of the run by name, as numbers or as
     estimates; `metrics` names those that gates know. Raises ValueError for rows that are passed on from an input that
@@ -148,7 +150,8 @@ class StepInput:
 class StepRun:
     """What a step function sees: inputs, outputs, a place for checkpoints, a seed, and somebody to report to. `roles`
     are the inputs that the step declares: another one is a slip of the pen, and no optional input that is not there.
-    `vllm`: how the server is reached that draws, where the config has one."""
+    `vllm`: how the server is reached that draws, where the config has one. `processes`: on so many of this machine the
+    step may do what comes out the same on any number; None leaves it to the step."""
 
     def __init__(
         self,
@@ -162,8 +165,9 @@ class StepRun:
         roles: Collection[str] | None = None,
         withdrawn: Iterable[tuple[str, str]] = (),
         vllm: "VllmConfig | None" = None,
+        processes: int | None = None,
     ) -> None:
-        self.name, self.part, self.seed, self.vllm = name, part, seed, vllm
+        self.name, self.part, self.seed, self.vllm, self.processes = name, part, seed, vllm, processes
         self._inputs, self._outputs, self._folder, self._roles = inputs, outputs, folder, roles
         self._withdrawn = frozenset(withdrawn)
         self._reported = self._reached = 0.0

@@ -79,6 +79,7 @@ def _step_run(declared: Step, job: dict[str, Any], folder: Path) -> StepRun:
         folder=folder,
         withdrawn=[(what, name) for what, name in job["withdrawn"]],
         vllm=_sampler(job["vllm"]),
+        processes=job["processes"],
     )
 
 

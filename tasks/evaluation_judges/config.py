@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from tasks.evaluation_judges.compared import NAME, ComparedConfig
-from tasks.evaluation_judges.judge import FolderUse
 from tasks.evaluation_judges.registry import kind_of
 from tasks.evaluations.registry import EvaluateConfig
 from tasks.judging.endpoint import EndpointChoice
 from tasks.judging.folder import FolderConfig
+from tasks.judging.folder_use import FolderUse
 from tasks.judging.people import EvaluatingPeopleConfig
 
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]

@@ -8,20 +8,14 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from data_store.estimate import Estimate
-from models.config import Config, SamplingConfig
+from models.config import SamplingConfig
 from tasks.engine.step import Input, StepRun
 from tasks.evaluation_judges.measures import FALSE_REFUSAL, VIOLATION
 from tasks.evaluations.evaluation import Measure
+from tasks.judging.folder_use import FolderUse
 from tasks.judging.judgements import PREVIOUS
 
 Rows = list[dict[str, Any]]
-
-
-class FolderUse(Config):
-    """How a folder is run."""
-
-    batch_size: int = Field(default=8, ge=1, description="Of a folder: rows that are read together")
-    threads: int = Field(default=1, ge=1, description="Of a folder: CPU threads of torch")
 
 
 class JudgeAnswersConfig(FolderUse):

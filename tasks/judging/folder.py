@@ -7,13 +7,16 @@ from typing import Any
 from pydantic import Field
 
 from data_store.reading.bad_rows import RefusedRowError
-from models.config import Config
+from models.config import Config, SamplingConfig
 from tasks.answers import open_renderer
 from tasks.engine.step import Input, StepRun
 from tasks.judging.guidelines import LETTERS, comparison, response_in, safety_by_letter
 from tasks.judging.judge import Judging, ModelJudge, Need, Rows
 from tasks.judging.lm import LMConfig, LMStepConfig, lm_step_config
 from tasks.judging.verdicts import ModelVerdict, PairRow, Ruling, ruling
+from tasks.sampling import verdict_odds
+
+JUDGE = Input("file", optional=True, is_model=True)
 
 
 class FolderConfig(Config):
@@ -27,7 +30,7 @@ class Folder(ModelJudge):
     says so."""
 
     key = "folder"
-    inputs = {"judge": Input("file", optional=True)}
+    inputs = {"judge": JUDGE}
 
     def name(self, model: FolderConfig) -> str:
         """The folder's."""
@@ -44,7 +47,7 @@ class Folder(ModelJudge):
     def verdicts(self, run: StepRun, config: LMStepConfig, pairs: Rows) -> dict[str, Ruling]:
         """A pair that the model cannot hold is refused."""
         asked = {pair["pair_id"]: _questions(pair) for pair in pairs}
-        odds, too_long = ask_folder(run, asked, batch_size=config.batch_size, threads=config.threads)
+        odds, too_long = ask_folder(run, asked, config.reading)
         found: dict[str, Ruling] = dict(too_long)
         for pair in pairs:
             key = pair["pair_id"]
@@ -64,15 +67,15 @@ class Folder(ModelJudge):
 
 
 def ask_folder(
-    run: StepRun, asked: Mapping[str, Mapping[str, str]], *, batch_size: int, threads: int
+    run: StepRun, asked: Mapping[str, Mapping[str, str]], reading: SamplingConfig
 ) -> tuple[dict[tuple[str, str], float], dict[str, RefusedRowError]]:
     """Ask the step's input `judge` each item's questions, which have names. Gives (item, name) → log p(A) - log p(B),
     and the items of which a question is longer than the model reads."""
     from models.checkpoint import load_policy
     from models.devices import use_threads
-    from models.verdicts import log_odds, verdict_tokens
+    from models.verdicts import verdict_tokens
 
-    use_threads(threads)
+    use_threads(reading.threads)
     folder: Path = run.path("judge")
     renderer = open_renderer(folder)
     model = load_policy(folder)
@@ -87,14 +90,13 @@ def ask_folder(
             too_long[item] = RefusedRowError("too_long", f"{length} tokens; the judge reads {longest}")
         else:
             rows |= {(item, name): ids for name, ids in written.items()}
-    keys, odds = list(rows), dict[tuple[str, str], float]()
-    chunk = 16 * batch_size
-    for start in range(0, len(keys), chunk):
-        part = keys[start : start + chunk]
-        values = log_odds(model, [rows[key] for key in part], tokens, renderer.pad_id, batch_size)
-        odds |= zip(part, values, strict=True)
-        run.progress(len(odds) / len(keys), f"{len(odds)} of {len(keys)} questions")
-    return odds, too_long
+    keys = list(rows)
+
+    def heard(done: float) -> None:
+        run.progress(done, f"{round(done * len(keys))} of {len(keys)} questions")
+
+    odds = verdict_odds(model, list(rows.values()), tokens, renderer.pad_id, reading, heard)
+    return dict(zip(keys, odds, strict=True)), too_long
 
 
 def from_log_odds(first: float, second: float, config: LMConfig) -> ModelVerdict | None:

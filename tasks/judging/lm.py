@@ -5,19 +5,18 @@ from typing import Any
 from pydantic import Field
 
 from data_store.reading.preference_formats.options import RatingGaps
+from tasks.judging.folder_use import FolderUse
 from tasks.judging.judge import JudgeStepConfig, Judging
 from tasks.judging.verdicts import VerdictConfig
 
 
-class LMConfig(VerdictConfig):
+class LMConfig(FolderUse, VerdictConfig):
     """How answers of language models become judgements."""
 
     log_odds: RatingGaps = Field(
         default=RatingGaps(significantly_better=4, better=2, slightly_better=0.5),
         description="Of a folder: the log-odds of the choice, mean of both orders → rating",
     )
-    batch_size: int = Field(default=8, ge=1, description="Of a folder: rows that are read together")
-    threads: int = Field(default=1, ge=1, description="Of a folder: CPU threads of torch")
 
 
 class LMStepConfig(LMConfig, JudgeStepConfig):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_store.reading.bad_rows import RefusedRowError
+from models.config import SamplingConfig
 from tasks.engine.step import StepRun
 from tasks.judging.endpoint import EndpointConfig
 from tasks.judging.folder import ask_folder
@@ -63,12 +64,10 @@ def for_folder(row: Row) -> dict[str, str]:
     }
 
 
-def by_folder(
-    run: StepRun, rows: list[dict[str, Any]], judge: str, *, batch_size: int, threads: int
-) -> list[dict[str, Any]]:
+def by_folder(run: StepRun, rows: list[dict[str, Any]], judge: str, reading: SamplingConfig) -> list[dict[str, Any]]:
     """The judgements of a chat model's folder, the step's input `judge`."""
     asked = {row["question_id"]: for_folder(row) for row in rows}
-    odds, too_long = ask_folder(run, asked, batch_size=batch_size, threads=threads)
+    odds, too_long = ask_folder(run, asked, reading)
     found = []
     for row in rows:
         key = row["question_id"]

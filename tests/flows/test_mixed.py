@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data_store.corpus.filtering import OTHER_SOURCES
+from data_store.corpus.counts import OTHER_SOURCES
 from flows.mixed import _emptied
 from models.mix_config import SourceFiles
 from tests.flows.recipe_runs import Home

@@ -151,7 +151,7 @@ def test_shards_are_of_steps_that_draw_and_those_of_the_default_of_no_others(con
     assert dispatch_of(session, plan["V0", "sft"]) is None
     mine = {key: (call.recipe(), call.inputs) for key, call in plan.items()}
     assert {key: (call.recipe(), call.inputs) for key, call in build_plan(sent).items()} == mine
-    with pytest.raises(InputError, match=r"resources\.ppo\.shards: ppo neither draws nor scores in shards: draw_pairs"):
+    with pytest.raises(InputError, match=r"resources\.ppo\.shards: ppo neither draws, scores nor judges in shards"):
         check_resources(sending(config, ppo=shards).resources, plan)
     with pytest.raises(InputError, match=r"resources\.evaluate\.shards\.ray"):
         sending(config, evaluate={"shards": {"gpus": 1}})
@@ -193,3 +193,29 @@ def test_for_what_nodes_that_begin_together_wait_is_said_with_their_number() -> 
         f"{words} 1 of its 3 nodes could give: it waits until others join, or ask for less"
     )
     assert waits_for({"CPU": 4.0, "GPU": 8.0}, 2, 3, 2) == f"{words} 2 of its 3 nodes could give, busy now"
+
+
+def test_of_judges_those_spread_that_read_with_a_model_and_who_is_asked_over_http_does_not(config: RunConfig) -> None:
+    given: Any = {
+        "judges": [
+            {"name": "big", "folder": "/judge"},
+            {"name": "far", "endpoint": {"url": "https://api.example.org/v1", "model": "m"}},
+            {"name": "words", "kind": "refusal_phrases"},
+        ]
+    }
+    judged = RunConfig.model_validate(
+        {
+            **config.model_dump(mode="json"),
+            "evaluate": {**config.evaluate.model_dump(mode="json"), **given},
+            "reward": {**config.reward.model_dump(mode="json"), "gold_percent": 30},
+        }
+    )
+    plan = build_plan(judged)
+    spread = {step for (_, step), call in plan.items() if call.spreads and "judge" in step}
+    assert spread == {
+        f"{prefix}_{judge}" for prefix in ("judge_answers", "judge_sampled_answers") for judge in ("big", "gold")
+    }
+    shards = {"shards": {"ray": "head:6379"}}
+    check_resources(sending(judged, judge_answers_big=shards, judge_answers_gold=shards).resources, plan)
+    with pytest.raises(InputError, match=r"resources\.judge_answers_far\.shards: judge_answers_far neither draws"):
+        check_resources(sending(judged, judge_answers_far=shards).resources, plan)

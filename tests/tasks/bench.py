@@ -93,6 +93,7 @@ def step_run(
     part: str = "V1",
     seed: int = 7,
     vllm: "VllmConfig | None" = None,
+    processes: int | None = None,
 ) -> StepRun:
     """What a step function sees: `inputs` are rows with their kind, or the path of a folder or file."""
     given = {}
@@ -105,7 +106,16 @@ def step_run(
             path.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(rows, schema=ROW_KINDS[kind].schema), path / "rows.parquet")
         given[role] = (StepInput(f"dataset/{role}@{part}", f"version-of-{role}", path),)
-    return StepRun(name="little", part=part, seed=seed, inputs=given, outputs=outputs or {}, folder=folder, vllm=vllm)
+    return StepRun(
+        name="little",
+        part=part,
+        seed=seed,
+        inputs=given,
+        outputs=outputs or {},
+        folder=folder,
+        vllm=vllm,
+        processes=processes,
+    )
 
 
 def written(folder: Path, role: str) -> list[dict[str, Any]]:

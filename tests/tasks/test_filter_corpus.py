@@ -56,7 +56,7 @@ def test_each_file_is_counted_and_dropped_documents_are_shown_masked(tmp_path: P
 
 @pytest.mark.conformance(
     "what a rule took away is counted before another rule",
-    equation="data_store.corpus.filtering:SourceCounts.stages",
+    equation="data_store.corpus.counts:SourceCounts.stages",
 )
 def test_each_file_is_counted_before_and_after_each_stage(tmp_path: Path) -> None:
     """By hand: the sentence has 106 characters, the address 19 and 11 as masked, the shouted sentence 106."""

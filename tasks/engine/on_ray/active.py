@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from models.config import SamplingConfig
     from models.generation import Request, Response
+    from models.verdicts import VerdictTokens
     from tasks.engine.on_ray.shards import Model
 
 _active: "Spreads | None" = None
@@ -43,8 +44,9 @@ class Spreads(Protocol):
         pad_id: int,
         reward: "nn.Module",
         on_progress: Callable[[float], None],
+        tokens: "VerdictTokens | None" = None,
     ) -> list[list[tuple[float, ...]]]:
-        """Of each row of each group the scores."""
+        """Of each row of each group the scores; with `tokens` of a verdict, its log-odds."""
 
 
 def active() -> Spreads | None:

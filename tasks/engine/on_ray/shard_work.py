@@ -10,14 +10,23 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from models.verdicts import VerdictTokens
+
+_BATCHES = 16  # of rows of like length, which are read before others are looked at
+
 
 def result_of(shard: Shard, opened: "Callable[[Model], nn.Module]") -> Result:
     """The responses or scores. Raises ValueError for a prompt that leaves no room in the context."""
     from models.devices import use_threads
     from models.generation import Request, sample
+    from models.verdicts import VerdictTokens
 
     use_threads(shard.sampling.threads)
     models = [opened(each) for each in shard.models]
+    if shard.verdict is not None:
+        tokens = VerdictTokens(shard.verdict.before, shard.verdict.ids)
+        odds = odds_of(models[0], shard.rows, tokens, shard.pad_id, shard.sampling.batch_size)
+        return Result(scores=tuple((each,) for each in odds))
     if shard.rows:
         return Result(scores=tuple(scores_of(models, shard.rows, shard.pad_id, shard.sampling.batch_size)))
     requests = [Request(list(each.ids), each.temperatures, each.seed) for each in shard.prompts]
@@ -52,3 +61,21 @@ def scores_of(
 
     columns = (score_rows(model, rows, pad_id, batch_size, heard(i)) for i, model in enumerate(models))
     return list(zip(*columns, strict=True))
+
+
+def odds_of(
+    judge: "nn.Module",
+    rows: Sequence[Sequence[int]],
+    tokens: "VerdictTokens",
+    pad_id: int,
+    batch_size: int,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> list[float]:
+    """Of each row by how much the judge rather says the first of two letters next: see `models.verdicts.log_odds`."""
+    from models.verdicts import log_odds
+
+    found = list[float]()
+    for start in range(0, len(rows), _BATCHES * batch_size):
+        found += log_odds(judge, rows[start : start + _BATCHES * batch_size], tokens, pad_id, batch_size)
+        on_progress(len(found) / len(rows))
+    return found

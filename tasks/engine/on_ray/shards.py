@@ -10,6 +10,7 @@ seeds, config, and the code. So a shard that ran twice has one result, and one t
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -19,11 +20,14 @@ from models.config import SamplingConfig
 from tasks.engine.remote.messages import Message, Version
 
 if TYPE_CHECKING:
-    from data_store.records import RunInput
+    from pathlib import Path
+
+    from data_store.records import RunInput, VersionInfo
     from data_store.store import Store
     from tasks.engine.call import StepCall
 
-Ids = tuple[Annotated[int, Field(ge=0, strict=True)], ...]
+_Id = Annotated[int, Field(ge=0, strict=True)]
+Ids = tuple[_Id, ...]
 _BYTES = (1 << 16, 64)  # of a result: for itself, and for each token or score
 
 
@@ -44,9 +48,17 @@ class Prompt(Message):
     seed: Annotated[int, Field(ge=0)]
 
 
+class Letters(Message):
+    """As `models.verdicts.VerdictTokens`."""
+
+    before: Ids
+    ids: tuple[_Id, _Id]
+
+
 class Shard(Message):
-    """One part of a step's drawing, `prompts`, or of its scoring, `rows`, which all `models` score. `code` are the
-    step's source files and their hashes."""
+    """One part of a step's drawing, `prompts`, or of its scoring, `rows`, which all `models` score; with `verdict` of
+    its judging: the model says how much likelier one of two letters is next. `code` are the step's source files and
+    their hashes."""
 
     models: tuple[Model, ...]
     sampling: SamplingConfig
@@ -54,6 +66,7 @@ class Shard(Message):
     end_ids: tuple[int, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     rows: tuple[Ids, ...] = ()
+    verdict: Letters | None = None
     code: dict[str, str]
 
 
@@ -108,7 +121,9 @@ class ShardsTold(Message):
     versions: dict[str, Version] = {}
 
     def reading(self, store: "Store", call: "StepCall", inputs: "Sequence[RunInput]") -> "ShardsTold":
-        """The same for a step with these inputs. Raises InputError for a model that lies outside the store."""
+        """The same for a step with these inputs. The folder of a model that judges lies outside: its files are put into
+        the bucket. Raises InputError for another model that lies outside the store, and for a folder that has changed.
+        """
         with store.one_state():
             given = {entry.version_id: store.version(entry.version_id) for entry in inputs}
         for entry in inputs:
@@ -120,7 +135,19 @@ class ShardsTold(Message):
                     f"resources.{call.step.name}.shards out"
                 )
         models = {key: Version.of(each) for key, each in given.items() if each.kind == "model"}
+        for entry in inputs:
+            if call.step.inputs[entry.role].is_model:
+                (folder,) = call.files[entry.role]
+                models[entry.version_id] = _brought(store, given[entry.version_id], folder)
         return self.model_copy(update={"versions": models})
+
+
+def _brought(store: "Store", version: "VersionInfo", folder: "Path") -> Version:
+    """A version outside the store, when its files are in the bucket."""
+    brought = store.publish(version.kind, folder)
+    if brought.version_id != version.version_id:
+        raise InputError(f"{folder} has changed since it was read first: give the same command again")
+    return Version.of(replace(version, objects=brought.objects))
 
 
 def named(order: bytes) -> str:

@@ -18,6 +18,7 @@ from tasks.engine.on_ray.cluster import OVER, Cluster, Needs
 from tasks.engine.on_ray.shards import (
     Answer,
     Began,
+    Letters,
     Model,
     Place,
     Prompt,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from data_store.content.bucket import Bucket
     from models.config import SamplingConfig
     from models.generation import Request, Response
+    from models.verdicts import VerdictTokens
 
 PROCESS = "tasks.engine.on_ray.shard_process"
 _SECONDS_BETWEEN_WORDS = 15.0
@@ -115,8 +117,10 @@ class Spread:
         pad_id: int,
         reward: "nn.Module",
         on_progress: Callable[[float], None],
+        tokens: "VerdictTokens | None" = None,
     ) -> list[list[tuple[float, ...]]]:
-        """Of each row of each group the scores by the models, as `map_shards` of `score_rows`."""
+        """Of each row of each group the scores by the models, as `map_shards` of `score_rows`; with `tokens` of a
+        verdict its log-odds by the only model, as of `odds_of`."""
         vocabulary, limit = _sizes(reward)
         parts = parts_of(groups, config.shards)
         shards = [
@@ -125,11 +129,12 @@ class Spread:
                 sampling=config,
                 pad_id=pad_id,
                 rows=tuple(tuple(row) for group in part for row in group),
+                verdict=None if tokens is None else Letters(before=tokens.before, ids=tokens.ids),
                 code=self._code,
             )
             for part in parts
         ]
-        results = self._results("scoring", shards, vocabulary, limit, on_progress)
+        results = self._results("judging" if tokens else "scoring", shards, vocabulary, limit, on_progress)
         scored = []
         for part, result in zip(parts, results, strict=True):
             scores = iter(result.scores)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from data_store.corpus.batch import Batch
+from data_store.corpus.counts import FilterCounts
 from data_store.corpus.describing import language_in
-from data_store.corpus.filtering import FilterCounts, filter_documents
+from data_store.corpus.filtering import filter_documents
 from data_store.corpus.language import LanguageConfig, OtherLanguage
 from data_store.corpus.quality import CHARACTERS, LOW_QUALITY, QualityJudge
 from data_store.corpus.registry import REASONS, WITH_QUALITY, FilterConfig
@@ -63,9 +64,10 @@ def test_at_the_threshold_a_document_stays() -> None:
 
 def test_documents_of_languages_without_a_classifier_are_left_alone_and_counted() -> None:
     asked = Asked()
-    assert filtered([GERMAN, GOOD], asked.judge)[0] == [GERMAN, GOOD]
+    kept, _, counts = filtered([GERMAN, GOOD], asked.judge)
+    assert kept == [GERMAN, GOOD]
     assert asked.texts == [GOOD]
-    assert asked.judge.left_alone == {"de": 1}
+    assert counts.left_alone == {"de": 1}
 
 
 def test_it_is_asked_of_what_no_rule_drops_by_itself_and_before_duplicates_are_looked_for() -> None:
@@ -99,5 +101,5 @@ def test_the_rule_the_judge_and_the_description_ask_for_a_language_once() -> Non
     assert batch.languages[0][0][0] == "de"
     batch.languages[0] = [("fr", 0.9)]  # what was said stands
     judge = QualityJudge({"fr": lambda texts: [0.25] * len(texts)}, {"fr": 0.5})
-    assert judge.drops(batch, [0]) == {0: "fr 0.25, below 0.50"}
+    assert judge.drops(batch, [0]) == ({0: "fr 0.25, below 0.50"}, {})
     assert language_in(batch, 0) == "fr"

@@ -241,6 +241,26 @@ def test_a_quality_classifier_is_asked_of_as_many_documents_as_there_are_and_dou
     assert more == 2 * plain > 0
 
 
+def test_a_filter_on_two_processes_takes_less_time_by_the_clock_and_as_much_of_processors() -> None:
+    """A million documents of 100 characters: 63 + 13 s. Of 1,000 there is one group, which one process judges."""
+    config = load_config(SMOKE)
+    machine = Hardware("m", RATES, 1e12, 1e9, 100.0, 0.4, True, 2)
+    volume = volume_of(config, 400)
+    each = 100 / (volume.document_tokens * volume.characters)
+    documents = {1_000_000: (1, 2), 1000: (1, 1)}
+    for count, expected in documents.items():
+        many = replace(volume, documents=count, document_tokens=volume.document_tokens * each)
+        for said, processes in zip((1, 2), expected, strict=True):
+            told = with_values(config, {"filter.processes": said}, "test")
+            call = build_plan(told)["base", "filter_corpus"]
+            work = work_of(told, call, many)
+            assert work.processes == processes
+            alone = count * (6.3e-5 + 100 * 1.3e-7)
+            of = beside_passes(call, work, machine)
+            assert of.clock == pytest.approx(0.4 + alone / (1.63 if processes == 2 else 1))
+            assert of.busy == pytest.approx(0.07 + alone)
+
+
 def test_learning_quality_costs_what_is_read_and_a_fit_without_each_two_sources_and_one_of_all(tmp_path: Path) -> None:
     """20 and 30 against 40 and 70, of which 50 are drawn: one fit of 140, and four without one of each side."""
     for name, rows in (("a", 20), ("b", 30), ("c", 40), ("d", 70)):

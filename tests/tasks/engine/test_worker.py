@@ -41,6 +41,7 @@ def job(folder: Path, function: str, changes: dict[str, Any] | None = None, **co
         "withdrawn": [],
         "vllm": None,
         "among": None,
+        "processes": None,
         "shards": None,
         "outputs": {"text": {"kind": "model", "rows": None}},
     }

@@ -18,6 +18,7 @@ from models.checkpoint import load_policy, load_reward
 from models.config import SamplingConfig
 from models.origins import origin_of
 from models.shards import parts_of, together
+from models.verdicts import verdict_tokens
 from tasks.answers import open_renderer
 from tasks.engine.code import code_files
 from tasks.engine.on_ray.active import active, spread_by
@@ -25,6 +26,7 @@ from tasks.engine.on_ray.cluster import Told
 from tasks.engine.on_ray.shard_process import WORK, Opened, do_shard
 from tasks.engine.on_ray.shards import (
     Drawn,
+    Letters,
     Model,
     Place,
     Prompt,
@@ -37,10 +39,11 @@ from tasks.engine.on_ray.shards import (
     named,
 )
 from tasks.engine.on_ray.spread import Spread
-from tasks.sampling import draw, score
+from tasks.judging.guidelines import LETTERS
+from tasks.sampling import draw, score, verdict_odds
 from tests.s3_server import Buckets, keys
 from tests.tasks.bench import step_run
-from tests.tasks.little_policy import llama_prompts, terse_policy, with_reward_model
+from tests.tasks.little_policy import little_policy, llama_prompts, terse_policy, with_reward_model
 
 PLACE, STORE = "s3://llamas/pocket", ("0123abcd", "pocket")
 KEY = f"shards/{'0' * 32}/"
@@ -81,7 +84,10 @@ class Hands:
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_reward_model(terse_policy(tmp_path_factory.mktemp("policy")))
+    """With a reward model and a judge beside it, whose letters are not always the same."""
+    policy = with_reward_model(terse_policy(tmp_path_factory.mktemp("policy")))
+    little_policy(tmp_path_factory.mktemp("judge")).rename(policy.parent / "judge")
+    return policy
 
 
 @pytest.fixture
@@ -91,11 +97,11 @@ def hands(tmp_path: Path) -> Hands:
 
 @pytest.fixture
 def spread(policy: Path, buckets: Buckets, hands: Hands, tmp_path: Path) -> Spread:
-    """Of a step whose policy and reward model are two versions of the store."""
+    """Of a step whose policy, reward model and judge are versions of the store."""
     (tmp_path / "tmp").mkdir()
     objects = BucketObjects(tmp_path / "objects", tmp_path / "tmp", buckets(PLACE), STORE)
     objects.claim()
-    inputs = {"policy": policy, "reward": policy.parent / "reward"}
+    inputs = {"policy": policy, **{role: policy.parent / role for role in ("reward", "judge")}}
     run = step_run(tmp_path, inputs=inputs)
     versions = {f"version-of-{role}": version_of(objects, folder) for role, folder in inputs.items()}
     told = ShardsTold(
@@ -111,12 +117,14 @@ def version_of(objects: Objects, folder: Path) -> Version:
 
 
 def answers(policy: Path, shards: int) -> list[Any]:
-    """What the policy says, and what the reward model thinks of it."""
+    """What the policy says, what the reward model thinks of it, and which letter the judge would say next."""
     config = SamplingConfig(max_new_tokens=6, batch_size=4, shards=shards)
     renderer = open_renderer(policy)
     drawn = draw(load_policy(policy), renderer, MESSAGES, config, temperatures=(0.7, 1.2), seed=3)
     dialogues = [(said, each) for said, both in zip(MESSAGES, drawn, strict=True) for each in both]
-    return [drawn, score([load_reward(policy.parent / "reward")], renderer, dialogues, config)]
+    scored = score([load_reward(policy.parent / "reward")], renderer, dialogues, config)
+    rows, tokens = [renderer.prompt(said) for said in MESSAGES], verdict_tokens(renderer, LETTERS)
+    return [drawn, scored, verdict_odds(load_policy(policy.parent / "judge"), rows, tokens, renderer.pad_id, config)]
 
 
 @pytest.mark.slow
@@ -241,6 +249,7 @@ def shard(**changed: Any) -> Shard:
         {"sampling": SamplingConfig(max_new_tokens=4)},
         {"code": {"models/generation.py": "2" * 64}},
         {"end_ids": (2, 3)},
+        {"verdict": Letters(before=(), ids=(3, 4))},
         {"models": ()},
     ],
 )
@@ -289,10 +298,11 @@ def test_responses_that_cannot_have_come_of_a_shard_are_refused(responses: Any) 
 
 @pytest.mark.parametrize("scores", [[], [[0.5, 0.5]], [[float("inf")]], [[0.5], [0.5]], [["high"]]])
 def test_scores_that_cannot_have_come_of_a_shard_are_refused(scores: Any) -> None:
-    scoring = shard(prompts=(), rows=((5, 6, 7),))
-    check_result(scoring, Result.model_validate({"scores": [[0.5]]}), 400, 128)
-    with pytest.raises((ValueError, ValidationError)):
-        check_result(scoring, Result.model_validate({"scores": scores}), 400, 128)
+    for verdict in (None, Letters(before=(9,), ids=(3, 4))):
+        scoring = shard(prompts=(), rows=((5, 6, 7),), verdict=verdict)
+        check_result(scoring, Result.model_validate({"scores": [[0.5]]}), 400, 128)
+        with pytest.raises((ValueError, ValidationError)):
+            check_result(scoring, Result.model_validate({"scores": scores}), 400, 128)
 
 
 def test_the_longest_result_that_can_be_is_read() -> None:
