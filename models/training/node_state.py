@@ -16,7 +16,7 @@ _PIECE = 4 << 20  # bytes; torch's store takes values of up to eight MiB
 
 def share_state(store: Any, node: int, nodes: int, work: Path) -> None:
     """Have the files of the newest checkpoint in the folder `work` of each node; all must call it. `store` is torch's,
-    which they share."""
+    which they share. Raises ValueError for a file that would lie outside of that folder."""
     found = newest_checkpoint(work)
     store.set(f"state/{node}", str(-1 if found is None else found[1]))
     steps = [int(store.get(f"state/{each}")) for each in range(nodes)]
@@ -41,7 +41,9 @@ def _take(store: Any, node: int, folder: Path) -> None:
     while name:
         head, _, content = store.get(f"piece/{number}").partition(b"\n")
         if name := json.loads(head):
-            path = folder / name
+            path = (folder / name).resolve()
+            if not path.is_relative_to(folder.resolve()):
+                raise ValueError(f"another node gives a file {name!r}, which is none of a checkpoint")
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
                 file.write(content)
