@@ -59,7 +59,9 @@ def filter_corpus(run: StepRun, config: FilterConfig) -> Mapping[str, float]:
             run.progress(done / all_documents, f"{figure(done)} of {figure(all_documents)} documents")
 
         rows = run.record_batches("documents", _ROWS_AT_ONCE)
-        counts = filter_documents(rows, config, write, quality, processes_for(run.processes, config))
+        processes = processes_for(run.processes, config)
+        # a step that is killed leaves what lies there, and the next one that ends well takes it away
+        counts = filter_documents(rows, config, write, quality, processes, run.work)
     run.table(
         "dropped",
         [

@@ -59,6 +59,7 @@ def filter_documents(
     write: Write,
     quality: QualityJudge | None = None,
     processes: int = 1,
+    folder: Path | None = None,
 ) -> FilterCounts:
     """Filter a corpus.
 
@@ -69,6 +70,7 @@ def filter_documents(
         quality: who is asked of those that no rule drops by itself, before they are compared with others.
         processes: so many judge documents side by side, beside this one, which compares them; 1: this one does all. Of
             more than one, each must find that this one has used one thread of torch at the most.
+        folder: what does not stay in memory lies below it meanwhile; None: where the system has such files.
 
     Raises:
         InputError: the rows are not of kind document, or nothing is kept; the message then gives the counts.
@@ -76,7 +78,7 @@ def filter_documents(
     """
     counts = FilterCounts(dropped=dict.fromkeys(REASONS if quality is None else WITH_QUALITY, 0))
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halter-filter-")))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halter-filter-", dir=folder)))
         given = map(packed, groups(documents, group_characters(config, processes)))
         judge = partial(judged, config=config, quality=quality)
         found = stack.enter_context(closing(in_order(judge, given, processes, scratch)))

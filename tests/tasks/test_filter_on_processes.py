@@ -58,6 +58,7 @@ def job(folder: Path, documents: Path, processes: int) -> Path:
         "run": "pocket",
         "withdrawn": [],
         "vllm": None,
+        "among": None,
         "processes": processes,
         "shards": None,
         "outputs": {role: {"kind": of.kind, "rows": of.rows} for role, of in filter_corpus.outputs.items()},
@@ -113,7 +114,9 @@ def test_a_killed_process_ends_the_step_with_its_name(workers: Workers, document
     assert judging(workers) == []
 
 
-def test_a_step_that_is_stopped_takes_its_processes_along(workers: Workers, documents: Path, tmp_path: Path) -> None:
+def test_a_step_that_is_stopped_takes_its_processes_along_and_leaves_files_in_its_own_folder_alone(
+    workers: Workers, documents: Path, tmp_path: Path
+) -> None:
     folder = job(tmp_path / "stopped", documents, 3)
     met: list[psutil.Process] = []
 
@@ -125,3 +128,4 @@ def test_a_step_that_is_stopped_takes_its_processes_along(workers: Workers, docu
     with pytest.raises(KeyboardInterrupt):
         workers.run(folder, stop)
     wait_for(lambda: not any(each.is_running() for each in met), "the end of all of them", 20)
+    assert list((folder / "work").glob("halter-filter-*")), "they go with the folder"
