@@ -2858,10 +2858,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         (MEETING + "test_the_interface_of_an_address_is_found_by_it",),
     ),
     Mutation(
-        "each node goes on from what it has itself",
+        "the node that has no checkpoint gives that to the others",
         "models/training/node_state.py",
-        "    takers = [each for each in range(nodes) if steps[each] != steps[giver]]",
-        "    takers: list[int] = []",
+        "    giver = steps.index(max(steps))",
+        "    giver = steps.index(min(steps))",
         (NODES + "test_a_training_that_was_killed_goes_on_from_the_newest_checkpoint_whichever_node_has_it",),
     ),
     Mutation(

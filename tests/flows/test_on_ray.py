@@ -208,7 +208,7 @@ def test_trainings_over_two_nodes_make_what_two_processes_here_make_also_where_o
     """SFT is spread over them; of the reward model's training all that the second one does is killed."""
     once = "batch_size: 1, sequence_length: 384, epochs: 1}"
     twice = once.replace("1", "2", 1)
-    reward = POCKET.replace("batch_size: 1, max_length", "processes: 2, epochs: 4, batch_size: 2, max_length")
+    reward = POCKET.replace("batch_size: 1, max_length", "processes: 2, epochs: 24, batch_size: 2, max_length")
     sft = POCKET.replace("sft: {", "sft: {processes: 2, sharded: true, ").replace(once, twice)
     for order, step, asset, recipe in (
         (("V1", "safety-reward"), "train_safety_reward", "model/reward-safety@V1", reward),
