@@ -139,6 +139,8 @@ def environment() -> dict[str, str]:
     return {
         "PYTHONPATH": os.pathsep.join(paths),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a driver looks for the node of this machine at 127.0.0.1
+        "RAY_AUTH_MODE": "token",  # said, for a token in the home of whoever tests would be asked for by the head alone
+        "RAY_AUTH_TOKEN": "of-the-tests-of-halter",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
     }
