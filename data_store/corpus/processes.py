@@ -1,13 +1,12 @@
 """Work that needs one item alone, on several processes of this machine, with the results in the items' order.
 
 The processes are forked when there is work for them, so that they have all that is loaded here, and they hear of the
-death of this one. Items and results lie in files of a folder, pickled, and the processes tell each other their numbers:
-nobody waits until another one has read.
+death of this one. Items and results lie in files of a folder that is theirs alone, as multiprocessing would send them,
+and the processes tell each other their numbers: nobody waits until another one has read.
 """
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,21 +163,20 @@ def _serve(function: Callable[[Any], Any], folder: Path, items: Connection, resu
 
 
 def _write(path: Path, content: object) -> None:
-    with path.open("wb") as file:
-        pickle.dump(content, file, pickle.HIGHEST_PROTOCOL)
+    path.write_bytes(ForkingPickler.dumps(content))
 
 
 def _read(path: Path) -> Any:
     """What was written there, which is no longer needed."""
-    with path.open("rb") as file:
-        path.unlink()
-        return pickle.load(file)  # noqa: S301  (of a folder that is this process's own)
+    content = path.read_bytes()
+    path.unlink()
+    return ForkingPickler.loads(content)
 
 
 def _sendable(error: Exception) -> Exception:
     """The error, or where it cannot be sent, one that says the same."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  (its own)
+        ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
