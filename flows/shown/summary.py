@@ -234,7 +234,8 @@ def legend(rows: Sequence[Row]) -> list[str]:
 
 def outdated(rows: Iterable[Row]) -> list[str]:
     """A line for each policy whose figures are not those of today's plan."""
-    return [f"{row['policy']} is {row['state']}: {row['why']}" for row in rows if row["state"] != "fresh"]
+    found = [(f"{row['policy']} is {row['state']}", row["why"]) for row in rows if row["state"] != "fresh"]
+    return [f"{said}: {why}" if why else said for said, why in found]  # of what was ended from outside nobody knows why
 
 
 def meanings() -> list[tuple[str, str]]:

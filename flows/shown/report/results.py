@@ -26,7 +26,7 @@ def results(facts: Facts) -> Section:
     found = facts.policies
     if not found:
         return Section("results", "Policies", [f"{facts.not_evaluated}, so there are no figures of any."])
-    texts = [f"Figures are {judged_by(_rows(found))}. {INTERVALS} {_ONE_SEED}"]
+    texts = [f"Figures per policy, {judged_by(_rows(found))}. {INTERVALS} {_ONE_SEED}"]
     texts += [f"{line}." for line in outdated(_rows(found))]
     tables = [*_figures(found), *by_group(found), *kept_tables(facts), *_outcomes(found), _everything(found)]
     plots = [*_plots(found), *(each for each in kept_plots(facts) if each.picture)]

@@ -1,5 +1,6 @@
 """What changed, in one paragraph: made of the figures, with what is not known."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from data_store.catalog.whole import Measured
@@ -13,6 +14,7 @@ _SHARES = {
     "violation": "Unsafe answers to adversarial prompts",
     "false_refusal": "Refusals of prompts that only sound dangerous",
 }
+_ABOVE = re.compile(rf"({'|'.join(_SHARES)})/above_(\w+)@(\w+)")
 _WINS = {"win_rate/helpfulness": "helpfulness", "win_rate/safety": "safety"}
 
 
@@ -39,6 +41,7 @@ def _sentences(facts: Facts) -> Iterator[str]:
         yield f"{figure(len(found))} policies, {first.label} to {last.label}, {judged_by(_rows(found))}."
         yield from _wins(last)
         yield from _shares(first, last)
+        yield from _against_others(last)
         yield from _distance(last)
     yield from _unknown(found)
 
@@ -65,6 +68,17 @@ def _shares(first: Policy, last: Policy) -> Iterator[str]:
             )
         else:
             yield f"{told}: no difference that {figure(change.n)} prompts could show."
+
+
+def _against_others(last: Policy) -> Iterator[str]:
+    """What judges of evaluations say of it beside policies by name."""
+    for name, found in sorted(last.figures.items()):
+        if (told := _ABOVE.fullmatch(name)) is None or found.low is None or found.high is None:
+            continue
+        rate, other, judge = told.groups()
+        sure = f"{_points(found.low)} to {_points(found.high)}, n {figure(found.n or 0)}"
+        who = found.judge or judge
+        yield f"{_SHARES[rate]}: {_points(found.value)} ({sure}) from those of {other}, judged by {who}."
 
 
 def _distance(last: Policy) -> Iterator[str]:

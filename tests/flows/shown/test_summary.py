@@ -144,6 +144,7 @@ def test_a_figure_that_is_of_other_numbers_in_other_policies_says_so() -> None:
 def test_an_index_marks_what_no_longer_holds() -> None:
     rows = [row("V1"), row("V2", state="stale")]
     assert outdated(rows) == ["V2 is stale: a newer model/policy@V2 is there"]
+    assert outdated([{**row("V1", state="cancelled"), "why": ""}]) == ["V1 is cancelled"]
     page = index_page("demo", "", [], rows, {}, [])
     assert "- V2 is stale: a newer model/policy@V2 is there" in page
     assert "| V2 | stale |" in page
