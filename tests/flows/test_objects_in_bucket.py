@@ -15,7 +15,7 @@ from tests.s3_server import S3Server, keys
 
 pytestmark = pytest.mark.cluster
 
-KILLS = 10
+KILLS = 3  # ten in tests/flows/test_servers_that_die.py
 
 
 def begun(folder: Path, s3: S3Server, server: str) -> tuple[Home, str]:
@@ -58,7 +58,7 @@ def test_a_run_on_a_bucket_makes_the_same_contents_and_its_commands_work_from_an
     "an acknowledged object that is lost when a process or the server dies",
     equation="data_store.content.bucket:Bucket._ask",
 )
-def test_a_run_goes_on_over_ten_deaths_of_the_server_or_ends_clearly_and_is_taken_up(
+def test_a_run_goes_on_over_deaths_of_the_server_or_ends_clearly_and_is_taken_up(
     first_run: tuple[Home, Finished], s3: S3Server, server: str, pocket_file: Path, tmp_path: Path
 ) -> None:
     home, _ = begun(tmp_path / "home", s3, server)

@@ -77,6 +77,20 @@ def test_ten_deaths_of_the_journals_server_lose_nothing_and_the_run_goes_on_or_e
     assert_nothing_is_lost(home, first_run[0])
 
 
+def test_ten_deaths_of_the_buckets_server_lose_nothing_and_the_run_goes_on_or_ends_clearly(
+    first_run: tuple[Home, Finished], tmp_path: Path, server: str, database: Postgres, s3: S3Server, pocket_file: Path
+) -> None:
+    home = stored_elsewhere(tmp_path, server, database, s3)
+
+    def kill() -> None:
+        s3.kill()
+        s3.start()
+
+    for end in run_under(home, pocket_file, kill, seed=9)[:-1]:
+        assert not end.code or "s3://" in end.err, end.err
+    assert_nothing_is_lost(home, first_run[0])
+
+
 def test_ten_deaths_of_the_flow_lose_nothing_on_remote_journal_and_objects(
     first_run: tuple[Home, Finished], tmp_path: Path, server: str, database: Postgres, s3: S3Server, pocket_file: Path
 ) -> None:
