@@ -2,24 +2,12 @@
 
 import gzip
 import time
-from contextlib import suppress
 
 import httpx
 import pytest
 
 from models.bounded_http import TooMuchError, exchange
-from tests.models.samplers.wrong_server import Asked, answering, says
-
-
-def drips(request: Asked) -> None:
-    """A byte at a time, each soon enough, and never to an end."""
-    request.send_response(200)
-    request.end_headers()
-    with suppress(OSError):
-        for _ in range(90):
-            request.wfile.write(b" ")
-            request.wfile.flush()
-            time.sleep(0.02)
+from tests.models.samplers.wrong_server import Asked, answering, drips, says
 
 
 def test_a_body_is_heard_up_to_its_bound_and_no_further() -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from models.samplers.client import Client, RefusedError, VllmError, http_client
 from models.samplers.config import VllmConfig
 from models.samplers.replies import check_reached
 from models.samplers.serving import Serving
-from tests.models.samplers.wrong_server import Answer, Asked, answering, says
+from tests.models.samplers.wrong_server import Answer, Asked, answering, drips, says
 
 HERE = {
     "/version": says(b'{"version": "0.32.0"}'),
@@ -36,17 +35,6 @@ def asked(url: str, **more: float) -> bytes:
 
 def hangs_up(request: Asked) -> None:
     request.connection.shutdown(socket.SHUT_RDWR)
-
-
-def drips(request: Asked) -> None:
-    """A byte at a time, and never to an end."""
-    request.send_response(200)
-    request.end_headers()
-    with suppress(OSError):
-        for _ in range(90):
-            request.wfile.write(b" ")
-            request.wfile.flush()
-            time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

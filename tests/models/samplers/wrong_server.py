@@ -1,8 +1,9 @@
 """A local HTTP server that answers as a test tells it, wrongly mostly."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -25,6 +26,17 @@ def says(body: bytes, status: int = 200) -> Answer:
         request.wfile.write(body)
 
     return answer
+
+
+def drips(request: Asked) -> None:
+    """A byte at a time, and never to an end."""
+    request.send_response(200)
+    request.end_headers()
+    with suppress(OSError):
+        for _ in range(90):
+            request.wfile.write(b" ")
+            request.wfile.flush()
+            time.sleep(0.02)
 
 
 @contextmanager
