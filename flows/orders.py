@@ -14,7 +14,7 @@ from data_store.commands import halter
 from data_store.errors import InputError
 from data_store.incoming.intakes import Intake
 from data_store.records import Override
-from flows.recipe.changed_values import with_values
+from flows.recipe.changed_values import value_of, with_values
 from flows.recipe.config import RunConfig
 from flows.recipe.plan import Plan, build_plan, intakes_of
 from flows.recipe.yaml_text import read_yaml_value
@@ -141,7 +141,4 @@ def check_unset(held: Iterable[Override], part: str, step: str, keys: Iterable[s
 
 def _differs(config: RunConfig, key: str, value: Any) -> bool:
     """Setting a key to the value it has changes nothing, whether the step reads it or not; another value tells."""
-    content: Any = config
-    for name in key.split("."):  # not in what it dumps: that is without keys at their defaults
-        content = content[name] if isinstance(content, Mapping) else getattr(content, name)
-    return bool(to_jsonable_python(content) != value)
+    return bool(to_jsonable_python(value_of(config, key)) != value)

@@ -26,9 +26,18 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str, folder
         section[last] = value
     changed = checked(content, where, folder)
     for key in values:
-        for each in _relative(_value_of(changed, key)):
+        for each in _relative(value_of(changed, key)):
             raise InputError(f"{where}: {key}: {each} is no absolute path; give {each.absolute()}, if that is it")
     return changed
+
+
+def value_of(config: RunConfig, key: str) -> Any:
+    """The value of a dotted key, also one that the config does not write out because it is at its default; None where
+    its section is empty."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value
 
 
 def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
@@ -36,13 +45,6 @@ def _sections(content: Mapping[str, Any], path: str = "") -> Iterable[str]:
         if isinstance(value, dict):
             yield f"{path}{key}"
             yield from _sections(value, f"{path}{key}.")
-
-
-def _value_of(config: RunConfig, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-    return value
 
 
 def _relative(value: Any) -> Iterator[Path]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
 from data_store.errors import InputError
 from data_store.names import slug
-from flows.recipe.changed_values import with_values
+from flows.recipe.changed_values import value_of, with_values
 from flows.recipe.config import RunConfig, load_config
 from flows.recipe.distill_config import RunName
 from flows.recipe.invalid import messages
@@ -201,13 +202,11 @@ def _told(label: str, config: StudyConfig, base: RunConfig) -> str:
     """The label for people: of the config as it is with the values that are varied."""
     if label != AS_CONFIGURED:
         return label
-    return f"{label}: {', '.join(f'{key}={_shown(_value_of(base, key))}' for key in config.vary)}"
+    return f"{label}: {', '.join(f'{key}={_shown(_configured(base, key))}' for key in config.vary)}"
 
 
-def _value_of(config: RunConfig, key: str) -> Any:
-    content: Any = config.model_dump(mode="json")
-    for name in key.split("."):
-        content = content.get(name) if isinstance(content, dict) else None
+def _configured(config: RunConfig, key: str) -> Any:
+    content = to_jsonable_python(value_of(config, key))
     return "given" if isinstance(content, dict) else content
 
 

@@ -45,6 +45,10 @@ def test_one_key_at_a_time_stands_beside_the_config_as_it_is() -> None:
     ]
 
 
+def test_a_value_at_its_default_is_told_as_what_it_is_though_a_config_does_not_write_it_out() -> None:
+    assert smoke("sft.sharded=false,true").variants[0].label == "as configured: sft.sharded=false"
+
+
 def test_crossed_values_are_all_combinations() -> None:
     study = smoke("reward.margins=none,large", "ppo.kl_coef=.3,.1", cross=True)
     values = [(variant.runs[0].reward.margins, variant.runs[0].ppo.kl_coef) for variant in study.variants]
